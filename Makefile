@@ -1,0 +1,42 @@
+# One command for each chore. People, hooks and CI call the same targets.
+
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+# Tests share nothing, so they may run side by side: `make test JOBS=0` runs them in one process.
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint bench simulate docs
+
+help:  ## list the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
+
+setup: .venv/.ready  ## make the environment in .venv, from uv.lock
+
+.venv/.ready: pyproject.toml uv.lock
+	python3 -m venv .venv && .venv/bin/pip install -q uv && .venv/bin/uv sync --frozen --inexact --all-extras
+	@touch $@
+
+run: setup  ## build the example data, start a hub and tell the story of a sync
+	.venv/bin/reunite demo
+
+test: setup  ## all tests
+	$(PYTEST) -n $(JOBS) $(ARGS)
+
+lint: setup  ## formatting, lint, types, import layers
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+docs: setup  ## run the examples of the manual, check its links and tables
+	$(PYTEST) tests/docs $(ARGS)
+
+check: lint docs  ## what CI runs: lint, docs, then the other tests
+	$(PYTEST) -n $(JOBS) --ignore=tests/docs $(ARGS)
+
+bench: setup  ## speed beside its limit, measured in the same run
+	$(PYTHON) -m benchmarks $(ARGS)
+
+simulate: setup  ## SEED=4711 runs one seed; without it, fresh seeds until stopped
+	$(PYTHON) -m reunite.testing.simulator $(if $(SEED),--seed $(SEED)) $(ARGS)

@@ -1,0 +1,1 @@
+"""The `reunite` command: one file a command."""

@@ -1,0 +1,113 @@
+"""Table schemas: what a row of a table looks like, wherever it lives.
+
+What it is       frozen values that hub, wire and replica share; sent as they are by `schema`.
+What it is not   DDL, or anything that one database alone knows.
+The rule         a row is a tuple of values in the order of `TableSchema.columns`.
+"""
+
+from __future__ import annotations
+
+import enum
+from functools import cached_property
+
+import msgspec
+
+
+class ColumnType(enum.StrEnum):
+    """What a column's values mean; `core/values.py` says how each travels."""
+
+    INTEGER = "integer"
+    REAL = "real"
+    TEXT = "text"
+    BLOB = "blob"
+    BOOLEAN = "boolean"
+    DECIMAL = "decimal"
+    DATE = "date"
+    TIME = "time"
+    DATETIME = "datetime"
+    UUID = "uuid"
+    JSON = "json"
+
+
+class ColumnMerge(enum.StrEnum):
+    """The policies of design section 10; `CUSTOM` is a function that only the hub knows."""
+
+    LAST_WRITER = "last_writer"
+    HUB_WINS = "hub_wins"
+    REPLICA_WINS = "replica_wins"
+    MAXIMUM = "maximum"
+    MINIMUM = "minimum"
+    COUNTER = "counter"
+    UNION = "union"
+    ASK = "ask"
+    CUSTOM = "custom"
+
+
+class RowMerge(enum.StrEnum):
+    """Who wins when one side deleted a row that the other changed or pointed to."""
+
+    DELETE_WINS = "delete_wins"
+    UPDATE_WINS = "update_wins"
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One stored column. Computed columns are not part of a schema."""
+
+    name: str
+    type: ColumnType
+    nullable: bool = True
+    default: str | None = None  # the SQL text of the default, as declared
+    merge: ColumnMerge = ColumnMerge.LAST_WRITER
+
+
+class ForeignKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`columns` of this table name the `parent_columns` of a row in `parent`."""
+
+    columns: tuple[str, ...]
+    parent: str
+    parent_columns: tuple[str, ...]
+    on_delete: str = "no action"
+    on_update: str = "no action"
+
+
+class Unique(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """No two rows may share the values of `columns`; `collations` are SQLite's, one a column."""
+
+    columns: tuple[str, ...]
+    collations: tuple[str, ...] = ()
+    name: str = ""
+
+
+class TableSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
+    """One tracked table. `version` counts its shapes; it rises when columns change."""
+
+    name: str
+    version: int = 1
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    generated_key: bool = False  # the database makes it: an integer primary key
+    key_bits: int = 64
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    uniques: tuple[Unique, ...] = ()
+    rows: RowMerge = RowMerge.DELETE_WINS
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def position(self) -> dict[str, int]:
+        """Where each column stands in a row."""
+        return {name: index for index, name in enumerate(self.column_names)}
+
+    @cached_property
+    def column(self) -> dict[str, Column]:
+        return {column.name: column for column in self.columns}
+
+    @cached_property
+    def key_positions(self) -> tuple[int, ...]:
+        return tuple(self.position[name] for name in self.key)
+
+    def key_of(self, row: tuple[object, ...]) -> tuple[object, ...]:
+        """The key of a whole row."""
+        return tuple(row[index] for index in self.key_positions)

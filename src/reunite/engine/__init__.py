@@ -1,0 +1,1 @@
+"""Use cases of the hub, one transaction each; no SQL, no HTTP."""

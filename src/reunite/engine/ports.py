@@ -1,0 +1,359 @@
+"""The ports of the hub's engine: what it asks of a database and of the world, with promises.
+
+    use case ──► Store ──► Transaction (one snapshot) ──► WriteTransaction (alone, durable)
+
+What it is       everything that `engine` may call; adapters live in `stores` and `feeds`.
+The rule         an adapter is finished when `reunite.testing.contracts` is green on it.
+
+Values cross in wire form (`core/values.py`), rows as tuples in schema order, keys as tuples.
+Every method raises StorageUnavailableError when the database is locked, full or gone; then the
+transaction has no effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from reunite.core.change import Op, Outcome
+from reunite.core.key import Key
+from reunite.core.schema import TableSchema
+from reunite.core.values import Value
+
+Row: TypeAlias = tuple[Value, ...]
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest commit. `seq` 0 with nonce "" stands before the first one."""
+
+    epoch: str
+    seq: int
+    nonce: str
+    last_id: int
+    at_ms: int
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a reader is: all of the commits to `seq`, and of the next one up to change `id`."""
+
+    seq: int
+    id: int
+
+
+class Touch(msgspec.Struct, frozen=True, kw_only=True):
+    """A change in the log, without its image. `seq` is None while it is not numbered."""
+
+    id: int
+    seq: int | None
+    table: str
+    key: Key
+    old_key: Key | None = None
+
+
+class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A change in the log as history and merge need it.
+
+    `old` stands in `old_columns` (the schema version it was written in). `replica`, `n`,
+    `pushed_op` and `stamp` are there if a pushed change named this key; else it was made at the
+    hub, and its stamp is its commit's time. `principal` and `replica` are also there for what
+    hooks and cascades did inside a push, with `n` None.
+    """
+
+    id: int
+    seq: int | None
+    at_ms: int | None
+    table: str
+    key: Key
+    old_key: Key | None
+    op: Op
+    old: Row | None
+    old_columns: tuple[str, ...]
+    replica: str | None = None
+    principal: str | None = None
+    n: int | None = None
+    pushed_op: Op | None = None
+    stamp: str | None = None
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
+    """A numbered run of changes: first to last id, both included."""
+
+    seq: int
+    first_id: int
+    last_id: int
+    at_ms: int
+    nonce: str
+
+
+class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What the hub knows of a replica. `last_n` is the last number answered."""
+
+    id: str
+    principal: str
+    name: str
+    last_n: int
+    known_n: int  # outcomes up to here have reached the replica
+    created_ms: int
+    seen_ms: int
+    seen_seq: int  # the commit its last confirmed checkpoint stood at
+
+
+class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of change `id`, which was pushed as number `n` of `replica` with `key`."""
+
+    replica: str
+    n: int
+    id: str
+    table: str
+    op: Op
+    key: Key
+    old_key: Key | None
+    outcome: Outcome
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Says which pushed change a log entry of this transaction goes back to."""
+
+    change_id: int
+    n: int
+    op: Op
+    stamp: str
+
+
+class Update(msgspec.Struct, frozen=True, kw_only=True):
+    """Set `columns` to `values` in the row under `key`; the key's own columns may be among them."""
+
+    key: Key
+    columns: tuple[str, ...]
+    values: Row
+
+
+class Writes(msgspec.Struct, frozen=True, kw_only=True):
+    """Net writes to apply as one step: rows to insert, to update and to delete, by table.
+
+    No key stands twice. A key that an update moves away from may be taken by another write of the
+    same step only through updates (a swap), never by an insert.
+    """
+
+    inserts: Mapping[str, Sequence[Row]]
+    updates: Mapping[str, Sequence[Update]]
+    deletes: Mapping[str, Sequence[Key]]
+
+
+class Transaction(Protocol):
+    """One database snapshot. All answers of one transaction are of the same moment."""
+
+    def head(self) -> Head:
+        """The newest commit in this snapshot. One indexed read."""
+        ...
+
+    def commit(self, seq: int) -> Commit | None:
+        """The commit, or None if it is unknown. Of a trimmed one only the newest is known."""
+        ...
+
+    def commits(self, *, after: int, limit: int) -> Sequence[Commit]:
+        """Commits with a larger seq, in order."""
+        ...
+
+    def trimmed_seq(self) -> int:
+        """Commits up to here are trimmed away (0: none). A cursor below it cannot be served."""
+        ...
+
+    def trimmed_id(self) -> int:
+        """Changes up to this id are trimmed away (0: none)."""
+        ...
+
+    def last_change_id(self) -> int:
+        """The largest change id in this snapshot, numbered or not; 0 for an empty log."""
+        ...
+
+    def schemas(self) -> Mapping[str, TableSchema]:
+        """The tracked tables by name, each in its current version."""
+        ...
+
+    def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
+        """The changes after a position: numbered ones in order of (seq, id), then the others.
+
+        Cost: an index range of `limit` entries, whatever the log's length.
+        """
+        ...
+
+    def rows(self, table: str, keys: Iterable[Key]) -> Mapping[Key, Row]:
+        """The rows of these keys that exist; in a write transaction locked, in key order.
+
+        A constant number of statements.
+        """
+        ...
+
+    def scan(self, table: str, *, after: Key | None, limit: int) -> Sequence[Row]:
+        """The next `limit` rows by key. Cost: an index range."""
+        ...
+
+    def find(
+        self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
+    ) -> Sequence[Row]:
+        """Rows by key whose columns equal `where` (None matches NULL)."""
+        ...
+
+    def row_count(self, table: str) -> int:
+        """How many rows there are; may be an estimate. For progress bars only."""
+        ...
+
+    def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
+        """Log entries with a larger id whose `key` or `old_key` is among `keys`, by id.
+
+        A constant number of statements on an index of (table, key).
+        """
+        ...
+
+    def log(self, *, after_id: int, until_id: int, limit: int) -> Sequence[LogEntry]:
+        """Log entries with after_id < id <= until_id, by id. For the audit trail."""
+        ...
+
+    def replica(self, replica_id: str) -> ReplicaRecord | None: ...
+
+    def replicas(self) -> Sequence[ReplicaRecord]: ...
+
+    def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
+        """The stored outcomes of this replica with a larger n, by n."""
+        ...
+
+    def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
+        """Outcomes of these change ids, whichever replica sent them. A constant number of
+        statements; of an id answered under two identities, the first one's."""
+        ...
+
+    def principal_of(self, token_hash: str) -> str | None:
+        """The principal a stored token belongs to, or None."""
+        ...
+
+
+class WriteTransaction(Transaction, Protocol):
+    """Alone among writers, atomic and durable when its context ends without an exception."""
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """What happens inside is undone if the block raises; savepoints nest."""
+        ...
+
+    def apply(self, writes: Writes) -> None:
+        """Apply as one step. Raises ConstraintError; then call it inside a savepoint.
+
+        Unique values may be swapped between rows; a row that survives is never deleted and
+        inserted; foreign keys are checked when the step is complete (inserts, then updates, then
+        deletes), cascades and triggers included. A constant number of statements, each executed
+        for many rows.
+        """
+        ...
+
+    def touch(self, table: str, keys: Sequence[Key]) -> None:
+        """Make the triggers log these rows without changing them."""
+        ...
+
+    def fresh(self) -> Sequence[Touch]:
+        """The log entries this transaction has made so far, by id."""
+        ...
+
+    def add_push(
+        self,
+        *,
+        replica: str,
+        principal: str,
+        last_n: int,
+        known_n: int,
+        now_ms: int,
+        origins: Sequence[Origin],
+        outcomes: Sequence[StoredOutcome],
+    ) -> None:
+        """Record a push, also when everything in it was rejected.
+
+        Moves the replica's `last_n`, marks all entries of `fresh()` as made in this push, adds
+        the origins and the outcomes. A constant number of statements.
+        """
+        ...
+
+    def add_replica(self, record: ReplicaRecord) -> None: ...
+
+    def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
+        """Note what a replica has: values never go down."""
+        ...
+
+    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int]:
+        """Lease a block of generated keys, first and last; above every key in the table, in any
+        earlier block, and of every key that a block ever gave."""
+        ...
+
+    def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None: ...
+
+    def revoke_token(self, label_or_prefix: str) -> int:
+        """Remove the tokens of this label or whose hash begins so; how many."""
+        ...
+
+    def tokens(self) -> Sequence[tuple[str, str, str, int]]:
+        """(hash, principal, label, created_ms) of each token."""
+        ...
+
+    def trim(self, *, until_seq: int) -> int:
+        """Remove commits up to `until_seq` and their changes; how many changes went. The nonce
+        of the last one stays."""
+        ...
+
+    def handle(self) -> Any:
+        """What hooks write with: the connection of this transaction, in the adapter's own kind.
+        It must not be committed or closed."""
+        ...
+
+
+class Store(Protocol):
+    """A hub's database."""
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        """A snapshot; it does not block writers and is not blocked by them."""
+        ...
+
+    def write(self) -> AbstractContextManager[WriteTransaction]:
+        """A write transaction. Raises StorageUnavailableError after the lock timeout."""
+        ...
+
+    def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
+        """Number what is visible and has no number yet; the head after it.
+
+        Its own transaction, begun when no other of this thread is open. One read if there is
+        nothing new. Idempotent, safe from any number of processes; commit times never go back.
+        """
+        ...
+
+    def track(self, schemas: Sequence[TableSchema]) -> None:
+        """Create reunite's tables where missing and the triggers of these tables, or renew
+        them. A table whose columns changed gets its next version."""
+        ...
+
+    def untrack(self, table: str) -> None:
+        """Take the triggers off; the log keeps what it has."""
+        ...
+
+    def uninstall(self) -> None:
+        """Leave the database as it was before reunite came."""
+        ...
+
+    def close(self) -> None:
+        """Release connections. May be called twice."""
+        ...
+
+
+class Feed(Protocol):
+    """Says that there may be something new."""
+
+    def wake(self) -> None:
+        """Called after numbering."""
+        ...
+
+
+class Clock(Protocol):
+    """The wall time; injected, so that tests and the simulator own it."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch, UTC."""
+        ...

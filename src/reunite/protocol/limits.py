@@ -1,0 +1,31 @@
+"""Every limit of the wire, by name. What happens at each is said beside it.
+
+A request over a limit is answered 413 or 429 with a problem whose `limit` is the name here.
+"""
+
+from __future__ import annotations
+
+# A request's body, before and after decompression. Replicas send smaller pushes; a single group
+# that is larger than this cannot be pushed and is reported by `Replica.status()`.
+BODY_BYTES_MAX = 64 * 1024 * 1024
+
+# Nested arrays and objects in a request.
+BODY_DEPTH_MAX = 64
+
+# Changes in one push. Replicas end a push before the group that would pass it.
+PUSH_CHANGES_MAX = 100_000
+
+# Changes a replica aims for in one push; a larger group travels alone.
+PUSH_CHANGES_AIM = 5_000
+
+# Rows in one page; the hub cuts where it is reached. A request may ask for fewer.
+PAGE_ROWS_MAX = 5_000
+
+# Bytes in one page. A page of a single row may pass it, since a row is never cut.
+PAGE_BYTES_MAX = 8 * 1024 * 1024
+
+# Rows in one answer of `query`.
+QUERY_ROWS_MAX = 1_000
+
+# Keys in one leased block of generated keys.
+KEY_BLOCK_SIZE = 1_000

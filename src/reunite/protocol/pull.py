@@ -1,0 +1,62 @@
+"""Pull: a cursor goes to the hub, a page comes back.
+
+A page says for each table which rows are now so (`puts`) and which are gone (`deletes`) or no
+longer this replica's to see (`evicts`). Pages gather in the inbox; one with `checkpoint` reveals
+them, together with its cursor. `reset` on a page says: forget what you gathered and what you show,
+this page begins a snapshot (the outbox stays).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from reunite.protocol.push import OutcomeMessage
+
+
+class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`tables` None asks for all. `known`: the last number whose outcome this replica has."""
+
+    protocol: int
+    replica: str
+    known: int
+    cursor: str | None = None
+    tables: tuple[str, ...] | None = None
+    limit: int | None = None  # rows; the hub may send fewer, and a few more to end a step
+
+
+class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Rows of one table as arrays in the order of `columns`."""
+
+    table: str
+    columns: tuple[str, ...]
+    puts: list[tuple[Any, ...]] = []
+    deletes: list[tuple[Any, ...]] = []
+    evicts: list[tuple[Any, ...]] = []
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of the snapshot under way: how many there were when it began."""
+
+    rows_total: int
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One answer of a pull. `answered`, `mark` and `outcomes` come with a checkpoint only.
+
+    `answered` is the last number of this replica that the page's snapshot includes, `mark` the
+    last change id in it. `schemas` are the table versions that the rows are written in.
+    """
+
+    cursor: str
+    stamp: str
+    schemas: dict[str, int]
+    tables: tuple[TablePage, ...] = ()
+    more: bool = False
+    checkpoint: bool = False
+    reset: bool = False
+    answered: int | None = None
+    mark: int | None = None
+    outcomes: tuple[OutcomeMessage, ...] = ()
+    progress: Progress | None = None

@@ -1,0 +1,111 @@
+"""Push: an outbox's groups go to the hub, outcomes come back; never rows.
+
+Changes travel in runs: neighbours of one table, one operation and one set of columns, as arrays.
+
+    run      | table, op, columns | ids[i] | keys[i] | old_keys[i] | set[i] | was[i] | stamps[i] |
+    insert     all its columns      yes      from set   no            yes      no
+    update     those it sets        yes      yes        if moved      yes      yes
+    delete     those it knew        yes      yes        no            no       yes
+
+The numbers are `first_n`, `first_n + 1` … in the order in which the changes stand.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from reunite.core.change import Op, OutcomeKind
+from reunite.core.schema import TableSchema
+from reunite.protocol.register import KeyBlock
+
+
+class Run(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """Neighbouring changes of one shape. `stamps` has one entry for all, or one for each."""
+
+    table: str
+    op: Op
+    columns: tuple[str, ...]
+    mark: int
+    stamps: tuple[str, ...]
+    ids: tuple[str, ...]
+    keys: tuple[tuple[Any, ...], ...] = ()
+    old_keys: tuple[tuple[Any, ...], ...] = ()
+    set: tuple[tuple[Any, ...], ...] = ()
+    was: tuple[tuple[Any, ...], ...] = ()
+
+
+class GroupMessage(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    runs: tuple[Run, ...]
+    divisible: bool = False
+
+
+class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`known` is the last number whose outcome this replica has stored."""
+
+    protocol: int
+    epoch: str
+    replica: str
+    known: int
+    first_n: int
+    schemas: dict[str, int]
+    groups: tuple[GroupMessage, ...]
+
+
+class ConflictMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    column: str | None
+    base: Any
+    hub: Any
+    replica: Any
+    result: Any
+    rule: str
+    is_open: bool = False
+
+
+class OutcomeMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The outcome of the change numbered `n`. `key` is there where it is not the key sent."""
+
+    n: int
+    id: str
+    kind: OutcomeKind
+    key: tuple[Any, ...] | None = None
+    code: str | None = None
+    reason: str | None = None
+    columns: tuple[str, ...] = ()
+    conflicts: tuple[ConflictMessage, ...] = ()
+
+
+class Renumber(msgspec.Struct, frozen=True, kw_only=True):
+    """The push ended before the group of change `n`: its generated key is taken. Move the row."""
+
+    n: int
+    table: str
+    key: tuple[Any, ...]
+
+
+class PushAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Outcomes in order of `n`; those not listed, from `first_n` to `last_n`, are `applied`.
+
+    `last_n` below what was sent means that the push ended there: `renumber` says why, or the
+    last outcome names another key than the one sent. `stamp` is the hub's newest.
+    """
+
+    first_n: int
+    last_n: int
+    outcomes: tuple[OutcomeMessage, ...]
+    stamp: str
+    renumber: Renumber | None = None
+    blocks: tuple[KeyBlock, ...] = ()
+
+
+class SchemaAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What `GET v1/schema` answers: every table that the principal may ask for."""
+
+    protocol: int
+    epoch: str
+    tables: tuple[TableSchema, ...]

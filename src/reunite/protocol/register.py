@@ -1,0 +1,32 @@
+"""Register: a file becomes a replica and gets its name, its key blocks and the hub's schema."""
+
+from __future__ import annotations
+
+import msgspec
+
+from reunite.core.schema import TableSchema
+
+
+class KeyBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """Generated keys of `table` from `first` to `last` are this replica's to give."""
+
+    table: str
+    first: int
+    last: int
+
+
+class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ask for a new identity. `tables` None asks for all that the principal may read."""
+
+    protocol: int
+    name: str = ""
+    tables: tuple[str, ...] | None = None
+
+
+class RegisterAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    protocol: int
+    replica: str
+    epoch: str
+    tables: tuple[TableSchema, ...]
+    blocks: tuple[KeyBlock, ...]
+    stamp: str  # the hub's newest stamp; the replica's next is later

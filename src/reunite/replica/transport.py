@@ -1,0 +1,25 @@
+"""The port through which a replica talks to its hub.
+
+An operation is the last part of a route of design section 13: register, push, pull, schema, query.
+`http.py` is the real one; `reunite.testing.wire` drops, delays, doubles and cuts.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Transport(Protocol):
+    """Carries one request and its answer, as JSON bytes."""
+
+    def call(self, operation: str, body: bytes) -> bytes:
+        """The answer's body.
+
+        Raises HubUnreachableError when it is not known whether the hub has done it (also for
+        503 and 429, with `retry_after_s`), and the typed error of a problem that the hub answered.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release connections. May be called twice."""
+        ...

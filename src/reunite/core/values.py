@@ -1,0 +1,493 @@
+"""Values: how each column type travels, and when two values are the same.
+
+Everywhere in core, protocol and engine a value stands in wire form:
+
+    integer   number; beyond ±(2^53 - 1) decimal text         real      number, also one without "."
+    decimal   decimal text, "1.50"                            boolean   true, false
+    blob      base64 text (RFC 4648 with padding)             uuid      text
+    text      text                                            json      the parsed value itself
+    date, time, datetime   text: ISO 8601, times in UTC. SQLite stores any text in such columns,
+                           and numbers too; both pass as they are and are compared as such
+
+NULL is None in every column. The checks are for values that come from outside; all other functions
+are total: they must also give an answer for what a loosely typed database has really stored.
+`conformance/values/` is the definition.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import re
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Context, Decimal, Inexact
+from typing import Any, TypeAlias
+
+import msgspec
+
+from reunite.core.schema import Column, ColumnType
+from reunite.errors import BadRequestError
+
+Value: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
+Row: TypeAlias = tuple[Value, ...]
+
+# Larger integers do not survive a JavaScript number, so they travel as text.
+SAFE_INTEGER_MAX = 2**53 - 1
+
+INTEGER_MIN = -(2**63)
+INTEGER_MAX = 2**63 - 1
+
+# Characters of a decimal. Its exponent has at most three digits, so sums stay small.
+DECIMAL_LENGTH_MAX = 1_000
+
+# Nested arrays and objects in a value of a json column.
+JSON_DEPTH_MAX = 64
+
+_NONE = type(None)
+_INTEGER_TEXT = re.compile(r"-?[1-9][0-9]{15,18}")
+_DECIMAL_TEXT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_TEXT_LIKE = frozenset({ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME})
+
+# Room for the sum of any two decimals within the limits; what needs more is refused, not rounded.
+_EXACT = Context(prec=2 * DECIMAL_LENGTH_MAX + 2_000, Emin=-9_999, Emax=9_999, traps=[Inexact])
+
+
+# --- Checks for values from outside ---------------------------------------------------------------
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that its column cannot take. `inside` leads to the place in a json value."""
+
+    row: int
+    column: int
+    inside: str
+    reason: str
+
+
+def check_columns(columns: Sequence[Column], rows: Sequence[Row], *, path: str) -> None:
+    """Refuse rows that do not fit `columns`, which stand in the order of the values.
+
+    Raises BadRequestError for the first fault, with a path such as `groups[0].set[3][2]`.
+    NULL is accepted everywhere: NOT NULL is the database's to judge. Lone surrogates, NaN and
+    infinities cannot arrive in JSON (the decoder refuses them); numbers are checked all the same.
+
+    Works column by column: about 30 ns a value of a plain type.
+    """
+    for index, row in enumerate(rows) if set(map(len, rows)) - {len(columns)} else ():
+        if len(row) != len(columns):
+            raise BadRequestError(
+                f"The row has {len(row)} values for {len(columns)} columns.",
+                path=f"{path}[{index}]",
+            )
+    for fault in value_faults(columns, rows):
+        raise BadRequestError(
+            f"Column {columns[fault.column].name!r}: {fault.reason}",
+            path=f"{path}[{fault.row}][{fault.column}]{fault.inside}",
+        )
+
+
+def value_faults(columns: Sequence[Column], rows: Sequence[Row]) -> list[Fault]:
+    """All values that their columns cannot take, in order of rows; rows have the right length.
+
+    For callers that reject single changes instead of a whole request.
+    """
+    faults: list[Fault] = []
+    if not rows:
+        return faults
+    for position, (column, values) in enumerate(zip(columns, zip(*rows, strict=True), strict=True)):
+        if _is_plain(column.type, values):
+            continue
+        for index, value in enumerate(values):
+            if value is not None and (fault := _fault(column.type, value)) is not None:
+                faults.append(Fault(row=index, column=position, inside=fault[0], reason=fault[1]))
+    return sorted(faults, key=lambda fault: fault.row)
+
+
+def _is_plain(column_type: ColumnType, values: Sequence[Value]) -> bool:
+    """Whether a look at the whole column shows that it is in order; False means: look closer."""
+    kinds = set(map(type, values))
+    if _NONE in kinds:
+        kinds.remove(_NONE)
+        if not kinds:
+            return True
+        values = [value for value in values if value is not None]
+    if len(kinds) > 1:
+        return False
+    kind = kinds.pop() if kinds else _NONE
+    match column_type:
+        case ColumnType.TEXT | ColumnType.UUID:
+            return kind is str
+        case ColumnType.DATE | ColumnType.TIME | ColumnType.DATETIME:
+            return kind is str
+        case ColumnType.INTEGER:
+            numbers: Sequence[Any] = values
+            return (
+                kind is int
+                and max(numbers) <= SAFE_INTEGER_MAX
+                and min(numbers) >= -SAFE_INTEGER_MAX
+            )
+        case ColumnType.REAL:
+            return kind is float and all(map(math.isfinite, values))  # type: ignore[arg-type]
+        case ColumnType.BOOLEAN:
+            return kind is bool
+        case ColumnType.JSON:
+            return kind is str or kind is bool
+        case ColumnType.DECIMAL | ColumnType.BLOB:
+            return False
+
+
+def _fault(column_type: ColumnType, value: Value) -> tuple[str, str] | None:
+    """Where inside `value` and why the column cannot take it; None if it can."""
+    reason: str | None
+    match column_type:
+        case ColumnType.JSON:
+            return _json_fault(value)
+        case ColumnType.INTEGER:
+            reason = _integer_fault(value)
+        case ColumnType.DECIMAL:
+            reason = _decimal_fault(value)
+        case ColumnType.BLOB:
+            reason = _blob_fault(value)
+        case ColumnType.BOOLEAN:
+            reason = None if isinstance(value, bool) else _expected("true or false", value)
+        case ColumnType.REAL:
+            reason = _real_fault(value)
+        case ColumnType.TEXT | ColumnType.UUID:
+            reason = None if isinstance(value, str) else _expected("text", value)
+        case ColumnType.DATE | ColumnType.TIME | ColumnType.DATETIME:
+            if isinstance(value, str):
+                reason = None
+            elif isinstance(value, float):
+                reason = _real_fault(value)
+            else:
+                reason = _integer_fault(value, expected="text")
+    return None if reason is None else ("", reason)
+
+
+def _expected(what: str, value: Value) -> str:
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "an array"}
+    return f"expected {what}, not {kinds.get(type(value), 'an object')}."
+
+
+def _integer_fault(value: Value, *, expected: str = "an integer") -> str | None:
+    if isinstance(value, str):
+        number = int(value) if _INTEGER_TEXT.fullmatch(value) else 0
+        if -SAFE_INTEGER_MAX <= number <= SAFE_INTEGER_MAX:
+            return "text stands for an integer only beyond 2^53, in plain decimal digits."
+    elif isinstance(value, int) and not isinstance(value, bool):
+        number = value
+        if INTEGER_MIN <= number <= INTEGER_MAX and abs(number) > SAFE_INTEGER_MAX:
+            return "integers beyond 2^53 travel as text, in plain decimal digits."
+    else:
+        return _expected(expected, value)
+    if not INTEGER_MIN <= number <= INTEGER_MAX:
+        return "the integer needs more than 64 bits."
+    return None
+
+
+def _real_fault(value: Value) -> str | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "the number is not finite."
+    if not isinstance(value, int) or isinstance(value, bool):
+        return _expected("a number", value)
+    if not INTEGER_MIN <= value <= INTEGER_MAX:
+        return "the number is too long without an exponent: write 1e20."
+    return None
+
+
+def _decimal_fault(value: Value) -> str | None:
+    if not isinstance(value, str):
+        return _expected("a decimal as text", value)
+    if len(value) > DECIMAL_LENGTH_MAX:
+        return f"the decimal has more than {DECIMAL_LENGTH_MAX} characters."
+    if not _DECIMAL_TEXT.fullmatch(value):
+        return "the text is no decimal, such as -12.50."
+    return None
+
+
+def _blob_fault(value: Value) -> str | None:
+    if not isinstance(value, str):
+        return _expected("base64 text", value)
+    try:
+        binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        return "the text is no base64 (RFC 4648, with padding)."
+    return None
+
+
+def _json_fault(value: Value) -> tuple[str, str] | None:
+    # With a list of its own instead of recursion: the depth comes from outside.
+    waiting: list[tuple[str, int, object]] = [("", 0, value)]
+    while waiting:
+        place, depth, item = waiting.pop()
+        members: Iterator[tuple[str, object]]
+        if isinstance(item, dict):
+            if not all(isinstance(name, str) for name in item):
+                return place, "the names in an object are text."
+            members = ((f"{place}.{name}", member) for name, member in item.items())
+        elif isinstance(item, list):
+            members = ((f"{place}[{index}]", member) for index, member in enumerate(item))
+        elif isinstance(item, float):
+            if not math.isfinite(item):
+                return place, "the number is not finite."
+            continue
+        elif isinstance(item, int):
+            if not INTEGER_MIN <= item <= INTEGER_MAX:
+                return place, "the integer needs more than 64 bits."
+            continue
+        elif item is None or isinstance(item, str):
+            continue
+        else:
+            return place, "this is no JSON value."
+        if depth >= JSON_DEPTH_MAX:
+            return place, f"arrays and objects are nested more than {JSON_DEPTH_MAX} deep."
+        waiting.extend((name, depth + 1, member) for name, member in members)
+    return None
+
+
+# --- Integers -------------------------------------------------------------------------------------
+
+
+def wire_integer(number: int) -> Value:
+    """An integer in wire form: text beyond ±SAFE_INTEGER_MAX."""
+    return number if -SAFE_INTEGER_MAX <= number <= SAFE_INTEGER_MAX else str(number)
+
+
+def parse_integer(value: Value) -> int:
+    """The inverse of `wire_integer`. Raises ValueError for what is no integer in wire form."""
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, str) and _INTEGER_TEXT.fullmatch(value):
+        return int(value)
+    raise ValueError(f"{value!r} is no integer.")
+
+
+# --- Sameness -------------------------------------------------------------------------------------
+
+
+def same(column_type: ColumnType, a: Value, b: Value) -> bool:
+    """Whether two values mean the same in a column of this type.
+
+    So are 1 and 1.0, 0.0 and -0.0, the decimals "1.0" and "1.00", two spellings of one blob, UUIDs
+    in upper and lower case, JSON objects whose members stand in another order. Dates and times
+    are the same only if their texts are.
+    """
+    if a is b:
+        return True
+    # Equal plain values of one type are the same whatever the column; containers are not, since
+    # Python takes True for 1 in them.
+    if type(a) is type(b) and a == b and type(a) not in (list, dict):
+        return True
+    if a is None or b is None or (column_type is ColumnType.TEXT and type(a) is type(b) is str):
+        return False
+    return canonical(column_type, a) == canonical(column_type, b)
+
+
+def canonical(column_type: ColumnType, value: Value) -> bool | int | float | str | None:
+    """The one representative of all values that are `same`; hashable.
+
+        boolean                    bool
+        integer, real              int if there is no fraction, else float
+        decimal                    "-125e-2": digits without trailing zeros, exponent; zero is "0e0"
+        blob, uuid                 base64 as the encoder writes it; lower case
+        json                       text: members sorted by name, numbers as in `number_text`
+        text, date, time, datetime as it is
+
+    What the type does not cover stays as it is, numbers without a fraction as int.
+    """
+    if value is None:
+        return None
+    if column_type is ColumnType.JSON or isinstance(value, list | dict):
+        return _json_text(value)
+    if isinstance(value, str):
+        function = _CANONICAL_OF_TEXT.get(column_type)
+        return value if function is None else function(value)
+    if column_type is ColumnType.BOOLEAN:
+        return bool(value) if value in (0, 1) else value
+    if column_type is ColumnType.DECIMAL:
+        return _canonical_decimal(repr(value + 0))
+    if column_type is ColumnType.REAL and isinstance(value, int):
+        value = _float_of(value)  # what a real column makes of it
+    return _canonical_number(value)
+
+
+def _canonical_number(value: int | float) -> int | float:
+    return value if isinstance(value, float) and not value.is_integer() else int(value)
+
+
+def _float_of(value: int) -> float | int:
+    try:
+        return float(value)
+    except OverflowError:
+        return value
+
+
+def _canonical_integer(text: str) -> int | str:
+    return int(text) if _INTEGER_TEXT.fullmatch(text) else text
+
+
+def _canonical_decimal(text: str) -> str:
+    if len(text) > DECIMAL_LENGTH_MAX or not _DECIMAL_TEXT.fullmatch(text):
+        return text
+    number = _EXACT.normalize(Decimal(text))
+    sign, digits, exponent = number.as_tuple()
+    return f"{'-' * sign}{''.join(map(str, digits))}e{exponent}" if number else "0e0"
+
+
+def _canonical_blob(text: str) -> str:
+    try:
+        return base64.b64encode(binascii.a2b_base64(text, strict_mode=True)).decode()
+    except ValueError:
+        return text
+
+
+_CANONICAL_OF_TEXT: dict[ColumnType, Callable[[str], int | str]] = {
+    ColumnType.INTEGER: _canonical_integer,
+    ColumnType.DECIMAL: _canonical_decimal,
+    ColumnType.BLOB: _canonical_blob,
+    ColumnType.UUID: str.lower,
+}
+
+
+def number_text(number: int | float) -> str:
+    """A number as text that every language writes alike.
+
+    Decimal digits if there is no fraction ("-12"), else "~" and the sixteen hexadecimal digits of
+    the IEEE 754 double (1.5 is "~3ff8000000000000").
+    """
+    if isinstance(number, float) and not number.is_integer():
+        return "~" + struct.pack(">d", number).hex()
+    return str(int(number))
+
+
+class _Piece(str):
+    """Finished text among the values that still have to be written."""
+
+    __slots__ = ()
+
+
+def _json_text(value: object) -> str:
+    # With a list of its own instead of recursion: a database may hold deeper values than we take.
+    written: list[str] = []
+    waiting: list[object] = [value]
+    while waiting:
+        item = waiting.pop()
+        parts: list[object] = []
+        if isinstance(item, _Piece):
+            written.append(item)
+        elif isinstance(item, dict):
+            # By code point, as the bytes of UTF-8 sort; JavaScript's own order is another one.
+            for name in sorted(item):
+                parts += _Piece(f"{',' if parts else '{'}{_quoted(name)}:"), item[name]
+            waiting += _Piece("}"), *reversed(parts or [_Piece("{")])
+        elif isinstance(item, list | tuple):
+            for member in item:
+                parts += _Piece("," if parts else "["), member
+            waiting += _Piece("]"), *reversed(parts or [_Piece("[")])
+        else:
+            written.append(_scalar_text(item))
+    return "".join(written)
+
+
+def _scalar_text(item: object) -> str:
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if isinstance(item, int | float):
+        return number_text(item)
+    return "null" if item is None else _quoted(str(item))
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+# --- Order and sums -------------------------------------------------------------------------------
+
+
+def larger(column_type: ColumnType, a: Value, b: Value) -> bool:
+    """Whether `a` is larger than `b`; a total order in which `same` values are equal.
+
+    None is less than everything, numbers are less than text. Text, dates and times are ordered by
+    code point, blobs by their bytes, decimals by value, false before true; json numbers and texts
+    likewise, other json values by their canonical text after those.
+    """
+    return _order(column_type, a) > _order(column_type, b)
+
+
+def _order(column_type: ColumnType, value: Value) -> tuple[int, Any]:
+    if column_type is ColumnType.JSON:
+        if isinstance(value, bool | list | dict):
+            return 3, _json_text(value)
+        return _order(ColumnType.TEXT, value)
+    plain = canonical(column_type, value)
+    if plain is None:
+        return 0, 0
+    if not isinstance(plain, str):
+        return 1, plain
+    if column_type is ColumnType.DECIMAL and _DECIMAL_TEXT.fullmatch(plain):
+        return 1, Decimal(plain)
+    if column_type is ColumnType.BLOB and _blob_fault(plain) is None:
+        return 2, binascii.a2b_base64(plain).hex()
+    return 2, plain
+
+
+def add(column_type: ColumnType, hub: Value, delta_from: Value, delta_to: Value) -> Value:
+    """`hub` + `delta_to` - `delta_from`, for counters. None counts as 0.
+
+    integer and decimal are exact; a decimal keeps the longest fraction of the three. If the hub
+    still has `delta_from`, the result is `delta_to` as it is written.
+
+    Raises ValueError if one of them is no number, or if the result does not fit: integers into 64
+    bits, reals into the finite ones, decimals into DECIMAL_LENGTH_MAX.
+    """
+    if same(column_type, delta_from, delta_to):
+        return hub
+    if same(column_type, hub, delta_from):
+        return delta_to
+    match column_type:
+        case ColumnType.INTEGER:
+            here, before, after = (
+                parse_integer(0 if value is None else value)
+                for value in (hub, delta_from, delta_to)
+            )
+            total = here + after - before
+            if not INTEGER_MIN <= total <= INTEGER_MAX:
+                raise ValueError("The counter would need more than 64 bits.")
+            return wire_integer(total)
+        case ColumnType.REAL:
+            x, y, z = (_real_of(value) for value in (hub, delta_from, delta_to))
+            result = x + (z - y)
+            if not math.isfinite(result):
+                raise ValueError("The counter would not be finite.")
+            return result
+        case ColumnType.DECIMAL:
+            return _add_decimals(*(_decimal_of(value) for value in (hub, delta_from, delta_to)))
+        case _:
+            raise ValueError(f"A column of type {column_type} cannot count.")
+
+
+def _real_of(value: Value) -> float:
+    if value is None or isinstance(value, int | float):
+        return float(value or 0)
+    raise ValueError(f"{value!r} is no number.")
+
+
+def _decimal_of(value: Value) -> Decimal:
+    text = "0" if value is None else value if isinstance(value, str) else repr(value)
+    if _decimal_fault(text) is not None:
+        raise ValueError(f"{value!r} is no decimal.")
+    return Decimal(text)
+
+
+def _add_decimals(hub: Decimal, delta_from: Decimal, delta_to: Decimal) -> str:
+    try:
+        total = _EXACT.subtract(_EXACT.add(hub, delta_to), delta_from)
+    except Inexact as exc:
+        raise ValueError("The counter would be too long.") from exc
+    text = format(total or abs(total), "f")  # no "-0"
+    if len(text) > DECIMAL_LENGTH_MAX:
+        raise ValueError("The counter would be too long.")
+    return text

@@ -15,10 +15,12 @@
     │   ├── HubRestoredError        the hub knows less than the replica was told
     │   ├── EpochChangedError       the hub's log is another one: new identity and a snapshot
     │   ├── NumberGapError          a push left out numbers that the hub has never seen
+    │   ├── SchemaChangedError      a pushed table has another version at the hub: pull first
     │   └── UpgradeRequiredError    the protocol versions do not overlap
     ├── ConstraintError             the database refused a write; carries code, table and columns
     ├── HubUnreachableError         the network or the hub failed: nothing is lost, try later
     ├── StorageUnavailableError     the database is locked, full or read-only: try later
+    ├── StampOverflowError          a clock reads beyond the year 10,889: set it right
     ├── ReplicaBusyError            another process is syncing this replica file
     ├── NotAReplicaError            the file is no replica, or its clone has not finished
     └── Veto                        raised by a hook to reject a change; a reason for the person
@@ -132,6 +134,12 @@ class NumberGapError(PeerError):
     code = "number-gap"
 
 
+class SchemaChangedError(PeerError):
+    """A pushed table has another version at the hub. Pull first; the outbox is kept."""
+
+    code = "schema-changed"
+
+
 class UpgradeRequiredError(PeerError):
     """Hub and replica speak protocol versions that do not overlap: upgrade the older one."""
 
@@ -169,6 +177,12 @@ class StorageUnavailableError(ReuniteError):
     code = "storage-unavailable"
 
 
+class StampOverflowError(ReuniteError):
+    """No later stamp exists: a clock here, or one heard of, reads beyond the year 10,889."""
+
+    code = "stamp-overflow"
+
+
 class ReplicaBusyError(ReuniteError):
     """Another process is syncing this replica file: wait for it, or try again."""
 
@@ -181,7 +195,7 @@ class NotAReplicaError(CallerError):
     code = "not-a-replica"
 
 
-class Veto(ReuniteError):
+class Veto(ReuniteError):  # noqa: N818 — a hook says no; nothing has gone wrong
     """Raise it in a hook to reject the change's group; the reason reaches the person."""
 
     code = "vetoed"

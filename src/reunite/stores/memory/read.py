@@ -1,0 +1,172 @@
+"""Transaction: answers from one published state of the memory store."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+from reunite.core.key import Key
+from reunite.core.schema import TableSchema
+from reunite.core.values import Value
+from reunite.engine.ports import (
+    Commit,
+    Head,
+    LogEntry,
+    Position,
+    ReplicaRecord,
+    Row,
+    StoredOutcome,
+    Touch,
+)
+from reunite.errors import (
+    UnknownTableError,
+)
+from reunite.stores.memory.state import State, last_id_of
+from reunite.stores.memory.tables import Table
+
+
+class MemoryTransaction:
+    """Transaction over one published state."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    # --- Commits and the log --------------------------------------------------------------------
+
+    def head(self) -> Head:
+        return self._state.head()
+
+    def commit(self, seq: int) -> Commit | None:
+        commits, trimmed = self._state.commits, self._state.trimmed
+        if commits.base < seq <= commits.last:
+            return commits[seq]
+        return trimmed if trimmed is not None and trimmed.seq == seq else None
+
+    def commits(self, *, after: int, limit: int) -> Sequence[Commit]:
+        return self._state.commits.after(after, limit)
+
+    def trimmed_seq(self) -> int:
+        return self._state.commits.base
+
+    def trimmed_id(self) -> int:
+        return self._state.log.base
+
+    def last_change_id(self) -> int:
+        return self._state.log.last
+
+    def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
+        read, following = self.commit(after.seq), self.commit(after.seq + 1)
+        start = 0 if read is None else read.last_id
+        start = max(start, after.id if following is None else min(after.id, following.last_id))
+        return self._touches(max(start, self.trimmed_id()), limit)
+
+    def _touches(self, after_id: int, limit: int | None) -> list[Touch]:
+        log, commits = self._state.log, self._state.commits
+        seq = commits.first_with(after_id + 1, by=last_id_of)
+        touches = []
+        for change_id, entry in enumerate(log.after(after_id, limit), start=after_id + 1):
+            while seq <= commits.last and commits[seq].last_id < change_id:
+                seq += 1
+            touches.append(
+                Touch(
+                    id=change_id,
+                    seq=seq if seq <= commits.last else None,
+                    table=entry.table,
+                    key=entry.key,
+                    old_key=entry.old_key,
+                )
+            )
+        return touches
+
+    def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
+        log = self._state.log
+        found = {number for key in keys for number in log.numbers_of((table, key), after=after_id)}
+        return [self._log_entry(number) for number in sorted(found)]
+
+    def log(self, *, after_id: int, until_id: int, limit: int) -> Sequence[LogEntry]:
+        first = max(after_id, self._state.log.base) + 1
+        last = min(until_id, self._state.log.last, first + limit - 1)
+        return [self._log_entry(number) for number in range(first, last + 1)]
+
+    def _log_entry(self, change_id: int) -> LogEntry:
+        entry, commits, pushes = self._state.log[change_id], self._state.commits, self._state.pushes
+        seq = commits.first_with(change_id, by=last_id_of)
+        commit = commits[seq] if seq <= commits.last else None
+        number = pushes.first_with(change_id, by=last_id_of)
+        push = pushes[number] if number <= pushes.last else None
+        if push is not None and push.first_id > change_id:
+            push = None
+        origin = None if push is None else push.origins.get(change_id)
+        return LogEntry(
+            id=change_id,
+            seq=None if commit is None else commit.seq,
+            at_ms=None if commit is None else commit.at_ms,
+            table=entry.table,
+            key=entry.key,
+            old_key=entry.old_key,
+            op=entry.op,
+            old=entry.old,
+            old_columns=entry.old_columns,
+            replica=None if push is None else push.replica,
+            principal=None if push is None else push.principal,
+            n=None if origin is None else origin.n,
+            pushed_op=None if origin is None else origin.op,
+            stamp=None if origin is None else origin.stamp,
+        )
+
+    # --- Rows -----------------------------------------------------------------------------------
+
+    def schemas(self) -> Mapping[str, TableSchema]:
+        tables = self._state.tables
+        return {name: table.schema for name, table in tables.items() if table.captured}
+
+    def _table(self, name: str) -> Table:
+        table = self._state.tables.get(name)
+        if table is None:
+            raise UnknownTableError(f"There is no table {name!r} here.")
+        return table
+
+    def rows(self, table: str, keys: Iterable[Key]) -> Mapping[Key, Row]:
+        rows = self._table(table).rows
+        return {key: rows[key] for key in keys if key in rows}
+
+    def scan(self, table: str, *, after: Key | None, limit: int) -> Sequence[Row]:
+        found = self._table(table)
+        return [found.rows[key] for key in found.keys_after(after, limit)]
+
+    def find(
+        self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
+    ) -> Sequence[Row]:
+        found = self._table(table)
+        columns = tuple(where)
+        wanted = tuple(where.values())
+        rows = (found.rows[key] for key in found.keys_after(after))
+        matching = (row for row in rows if found.values_in(columns, row) == wanted)
+        return list(itertools.islice(matching, limit))
+
+    def row_count(self, table: str) -> int:
+        return len(self._table(table).rows)
+
+    # --- Replicas, outcomes, tokens -------------------------------------------------------------
+
+    def replica(self, replica_id: str) -> ReplicaRecord | None:
+        return self._state.replicas.get(replica_id)
+
+    def replicas(self) -> Sequence[ReplicaRecord]:
+        return list(self._state.replicas.values())
+
+    def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
+        found = itertools.takewhile(
+            lambda outcome: outcome.n > after_n,
+            self._state.outcomes.backwards(("replica", replica_id)),
+        )
+        return list(found)[::-1]
+
+    def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
+        outcomes = self._state.outcomes
+        numbers_by_id = {id_: outcomes.numbers_of(("id", id_)) for id_ in ids}
+        return {id_: outcomes[numbers[0]] for id_, numbers in numbers_by_id.items() if numbers}
+
+    def principal_of(self, token_hash: str) -> str | None:
+        token = self._state.tokens.get(token_hash)
+        return None if token is None else token[0]

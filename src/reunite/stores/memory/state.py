@@ -1,0 +1,109 @@
+"""What the memory store knows at one moment.
+
+A published state never changes. A writer branches it: mappings are replaced, tables are copied
+when they are first written, and journals grow behind what the readers of the old state can see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from reunite.core.change import Op
+from reunite.core.key import Key
+from reunite.engine.ports import (
+    Commit,
+    Head,
+    Origin,
+    ReplicaRecord,
+    Row,
+    StoredOutcome,
+)
+from reunite.stores.memory.journal import Journal
+from reunite.stores.memory.tables import Table
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What a trigger wrote. Its id is its number in the log's journal."""
+
+    table: str
+    key: Key
+    old_key: Key | None
+    op: Op
+    old: Row | None
+    old_columns: tuple[str, ...]
+
+
+class Push(msgspec.Struct, frozen=True, kw_only=True):
+    """The entries from first to last id were made in one push of this replica."""
+
+    first_id: int
+    last_id: int
+    replica: str
+    principal: str
+    origins: Mapping[int, Origin]
+
+
+def _entry_index(entry: Entry) -> Iterable[tuple[str, Key]]:
+    yield entry.table, entry.key
+    if entry.old_key is not None:
+        yield entry.table, entry.old_key
+
+
+def _outcome_index(outcome: StoredOutcome) -> Iterable[tuple[str, str]]:
+    yield "id", outcome.id
+    yield "replica", outcome.replica
+
+
+def last_id_of(run: Commit | Push) -> int:
+    """What journals of runs are searched by."""
+    return run.last_id
+
+
+@dataclass(slots=True)
+class State:
+    """Everything the store knows at one moment."""
+
+    epoch: str
+    tables: dict[str, Table] = field(default_factory=dict)
+    log: Journal[Entry] = field(default_factory=lambda: Journal(index_keys=_entry_index))
+    commits: Journal[Commit] = field(default_factory=Journal)
+    pushes: Journal[Push] = field(default_factory=Journal)
+    outcomes: Journal[StoredOutcome] = field(
+        default_factory=lambda: Journal(index_keys=_outcome_index)
+    )
+    trimmed: Commit | None = None  # the newest of those that are gone
+    replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
+    tokens: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
+    leased: Mapping[str, int] = field(default_factory=dict)  # the largest key given, by table
+
+    def branch(self) -> State:
+        return State(
+            epoch=self.epoch,
+            tables=dict(self.tables),
+            log=self.log.branch(),
+            commits=self.commits.branch(),
+            pushes=self.pushes.branch(),
+            outcomes=self.outcomes.branch(),
+            trimmed=self.trimmed,
+            replicas=self.replicas,
+            tokens=self.tokens,
+            leased=self.leased,
+        )
+
+    def newest_commit(self) -> Commit | None:
+        return self.commits[self.commits.last] if len(self.commits) else self.trimmed
+
+    def head(self) -> Head:
+        commit = self.newest_commit()
+        if commit is None:
+            return Head(epoch=self.epoch, seq=0, nonce="", last_id=0, at_ms=0)
+        return Head(
+            epoch=self.epoch,
+            seq=commit.seq,
+            nonce=commit.nonce,
+            last_id=commit.last_id,
+            at_ms=commit.at_ms,
+        )

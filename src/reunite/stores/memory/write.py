@@ -1,0 +1,264 @@
+"""WriteTransaction: a branch of the memory store's state, published whole or abandoned.
+
+The log is written by `_capture` alone, which the table writer calls for every row that changes,
+whoever changes it: `apply`, `touch`, a hook or another program through a `MemoryHandle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+
+import msgspec
+
+from reunite.core.change import Op
+from reunite.core.key import Key
+from reunite.core.values import Value
+from reunite.engine.ports import (
+    Commit,
+    Head,
+    Origin,
+    ReplicaRecord,
+    Row,
+    StoredOutcome,
+    Touch,
+    Writes,
+)
+from reunite.errors import (
+    ConstraintError,
+    UnknownReplicaError,
+)
+from reunite.stores.memory.journal import Journal
+from reunite.stores.memory.read import MemoryTransaction
+from reunite.stores.memory.state import Entry, Push, State, last_id_of
+from reunite.stores.memory.tables import Table, default_of
+from reunite.stores.memory.writer import TableWriter
+
+
+class MemoryWriteTransaction(MemoryTransaction):
+    """WriteTransaction over a branch of the state, which the store publishes or abandons."""
+
+    def __init__(self, state: State) -> None:
+        super().__init__(state.branch())
+        self.is_open = True
+        self._last_id_before = self._state.log.last
+        self._writer = TableWriter(self._state.tables, self._capture)
+        self._start = self._mark()
+
+    # --- Undoing --------------------------------------------------------------------------------
+
+    def _mark(self) -> tuple[int, State, list[tuple[Journal[object], int]]]:
+        state = copy(self._state)
+        journals: list[Journal[object]] = [state.log, state.commits, state.pushes, state.outcomes]  # type: ignore[list-item]
+        return self._writer.mark, state, [(journal, journal.last) for journal in journals]
+
+    def _go_back(self, mark: tuple[int, State, list[tuple[Journal[object], int]]]) -> None:
+        writer_mark, state, journals = mark
+        self._writer.undo_to(writer_mark)
+        for journal, last in journals:
+            journal.truncate(last)
+        self._state = state
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        mark = self._mark()
+        try:
+            yield
+        except BaseException:
+            self._go_back(mark)
+            raise
+
+    def abandon(self) -> None:
+        """For the store: nothing of this transaction has happened."""
+        self._go_back(self._start)
+        self.is_open = False
+
+    def finish(self) -> State:
+        """For the store: the state to publish."""
+        self.is_open = False
+        return self._state
+
+    # --- Rows -----------------------------------------------------------------------------------
+
+    def _capture(
+        self, table: Table, op: Op, key: Key, old_key: Key | None, old: Row | None
+    ) -> None:
+        schema = table.schema
+        entry = Entry(schema.name, key, old_key, op, old, schema.column_names)
+        self._state.log.append(entry)
+
+    @property
+    def writer(self) -> TableWriter:
+        if not self.is_open:
+            raise RuntimeError("This transaction has ended: begin another one.")
+        return self._writer
+
+    def apply(self, writes: Writes) -> None:
+        self.writer.apply(writes)
+
+    def touch(self, table: str, keys: Sequence[Key]) -> None:
+        self.writer.touch(table, keys)
+
+    def fresh(self) -> Sequence[Touch]:
+        return self._touches(self._last_id_before, None)
+
+    def handle(self) -> MemoryHandle:
+        return MemoryHandle(self)
+
+    # --- Replicas, outcomes, tokens -------------------------------------------------------------
+
+    def _known(self, replica_id: str) -> ReplicaRecord:
+        record = self._state.replicas.get(replica_id)
+        if record is None:
+            raise UnknownReplicaError(f"There is no replica {replica_id!r} here.")
+        return record
+
+    def _keep(self, record: ReplicaRecord) -> None:
+        self._state.replicas = {**self._state.replicas, record.id: record}
+
+    def add_push(
+        self,
+        *,
+        replica: str,
+        principal: str,
+        last_n: int,
+        known_n: int,
+        now_ms: int,
+        origins: Sequence[Origin],
+        outcomes: Sequence[StoredOutcome],
+    ) -> None:
+        record = self._known(replica)
+        self._keep(
+            msgspec.structs.replace(
+                record,
+                last_n=last_n,
+                known_n=max(known_n, record.known_n),
+                seen_ms=max(now_ms, record.seen_ms),
+            )
+        )
+        if self._state.log.last > self._last_id_before:
+            self._state.pushes.append(
+                Push(
+                    first_id=self._last_id_before + 1,
+                    last_id=self._state.log.last,
+                    replica=replica,
+                    principal=principal,
+                    origins={origin.change_id: origin for origin in origins},
+                )
+            )
+        for outcome in outcomes:
+            self._state.outcomes.append(outcome)
+
+    def add_replica(self, record: ReplicaRecord) -> None:
+        if record.id in self._state.replicas:
+            raise ConstraintError(f"There is a replica {record.id!r} already.", code="unique")
+        self._keep(record)
+
+    def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
+        record = self._known(replica_id)
+        self._keep(
+            msgspec.structs.replace(
+                record,
+                known_n=max(known_n, record.known_n),
+                seen_seq=max(seen_seq, record.seen_seq),
+                seen_ms=max(now_ms, record.seen_ms),
+            )
+        )
+
+    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int]:
+        self._known(replica_id)
+        largest = max(self._table(table).largest_key(), self._state.leased.get(table, 0), 0)
+        self._state.leased = {**self._state.leased, table: largest + size}
+        return largest + 1, largest + size
+
+    def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None:
+        self._state.tokens = {**self._state.tokens, token_hash: (principal, label, now_ms)}
+
+    def revoke_token(self, label_or_prefix: str) -> int:
+        tokens = self._state.tokens
+        kept = {
+            token_hash: token
+            for token_hash, token in tokens.items()
+            if not label_or_prefix
+            or (token[1] != label_or_prefix and not token_hash.startswith(label_or_prefix))
+        }
+        self._state.tokens = kept
+        return len(tokens) - len(kept)
+
+    def tokens(self) -> Sequence[tuple[str, str, str, int]]:
+        return [(token_hash, *token) for token_hash, token in self._state.tokens.items()]
+
+    def trim(self, *, until_seq: int) -> int:
+        state = self._state
+        commit = self.commit(min(until_seq, state.commits.last))
+        if commit is None or commit.seq <= state.commits.base:
+            return 0
+        count = commit.last_id - state.log.base
+        pushes_gone = state.pushes.first_with(commit.last_id + 1, by=last_id_of) - 1
+        state.pushes = state.pushes.without_up_to(pushes_gone)
+        state.log = state.log.without_up_to(commit.last_id)
+        state.commits = state.commits.without_up_to(commit.seq)
+        state.trimmed = commit
+        return count
+
+    # --- For the store --------------------------------------------------------------------------
+
+    def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
+        """Close all that has no number yet into one commit."""
+        head = self.head()
+        if self._state.log.last > head.last_id:
+            commit = Commit(
+                seq=head.seq + 1,
+                first_id=head.last_id + 1,
+                last_id=self._state.log.last,
+                at_ms=max(now_ms, head.at_ms),
+                nonce=new_nonce(),
+            )
+            self._state.commits.append(commit)
+        return self.head()
+
+
+class MemoryHandle:
+    """What hooks and other programs write with; each call is a statement of its own.
+
+    A call that raises ConstraintError has done nothing, and the transaction goes on.
+    """
+
+    def __init__(self, transaction: MemoryWriteTransaction) -> None:
+        self._transaction = transaction
+
+    def _row(self, table: str, values: Mapping[str, Value]) -> Row:
+        found = self._transaction.writer.own(table)
+        if unknown := set(values) - set(found.schema.column_names):
+            raise ValueError(f"{table} has no column {', '.join(sorted(unknown))}.")
+        return tuple(
+            values[name] if name in values else default_of(found, name)
+            for name in found.schema.column_names
+        )
+
+    def insert(self, table: str, values: Mapping[str, Value]) -> Key:
+        """Insert a row, defaults filled in; the key under which it stands."""
+        row = self._row(table, values)
+        with self._transaction.savepoint():
+            return self._transaction.writer.insert(table, row)
+
+    def replace(self, table: str, values: Mapping[str, Value]) -> Key:
+        """INSERT OR REPLACE: rows with the same key or unique values go first."""
+        row = self._row(table, values)
+        with self._transaction.savepoint():
+            return self._transaction.writer.replace(table, row)
+
+    def update(self, table: str, key: Key, values: Mapping[str, Value]) -> bool:
+        """Set some columns, the key's among them if you like; whether there was a row."""
+        with self._transaction.savepoint():
+            return self._transaction.writer.update(table, key, values)
+
+    def delete(self, table: str, key: Key) -> bool:
+        """Delete a row; whether there was one."""
+        with self._transaction.savepoint():
+            return self._transaction.writer.delete(table, key)
+
+    def rows(self, table: str) -> dict[Key, Row]:
+        """All rows by key, as this transaction sees them."""
+        return dict(self._transaction.writer.own(table).rows)

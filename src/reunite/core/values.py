@@ -286,6 +286,11 @@ def same(column_type: ColumnType, a: Value, b: Value) -> bool:
     return canonical(column_type, a) == canonical(column_type, b)
 
 
+def is_written_alike(a: Value, b: Value) -> bool:
+    """Whether two values are the same JSON. "1.0" and "1.00" are not, though the same decimal."""
+    return same(ColumnType.JSON, a, b)
+
+
 def canonical(column_type: ColumnType, value: Value) -> bool | int | float | str | None:
     """The one representative of all values that are `same`; hashable.
 
@@ -312,6 +317,15 @@ def canonical(column_type: ColumnType, value: Value) -> bool | int | float | str
     if column_type is ColumnType.REAL and isinstance(value, int):
         value = _float_of(value)  # what a real column makes of it
     return _canonical_number(value)
+
+
+def canonical_text(column_type: ColumnType, value: Value) -> str:
+    """The representative as text that every language writes alike; for hashes.
+
+    null, true, false, numbers as `number_text`, all else a JSON string: of a json value, the
+    string that holds its canonical text. Only `"`, `\\` and control characters are escaped.
+    """
+    return _scalar_text(canonical(column_type, value))
 
 
 def _canonical_number(value: int | float) -> int | float:

@@ -71,7 +71,7 @@ def range_sums(digests: Iterable[RowDigest], prefixes: Sequence[str]) -> list[Ra
 
 
 def differing_ranges(ours: Iterable[RangeSum], theirs: Iterable[RangeSum]) -> tuple[str, ...]:
-    """The prefixes of the ranges that are not alike, sorted; one that a side left out has no rows."""
+    """The prefixes of the ranges that differ, sorted. One that a side left out has no rows."""
     ours_by_prefix = {range_sum.prefix: range_sum for range_sum in ours}
     theirs_by_prefix = {range_sum.prefix: range_sum for range_sum in theirs}
     return tuple(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -301,20 +301,20 @@ def _unite(hub: Value, base: Value, mine: Value) -> Value:
     None counts as an empty array. Elements are compared as JSON values. Raises ValueError for
     what is no array.
     """
-    here, before, after = (_elements(value) for value in (hub, base, mine))
+    elements = _elements(hub)
+    here, before, after = (
+        {canonical(ColumnType.JSON, element): element for element in array}
+        for array in (elements, _elements(base), _elements(mine))
+    )
     removed = before.keys() - after.keys()
     added = [element for text, element in after.items() if text not in before.keys() | here.keys()]
     if not added and removed.isdisjoint(here):
         return hub
-    kept = [element for element in hub or () if _text(element) not in removed]
+    kept = [item for item in elements if canonical(ColumnType.JSON, item) not in removed]
     return kept + added
 
 
-def _elements(value: Value) -> dict[object, Value]:
+def _elements(value: Value) -> list[Any]:
     if value is not None and not isinstance(value, list):
         raise ValueError("A union is of arrays.")
-    return {_text(element): element for element in value or ()}
-
-
-def _text(element: Value) -> object:
-    return canonical(ColumnType.JSON, element)
+    return value or []

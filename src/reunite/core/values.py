@@ -67,8 +67,15 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def check_columns(columns: Sequence[Column], rows: Sequence[Row], *, path: str) -> None:
+def check_columns(
+    columns: Sequence[Column], rows: Sequence[Row], *, path: str, is_loose: bool = False
+) -> None:
     """Refuse rows that do not fit `columns`, which stand in the order of the values.
+
+    columns        one for each value of a row
+    path           where the rows stand in the message
+    is_loose       take any text, boolean and number in any column: what a loosely typed database
+                   may have stored and a replica can only repeat (`was`)
 
     Raises BadRequestError for the first fault, with a path such as `groups[0].set[3][2]`.
     NULL is accepted everywhere: NOT NULL is the database's to judge. Lone surrogates, NaN and
@@ -82,14 +89,16 @@ def check_columns(columns: Sequence[Column], rows: Sequence[Row], *, path: str) 
                 f"The row has {len(row)} values for {len(columns)} columns.",
                 path=f"{path}[{index}]",
             )
-    for fault in value_faults(columns, rows):
+    for fault in value_faults(columns, rows, is_loose=is_loose):
         raise BadRequestError(
             f"Column {columns[fault.column].name!r}: {fault.reason}",
             path=f"{path}[{fault.row}][{fault.column}]{fault.inside}",
         )
 
 
-def value_faults(columns: Sequence[Column], rows: Sequence[Row]) -> list[Fault]:
+def value_faults(
+    columns: Sequence[Column], rows: Sequence[Row], *, is_loose: bool = False
+) -> list[Fault]:
     """All values that their columns cannot take, in order of rows; rows have the right length.
 
     For callers that reject single changes instead of a whole request.
@@ -137,6 +146,12 @@ def _is_plain(column_type: ColumnType, values: Sequence[Value]) -> bool:
             return kind is str or kind is bool
         case ColumnType.DECIMAL | ColumnType.BLOB:
             return False
+
+
+def _is_loosely_stored(value: Value) -> bool:
+    if isinstance(value, int | float):
+        return math.isfinite(value) and (isinstance(value, float) or abs(value) <= SAFE_INTEGER_MAX)
+    return isinstance(value, str)
 
 
 def _fault(column_type: ColumnType, value: Value) -> tuple[str, str] | None:

@@ -1,0 +1,193 @@
+"""The ASGI application: routes, tokens and bodies in front of a hub.
+
+    POST v1/register   POST v1/push   POST v1/pull   GET v1/schema   GET v1/query/{table}
+    GET livez   GET readyz   GET openapi.json
+
+What it is       HTTP in front of `HubDoor`: nobody gets further without a token, a body within the
+                 limits and a message; and every answer is JSON.
+What it is not   a place for decisions. It may be mounted under any prefix of any ASGI application.
+The rule         a use case runs whole in one worker thread. The event loop only moves bytes; a
+                 client that goes away does not stop what has begun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+import anyio
+import anyio.to_thread
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from reunite.core.principal import Principal
+from reunite.errors import (
+    BadRequestError,
+    NotAuthenticatedError,
+    ReuniteError,
+    StorageUnavailableError,
+)
+from reunite.protocol.codec import encode
+from reunite.protocol.encoding import accepted, compress
+from reunite.protocol.query import QueryRequest
+from reunite.protocol.routes import JSON_TYPE, ROUTES
+from reunite.server.body import Load, content_encoding, read_body, unpack_body
+from reunite.server.door import HubDoor
+from reunite.server.limits import ServerLimits
+from reunite.server.openapi import openapi_json
+from reunite.server.problems import Edge, answer_http_error, answer_reunite_error
+
+# Answers that are shorter travel as they are.
+COMPRESS_BYTES_MIN = 1024
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+Result = TypeVar("Result")
+
+
+def create_app(hub: HubDoor, **limits: int) -> Starlette:
+    """An application that serves `hub`. `limits` are fields of `ServerLimits`.
+
+    The hub stays the caller's to close. The application holds nothing that needs closing.
+    """
+    server = _Server(hub, ServerLimits(**limits))
+    endpoints: dict[str, Endpoint] = {
+        "register": partial(server.answer_post, "register"),
+        "push": partial(server.answer_post, "push"),
+        "pull": partial(server.answer_post, "pull"),
+        "schema": server.answer_schema,
+        "query": server.answer_query,
+    }
+    routes = [
+        # A table's name may hold anything, slashes included.
+        Route(
+            "/" + route.path.replace("{table}", "{table:path}"),
+            endpoints[operation],
+            methods=[route.method],
+            name=operation,
+        )
+        for operation, route in ROUTES.items()
+    ]
+    routes += [
+        Route("/livez", server.answer_live, name="livez"),
+        Route("/readyz", server.answer_ready, name="readyz"),
+        Route("/openapi.json", server.answer_openapi, name="openapi"),
+    ]
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Edge)],
+        exception_handlers={
+            ReuniteError: answer_reunite_error,
+            HTTPException: answer_http_error,
+        },
+    )
+    # A redirection would send a token on a second journey; a path is right or it is not there.
+    app.router.redirect_slashes = False
+    return app
+
+
+class _Server:
+    """The endpoints of one application and what they share."""
+
+    def __init__(self, hub: HubDoor, limits: ServerLimits) -> None:
+        self._hub = hub
+        self._limits = limits
+        self._load = Load(limits)
+        self._workers = anyio.CapacityLimiter(limits.workers_max)
+
+    async def answer_post(self, operation: str, request: Request) -> Response:
+        async with self._load.place() as hold:
+            # Before the body: it is read only for those who may send one.
+            principal = await self._in_worker(self._hub.authenticate, _bearer_token(request))
+            encoding = content_encoding(request)
+            body = await read_body(request, hold, self._limits)
+
+            def work() -> Response:
+                message = unpack_body(body, encoding, self._limits)
+                return _respond(request, self._hub.answer(operation, message, principal))
+
+            return await self._in_worker(work)
+
+    async def answer_schema(self, request: Request) -> Response:
+        return await self._answer_get("schema", lambda: b"", request)
+
+    async def answer_query(self, request: Request) -> Response:
+        return await self._answer_get("query", partial(_query_from, request), request)
+
+    async def _answer_get(
+        self, operation: str, make_body: Callable[[], bytes], request: Request
+    ) -> Response:
+        token = _bearer_token(request)
+
+        def work() -> Response:
+            principal: Principal = self._hub.authenticate(token)
+            return _respond(request, self._hub.answer(operation, make_body(), principal))
+
+        async with self._load.place():
+            return await self._in_worker(work)
+
+    async def answer_live(self, request: Request) -> Response:
+        return Response(b'{"status":"live"}', media_type=JSON_TYPE)
+
+    async def answer_ready(self, request: Request) -> Response:
+        if not await self._in_worker(self._hub.is_ready):
+            raise StorageUnavailableError("The hub's database does not answer.")
+        return Response(b'{"status":"ready"}', media_type=JSON_TYPE)
+
+    async def answer_openapi(self, request: Request) -> Response:
+        return Response(openapi_json(), media_type=JSON_TYPE)
+
+    async def _in_worker(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        return await anyio.to_thread.run_sync(work, *arguments, limiter=self._workers)
+
+
+def _bearer_token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotAuthenticatedError(
+            "Send a token in the header `Authorization: Bearer …`; "
+            "`reunite token` makes one for this hub."
+        )
+    return token.strip()
+
+
+def _query_from(request: Request) -> bytes:
+    """The message that a query's path and parameters spell."""
+    parameters = request.query_params
+    unknown = set(parameters) - {"where", "after", "limit"}
+    if unknown:
+        raise BadRequestError(f"A query has no parameter {min(unknown)!r}.", path="query")
+    for name in parameters:
+        if len(parameters.getlist(name)) > 1:
+            raise BadRequestError(f"The parameter {name} is there twice.", path=name)
+    where = _json_parameter(parameters.get("where", "{}"), dict[str, Any], path="where")
+    after = _json_parameter(parameters.get("after", "null"), tuple[Any, ...] | None, path="after")
+    limit = _json_parameter(parameters.get("limit", "null"), int | None, path="limit")
+    return encode(
+        QueryRequest(table=request.path_params["table"], where=where, after=after, limit=limit)
+    )
+
+
+def _json_parameter(text: str, kind: Any, *, path: str) -> Any:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise BadRequestError(
+            f"The parameter {path} is not as it should be: {exc}", path=path
+        ) from exc
+
+
+def _respond(request: Request, answer: bytes) -> Response:
+    """An answer as the client wants it encoded. Takes time: for a worker thread."""
+    headers = {"Vary": "Accept-Encoding"}
+    if len(answer) > COMPRESS_BYTES_MIN:
+        encoding = accepted(request.headers.get("accept-encoding"))
+        if encoding is not None:
+            answer = compress(answer, encoding)
+            headers["Content-Encoding"] = encoding
+    return Response(answer, headers=headers, media_type=JSON_TYPE)

@@ -1,0 +1,26 @@
+"""What the server asks of a hub, and nothing more."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from reunite.core.principal import Principal
+
+
+class HubDoor(Protocol):
+    """The methods of `Hub` behind the routes. They block, and may run in several threads."""
+
+    def authenticate(self, token: str) -> Principal:
+        """Who holds this token. Raises NotAuthenticatedError."""
+        ...
+
+    def answer(self, operation: str, body: bytes, principal: Principal) -> bytes:
+        """Carry out an operation of `protocol.routes` in one transaction; the answer as JSON.
+
+        Raises ReuniteError; then nothing was done.
+        """
+        ...
+
+    def is_ready(self) -> bool:
+        """Whether the database answers."""
+        ...

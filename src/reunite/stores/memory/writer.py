@@ -81,6 +81,7 @@ class TableWriter:
         """What INSERT OR REPLACE does: rows in the way are deleted first, cascades included."""
         self._begin()
         table = self.own(name)
+        row = _with_key(table, row)  # as SQLite does it: before the others go
         in_the_way = [key for key in (table.key_of(row),) if key in table.rows]
         for index in table.uniques:
             values = index.values_of(row)
@@ -157,9 +158,7 @@ class TableWriter:
 
     def _insert(self, name: str, row: Row) -> Key:
         table = self.own(name)
-        if table.schema.generated_key and row[table.schema.key_positions[0]] is None:
-            number = wire_integer(table.largest_key() + 1)
-            row = table.with_values(row, {table.schema.key[0]: number})
+        row = _with_key(table, row)
         self._check_row(table, row)
         key = table.key_of(row)
         if key in table.rows:
@@ -299,6 +298,13 @@ class TableWriter:
     def _is_lost(self, foreign_key: ForeignKey, values: Row) -> bool:
         parent = self._tables.get(foreign_key.parent)
         return parent is not None and not parent.keys_with(foreign_key.parent_columns, values)
+
+
+def _with_key(table: Table, row: Row) -> Row:
+    """The row with the key that the database makes for it, if it has none."""
+    if not table.schema.generated_key or row[table.schema.key_positions[0]] is not None:
+        return row
+    return table.with_values(row, {table.schema.key[0]: wire_integer(table.largest_key() + 1)})
 
 
 def _left_alone(child: Table, foreign_key: ForeignKey, action: str) -> Row:

@@ -22,7 +22,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Context, Decimal, Inexact
 from typing import Any, TypeAlias
 
@@ -49,7 +49,11 @@ JSON_DEPTH_MAX = 64
 _NONE = type(None)
 _INTEGER_TEXT = re.compile(r"-?[1-9][0-9]{15,18}")
 _DECIMAL_TEXT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
-_TEXT_LIKE = frozenset({ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME})
+
+# Types in which two plain values of one Python type are the same only if they are equal.
+_SAME_IF_EQUAL = frozenset(
+    {ColumnType.TEXT, ColumnType.JSON, ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME}
+)
 
 # Room for the sum of any two decimals within the limits; what needs more is refused, not rounded.
 _EXACT = Context(prec=2 * DECIMAL_LENGTH_MAX + 2_000, Emin=-9_999, Emax=9_999, traps=[Inexact])
@@ -110,42 +114,45 @@ def value_faults(
         if _is_plain(column.type, values):
             continue
         for index, value in enumerate(values):
-            if value is not None and (fault := _fault(column.type, value)) is not None:
+            if value is None or (is_loose and _is_loosely_stored(value)):
+                continue
+            if (fault := _fault(column.type, value)) is not None:
                 faults.append(Fault(row=index, column=position, inside=fault[0], reason=fault[1]))
     return sorted(faults, key=lambda fault: fault.row)
 
 
-def _is_plain(column_type: ColumnType, values: Sequence[Value]) -> bool:
+def _is_plain(column_type: ColumnType, column: Sequence[Value]) -> bool:
     """Whether a look at the whole column shows that it is in order; False means: look closer."""
-    kinds = set(map(type, values))
+    kinds = set(map(type, column))
+    values: Sequence[Any] = column
     if _NONE in kinds:
         kinds.remove(_NONE)
-        if not kinds:
-            return True
-        values = [value for value in values if value is not None]
-    if len(kinds) > 1:
-        return False
-    kind = kinds.pop() if kinds else _NONE
+        values = [value for value in column if value is not None]
+    if not kinds:
+        return True
     match column_type:
         case ColumnType.TEXT | ColumnType.UUID:
-            return kind is str
+            return kinds == {str}
         case ColumnType.DATE | ColumnType.TIME | ColumnType.DATETIME:
-            return kind is str
+            return kinds == {str}
         case ColumnType.INTEGER:
-            numbers: Sequence[Any] = values
-            return (
-                kind is int
-                and max(numbers) <= SAFE_INTEGER_MAX
-                and min(numbers) >= -SAFE_INTEGER_MAX
-            )
+            return kinds == {int} and _are_safe(values)
         case ColumnType.REAL:
-            return kind is float and all(map(math.isfinite, values))  # type: ignore[arg-type]
+            are_finite = kinds <= {int, float} and all(map(math.isfinite, values))
+            return are_finite and (int not in kinds or _are_safe(values))
         case ColumnType.BOOLEAN:
-            return kind is bool
+            return kinds == {bool}
         case ColumnType.JSON:
-            return kind is str or kind is bool
-        case ColumnType.DECIMAL | ColumnType.BLOB:
+            return kinds <= {str, bool}
+        case ColumnType.DECIMAL:
+            is_short = kinds == {str} and max(map(len, values)) <= DECIMAL_LENGTH_MAX
+            return is_short and all(map(_DECIMAL_TEXT.fullmatch, values))
+        case ColumnType.BLOB:
             return False
+
+
+def _are_safe(numbers: Sequence[float]) -> bool:
+    return max(numbers) <= SAFE_INTEGER_MAX and min(numbers) >= -SAFE_INTEGER_MAX
 
 
 def _is_loosely_stored(value: Value) -> bool:
@@ -238,29 +245,26 @@ def _json_fault(value: Value) -> tuple[str, str] | None:
     waiting: list[tuple[str, int, object]] = [("", 0, value)]
     while waiting:
         place, depth, item = waiting.pop()
-        members: Iterator[tuple[str, object]]
         if isinstance(item, dict):
             if not all(isinstance(name, str) for name in item):
                 return place, "the names in an object are text."
-            members = ((f"{place}.{name}", member) for name, member in item.items())
+            waiting += [(f"{place}.{name}", depth + 1, item[name]) for name in item]
         elif isinstance(item, list):
-            members = ((f"{place}[{index}]", member) for index, member in enumerate(item))
-        elif isinstance(item, float):
-            if not math.isfinite(item):
-                return place, "the number is not finite."
-            continue
-        elif isinstance(item, int):
-            if not INTEGER_MIN <= item <= INTEGER_MAX:
-                return place, "the integer needs more than 64 bits."
-            continue
-        elif item is None or isinstance(item, str):
-            continue
-        else:
-            return place, "this is no JSON value."
-        if depth >= JSON_DEPTH_MAX:
+            waiting += [(f"{place}[{i}]", depth + 1, member) for i, member in enumerate(item)]
+        elif (reason := _json_scalar_fault(item)) is not None:
+            return place, reason
+        if depth >= JSON_DEPTH_MAX and isinstance(item, dict | list):
             return place, f"arrays and objects are nested more than {JSON_DEPTH_MAX} deep."
-        waiting.extend((name, depth + 1, member) for name, member in members)
     return None
+
+
+def _json_scalar_fault(value: object) -> str | None:
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "the number is not finite."
+    if isinstance(value, int):
+        is_long = not INTEGER_MIN <= value <= INTEGER_MAX
+        return "the integer needs more than 64 bits." if is_long else None
+    return None if value is None or isinstance(value, str) else "this is no JSON value."
 
 
 # --- Integers -------------------------------------------------------------------------------------
@@ -290,13 +294,18 @@ def same(column_type: ColumnType, a: Value, b: Value) -> bool:
     in upper and lower case, JSON objects whose members stand in another order. Dates and times
     are the same only if their texts are.
     """
+    # What nearly all calls need; the rest is for spellings and containers.
     if a is b:
         return True
-    # Equal plain values of one type are the same whatever the column; containers are not, since
-    # Python takes True for 1 in them.
-    if type(a) is type(b) and a == b and type(a) not in (list, dict):
-        return True
-    if a is None or b is None or (column_type is ColumnType.TEXT and type(a) is type(b) is str):
+    kind = type(a)
+    if kind is type(b) and kind is not list and kind is not dict:
+        if a == b:
+            return True
+        if column_type in _SAME_IF_EQUAL or (
+            kind is not str and column_type is not ColumnType.REAL
+        ):
+            return False
+    if a is None or b is None:
         return False
     return canonical(column_type, a) == canonical(column_type, b)
 

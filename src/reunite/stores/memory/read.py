@@ -18,9 +18,7 @@ from reunite.engine.ports import (
     StoredOutcome,
     Touch,
 )
-from reunite.errors import (
-    UnknownTableError,
-)
+from reunite.errors import UnknownTableError
 from reunite.stores.memory.state import State, last_id_of
 from reunite.stores.memory.tables import Table
 

@@ -13,14 +13,7 @@ import msgspec
 
 from reunite.core.change import Op
 from reunite.core.key import Key
-from reunite.engine.ports import (
-    Commit,
-    Head,
-    Origin,
-    ReplicaRecord,
-    Row,
-    StoredOutcome,
-)
+from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, Row, StoredOutcome
 from reunite.stores.memory.journal import Journal
 from reunite.stores.memory.tables import Table
 

@@ -7,18 +7,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from reunite.core.schema import TableSchema
-from reunite.engine.ports import (
-    Head,
-)
-from reunite.errors import (
-    StorageUnavailableError,
-    UnknownTableError,
-    UntrackableTableError,
-)
+from reunite.engine.ports import Head, Store
+from reunite.errors import StorageUnavailableError, UnknownTableError, UntrackableTableError
 from reunite.stores.memory.read import MemoryTransaction
 from reunite.stores.memory.state import State
 from reunite.stores.memory.tables import Table, default_of, linked
@@ -170,3 +165,9 @@ def _tracked(old: Table | None, schema: TableSchema) -> Table:
 def _shape(schema: TableSchema) -> object:
     columns = [(c.name, c.type, c.nullable, c.default) for c in schema.columns]
     return columns, schema.key
+
+
+if TYPE_CHECKING:
+
+    def _as_port(store: MemoryStore) -> Store:
+        return store

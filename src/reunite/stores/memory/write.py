@@ -25,10 +25,7 @@ from reunite.engine.ports import (
     Touch,
     Writes,
 )
-from reunite.errors import (
-    ConstraintError,
-    UnknownReplicaError,
-)
+from reunite.errors import ConstraintError, UnknownReplicaError
 from reunite.stores.memory.journal import Journal
 from reunite.stores.memory.read import MemoryTransaction
 from reunite.stores.memory.state import Entry, Push, State, last_id_of

@@ -109,6 +109,15 @@ class ApplyingContract:
             parent("r", name="r", code="r"),
         ]
 
+    def test_an_update_that_changes_nothing_is_harmless(self, subject: StoreSubject) -> None:
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("p", name="one"), parent("q"))
+        changes = [update(("p",)), update(("q",), name="q"), update(("missing",), name="x")]
+        _apply(subject, writes(updates={"parent": changes}))
+        assert rows_of(subject.store, "parent") == [parent("p", name="one"), parent("q", name="q")]
+        _apply(subject, writes(deletes={"parent": [("missing",)]}))
+        assert len(rows_of(subject.store, "parent")) == 2
+
     # --- Swaps ----------------------------------------------------------------------------------
 
     def test_unique_values_are_swapped_and_children_survive(self, subject: StoreSubject) -> None:

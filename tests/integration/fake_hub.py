@@ -5,17 +5,43 @@ from collections.abc import Callable
 
 import msgspec
 
+from reunite.core.change import Op
 from reunite.core.principal import Principal
 from reunite.errors import NotAuthenticatedError
 from reunite.protocol.codec import decode, encode
-from reunite.protocol.pull import Page, TablePage
-from reunite.protocol.push import PushAnswer, SchemaAnswer
+from reunite.protocol.pull import Page, PullRequest, TablePage
+from reunite.protocol.push import GroupMessage, PushAnswer, PushRequest, Run, SchemaAnswer
 from reunite.protocol.query import QueryAnswer
-from reunite.protocol.register import RegisterAnswer
+from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.routes import ROUTES
 
 TOKEN = "the-token-of-ann"
 STAMP = "018f00000000-0000-hub"
+
+REGISTER = encode(RegisterRequest(protocol=1, name="till"))
+PULL = encode(PullRequest(protocol=1, replica="r1", known=0))
+RUN = Run(
+    table="planes",
+    op=Op.INSERT,
+    columns=("id", "name"),
+    mark=0,
+    stamps=("s",),
+    ids=("c1",),
+    set=((1, "a"),),
+)
+PUSH = encode(
+    PushRequest(
+        protocol=1,
+        epoch="e1",
+        replica="r1",
+        known=0,
+        first_n=1,
+        schemas={"planes": 1},
+        groups=(GroupMessage(runs=(RUN,)),),
+    )
+)
+POSTS = {"v1/register": REGISTER, "v1/push": PUSH, "v1/pull": PULL}
+GETS = ("v1/schema", "v1/query/planes")
 
 ANSWERS: dict[str, msgspec.Struct] = {
     "register": RegisterAnswer(

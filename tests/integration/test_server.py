@@ -26,37 +26,21 @@ from reunite.protocol.codec import encode
 from reunite.protocol.encoding import ENCODINGS, compress, decompress
 from reunite.protocol.limits import BODY_BYTES_MAX, BODY_DEPTH_MAX
 from reunite.protocol.problem import codes
-from reunite.protocol.pull import PullRequest
-from reunite.protocol.push import GroupMessage, PushRequest, Run
-from reunite.protocol.register import RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.server import ServerThread, create_app
-from tests.integration.fake_hub import ANSWERS, TOKEN, FakeHub, Gate, large_page, raises
+from tests.integration.fake_hub import (
+    ANSWERS,
+    POSTS,
+    PULL,
+    PUSH,
+    TOKEN,
+    FakeHub,
+    Gate,
+    large_page,
+    raises,
+)
 from tests.integration.http_helpers import JSON, Asking, client_of, connection_to, raw_request
 
-REGISTER = encode(RegisterRequest(protocol=1, name="till"))
-PULL = encode(PullRequest(protocol=1, replica="r1", known=0))
-RUN = Run(
-    table="planes",
-    op="insert",  # type: ignore[arg-type]
-    columns=("id", "name"),
-    mark=0,
-    stamps=("s",),
-    ids=("c1",),
-    set=((1, "a"),),
-)
-PUSH = encode(
-    PushRequest(
-        protocol=1,
-        epoch="e1",
-        replica="r1",
-        known=0,
-        first_n=1,
-        schemas={"planes": 1},
-        groups=(GroupMessage(runs=(RUN,)),),
-    )
-)
-POSTS = {"v1/register": REGISTER, "v1/push": PUSH, "v1/pull": PULL}
 GETS = ("v1/schema", "v1/query/planes")
 
 

@@ -1,0 +1,323 @@
+"""The transport over HTTP: one request, one answer, and an error that says whose turn it is.
+
+    answered by a hub, 200                           the body
+    answered by a hub, a problem                     the error that it names
+    429, 5xx, 408, no answer, cut answer             HubUnreachableError: try later
+    answered by something that is no hub, redirect   CallerError: check the URL; once this transport
+                                                     has reached its hub: HubUnreachableError, as
+                                                     a hotel's login page passes
+
+What it is not   a place that retries (the driver does), except once with a new token after a 401.
+The rule         the token goes to the hub's own URL only, and into no error, repr or log.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import ipaddress
+import re
+import ssl
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Self
+from urllib.parse import quote
+
+import httpx2
+import msgspec
+
+from reunite.errors import (
+    BadRequestError,
+    CallerError,
+    HubUnreachableError,
+    LimitExceededError,
+    NotAuthenticatedError,
+)
+from reunite.protocol.codec import decode
+from reunite.protocol.encoding import ACCEPT_ENCODING, ENCODINGS, compress
+from reunite.protocol.problem import Problem, error_from
+from reunite.protocol.query import QueryRequest
+from reunite.protocol.routes import JSON_TYPE, PROBLEM_TYPE, PROTOCOL_HEADER, ROUTES
+
+# How long the hub may take to begin an answer, or to go on with one.
+TIMEOUT_S = 60.0
+CONNECT_TIMEOUT_S = 10.0
+
+# Shorter requests travel as they are.
+COMPRESS_BYTES_MIN = 4 * 1024
+
+# An answer may be larger than a page (a row is never cut), but not without end.
+ANSWER_BYTES_MAX = 512 * 1024 * 1024
+
+# Shorter than the hub keeps an idle connection, so that none is closed while a request travels.
+_KEEP_ALIVE_S = 30.0
+_CONNECTIONS_MAX = 4
+_TRY_LATER = frozenset({408, 429})
+_VISIBLE_ASCII = re.compile(r"[!-~]+")
+
+
+class HttpTransport:
+    """Carries requests to the hub mounted at `url`, with connections that are kept open.
+
+    url          http or https, up to and with the hub's mount point
+    token        the bearer token, or a function that gives one; it is asked again after a 401
+    timeout_s    how long the hub may take to begin an answer, or to go on with one
+    tls          how to check certificates, where the system's own way does not do
+    compression  whether bodies are compressed; by default except on the loopback interface,
+                 where it costs more than it saves
+
+    May be used from several threads, and `close()` be called twice.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | Callable[[], str],
+        timeout_s: float = TIMEOUT_S,
+        tls: ssl.SSLContext | None = None,
+        compression: bool | None = None,
+    ) -> None:
+        parsed = _parsed(url)
+        self.url = str(parsed)
+        is_loopback = _is_loopback(parsed.host)
+        self._base = self.url.rstrip("/") + "/"
+        self._ask_token = None if isinstance(token, str) else token
+        self._token = token if isinstance(token, str) else None
+        self._compresses = not is_loopback if compression is None else compression
+        self._request_encoding = "gzip"  # until the hub says that it takes a better one
+        self._has_reached_hub = False
+        self._is_closed = False
+        verify: ssl.SSLContext | bool = tls if tls is not None else parsed.scheme == "https"
+        self._client = httpx2.Client(
+            # Certificates are loaded only where they are needed: it takes a tenth of a second.
+            verify=verify,
+            trust_env=not is_loopback,  # a proxy is not asked for this very machine
+            timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
+            limits=httpx2.Limits(max_connections=_CONNECTIONS_MAX, keepalive_expiry=_KEEP_ALIVE_S),
+            headers={
+                "Accept": f"{JSON_TYPE}, {PROBLEM_TYPE}",
+                "Accept-Encoding": ACCEPT_ENCODING if self._compresses else "identity",
+                "User-Agent": "reunite",
+            },
+            follow_redirects=False,
+        )
+
+    def __repr__(self) -> str:
+        return f"<HttpTransport {self.url}>"
+
+    def call(self, operation: str, body: bytes) -> bytes:
+        method, url, parameters = self._address(operation, body)
+        content, headers = self._packed(body) if method == "POST" else (None, {})
+        token = self._current_token()
+        for attempt in ("with the token at hand", "with a new one"):
+            headers["Authorization"] = f"Bearer {token}"
+            try:
+                return self._exchange(method, url, parameters, content, headers)
+            except NotAuthenticatedError:
+                renewed = (
+                    self._renewed_token(token) if attempt == "with the token at hand" else None
+                )
+                if renewed is None:
+                    raise
+                token = renewed
+        raise AssertionError("unreachable: the second attempt returns or raises")
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            warnings.warn(f"{self!r} was dropped open: close it", ResourceWarning, stacklevel=2)
+            self.close()
+
+    # --- The request --------------------------------------------------------------------------
+
+    def _address(self, operation: str, body: bytes) -> tuple[str, str, dict[str, str]]:
+        """Method, URL and parameters; a GET says in them what its body would say."""
+        route = ROUTES[operation]
+        path, parameters = route.path, {}
+        if operation == "query":
+            query = decode(body, QueryRequest)
+            path = path.replace("{table}", quote(query.table, safe=""))
+            asked = {"where": query.where or None, "after": query.after, "limit": query.limit}
+            parameters = {
+                name: msgspec.json.encode(value).decode()
+                for name, value in asked.items()
+                if value is not None
+            }
+        return route.method, self._base + path, parameters
+
+    def _packed(self, body: bytes) -> tuple[bytes, dict[str, str]]:
+        headers = {"Content-Type": JSON_TYPE}
+        if self._compresses and len(body) > COMPRESS_BYTES_MIN:
+            headers["Content-Encoding"] = self._request_encoding
+            body = compress(body, self._request_encoding)
+        return body, headers
+
+    def _current_token(self) -> str:
+        if self._token is None:
+            assert self._ask_token is not None
+            self._token = self._ask_token()
+        return _checked(self._token)
+
+    def _renewed_token(self, refused: str) -> str | None:
+        """Another token than the one refused, if there is a function that has one."""
+        if self._ask_token is None:
+            return None
+        if self._token == refused:  # else another thread has asked meanwhile
+            self._token = self._ask_token()
+        return _checked(self._token) if self._token not in (None, refused) else None
+
+    # --- The answer ---------------------------------------------------------------------------
+
+    def _exchange(
+        self,
+        method: str,
+        url: str,
+        parameters: Mapping[str, str],
+        content: bytes | None,
+        headers: Mapping[str, str],
+    ) -> bytes:
+        try:
+            with self._client.stream(
+                method, url, params=parameters or None, content=content, headers=dict(headers)
+            ) as response:
+                answer = _read(response)
+        except httpx2.TimeoutException as exc:
+            raise HubUnreachableError(
+                f"{self.url} does not answer in time: sync again when it does."
+            ) from exc
+        except httpx2.RequestError as exc:
+            raise HubUnreachableError(
+                f"{self.url} cannot be reached ({_reason(exc)}): sync again when it can."
+            ) from exc
+        return self._judged(response, answer)
+
+    def _judged(self, response: httpx2.Response, answer: bytes) -> bytes:
+        """The body of a success. Raises what any other answer means."""
+        status = response.status_code
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_hub = PROTOCOL_HEADER in response.headers
+        if is_hub:
+            self._has_reached_hub = True
+            taken = response.headers.get("accept-encoding", "")
+            self._request_encoding = next((e for e in ENCODINGS if e in taken), "gzip")
+            if status == 200 and media_type == JSON_TYPE:
+                return answer
+        problem = _problem_in(answer) if is_hub and media_type == PROBLEM_TYPE else None
+        if status in _TRY_LATER or status >= 500:
+            raise HubUnreachableError(
+                str(error_from(problem)) if problem else f"{self.url} answers {status}: try later.",
+                retry_after_s=_retry_after_s(response, problem),
+            )
+        if problem is not None:
+            raise error_from(problem)
+        raise self._no_hub(response, media_type)
+
+    def _no_hub(
+        self, response: httpx2.Response, media_type: str
+    ) -> CallerError | HubUnreachableError:
+        if self._has_reached_hub:
+            return HubUnreachableError(
+                f"Something else than the hub answers at {self.url}, perhaps the login page of "
+                "this network: sync again when the hub can be reached."
+            )
+        if response.is_redirect:
+            return CallerError(
+                f"{self.url} redirects to {_without_query(response)}: if you trust it, use the "
+                "URL it leads to, without the part that begins with v1."
+            )
+        what = media_type or "nothing"
+        return CallerError(
+            f"There is no hub at {self.url} (it answers {response.status_code} with {what}): "
+            "check host, port and path. The path is the one that the hub is mounted under; "
+            "`reunite serve` prints the whole URL."
+        )
+
+
+def _parsed(url: str) -> httpx2.URL:
+    try:
+        parsed = httpx2.URL(url)
+    except (httpx2.InvalidURL, TypeError) as exc:
+        raise BadRequestError("The hub's URL cannot be read.", path="url") from exc
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise BadRequestError(
+            "The hub's URL must begin with http:// or https:// and a host.", path="url"
+        )
+    if parsed.userinfo or parsed.query or parsed.fragment:
+        # Not repeated in the message: it may hold a secret.
+        raise BadRequestError(
+            "The hub's URL is host, port and path only: no user, no query, no fragment. "
+            "Give the token as `token`.",
+            path="url",
+        )
+    return parsed
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def _checked(token: str) -> str:
+    """The token, if it can stand in a header. It is not repeated in the error."""
+    if not _VISIBLE_ASCII.fullmatch(token):
+        raise NotAuthenticatedError(
+            "The token is empty or has characters that no token has: copy it again, whole and "
+            "without spaces or line ends."
+        )
+    return token
+
+
+def _read(response: httpx2.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    for part in response.iter_bytes():
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise LimitExceededError(
+                f"The hub's answer is longer than {ANSWER_BYTES_MAX} bytes.",
+                limit="ANSWER_BYTES_MAX",
+            )
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _problem_in(answer: bytes) -> Problem | None:
+    try:
+        return decode(answer, Problem)
+    except (BadRequestError, LimitExceededError):
+        return None
+
+
+def _retry_after_s(response: httpx2.Response, problem: Problem | None) -> float | None:
+    """What the problem or the header says: seconds, or a date (RFC 9110)."""
+    if problem is not None and problem.retry_after_s is not None:
+        return problem.retry_after_s
+    text = response.headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def _reason(error: httpx2.RequestError) -> str:
+    """What the driver says, in one line; it knows addresses and errors, not headers."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _without_query(response: httpx2.Response) -> str:
+    """Where a redirection leads, without what may be secret in it."""
+    return response.headers.get("location", "").partition("?")[0].partition("#")[0]

@@ -72,19 +72,30 @@ class State:
     tokens: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
     leased: Mapping[str, int] = field(default_factory=dict)  # the largest key given, by table
 
-    def branch(self) -> State:
+    def copy(self) -> State:
+        """The same moment in an object of its own, whose fields may be replaced."""
         return State(
-            epoch=self.epoch,
-            tables=dict(self.tables),
-            log=self.log.branch(),
-            commits=self.commits.branch(),
-            pushes=self.pushes.branch(),
-            outcomes=self.outcomes.branch(),
-            trimmed=self.trimmed,
-            replicas=self.replicas,
-            tokens=self.tokens,
-            leased=self.leased,
+            self.epoch,
+            self.tables,
+            self.log,
+            self.commits,
+            self.pushes,
+            self.outcomes,
+            self.trimmed,
+            self.replicas,
+            self.tokens,
+            self.leased,
         )
+
+    def branch(self) -> State:
+        """A copy that a writer may go on from."""
+        branch = self.copy()
+        branch.tables = dict(self.tables)
+        branch.log = self.log.branch()
+        branch.commits = self.commits.branch()
+        branch.pushes = self.pushes.branch()
+        branch.outcomes = self.outcomes.branch()
+        return branch
 
     def newest_commit(self) -> Commit | None:
         return self.commits[self.commits.last] if len(self.commits) else self.trimmed

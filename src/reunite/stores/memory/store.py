@@ -6,7 +6,6 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import copy
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -79,7 +78,7 @@ class MemoryStore:
                 if not schema.key:
                     raise UntrackableTableError(f"{schema.name} has no key: give it one.")
                 tables[schema.name] = _tracked(tables.get(schema.name), schema)
-            state = copy(self._state)
+            state = self._state.copy()
             state.tables = linked(tables.values())
             self._state = state
 
@@ -87,7 +86,7 @@ class MemoryStore:
         with self._alone():
             if table not in self._state.tables:
                 raise UnknownTableError(f"There is no table {table!r} here.")
-            state = copy(self._state)
+            state = self._state.copy()
             state.tables = dict(state.tables)
             state.tables[table] = state.tables[table].copy()
             state.tables[table].captured = False

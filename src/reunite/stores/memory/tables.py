@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from reunite.core.key import Key
 from reunite.core.schema import ColumnType, ForeignKey, TableSchema
@@ -72,6 +73,8 @@ class Table:
     """The rows of one table and what is known about them. Shared with readers once published."""
 
     __slots__ = (
+        "_has_integers",
+        "_key_integers",
         "_largest",
         "_sorted",
         "captured",
@@ -100,6 +103,8 @@ class Table:
             for column in schema.columns
             if not column.nullable or column.name in schema.key
         ]
+        self._key_integers = [schema.column[n].type is ColumnType.INTEGER for n in schema.key]
+        self._has_integers = any(self._key_integers)
         self._sorted: list[Key] | None = None
         self._largest: int | None = None  # the largest generated key; None: look
 
@@ -118,7 +123,7 @@ class Table:
     def sorted_keys(self) -> list[Key]:
         """All keys in order. Cheap as long as no key comes or goes."""
         if self._sorted is None:
-            self._sorted = sorted(self.rows, key=self.order)
+            self._sorted = sorted(self.rows, key=self.order if self._has_integers else None)
         return self._sorted
 
     def keys_after(self, key: Key | None, limit: int | None = None) -> list[Key]:
@@ -127,11 +132,15 @@ class Table:
         first = 0 if key is None else bisect_right(keys, self.order(key), key=self.order)
         return keys[first : None if limit is None else first + limit]
 
-    def order(self, key: Key) -> tuple[int | float | str, ...]:
+    def order(self, key: Key) -> Any:
         """What keys are sorted by: integers by their value, however they travel."""
+        if not self._has_integers:
+            return key
         return tuple(
-            parse_integer(value) if self.schema.column[name].type is ColumnType.INTEGER else value  # type: ignore[misc]
-            for name, value in zip(self.schema.key, key, strict=True)
+            [
+                parse_integer(value) if is_integer and type(value) is str else value
+                for value, is_integer in zip(key, self._key_integers, strict=True)
+            ]
         )
 
     def largest_key(self) -> int:

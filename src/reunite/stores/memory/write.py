@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 
 import msgspec
 
@@ -46,7 +45,7 @@ class MemoryWriteTransaction(MemoryTransaction):
     # --- Undoing --------------------------------------------------------------------------------
 
     def _mark(self) -> tuple[int, State, list[tuple[Journal[object], int]]]:
-        state = copy(self._state)
+        state = self._state.copy()
         journals: list[Journal[object]] = [state.log, state.commits, state.pushes, state.outcomes]  # type: ignore[list-item]
         return self._writer.mark, state, [(journal, journal.last) for journal in journals]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -135,7 +135,7 @@ class Writes(msgspec.Struct, frozen=True, kw_only=True):
     """Net writes to apply as one step: rows to insert, to update and to delete, by table.
 
     No key stands twice. A key that an update moves away from may be taken by another write of the
-    same step only through updates (a swap), never by an insert.
+    same step only through updates (a swap), never by an insert; one that a delete frees by none.
     """
 
     inserts: Mapping[str, Sequence[Row]]
@@ -167,7 +167,7 @@ class Transaction(Protocol):
         ...
 
     def last_change_id(self) -> int:
-        """The largest change id in this snapshot, numbered or not; 0 for an empty log."""
+        """The largest change id in this snapshot, numbered or not; never below `trimmed_id`."""
         ...
 
     def schemas(self) -> Mapping[str, TableSchema]:
@@ -241,8 +241,8 @@ class WriteTransaction(Transaction, Protocol):
     def apply(self, writes: Writes) -> None:
         """Apply as one step. Raises ConstraintError; then call it inside a savepoint.
 
-        Unique values may be swapped between rows; a row that survives is never deleted and
-        inserted; foreign keys are checked when the step is complete (inserts, then updates, then
+        Unique values may be swapped between rows, and taken from rows that the step deletes; a
+        row that survives is never deleted and inserted; rows that are not there are passed over; foreign keys are checked when the step is complete (inserts, then updates, then
         deletes), cascades and triggers included. A constant number of statements, each executed
         for many rows.
         """
@@ -281,8 +281,8 @@ class WriteTransaction(Transaction, Protocol):
         ...
 
     def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int]:
-        """Lease a block of generated keys, first and last; above every key in the table, in any
-        earlier block, and of every key that a block ever gave."""
+        """Lease a block of generated keys, first and last; above every key in the table and
+        above the end of every earlier block."""
         ...
 
     def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None: ...
@@ -340,6 +340,20 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Release connections. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class Catalogue(Protocol):
+    """A store that can find out what a table looks like."""
+
+    def reflect(self, table: str) -> TableSchema:
+        """The table's schema as the database declares it. Raises UnknownTableError,
+        UntrackableTableError."""
+        ...
+
+    def trackable_tables(self) -> list[str]:
+        """The names of all tables with a primary key that are not reunite's own."""
         ...
 
 

@@ -46,7 +46,8 @@ class GroupMessage(
 
 
 class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`known` is the last number whose outcome this replica has stored."""
+    """`known` is the last number whose outcome this replica has stored. `lease` names tables of
+    which it wants another block of keys; a push without groups may ask for nothing else."""
 
     protocol: int
     epoch: str
@@ -55,6 +56,7 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     first_n: int
     schemas: dict[str, int]
     groups: tuple[GroupMessage, ...]
+    lease: tuple[str, ...] = ()
 
 
 class ConflictMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

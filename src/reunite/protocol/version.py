@@ -1,7 +1,7 @@
 """The protocol's version, its history, and the oldest one that this code still speaks.
 
-    | version | since | what changed        |
-    |       1 | 0.1.0 | the first protocol  |
+| version | since | what changed        |
+|       1 | 0.1.0 | the first protocol  |
 """
 
 from __future__ import annotations

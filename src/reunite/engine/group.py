@@ -1,0 +1,484 @@
+"""One group of pushed changes: judged against the hub's rows, merged, applied whole or not at all.
+
+    read rows and log of the touched keys ─► for each change: what becomes of the row ─► apply
+                                                                                   └► hooks
+
+What it is       the decisions of a push for one local transaction, inside the caller's savepoint.
+What it is not   numbering, ids or outcomes of other groups: those are `engine/push.py`'s.
+The rule         raises `GroupRejectedError` or `RenumberNeededError` for the whole group; then the
+                 caller undoes the savepoint. Nothing here keeps state between groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from reunite.core.change import APPLIED, Change, Conflict, Op, Outcome, OutcomeKind
+from reunite.core.key import Key
+from reunite.core.merge import conflicting_columns, merge_insert, merge_row
+from reunite.core.principal import Principal
+from reunite.core.schema import ForeignKey, RowMerge, TableSchema
+from reunite.core.values import Value, same
+from reunite.engine.lineage import hub_stamps, is_gone, last_image
+from reunite.engine.ports import LogEntry, Row, WriteTransaction
+from reunite.engine.tables import HookedChange, Tables
+from reunite.engine.workspace import Slot, Workspace
+from reunite.errors import ConstraintError, Veto
+
+# A hook that raises anything but Veto is tried again this often before its group is rejected.
+HOOK_TRIES_MAX = 2
+
+
+class GroupRejectedError(Exception):
+    """The group cannot take effect; `change` is the one that is to blame."""
+
+    def __init__(
+        self,
+        change: Change,
+        code: str,
+        reason: str,
+        *,
+        columns: Sequence[str] = (),
+        is_temporary: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.change = change
+        self.code = code
+        self.reason = reason
+        self.columns = tuple(columns)
+        self.is_temporary = is_temporary
+
+
+class RenumberNeededError(Exception):
+    """A generated key is taken; the replica must move its row and send the group again."""
+
+    def __init__(self, change: Change) -> None:
+        super().__init__(change.id)
+        self.change = change
+
+
+class GroupJudge:
+    """Applies one group in one transaction of the hub."""
+
+    def __init__(
+        self,
+        tx: WriteTransaction,
+        tables: Tables,
+        principal: Principal,
+        *,
+        is_mine: Callable[[LogEntry], bool],
+        known_until: Mapping[tuple[str, Key], int],
+        now_ms: int,
+    ) -> None:
+        self._tx = tx
+        self._tables = tables
+        self._principal = principal
+        self._is_mine = is_mine
+        self._known_until = known_until
+        self._now_ms = now_ms
+        self._trimmed_id = tx.trimmed_id()
+        self._entries: dict[tuple[str, Key], list[LogEntry]] = {}
+        self._space = Workspace()
+        self._referenced = tables.referenced()
+        # Rows whose present incarnation this replica knows, because this group made it: their
+        # keys, and the change that did.
+        self.established: dict[tuple[str, Key], Change] = {}
+
+    def apply(self, changes: Sequence[Change]) -> list[Outcome]:
+        """The outcomes, in order. Raises GroupRejectedError, RenumberNeededError."""
+        outcomes = []
+        to_touch: list[tuple[str, Key]] = []
+        self._read(changes)
+        start = 0
+        for index, change in enumerate(changes):
+            if index > start and self._must_flush(change):
+                self._flush(changes[start:index])
+                start = index
+                self._read(changes[index:])
+            outcome, needs_touch = self._judge(change)
+            outcomes.append(outcome)
+            if needs_touch:
+                to_touch.append((change.table, change.key))
+        self._flush(changes[start:])
+        for table, key in to_touch:
+            self._tx.touch(table, [key])
+        return outcomes
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def _read(self, changes: Sequence[Change]) -> None:
+        """Rows and log entries of the keys that these changes touch or point to."""
+        row_keys: dict[str, dict[Key, None]] = {}
+        log_keys: dict[str, dict[Key, None]] = {}
+        mark = min(change.mark for change in changes)
+        for change in changes:
+            keys = row_keys.setdefault(change.table, {})
+            keys[change.key] = None
+            if change.old_key is not None:
+                keys[change.old_key] = None
+            if change.op is not Op.INSERT:
+                log_keys.setdefault(change.table, {})[change.old_key or change.key] = None
+            for parent, parent_key in self._parents(change):
+                log_keys.setdefault(parent, {})[parent_key] = None
+        for table, keys in row_keys.items():
+            schema = self._tables.schemas[table]
+            rows = self._tx.rows(table, keys)
+            for key in keys:
+                self._space.load(schema, key, rows.get(key))
+            met = [key for key in keys if key in rows]
+            if met:
+                # Insert meets insert, or a move meets a row: who changed it last matters too.
+                log_keys.setdefault(table, {}).update(dict.fromkeys(met))
+        for table, keys in log_keys.items():
+            for key in keys:
+                self._entries[table, key] = []
+            for entry in self._tx.entries(table, keys, after_id=mark):
+                for named in {entry.key, entry.old_key}:
+                    if named in keys:
+                        self._entries[table, named].append(entry)
+
+    def _parents(self, change: Change) -> Iterator[tuple[str, Key]]:
+        """The tracked rows that the values this change sets point to, by their primary keys."""
+        if change.op is Op.DELETE:
+            return
+        schema = self._tables.schemas[change.table]
+        for foreign_key in schema.foreign_keys:
+            key = _pointed_key(foreign_key, change, self._tables)
+            if key is not None:
+                yield foreign_key.parent, key
+
+    def _is_gone(self, table: str, key: Key, mark: int) -> bool:
+        if (table, key) in self.established:
+            return False
+        mark = max(mark, self._known_until.get((table, key), 0))
+        if mark < self._trimmed_id:
+            return True
+        entries = self._entries.get((table, key), ())
+        return is_gone(entries, key, mark=mark, is_mine=self._is_mine)
+
+    # -- judging ------------------------------------------------------------------------------
+
+    def _must_flush(self, change: Change) -> bool:
+        """Whether what came before must be in the database before this change is judged."""
+        space = self._space
+        if change.op is Op.INSERT and space.is_vacated(change.table, change.key):
+            return True
+        if change.old_key is not None and space.is_vacated(change.table, change.key):
+            # Swapped keys are one step; a key that was deleted is not free before it is gone.
+            slot = space.slot(change.table, change.key)
+            if slot.before is not None:
+                return True
+        # What a deleted parent takes along shows only in the database.
+        return change.op is not Op.DELETE and not self._referenced.isdisjoint(
+            space.tables_deleted_from
+        )
+
+    def _judge(self, change: Change) -> tuple[Outcome, bool]:
+        """The outcome, and whether the row must be touched so that the log shows who knows it."""
+        self._check_parents(change)
+        match change.op:
+            case Op.INSERT:
+                return self._insert(change)
+            case Op.UPDATE:
+                return self._update(change), False
+            case Op.DELETE:
+                return self._delete(change), False
+
+    def _check_parents(self, change: Change) -> None:
+        """A parent that the replica saw and that is gone counts as deleted, whatever holds its
+        key now."""
+        for parent, key in self._parents(change):
+            if not self._is_gone(parent, key, change.mark):
+                continue
+            schema = self._tables.schemas[parent]
+            image = last_image(schema, self._entries[parent, key], key, mark=change.mark)
+            now = self._tx.rows(parent, [key])
+            if schema.rows is RowMerge.UPDATE_WINS and image is not None and not now:
+                self._space.load(schema, key, None)
+                self._space.put(self._space.slot(parent, key), image)
+                self.established[parent, key] = change
+                continue
+            raise GroupRejectedError(
+                change,
+                "parent-deleted",
+                f"The row of {parent!r} that this row points to was deleted at the hub.",
+            )
+
+    def _insert(self, change: Change) -> tuple[Outcome, bool]:
+        schema = self._tables.schemas[change.table]
+        slot = self._space.slot(change.table, change.key)
+        if slot.after is not None and schema.generated_key:
+            raise RenumberNeededError(change)
+        self.established[change.table, change.key] = change
+        if slot.after is None:
+            self._space.put(slot, _row_of_insert(schema, change))
+            return APPLIED, False
+        entries = self._entries.get((change.table, change.key), [])
+        row = slot.after
+        stamps = hub_stamps(schema, entries, change.key, row, change.columns, now_ms=self._now_ms)
+        merged = self._calling_functions(
+            change,
+            lambda: merge_insert(
+                schema,
+                columns=change.columns,
+                mine=change.set,
+                theirs=row,
+                stamp=change.stamp,
+                hub_stamps=stamps,
+                functions=self._tables.functions.get(change.table, {}),
+            ),
+        )
+        if merged.columns:
+            self._space.put(slot, merged.row)
+        outcome = Outcome(kind=OutcomeKind.MERGED, conflicts=merged.conflicts)
+        # An insert that changed nothing leaves no entry; yet from here on the row is known.
+        return outcome, not merged.columns
+
+    def _update(self, change: Change) -> Outcome:
+        schema = self._tables.schemas[change.table]
+        key = change.old_key or change.key
+        slot = self._space.slot(change.table, key)
+        if slot.after is None or self._is_gone(change.table, key, change.mark):
+            return self._update_meets_delete(schema, change, slot)
+        columns, was, wanted = _without_key(schema, change)
+        stamps: dict[str, str] = {}
+        row = slot.after
+        contested = conflicting_columns(schema, columns=columns, base=was, mine=wanted, theirs=row)
+        if contested:
+            stamps = hub_stamps(
+                schema,
+                self._entries.get((change.table, key), []),
+                key,
+                row,
+                contested,
+                now_ms=self._now_ms,
+            )
+        merged = self._calling_functions(
+            change,
+            lambda: merge_row(
+                schema,
+                columns=columns,
+                base=was,
+                mine=wanted,
+                theirs=row,
+                stamp=change.stamp,
+                hub_stamps=stamps,
+                functions=self._tables.functions.get(change.table, {}),
+            ),
+        )
+        if change.old_key is not None:
+            self._move(schema, change, slot, merged.row)
+        elif merged.columns:
+            self._space.put(slot, merged.row)
+        if merged.conflicts or merged.row != _with(schema, row, columns, wanted):
+            return Outcome(kind=OutcomeKind.MERGED, conflicts=merged.conflicts)
+        return APPLIED
+
+    def _move(self, schema: TableSchema, change: Change, slot: Slot, row: Row) -> None:
+        target = self._space.slot(change.table, change.key)
+        if target.after is not None:
+            raise GroupRejectedError(
+                change,
+                "key-taken",
+                "Another row at the hub has the key that this row was to move to.",
+                columns=schema.key,
+            )
+        values = list(row)
+        for position, value in zip(schema.key_positions, change.key, strict=True):
+            values[position] = value
+        self._space.move(slot, change.key, tuple(values))
+        self.established[change.table, change.key] = change
+
+    def _update_meets_delete(self, schema: TableSchema, change: Change, slot: Slot) -> Outcome:
+        wanted = dict(zip(change.columns, change.set, strict=True))
+        was = dict(zip(change.columns, change.was, strict=True))
+        key = change.old_key or change.key
+        image = last_image(
+            schema, self._entries.get((change.table, key), []), key, mark=change.mark
+        )
+        result: Value = None
+        if schema.rows is RowMerge.UPDATE_WINS and slot.after is None and image is not None:
+            if self._space.is_vacated(change.table, key):
+                raise GroupRejectedError(change, "row-deleted", "The group deletes this row.")
+            row = _with(schema, image, change.columns, change.set)
+            target = self._space.slot(change.table, change.key)
+            if target.after is not None:
+                raise GroupRejectedError(
+                    change, "key-taken", "Another row has this key.", columns=schema.key
+                )
+            self._space.put(target, row)
+            self.established[change.table, change.key] = change
+            result = dict(zip(schema.column_names, row, strict=True))
+        conflict = Conflict(
+            column=None, base=was, hub=None, replica=wanted, result=result, rule=schema.rows
+        )
+        return Outcome(kind=OutcomeKind.MERGED, conflicts=(conflict,))
+
+    def _delete(self, change: Change) -> Outcome:
+        schema = self._tables.schemas[change.table]
+        slot = self._space.slot(change.table, change.key)
+        if slot.after is None or self._is_gone(change.table, change.key, change.mark):
+            return APPLIED
+        row = slot.after
+        differs = any(
+            not same(schema.column[name].type, was, row[schema.position[name]])
+            for name, was in zip(change.columns, change.was, strict=True)
+        )
+        if not differs:
+            self._space.delete(slot)
+            return APPLIED
+        hub = dict(zip(schema.column_names, row, strict=True))
+        keeps = schema.rows is RowMerge.UPDATE_WINS
+        if not keeps:
+            self._space.delete(slot)
+        conflict = Conflict(
+            column=None,
+            base=dict(zip(change.columns, change.was, strict=True)),
+            hub=hub,
+            replica=None,
+            result=hub if keeps else None,
+            rule=schema.rows,
+        )
+        return Outcome(kind=OutcomeKind.MERGED, conflicts=(conflict,))
+
+    def _calling_functions(self, change: Change, merge: Callable[[], Any]) -> Any:
+        """A merge may call the team's own functions; one that raises rejects the group."""
+        if not self._tables.functions.get(change.table):
+            return merge()
+        try:
+            return merge()
+        except Exception as exc:
+            raise GroupRejectedError(
+                change, "merge-failed", "A merge function of this hub failed on this change."
+            ) from exc
+
+    # -- applying -----------------------------------------------------------------------------
+
+    def _flush(self, changes: Sequence[Change]) -> None:
+        """Apply the step, call the hooks, and forget what was read."""
+        space, self._space = self._space, Workspace()
+        self._entries = {}
+        changed = space.changed()
+        if not changed:
+            return
+        try:
+            self._tx.apply(space.writes())
+        except ConstraintError as exc:
+            blamed = _blame(changes, exc)
+            raise GroupRejectedError(
+                blamed, str(exc.code), exc.message, columns=exc.columns
+            ) from exc
+        if self._tables.hooks:
+            self._call_hooks(changes, changed)
+
+    def _call_hooks(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            op = _op_of(slot)
+            for hook in self._tables.hooks_of(slot.schema.name, op):
+                blamed = _change_of(changes, slot)
+                try:
+                    hook(self._hooked(slot, op), self._tx.handle())
+                except Veto as exc:
+                    raise GroupRejectedError(blamed, "vetoed", exc.message) from exc
+                except Exception as exc:
+                    raise GroupRejectedError(
+                        blamed,
+                        "hook-failed",
+                        "A hook of this hub failed on this change; it can be sent again later.",
+                        is_temporary=True,
+                    ) from exc
+
+    def _hooked(self, slot: Slot, op: Op) -> HookedChange:
+        names = slot.schema.column_names
+
+        def named(row: Row | None) -> dict[str, Value] | None:
+            return None if row is None else dict(zip(names, row, strict=True))
+
+        return HookedChange(
+            table=slot.schema.name,
+            op=op,
+            key=slot.after_key,
+            old=named(slot.before),
+            row=named(slot.after),
+            principal=self._principal,
+        )
+
+
+def pointed_keys(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
+    """(table, key) of every row that the change touches or that the values it sets point to."""
+    yield change.table, change.key
+    if change.old_key is not None:
+        yield change.table, change.old_key
+    if change.op is not Op.DELETE:
+        for foreign_key in tables.schemas[change.table].foreign_keys:
+            key = _pointed_key(foreign_key, change, tables)
+            if key is not None:
+                yield foreign_key.parent, key
+
+
+def _pointed_key(foreign_key: ForeignKey, change: Change, tables: Tables) -> Key | None:
+    """The parent's primary key, if the change sets one; None for NULL and for parents that are
+    not tracked or are pointed to by another unique key."""
+    parent = tables.schemas.get(foreign_key.parent)
+    if parent is None or set(foreign_key.parent_columns) != set(parent.key):
+        return None
+    if not any(name in change.columns for name in foreign_key.columns):
+        return None
+    values: dict[str, Value] = {}
+    for name, parent_name in zip(foreign_key.columns, foreign_key.parent_columns, strict=True):
+        if name not in change.columns:
+            return None
+        values[parent_name] = change.set[change.columns.index(name)]
+    key = tuple(values[name] for name in parent.key)
+    return None if None in key else key
+
+
+def _row_of_insert(schema: TableSchema, change: Change) -> Row:
+    if change.columns == schema.column_names:
+        return change.set
+    values = dict(zip(change.columns, change.set, strict=True))
+    return tuple(values[name] for name in schema.column_names)
+
+
+def _with(schema: TableSchema, row: Row, columns: Sequence[str], values: Sequence[Value]) -> Row:
+    changed = list(row)
+    for name, value in zip(columns, values, strict=True):
+        changed[schema.position[name]] = value
+    return tuple(changed)
+
+
+def _without_key(
+    schema: TableSchema, change: Change
+) -> tuple[tuple[str, ...], tuple[Value, ...], tuple[Value, ...]]:
+    """Columns, was and set of an update, without the key's columns: those move, not merge."""
+    if change.old_key is None:
+        return change.columns, change.was, change.set
+    kept = [i for i, name in enumerate(change.columns) if name not in schema.key]
+    return (
+        tuple(change.columns[i] for i in kept),
+        tuple(change.was[i] for i in kept),
+        tuple(change.set[i] for i in kept),
+    )
+
+
+def _op_of(slot: Slot) -> Op:
+    if slot.before is None:
+        return Op.INSERT
+    return Op.DELETE if slot.after is None else Op.UPDATE
+
+
+def _change_of(changes: Sequence[Change], slot: Slot) -> Change:
+    """The last change of this row; the group's last one for a row that was restored."""
+    for change in reversed(changes):
+        if change.table == slot.schema.name and change.key in (slot.after_key, slot.before_key):
+            return change
+    return changes[-1]
+
+
+def _blame(changes: Sequence[Change], error: ConstraintError) -> Change:
+    """The change to name for a constraint: the last one of the table that the database named."""
+    for change in reversed(changes):
+        if change.table == error.table:
+            return change
+    return changes[-1]

@@ -1,0 +1,92 @@
+"""Keys are used again: is the row under this key still the one that the replica saw?
+
+SQLite gives the largest rowid anew after a delete, and programs choose natural keys twice. A change
+speaks of the row that its replica saw at its mark. So the log after the mark decides: once anyone
+but this replica deleted the key's row, moved it away, or made another under it, the row that the
+replica meant is gone, whatever holds the key now; once this replica's own insert (or move) took
+effect there, the row is its own again. A log trimmed past the mark counts as gone.
+
+The rule: an entry without a pushed change (`n` None) is not this replica's, even inside its own
+push: the replica knows nothing of what cascades and hooks did at the hub.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from reunite.core.change import Op
+from reunite.core.key import Key
+from reunite.core.schema import TableSchema
+from reunite.core.stamp import commit_stamp
+from reunite.core.values import Value, same
+from reunite.engine.ports import LogEntry, Row
+
+
+def is_gone(
+    entries: Sequence[LogEntry], key: Key, *, mark: int, is_mine: Callable[[LogEntry], bool]
+) -> bool:
+    """Whether the row that stood under `key` at `mark` is gone. `entries` are the key's, by id."""
+    gone = False
+    for entry in entries:
+        if entry.id <= mark:
+            continue
+        arrives = entry.key == key and (entry.op is Op.INSERT or entry.old_key is not None)
+        if is_mine(entry):
+            if arrives or entry.pushed_op is Op.INSERT:
+                gone = False
+        elif arrives or entry.old_key == key or (entry.op is Op.DELETE and entry.key == key):
+            gone = True
+    return gone
+
+
+def hub_stamps(
+    schema: TableSchema,
+    entries: Sequence[LogEntry],
+    key: Key,
+    row: Row,
+    columns: Sequence[str],
+    *,
+    now_ms: int,
+) -> dict[str, str]:
+    """For each column, the stamp of the last change of `key` in which its value differs.
+
+    `row` is the row of today; the row after a change is the `old` of the next one. Columns that
+    no entry changed are missing: they count as older than anything.
+    """
+    stamps: dict[str, str] = {}
+    after: Mapping[str, Value] = dict(zip(schema.column_names, row, strict=True))
+    for entry in reversed(entries):
+        if entry.key != key and entry.old_key != key:
+            continue
+        before: Mapping[str, Value] | None = None
+        if entry.old is not None:
+            before = dict(zip(entry.old_columns, entry.old, strict=True))
+        for name in columns:
+            if name in stamps:
+                continue
+            if before is None or not same(
+                schema.column[name].type, before.get(name), after.get(name)
+            ):
+                stamps[name] = _stamp_of(entry, now_ms)
+        if before is not None:
+            after = before
+        if len(stamps) == len(columns):
+            break
+    return stamps
+
+
+def _stamp_of(entry: LogEntry, now_ms: int) -> str:
+    return entry.stamp or commit_stamp(entry.at_ms if entry.at_ms is not None else now_ms)
+
+
+def last_image(
+    schema: TableSchema, entries: Sequence[LogEntry], key: Key, *, mark: int
+) -> Row | None:
+    """The row under `key` as it was when it was last deleted or moved away after `mark`."""
+    for entry in reversed(entries):
+        if entry.id > mark and entry.old is not None and entry.op is Op.DELETE:
+            if entry.key != key:
+                continue
+            values = dict(zip(entry.old_columns, entry.old, strict=True))
+            return tuple(values.get(name) for name in schema.column_names)
+    return None

@@ -1,0 +1,194 @@
+"""From a push message to checked changes: the door after which the engine trusts its values.
+
+Everything a replica can get wrong about shapes, types and numbers is refused here, with the path
+at which it stands, before a transaction is open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from reunite.core.change import Change, Group, Op
+from reunite.core.key import Key
+from reunite.core.schema import TableSchema
+from reunite.core.stamp import clamp, parse_stamp
+from reunite.core.values import check_columns
+from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError, LimitExceededError, SchemaChangedError
+from reunite.protocol.limits import PUSH_CHANGES_MAX
+from reunite.protocol.push import GroupMessage, PushRequest, Run
+
+_ID_LENGTH = 32
+_HEX = frozenset("0123456789abcdef")
+
+
+def parse_groups(request: PushRequest, tables: Tables, *, now_ms: int) -> list[Group]:
+    """The request's groups as numbered changes; stamps of a fast clock are clamped to now.
+
+    Raises BadRequestError, UnknownTableError, LimitExceededError, SchemaChangedError.
+    """
+    if request.first_n < 1 or request.known < 0:
+        raise BadRequestError("Numbers start at 1.", path="first_n")
+    count = sum(len(run.ids) for group in request.groups for run in group.runs)
+    if count > PUSH_CHANGES_MAX:
+        raise LimitExceededError(
+            f"A push carries at most {PUSH_CHANGES_MAX} changes; this one has {count}.",
+            limit="PUSH_CHANGES_MAX",
+        )
+    groups = []
+    n = request.first_n
+    for index, message in enumerate(request.groups):
+        changes = tuple(_changes(message, request, tables, n, f"groups[{index}]", now_ms))
+        if not changes:
+            raise BadRequestError("A group has no changes.", path=f"groups[{index}]")
+        groups.append(Group(changes=changes, divisible=message.divisible))
+        n += len(changes)
+    ids = {change.id for group in groups for change in group.changes}
+    if len(ids) != count:
+        raise BadRequestError("A change id stands twice in one push.", path="groups")
+    return groups
+
+
+def _changes(
+    message: GroupMessage,
+    request: PushRequest,
+    tables: Tables,
+    n: int,
+    path: str,
+    now_ms: int,
+) -> Iterator[Change]:
+    for index, run in enumerate(message.runs):
+        run_path = f"{path}.runs[{index}]"
+        schema = tables.schema(run.table, path=f"{run_path}.table")
+        if request.schemas.get(run.table) != schema.version:
+            raise SchemaChangedError(
+                f"The table {run.table!r} has version {schema.version} here: pull first.",
+                path=f"schemas.{run.table}",
+            )
+        _check_run(run, schema, run_path)
+        stamps = _stamps(run, request.replica, run_path, now_ms)
+        keys: Sequence[Key] = run.keys
+        if run.op is Op.INSERT:
+            keys = _keys_of_inserts(run, schema)
+        for i in range(len(run.ids)):
+            yield Change(
+                id=run.ids[i],
+                n=n,
+                table=run.table,
+                op=run.op,
+                key=keys[i],
+                old_key=run.old_keys[i] if run.old_keys else None,
+                columns=run.columns,
+                set=run.set[i] if run.set else (),
+                was=run.was[i] if run.was else (),
+                stamp=stamps[i] if len(stamps) > 1 else stamps[0],
+                mark=run.mark,
+            )
+            n += 1
+
+
+def _keys_of_inserts(run: Run, schema: TableSchema) -> Sequence[Key]:
+    positions = [run.columns.index(name) for name in schema.key]
+    if len(positions) == 1:
+        position = positions[0]
+        return [(row[position],) for row in run.set]
+    return [tuple(row[position] for position in positions) for row in run.set]
+
+
+def _check_run(run: Run, schema: TableSchema, path: str) -> None:
+    _check_ids(run.ids, path)
+    if len(set(run.columns)) != len(run.columns):
+        raise BadRequestError("A column stands twice.", path=f"{path}.columns")
+    try:
+        columns = [schema.column[name] for name in run.columns]
+    except KeyError as exc:
+        raise BadRequestError(
+            f"The table {schema.name!r} has no column {exc.args[0]!r}.", path=f"{path}.columns"
+        ) from None
+    if not 0 <= run.mark < 2**63:
+        raise BadRequestError("A mark is a change id of the hub.", path=f"{path}.mark")
+    count = len(run.ids)
+    needed = {
+        Op.INSERT: {"set"},
+        Op.UPDATE: {"set", "was", "keys"},
+        Op.DELETE: {"was", "keys"},
+    }[run.op]
+    if run.op is Op.UPDATE and run.old_keys:
+        needed = needed | {"old_keys"}
+    parts: dict[str, Sequence[tuple[Any, ...]]] = {
+        "set": run.set,
+        "was": run.was,
+        "keys": run.keys,
+        "old_keys": run.old_keys,
+    }
+    for name, part in parts.items():
+        expected = count if name in needed else 0
+        if len(part) != expected:
+            raise BadRequestError(
+                f"A run of {count} {run.op} changes has {expected} entries here, not {len(part)}.",
+                path=f"{path}.{name}",
+            )
+    check_columns(columns, run.set, path=f"{path}.set")
+    check_columns(columns, run.was, path=f"{path}.was")
+    key_columns = [schema.column[name] for name in schema.key]
+    check_columns(key_columns, run.keys, path=f"{path}.keys")
+    check_columns(key_columns, run.old_keys, path=f"{path}.old_keys")
+    if run.op is Op.INSERT:
+        if set(run.columns) != set(schema.column_names):
+            raise BadRequestError("An insert sets every column.", path=f"{path}.columns")
+        for name in schema.key:
+            position = run.columns.index(name)
+            for i, row in enumerate(run.set):
+                if row[position] is None:
+                    raise BadRequestError("A key has no NULL.", path=f"{path}.set[{i}][{position}]")
+    for part_name in ("keys", "old_keys"):
+        for i, key in enumerate(parts[part_name]):
+            if None in key:
+                raise BadRequestError("A key has no NULL.", path=f"{path}.{part_name}[{i}]")
+    if run.op is Op.UPDATE:
+        _check_moves(run, schema, path)
+
+
+def _check_moves(run: Run, schema: TableSchema, path: str) -> None:
+    """A key column among `columns` means that the key moves, and says the same as the keys."""
+    named = [(i, run.columns.index(name)) for i, name in enumerate(schema.key)
+             if name in run.columns]  # fmt: skip
+    if named and not run.old_keys:
+        raise BadRequestError(
+            "A change of a key column names its old key.", path=f"{path}.old_keys"
+        )
+    for i, (key, old_key) in enumerate(zip(run.keys, run.old_keys, strict=True) if run.old_keys
+                                       else ()):  # fmt: skip
+        moved = tuple(old_key)
+        for key_index, position in named:
+            moved = (*moved[:key_index], run.set[i][position], *moved[key_index + 1 :])
+        if moved != key or old_key == key:
+            raise BadRequestError(
+                "The key is not the old key with the columns set.", path=f"{path}.keys[{i}]"
+            )
+
+
+def _check_ids(ids: Sequence[str], path: str) -> None:
+    for i, change_id in enumerate(ids):
+        if len(change_id) != _ID_LENGTH or not _HEX.issuperset(change_id):
+            raise BadRequestError(
+                "A change id is 32 lowercase hexadecimal digits.", path=f"{path}.ids[{i}]"
+            )
+
+
+def _stamps(run: Run, replica: str, path: str, now_ms: int) -> Sequence[str]:
+    """Checked and clamped; what a stamp says of its replica is not believed but set."""
+    if len(run.stamps) not in (1, len(run.ids)) or not run.ids:
+        raise BadRequestError("A run has one stamp, or one for each change.", path=f"{path}.stamps")
+    stamps = []
+    for i, text in enumerate(run.stamps):
+        try:
+            stamp = parse_stamp(text)
+        except ValueError:
+            raise BadRequestError("This is no stamp.", path=f"{path}.stamps[{i}]") from None
+        stamp = msgspec.structs.replace(stamp, replica=replica)
+        stamps.append(str(clamp(stamp, now_ms=now_ms)))
+    return stamps

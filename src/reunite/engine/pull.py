@@ -1,0 +1,310 @@
+"""Pull: from a cursor to a page. Every row that reaches a replica comes through here.
+
+    no cursor, or one that is not of this log or view ──► snapshot pages ──► commit pages
+    a cursor of this log                              ──► commit pages
+    the page that reaches the end of its snapshot is the checkpoint
+
+The rule: all of a page is read in one database snapshot, begun after numbering. A transaction may
+become visible in between; so a page that reaches the end covers every change of its snapshot,
+numbered or not, while its cursor moves only over numbered ones. Such a page is exactly a state
+that the hub had; the next one repeats a few keys, which is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, cast
+
+import msgspec
+
+from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor, encode_cursor, view_hash
+from reunite.core.key import Key
+from reunite.core.principal import Principal
+from reunite.core.schema import TableSchema
+from reunite.core.stamp import commit_stamp
+from reunite.engine.outcomes import outcome_message
+from reunite.engine.ports import Head, Position, Row, Store, Touch, Transaction
+from reunite.engine.register import check_protocol, own_replica
+from reunite.engine.tables import Tables
+from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
+from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
+
+# Rows are read and encoded in steps that grow while they stay small, so that a table of huge
+# values never has more than a step's worth in memory.
+_STEP_ROWS_FIRST = 100
+_STEP_ROWS_MAX = 2_500
+_STEP_BYTES_GROW = 512 * 1024
+
+# How stale the hub's note of a replica's last visit may be before a pull writes a new one: a pull
+# with nothing new should not write.
+SEEN_STALE_MS = 10 * 60 * 1000
+
+_encode = msgspec.json.Encoder().encode
+
+
+def pull(
+    store: Store, tables: Tables, principal: Principal, request: PullRequest, *, now_ms: int
+) -> Page:
+    """The next page for this replica. Call `store.number` first, with no transaction open.
+
+    Raises UnknownReplicaError, UnknownTableError, BadRequestError, UpgradeRequiredError. Costs
+    follow the page, never the table or the log.
+    """
+    check_protocol(request.protocol)
+    view = tables.asked(request.tables)
+    cursor = None if request.cursor is None else decode_cursor(request.cursor)
+    rows_max = max(1, min(request.limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX))
+    _note_visit(store, principal, request, cursor, now_ms=now_ms)
+    with store.read() as tx:
+        own_replica(tx, principal, request.replica)
+        head = tx.head()
+        builder = _PageBuilder(tx, view, head, rows_max=rows_max, now_ms=now_ms)
+        if cursor is None or not _is_ours(tx, head, cursor, builder.view_hash):
+            return builder.snapshot_page(None)
+        if cursor.snapshot is not None:
+            return builder.snapshot_page(cursor)
+        return builder.commit_page(cursor, request)
+
+
+def _is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
+    """Whether the log can be read on from the cursor: same epoch, same commit, same view."""
+    if cursor.epoch != head.epoch or cursor.view != view or cursor.seq > head.seq:
+        return False
+    if cursor.seq < tx.trimmed_seq():
+        return False
+    if cursor.seq == 0:
+        return True
+    commit = tx.commit(cursor.seq)
+    return commit is not None and commit.nonce == cursor.nonce
+
+
+def _note_visit(
+    store: Store,
+    principal: Principal,
+    request: PullRequest,
+    cursor: Cursor | None,
+    *,
+    now_ms: int,
+) -> None:
+    with store.read() as tx:
+        record = own_replica(tx, principal, request.replica)
+    is_stale = now_ms - record.seen_ms > SEEN_STALE_MS
+    if (request.known > record.known_n and request.known <= record.last_n) or is_stale:
+        with store.write() as tx:
+            tx.confirm(
+                request.replica,
+                known_n=min(request.known, record.last_n),
+                seen_seq=0 if cursor is None else cursor.checkpoint,
+                now_ms=now_ms,
+            )
+
+
+class _PageBuilder:
+    """One page under construction, over one snapshot."""
+
+    def __init__(
+        self,
+        tx: Transaction,
+        view: dict[str, TableSchema],
+        head: Head,
+        *,
+        rows_max: int,
+        now_ms: int,
+    ) -> None:
+        self._tx = tx
+        self._view = view
+        self._head = head
+        self._rows_max = rows_max
+        self._now_ms = now_ms
+        self.view_hash = view_hash({name: schema.version for name, schema in view.items()})
+        self._puts: dict[str, list[bytes]] = {}
+        self._deletes: dict[str, list[Key]] = {}
+        self._bytes = 0
+
+    # -- snapshot -----------------------------------------------------------------------------
+
+    def snapshot_page(self, cursor: Cursor | None) -> Page:
+        """The next rows by table and key; without a cursor the first ones, with `reset`."""
+        names = list(self._view)
+        if cursor is None or cursor.snapshot is None:
+            total = sum(self._tx.row_count(name) for name in names)
+            start = Cursor(
+                epoch=self._head.epoch,
+                seq=self._head.seq,
+                nonce=self._head.nonce,
+                id=0,
+                checkpoint=0,
+                view=self.view_hash,
+                snapshot=None,
+            )
+            table, after = (names[0] if names else ""), None
+        else:
+            start, total = cursor, cursor.snapshot.rows_total
+            table, after = cursor.snapshot.table, cursor.snapshot.after
+        position = self._fill_from_tables(names, table, after)
+        snapshot = None
+        if position is not None:
+            snapshot = SnapshotPosition(table=position[0], after=position[1], rows_total=total)
+        return self._page(
+            msgspec.structs.replace(start, snapshot=snapshot),
+            more=True,
+            reset=cursor is None,
+            progress=Progress(rows_total=total),
+        )
+
+    def _fill_from_tables(
+        self, names: Sequence[str], table: str, after: Key | None
+    ) -> tuple[str, Key | None] | None:
+        """Read on from (table, after); the position where the page is full, None at the end."""
+        budget = self._rows_max
+        for name in names:
+            if name < table:
+                continue
+            schema = self._view[name]
+            step = _Steps(budget)
+            while True:
+                size = step.next(budget)
+                rows = self._tx.scan(name, after=after, limit=size)
+                if rows:
+                    step.took(self._put(name, rows))
+                    after = cast(Key, schema.key_of(rows[-1]))
+                    budget -= len(rows)
+                if len(rows) < size:
+                    break
+                if budget <= 0 or self._bytes >= PAGE_BYTES_MAX:
+                    return name, after
+            after = None
+        return None
+
+    # -- commits ------------------------------------------------------------------------------
+
+    def commit_page(self, cursor: Cursor, request: PullRequest) -> Page:
+        """The rows touched after the cursor, as they are now; a checkpoint if it is all."""
+        tx = self._tx
+        touches = tx.touched(Position(seq=cursor.seq, id=cursor.id), limit=self._rows_max + 1)
+        has_all = len(touches) <= self._rows_max
+        if not has_all:
+            touches = [touch for touch in touches[:-1] if touch.seq is not None]
+        taken = self._fill_from_touches(touches)
+        if has_all and taken == len(touches):
+            return self._checkpoint(request)
+        return self._page(self._cursor_after(cursor, touches, taken), more=True)
+
+    def _fill_from_touches(self, touches: Sequence[Touch]) -> int:
+        """Put the rows of the touched keys, in steps; how many touches the page took."""
+        seen: set[tuple[str, Key]] = set()
+        taken = 0
+        step = _Steps(len(touches))
+        while taken < len(touches) and self._bytes < PAGE_BYTES_MAX:
+            part = touches[taken : taken + step.next(len(touches) - taken)]
+            taken += len(part)
+            keys_by_table: dict[str, list[Key]] = {}
+            for table, key in _keys_of(part):
+                if table in self._view and (table, key) not in seen:
+                    seen.add((table, key))
+                    keys_by_table.setdefault(table, []).append(key)
+            size = 0
+            for table, keys in keys_by_table.items():
+                rows = self._tx.rows(table, keys)
+                size += self._put(table, list(rows.values()))
+                gone = [key for key in keys if key not in rows]
+                if gone:
+                    self._deletes.setdefault(table, []).extend(gone)
+            step.took(size)
+        return taken
+
+    def _cursor_after(self, cursor: Cursor, touches: Sequence[Touch], taken: int) -> Cursor:
+        # Rows read early because of a change without a number do no harm; they come again.
+        while taken and touches[taken - 1].seq is None:
+            taken -= 1
+        if taken == 0:
+            return cursor
+        last = touches[taken - 1]
+        seq = last.seq
+        assert seq is not None, "a page that is cut ends with a numbered change"
+        following = touches[taken] if taken < len(touches) else None
+        commit = self._tx.commit(seq)
+        assert commit is not None, "a change's commit is in the log"
+        is_whole = following is not None and following.seq != seq
+        if is_whole or last.id == commit.last_id:
+            return msgspec.structs.replace(cursor, seq=seq, nonce=commit.nonce, id=0)
+        before = self._tx.commit(seq - 1)
+        return msgspec.structs.replace(
+            cursor, seq=seq - 1, nonce=before.nonce if before else "", id=last.id
+        )
+
+    def _checkpoint(self, request: PullRequest) -> Page:
+        tx, head = self._tx, self._head
+        record = tx.replica(request.replica)
+        assert record is not None, "looked up in this snapshot"
+        outcomes = tx.outcomes(request.replica, after_n=request.known)
+        return self._page(
+            Cursor(
+                epoch=head.epoch,
+                seq=head.seq,
+                nonce=head.nonce,
+                id=0,
+                checkpoint=head.seq,
+                view=self.view_hash,
+                snapshot=None,
+            ),
+            checkpoint=True,
+            answered=record.last_n,
+            mark=tx.last_change_id(),
+            outcomes=tuple(outcome_message(stored) for stored in outcomes),
+        )
+
+    # -- both ---------------------------------------------------------------------------------
+
+    def _put(self, table: str, rows: Sequence[Row]) -> int:
+        """Add rows, encoded once; their size in bytes."""
+        if not rows:
+            return 0
+        text = _encode(rows)
+        self._puts.setdefault(table, []).append(text[1:-1])
+        self._bytes += len(text)
+        return len(text)
+
+    def _page(self, cursor: Cursor, **fields: Any) -> Page:
+        return Page(
+            cursor=encode_cursor(cursor),
+            stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),
+            schemas={name: schema.version for name, schema in self._view.items()},
+            tables=tuple(self._table_pages()),
+            **fields,
+        )
+
+    def _table_pages(self) -> Iterator[TablePage]:
+        for name, schema in self._view.items():
+            puts, deletes = self._puts.get(name), self._deletes.get(name)
+            if puts or deletes:
+                joined = msgspec.Raw(b"[" + b",".join(puts or ()) + b"]")
+                yield TablePage(
+                    table=name,
+                    columns=schema.column_names,
+                    puts=cast(list[tuple[Any, ...]], joined),
+                    deletes=deletes or [],
+                )
+
+
+class _Steps:
+    """Sizes of the steps in which a page is read: growing while a step's bytes stay small."""
+
+    def __init__(self, rows_expected: int) -> None:
+        self._size = min(_STEP_ROWS_FIRST, rows_expected)
+
+    def next(self, left: int) -> int:
+        return max(1, min(self._size, left))
+
+    def took(self, size_bytes: int) -> None:
+        if size_bytes < _STEP_BYTES_GROW:
+            self._size = min(self._size * 5, _STEP_ROWS_MAX)
+        else:
+            self._size = max(1, self._size // 4)
+
+
+def _keys_of(touches: Sequence[Touch]) -> Iterator[tuple[str, Key]]:
+    for touch in touches:
+        yield touch.table, touch.key
+        if touch.old_key is not None:
+            yield touch.table, touch.old_key

@@ -1,0 +1,380 @@
+"""Push: groups of changes from a replica's outbox become outcomes. One hub transaction.
+
+    answered before? ──yes──► the stored outcome, nothing done again
+          │ no
+    known under another identity? ──yes──► `duplicate` (or rejected again), nothing done again
+          │ no
+    group by group, each in a savepoint (`engine/group.py`)
+          ├── applied or merged
+          ├── rejected: undone; a divisible group is halved until the poison is alone
+          └── renumber: the push ends before this group; its number does not move
+
+The rules: a rejection commits too, so the replica's number moves on and it is never stuck. A group
+that touches or points to a row of a rejected group, of this push or of one whose rejection the
+replica had not seen, is rejected with it. Outcomes are stored with the change's id in the same
+transaction as its effect; idempotence lies in the ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from reunite.core.change import Change, Group, Op, Outcome, OutcomeKind
+from reunite.core.key import Key
+from reunite.core.principal import Principal
+from reunite.core.stamp import commit_stamp
+from reunite.engine.group import (
+    HOOK_TRIES_MAX,
+    GroupJudge,
+    GroupRejectedError,
+    RenumberNeededError,
+    pointed_keys,
+)
+from reunite.engine.lineage import is_gone
+from reunite.engine.outcomes import outcome_message
+from reunite.engine.parse import parse_groups
+from reunite.engine.ports import (
+    LogEntry,
+    Origin,
+    ReplicaRecord,
+    Store,
+    StoredOutcome,
+    WriteTransaction,
+)
+from reunite.engine.register import check_protocol, lease_blocks, own_replica
+from reunite.engine.tables import Tables
+from reunite.errors import (
+    EpochChangedError,
+    HubRestoredError,
+    IdentityForkedError,
+    NumberGapError,
+)
+from reunite.protocol.push import PushAnswer, PushRequest, Renumber
+
+
+def push(
+    store: Store, tables: Tables, principal: Principal, request: PushRequest, *, now_ms: int
+) -> PushAnswer:
+    """Judge and apply what a replica sends; the outcomes of all of it.
+
+    Raises the errors of `parse_groups`, and UnknownReplicaError, EpochChangedError,
+    HubRestoredError, IdentityForkedError, NumberGapError, UpgradeRequiredError,
+    StorageUnavailableError; then nothing has happened. A constant number of statements for each
+    group, besides the row writes themselves.
+    """
+    check_protocol(request.protocol)
+    for name in request.lease:
+        tables.schema(name, path="lease")
+    groups = parse_groups(request, tables, now_ms=now_ms)
+    with store.write() as tx:
+        record = own_replica(tx, principal, request.replica)
+        session = _Session(tx, tables, principal, record, request, now_ms=now_ms)
+        session.check_identity(groups)
+        session.run(groups)
+        return session.finish()
+
+
+class _Stop(Exception):  # noqa: N818 — ends a push early; not an error
+    """The push ends here; what was settled before stays."""
+
+
+class _Session:
+    """One push in one transaction."""
+
+    def __init__(
+        self,
+        tx: WriteTransaction,
+        tables: Tables,
+        principal: Principal,
+        record: ReplicaRecord,
+        request: PushRequest,
+        *,
+        now_ms: int,
+    ) -> None:
+        self._tx = tx
+        self._tables = tables
+        self._principal = principal
+        self._record = record
+        self._request = request
+        self._now_ms = now_ms
+        self._head = tx.head()
+        self._answered: dict[int, StoredOutcome] = {}
+        self._settled: list[StoredOutcome] = []  # in order of n: stored before, and new
+        self._new: list[StoredOutcome] = []
+        self._renumber: Renumber | None = None
+        self._tainted: set[tuple[str, Key]] = set()
+        self._known_until: dict[tuple[str, Key], int] = {}
+        self._origins: dict[tuple[str, Key], Change] = {}
+        self._inserted: set[tuple[str, Key]] = set()
+
+    # -- who is it ----------------------------------------------------------------------------
+
+    def check_identity(self, groups: Sequence[Group]) -> None:
+        """Refuse a push that this replica, as the hub knows it, cannot have made."""
+        request, record = self._request, self._record
+        if request.epoch != self._head.epoch:
+            raise EpochChangedError("This hub's log is another one than the replica has read.")
+        marks = [change.mark for group in groups for change in group.changes]
+        last_id = max(self._tx.last_change_id(), self._tx.trimmed_id())
+        if request.known > record.last_n or max(marks, default=0) > last_id:
+            raise HubRestoredError("This hub knows less than the replica was told.")
+        if request.first_n > record.last_n + 1:
+            raise NumberGapError(
+                f"The push begins with number {request.first_n}; after {record.last_n} comes "
+                f"{record.last_n + 1}.",
+                path="first_n",
+            )
+        after_n = min(request.known, request.first_n - 1)
+        for stored in self._tx.outcomes(record.id, after_n=after_n):
+            if stored.outcome.kind is OutcomeKind.REJECTED and stored.n > request.known:
+                self._taint(stored.table, stored.key, stored.old_key)
+            if stored.n >= request.first_n:
+                self._answered[stored.n] = stored
+        for group in groups:
+            for change in group.changes:
+                if change.n > record.last_n:
+                    return
+                answered = self._answered.get(change.n)
+                if answered is None or answered.id != change.id:
+                    raise IdentityForkedError(
+                        f"Number {change.n} of this replica is another change: the file was "
+                        "copied or restored. It needs a new identity."
+                    )
+
+    # -- group by group -----------------------------------------------------------------------
+
+    def run(self, groups: Sequence[Group]) -> None:
+        """Settle the groups in order, until the end or until the push must stop."""
+        ids = [
+            change.id
+            for group in groups
+            for change in group.changes
+            if change.n > self._record.last_n
+        ]
+        known = self._tx.outcomes_by_id(ids) if ids else {}
+        try:
+            for group in groups:
+                fresh: list[Change] = []
+                for change in group.changes:
+                    if change.n in self._answered or change.id in known:
+                        self._settle_fresh(fresh, is_divisible=group.divisible)
+                        fresh = []
+                        if change.n in self._answered:
+                            self._repeat(change, self._answered[change.n])
+                        else:
+                            self._recognise(change, known[change.id])
+                    else:
+                        fresh.append(change)
+                self._settle_fresh(fresh, is_divisible=group.divisible)
+        except RenumberNeededError as exc:
+            change = exc.change
+            self._renumber = Renumber(n=change.n, table=change.table, key=change.key)
+        except _Stop:
+            pass
+
+    def _settle_fresh(self, changes: Sequence[Change], *, is_divisible: bool) -> None:
+        """Settle what no push has answered yet, as one group; nothing of it before a renumber."""
+        if not changes:
+            return
+        settled, new = len(self._settled), len(self._new)
+        try:
+            with self._tx.savepoint():
+                self._settle(changes, is_divisible=is_divisible)
+        except RenumberNeededError:
+            del self._settled[settled:]
+            del self._new[new:]
+            raise
+
+    def _repeat(self, change: Change, stored: StoredOutcome) -> None:
+        """Answered before: the same outcome again. If the replica has moved the row since then,
+        it must first learn under which key the change took effect."""
+        if stored.outcome.kind is OutcomeKind.REJECTED:
+            self._taint(change.table, change.key, change.old_key)
+        self._take_over(change, stored, is_new=False)
+
+    def _recognise(self, change: Change, stored: StoredOutcome) -> None:
+        """Took effect (or was rejected) under another identity of this file."""
+        is_rejected = stored.outcome.kind is OutcomeKind.REJECTED
+        kind = OutcomeKind.REJECTED if is_rejected else OutcomeKind.DUPLICATE
+        again = StoredOutcome(
+            replica=self._record.id,
+            n=change.n,
+            id=change.id,
+            table=stored.table,
+            op=stored.op,
+            key=stored.key,
+            old_key=stored.old_key,
+            outcome=msgspec.structs.replace(stored.outcome, kind=kind),
+        )
+        if is_rejected:
+            self._taint(change.table, change.key, change.old_key)
+        elif stored.op is Op.INSERT or stored.old_key is not None:
+            self._establish(change, stored)
+        self._take_over(change, again, is_new=True)
+
+    def _take_over(self, change: Change, stored: StoredOutcome, *, is_new: bool) -> None:
+        """Answer with an outcome of before; stop where the row has another key there than here."""
+        effective = stored.outcome.key or stored.key
+        has_moved = effective != change.key and stored.outcome.kind is not OutcomeKind.REJECTED
+        if has_moved:
+            outcome = msgspec.structs.replace(stored.outcome, key=effective)
+            stored = msgspec.structs.replace(stored, outcome=outcome)
+        self._settled.append(stored)
+        if is_new:
+            self._new.append(stored)
+        if has_moved:
+            raise _Stop
+
+    def _establish(self, change: Change, stored: StoredOutcome) -> None:
+        """The row that the other identity made is this replica's own: say so in the log, unless
+        it is gone since."""
+        key = stored.outcome.key or stored.key
+
+        def is_its(entry: LogEntry) -> bool:
+            return entry.replica == stored.replica and entry.n == stored.n
+
+        entries = self._tx.entries(stored.table, [key], after_id=change.mark)
+        if not is_gone(entries, key, mark=change.mark, is_mine=is_its):
+            self._tx.touch(stored.table, [key])
+            self._origins[stored.table, key] = change
+            self._inserted.add((stored.table, key))
+            self._known_until[stored.table, key] = self._tx.last_change_id()
+
+    def _settle(self, changes: Sequence[Change], *, is_divisible: bool) -> None:
+        """Apply the changes as one group, or reject them; halve a divisible group first."""
+        try:
+            self._apply(changes)
+        except GroupRejectedError as exc:
+            if is_divisible and len(changes) > 1:
+                middle = len(changes) // 2
+                self._settle(changes[:middle], is_divisible=True)
+                self._settle(changes[middle:], is_divisible=True)
+            else:
+                self._reject(changes, exc)
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        if self._tainted:
+            for change in changes:
+                if not self._tainted.isdisjoint(pointed_keys(change, self._tables)):
+                    raise GroupRejectedError(
+                        change,
+                        "depends-on-rejected",
+                        "It touches or points to a row of a change that was rejected.",
+                    )
+        for attempt in range(1, HOOK_TRIES_MAX + 1):
+            judge = GroupJudge(
+                self._tx,
+                self._tables,
+                self._principal,
+                is_mine=self._is_mine,
+                known_until=self._known_until,
+                now_ms=self._now_ms,
+            )
+            try:
+                with self._tx.savepoint():
+                    outcomes = judge.apply(changes)
+                break
+            except GroupRejectedError as exc:
+                if not exc.is_temporary or attempt == HOOK_TRIES_MAX:
+                    raise
+        for change, outcome in zip(changes, outcomes, strict=True):
+            self._add(change, outcome)
+            self._origins[change.table, change.key] = change
+            if change.old_key is not None:
+                self._origins[change.table, change.old_key] = change
+        if judge.established:
+            last_id = self._tx.last_change_id()
+            for place, change in judge.established.items():
+                self._known_until[place] = last_id
+                self._inserted.add(place)
+                self._origins.setdefault(place, change)
+
+    def _is_mine(self, entry: LogEntry) -> bool:
+        return entry.replica == self._record.id and entry.n is not None
+
+    def _reject(self, changes: Sequence[Change], error: GroupRejectedError) -> None:
+        blamed = error.change
+        for change in changes:
+            self._taint(change.table, change.key, change.old_key)
+            if change.id == blamed.id or len(changes) == 1:
+                reason, columns = error.reason, error.columns
+            else:
+                reason = f"Another change of the same transaction was rejected: {error.reason}"
+                columns = ()
+            self._add(
+                change,
+                Outcome(kind=OutcomeKind.REJECTED, code=error.code, reason=reason, columns=columns),
+            )
+
+    def _taint(self, table: str, key: Key, old_key: Key | None) -> None:
+        self._tainted.add((table, key))
+        if old_key is not None:
+            self._tainted.add((table, old_key))
+
+    def _add(self, change: Change, outcome: Outcome) -> None:
+        stored = StoredOutcome(
+            replica=self._record.id,
+            n=change.n,
+            id=change.id,
+            table=change.table,
+            op=change.op,
+            key=change.key,
+            old_key=change.old_key,
+            outcome=outcome,
+        )
+        self._settled.append(stored)
+        self._new.append(stored)
+
+    # -- the answer ---------------------------------------------------------------------------
+
+    def finish(self) -> PushAnswer:
+        """Record the push, and say what came of it."""
+        request, record, tx = self._request, self._record, self._tx
+        last_n = request.first_n - 1 + len(self._settled)
+        if self._new:
+            tx.add_push(
+                replica=record.id,
+                principal=self._principal.user,
+                last_n=max(last_n, record.last_n),
+                known_n=max(request.known, record.known_n),
+                now_ms=self._now_ms,
+                origins=self._origins_of_fresh(),
+                outcomes=self._new,
+            )
+        wanted = dict.fromkeys(request.lease)
+        if self._renumber is not None:
+            wanted[self._renumber.table] = None
+        blocks = lease_blocks(tx, self._tables, tuple(wanted), record.id)
+        return PushAnswer(
+            first_n=request.first_n,
+            last_n=last_n,
+            outcomes=tuple(
+                outcome_message(stored)
+                for stored in self._settled
+                if stored.outcome.kind is not OutcomeKind.APPLIED or stored.outcome.key is not None
+            ),
+            stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),
+            renumber=self._renumber,
+            blocks=blocks,
+        )
+
+    def _origins_of_fresh(self) -> list[Origin]:
+        """Which log entries of this transaction go back to which pushed change."""
+        origins = []
+        for touch in self._tx.fresh():
+            change = self._origins.get((touch.table, touch.key))
+            if change is None and touch.old_key is not None:
+                change = self._origins.get((touch.table, touch.old_key))
+            if change is not None:
+                is_insert = (touch.table, touch.key) in self._inserted
+                origins.append(
+                    Origin(
+                        change_id=touch.id,
+                        n=change.n,
+                        op=Op.INSERT if is_insert else change.op,
+                        stamp=change.stamp,
+                    )
+                )
+        return origins

@@ -1,0 +1,41 @@
+"""Query: rows of one table straight from the hub, for who is no replica."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from reunite.core.key import Key
+from reunite.core.values import check_columns
+from reunite.engine.ports import Store
+from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError
+from reunite.protocol.limits import QUERY_ROWS_MAX
+from reunite.protocol.query import QueryAnswer, QueryRequest
+
+
+def query(store: Store, tables: Tables, request: QueryRequest) -> QueryAnswer:
+    """The next rows by key whose columns equal `where`.
+
+    Raises UnknownTableError, BadRequestError.
+    """
+    schema = tables.schema(request.table, path="table")
+    unknown = [name for name in request.where if name not in schema.column]
+    if unknown:
+        raise BadRequestError(
+            f"The table {request.table!r} has no column {unknown[0]!r}.",
+            path=f"where.{unknown[0]}",
+        )
+    columns = [schema.column[name] for name in request.where]
+    check_columns(columns, [tuple(request.where.values())], path="where")
+    if request.after is not None:
+        key_columns = [schema.column[name] for name in schema.key]
+        check_columns(key_columns, [request.after], path="after")
+    limit = max(1, min(request.limit or QUERY_ROWS_MAX, QUERY_ROWS_MAX))
+    with store.read() as tx:
+        rows = list(tx.find(request.table, request.where, after=request.after, limit=limit + 1))
+    has_more = len(rows) > limit
+    return QueryAnswer(
+        columns=schema.column_names,
+        rows=rows[:limit],
+        next=cast(Key, schema.key_of(rows[limit - 1])) if has_more else None,
+    )

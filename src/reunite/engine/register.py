@@ -1,0 +1,86 @@
+"""Register: give a file its identity, its key blocks and the schema; and look identities up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reunite.core.principal import Principal
+from reunite.core.stamp import commit_stamp
+from reunite.engine.ports import ReplicaRecord, Store, Transaction, WriteTransaction
+from reunite.engine.tables import Tables
+from reunite.errors import UnknownReplicaError, UpgradeRequiredError
+from reunite.protocol.limits import KEY_BLOCK_SIZE
+from reunite.protocol.register import KeyBlock, RegisterAnswer, RegisterRequest
+from reunite.protocol.version import PROTOCOL_VERSION, PROTOCOL_VERSION_MIN
+
+# Hexadecimal digits of a replica's id: enough that no two of a hub meet, short enough to read.
+REPLICA_ID_LENGTH = 16
+
+
+def check_protocol(version: int) -> None:
+    """Raises UpgradeRequiredError for a version that this hub does not speak."""
+    if not PROTOCOL_VERSION_MIN <= version <= PROTOCOL_VERSION:
+        raise UpgradeRequiredError(
+            f"The replica speaks protocol {version}, this hub {PROTOCOL_VERSION_MIN} to "
+            f"{PROTOCOL_VERSION}: upgrade the older side.",
+            path="protocol",
+        )
+
+
+def own_replica(tx: Transaction, principal: Principal, replica_id: str) -> ReplicaRecord:
+    """The record of a replica that this principal registered. Raises UnknownReplicaError,
+    alike for one that does not exist and for one of somebody else."""
+    record = tx.replica(replica_id)
+    if record is None or record.principal != principal.user:
+        raise UnknownReplicaError("This hub does not know the replica: register it again.")
+    return record
+
+
+def lease_blocks(
+    tx: WriteTransaction, tables: Tables, names: Sequence[str], replica_id: str
+) -> tuple[KeyBlock, ...]:
+    """A fresh block for each of these tables whose keys the database generates."""
+    blocks = []
+    for name in names:
+        if tables.schemas[name].generated_key:
+            first, last = tx.lease(name, replica_id, size=KEY_BLOCK_SIZE)
+            blocks.append(KeyBlock(table=name, first=first, last=last))
+    return tuple(blocks)
+
+
+def register(
+    store: Store,
+    tables: Tables,
+    principal: Principal,
+    request: RegisterRequest,
+    *,
+    now_ms: int,
+    new_id: str,
+) -> RegisterAnswer:
+    """Make a new identity for a file; each call makes another one."""
+    check_protocol(request.protocol)
+    asked = tables.asked(request.tables)
+    replica_id = new_id[:REPLICA_ID_LENGTH]
+    with store.write() as tx:
+        head = tx.head()
+        tx.add_replica(
+            ReplicaRecord(
+                id=replica_id,
+                principal=principal.user,
+                name=request.name[:200],
+                last_n=0,
+                known_n=0,
+                created_ms=now_ms,
+                seen_ms=now_ms,
+                seen_seq=head.seq,
+            )
+        )
+        blocks = lease_blocks(tx, tables, tuple(asked), replica_id)
+    return RegisterAnswer(
+        protocol=PROTOCOL_VERSION,
+        replica=replica_id,
+        epoch=head.epoch,
+        tables=tuple(asked.values()),
+        blocks=blocks,
+        stamp=commit_stamp(max(now_ms, head.at_ms)),
+    )

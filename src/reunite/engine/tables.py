@@ -1,0 +1,58 @@
+"""What the hub knows of its tracked tables beyond their schemas: hooks and merge functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from reunite.core.change import Op
+from reunite.core.key import Key
+from reunite.core.merge import MergeFunction
+from reunite.core.principal import Principal
+from reunite.core.schema import TableSchema
+from reunite.errors import UnknownTableError
+
+
+class HookedChange(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hook is told: a row's state before and after its group, as dicts by column."""
+
+    table: str
+    op: Op
+    key: Key
+    old: Mapping[str, Any] | None
+    row: Mapping[str, Any] | None
+    principal: Principal
+
+
+Hook: TypeAlias = Callable[[HookedChange, Any], None]
+
+
+class Tables:
+    """The tracked tables of a hub, by name."""
+
+    def __init__(self) -> None:
+        self.schemas: dict[str, TableSchema] = {}
+        self.functions: dict[str, dict[str, MergeFunction]] = {}
+        self.hooks: dict[tuple[str, Op], list[Hook]] = {}
+
+    def schema(self, name: str, *, path: str | None = None) -> TableSchema:
+        """The table's schema. Raises UnknownTableError."""
+        try:
+            return self.schemas[name]
+        except KeyError:
+            raise UnknownTableError(f"This hub tracks no table {name!r}.", path=path) from None
+
+    def asked(self, names: Sequence[str] | None) -> dict[str, TableSchema]:
+        """The schemas of the named tables, of all for None. Raises UnknownTableError."""
+        if names is None:
+            return dict(sorted(self.schemas.items()))
+        return {name: self.schema(name, path="tables") for name in sorted(set(names))}
+
+    def referenced(self) -> set[str]:
+        """The tables that a foreign key of a tracked table points to."""
+        return {key.parent for schema in self.schemas.values() for key in schema.foreign_keys}
+
+    def hooks_of(self, table: str, op: Op) -> Sequence[Hook]:
+        return self.hooks.get((table, op), ())

@@ -1,0 +1,379 @@
+"""The hub: a database and the engine that serves it. Composition root of the server side.
+
+    Hub ──► engine (push, pull, register, query, history) ──► Store ──► the database
+     └────► server (asgi, serve), when the extra is there
+
+What it is       the public object: tables, hooks, tokens, and one door for messages, `answer`.
+What it is not   a place for decisions; those are in `core` and `engine`.
+The rule         nothing here keeps the state of a request; a Hub is safe to share by threads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from reunite.core.change import Op
+from reunite.core.key import Key
+from reunite.core.merge import MergeFunction
+from reunite.core.principal import Principal
+from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
+from reunite.engine.history import HistoryEntry, history, log
+from reunite.engine.ports import Catalogue, Clock, Head, LogEntry, ReplicaRecord, Store
+from reunite.engine.pull import pull
+from reunite.engine.push import push
+from reunite.engine.query import query
+from reunite.engine.register import register
+from reunite.engine.retention import trim
+from reunite.engine.tables import Hook, Tables
+from reunite.errors import (
+    BadRequestError,
+    NotAuthenticatedError,
+    UnknownTableError,
+)
+from reunite.protocol.codec import decode, encode
+from reunite.protocol.pull import Page, PullRequest
+from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
+from reunite.protocol.query import QueryAnswer, QueryRequest
+from reunite.protocol.register import RegisterAnswer, RegisterRequest
+from reunite.protocol.version import PROTOCOL_VERSION
+from reunite.stores.sql import open_store
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+# Random bytes in a token.
+TOKEN_BYTES = 32
+
+
+class SystemClock:
+    """The wall time of this machine."""
+
+    def now_ms(self) -> int:
+        return time.time_ns() // 1_000_000
+
+
+def random_id() -> str:
+    """128 random bits, in hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How a hub stands: its log's head, its tables, its replicas."""
+
+    epoch: str
+    seq: int
+    changes: int
+    tables: tuple[str, ...]
+    replicas: tuple[ReplicaRecord, ...]
+
+
+class Hub:
+    """The authority over a database: tracks its tables and answers its replicas.
+
+        hub = Hub("shop.db")
+        hub.track("product", merge={"stock": "counter"})
+        token = hub.create_token()
+        hub.serve(port=8000)
+
+    `database` is the path of an SQLite file, an `sqlite:///` URL, or any `Store`. You can rely on
+    this; the numbers are the invariants the simulator checks:
+    - Whoever writes to a tracked table, with whatever program, is captured (I11).
+    - A replica's change takes effect once, however often it is sent (I2).
+    - What is answered `applied` or `merged` is durable (I1).
+
+    Threads may share a hub; several processes may have hubs on one database. `close()` may be
+    called twice.
+    """
+
+    def __init__(
+        self,
+        database: str | Path | Store,
+        *,
+        clock: Clock | None = None,
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        self._store = open_store(database) if isinstance(database, str | Path) else database
+        self._clock = clock or SystemClock()
+        self._new_id = new_id or random_id
+        self._tables = Tables()
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def track(
+        self,
+        table: str,
+        *,
+        merge: Mapping[str, str | ColumnMerge | MergeFunction] | None = None,
+        rows: str | RowMerge = RowMerge.DELETE_WINS,
+        generated_key: bool | None = None,
+    ) -> TableSchema:
+        """Capture the changes of a table from now on, and offer it to replicas.
+
+        merge          a policy of design section 10, or a function (base, theirs, mine, context)
+                       -> value, for columns that are not `last_writer`
+        rows           who wins when one side deletes a row that the other changes
+        generated_key  False if the program chooses the table's integer keys itself; then two
+                       inserts of one key are merged rather than renumbered
+
+        Raises UnknownTableError, UntrackableTableError, BadRequestError (unknown column, policy).
+        Calling it again changes the policies.
+        """
+        schema = self._reflect(table)
+        functions: dict[str, MergeFunction] = {}
+        policies: dict[str, ColumnMerge] = {}
+        for name, policy in (merge or {}).items():
+            if name not in schema.column:
+                raise BadRequestError(f"The table {table!r} has no column {name!r}.")
+            if name in schema.key:
+                raise BadRequestError(f"{name!r} is part of the key of {table!r}: keys move.")
+            if callable(policy):
+                functions[name], policies[name] = policy, ColumnMerge.CUSTOM
+            else:
+                policies[name] = _policy(ColumnMerge, policy)
+        columns = tuple(
+            msgspec.structs.replace(column, merge=policies.get(column.name, column.merge))
+            for column in schema.columns
+        )
+        is_generated = schema.generated_key if generated_key is None else generated_key
+        schema = msgspec.structs.replace(
+            schema,
+            columns=columns,
+            rows=_policy(RowMerge, rows),
+            generated_key=is_generated and schema.generated_key,
+        )
+        self._store.track([schema])
+        with self._store.read() as tx:
+            self._tables.schemas[table] = tx.schemas()[table]
+        self._tables.functions[table] = functions
+        return self._tables.schemas[table]
+
+    def track_all(self) -> list[str]:
+        """Track every table that has a primary key; their names."""
+        if not isinstance(self._store, Catalogue):
+            raise BadRequestError("Only a hub over a database can find its tables by itself.")
+        names = self._store.trackable_tables()
+        for name in names:
+            if name not in self._tables.schemas:
+                self.track(name)
+        return names
+
+    def untrack(self, table: str) -> None:
+        """Take the triggers off the table and stop offering it; its log stays."""
+        self._tables.schema(table)
+        self._store.untrack(table)
+        del self._tables.schemas[table]
+        self._tables.functions.pop(table, None)
+
+    def uninstall(self) -> None:
+        """Leave the database as it was before reunite came: triggers, log and tokens go."""
+        self._store.uninstall()
+        self._tables = Tables()
+
+    def on_insert(self, table: str) -> Callable[[Hook], Hook]:
+        """Decorate a function `hook(change, db)` to run, inside the push's transaction, for each
+        row that a replica's push inserts. It may write with `db`, and raise `Veto(reason)`."""
+        return self._hook(table, Op.INSERT)
+
+    def on_update(self, table: str) -> Callable[[Hook], Hook]:
+        """Like `on_insert`, for rows that a push updates."""
+        return self._hook(table, Op.UPDATE)
+
+    def on_delete(self, table: str) -> Callable[[Hook], Hook]:
+        """Like `on_insert`, for rows that a push deletes."""
+        return self._hook(table, Op.DELETE)
+
+    def _hook(self, table: str, op: Op) -> Callable[[Hook], Hook]:
+        self._tables.schema(table)
+
+        def add(hook: Hook) -> Hook:
+            self._tables.hooks.setdefault((table, op), []).append(hook)
+            return hook
+
+        return add
+
+    def _reflect(self, table: str) -> TableSchema:
+        if isinstance(self._store, Catalogue):
+            return self._store.reflect(table)
+        with self._store.read() as tx:
+            try:
+                return tx.schemas()[table]
+            except KeyError:
+                raise UnknownTableError(f"The store has no table {table!r}.") from None
+
+    # -- who asks -----------------------------------------------------------------------------
+
+    def create_token(self, principal: str = "owner", *, label: str = "") -> str:
+        """A new token for a principal. It is shown only here; the hub keeps its hash."""
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+        with self._store.write() as tx:
+            tx.add_token(
+                _hash(token), principal=principal, label=label, now_ms=self._clock.now_ms()
+            )
+        return token
+
+    def tokens(self) -> Sequence[tuple[str, str, str, int]]:
+        """(hash, principal, label, created_ms) of each token."""
+        with self._store.write() as tx:
+            return tx.tokens()
+
+    def revoke_token(self, label_or_prefix: str) -> int:
+        """Remove the tokens of this label or whose hash begins so; how many."""
+        with self._store.write() as tx:
+            return tx.revoke_token(label_or_prefix)
+
+    def authenticate(self, token: str) -> Principal:
+        """Who a token belongs to. Raises NotAuthenticatedError."""
+        token_hash = _hash(token)
+        with self._store.read() as tx:
+            user = tx.principal_of(token_hash)
+        # The look-up is by hash, so its time tells nothing of the token.
+        if user is None or not hmac.compare_digest(token_hash, _hash(token)):
+            raise NotAuthenticatedError("The token is not one of this hub.")
+        return Principal(user=user)
+
+    # -- messages -----------------------------------------------------------------------------
+
+    def answer(self, operation: str, body: bytes, principal: Principal) -> bytes:
+        """The one door for messages: JSON bytes in, JSON bytes out, one transaction.
+
+        Raises ReuniteError; nothing has happened then.
+        """
+        match operation:
+            case "register":
+                return encode(self.register(decode(body, RegisterRequest), principal))
+            case "push":
+                return encode(self.push(decode(body, PushRequest), principal))
+            case "pull":
+                return encode(self.pull(decode(body, PullRequest), principal))
+            case "query":
+                return encode(self.query(decode(body, QueryRequest), principal))
+            case "schema":
+                return encode(self.schema(principal))
+            case _:
+                raise BadRequestError(f"There is no operation {operation!r}.")
+
+    def register(self, request: RegisterRequest, principal: Principal) -> RegisterAnswer:
+        """Make a new identity for a replica of this principal."""
+        return register(
+            self._store,
+            self._tables,
+            principal,
+            request,
+            now_ms=self._clock.now_ms(),
+            new_id=self._new_id(),
+        )
+
+    def push(self, request: PushRequest, principal: Principal) -> PushAnswer:
+        """Judge and apply a replica's changes."""
+        # What other programs wrote before this moment gets its time before this moment.
+        self.number()
+        answer = push(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
+        self.number()
+        return answer
+
+    def pull(self, request: PullRequest, principal: Principal) -> Page:
+        """The next page for a replica."""
+        self.number()
+        return pull(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
+
+    def query(self, request: QueryRequest, principal: Principal) -> QueryAnswer:
+        """Rows of one table."""
+        return query(self._store, self._tables, request)
+
+    def schema(self, principal: Principal) -> SchemaAnswer:
+        """The tables that this hub offers."""
+        with self._store.read() as tx:
+            epoch = tx.head().epoch
+        return SchemaAnswer(
+            protocol=PROTOCOL_VERSION,
+            epoch=epoch,
+            tables=tuple(self._tables.asked(None).values()),
+        )
+
+    def number(self) -> Head:
+        """Number what other programs have committed; the log's head. One read if nothing is new."""
+        return self._store.number(now_ms=self._clock.now_ms(), new_nonce=self._new_id)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def history(self, table: str, key: Key | Sequence[Any]) -> list[HistoryEntry]:
+        """Every change of one row, oldest first. Raises UnknownTableError."""
+        self.number()
+        return history(self._store, self._tables, table, tuple(key))
+
+    def log(self, *, after_id: int = 0, limit: int = 1_000) -> Sequence[LogEntry]:
+        """The changes of all tables after an id, oldest first."""
+        self.number()
+        return log(self._store, after_id=after_id, limit=limit)
+
+    def trim(self, *, older_than_s: float) -> int:
+        """Remove log older than this that every replica seen since then has read; how much."""
+        return trim(self._store, older_than_ms=self._clock.now_ms() - int(older_than_s * 1000))
+
+    def status(self) -> HubStatus:
+        """How the hub stands."""
+        head = self.number()
+        with self._store.read() as tx:
+            return HubStatus(
+                epoch=head.epoch,
+                seq=head.seq,
+                changes=tx.last_change_id() - tx.trimmed_id(),
+                tables=tuple(sorted(self._tables.schemas)),
+                replicas=tuple(tx.replicas()),
+            )
+
+    def is_ready(self) -> bool:
+        """Whether the database answers. Raises StorageUnavailableError when it does not."""
+        with self._store.read() as tx:
+            tx.head()
+        return True
+
+    # -- serving ------------------------------------------------------------------------------
+
+    def asgi(self) -> Starlette:
+        """An ASGI application to mount: FastAPI, Starlette, Litestar … Needs `reunite[server]`."""
+        from reunite.server import create_app
+
+        return create_app(self)
+
+    def serve(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
+        """Serve until interrupted. Needs `reunite[server]`."""
+        from reunite.server import serve
+
+        serve(self, host, port, **options)
+
+    def close(self) -> None:
+        """Release the database. May be called twice."""
+        self._store.close()
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _policy(policies: type[Any], name: Any) -> Any:
+    try:
+        return policies(name)
+    except ValueError:
+        known = ", ".join(policy.value for policy in policies)
+        raise BadRequestError(f"There is no policy {name!r}; there are {known}.") from None

@@ -1,0 +1,378 @@
+"""The driver: what a replica says to its hub, in which order, and what it does with each answer.
+
+    sync = push until every change has an outcome, then pull until a checkpoint with nothing more
+
+    push ─► renumber / another key ─► rows moved, push again
+         ─► identity-forked, hub-restored, epoch-changed, replica-unknown ─► new identity, push again
+    pull ─► page ─► inbox … checkpoint ─► applied, or forked ─► new identity, push, pull again
+
+The rule: every step is its own transaction of the file and none is open while the network is
+waited for; so a crash at any point leaves a state from which the next sync goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import msgspec
+
+from reunite.core.schema import TableSchema
+from reunite.errors import (
+    EpochChangedError,
+    HubRestoredError,
+    IdentityForkedError,
+    NumberGapError,
+    ReuniteError,
+    SchemaChangedError,
+    UnknownReplicaError,
+)
+from reunite.protocol.codec import decode, encode
+from reunite.protocol.limits import PUSH_CHANGES_AIM
+from reunite.protocol.pull import Page, PullRequest
+from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
+from reunite.protocol.register import RegisterAnswer, RegisterRequest
+from reunite.protocol.version import PROTOCOL_VERSION
+from reunite.replica.file import ReplicaFile
+from reunite.replica.inbox import Applied, Inbox
+from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
+from reunite.replica.outbox import Outbox, group_messages
+from reunite.replica.state import State
+from reunite.replica.transport import Transport
+
+Answer = TypeVar("Answer")
+
+# Attempts of one sync to agree with the hub on who it is before it gives up with the hub's error.
+IDENTITY_TRIES_MAX = 5
+
+# Pushes in a row that only moved rows; more means that something else takes every key.
+RENUMBER_TRIES_MAX = 1_000
+
+# Rows from which dropping and making the triggers anew is cheaper than their guards.
+LARGE_PAGE_ROWS = 2_000
+
+_LOST_IDENTITY = (
+    IdentityForkedError,
+    HubRestoredError,
+    EpochChangedError,
+    UnknownReplicaError,
+    NumberGapError,
+)
+
+
+class SyncReport(msgspec.Struct, kw_only=True):
+    """What one sync did. `pulled` counts rows that pages brought, `pushed` changes answered."""
+
+    pushed: int = 0
+    pulled: int = 0
+    rejected: int = 0
+    conflicts: int = 0
+    pending: int = 0
+    cursor: str | None = None
+
+
+class SyncProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a sync is: `phase` is push, pull or clone; `rows_total` is known in a snapshot."""
+
+    phase: str
+    rows: int
+    bytes: int
+    rows_total: int | None = None
+
+
+OnProgress = Callable[[SyncProgress], None]
+
+
+class Driver:
+    """One sync of one replica file over one transport. The caller holds the file's sync lock."""
+
+    def __init__(
+        self,
+        file: ReplicaFile,
+        transport: Transport,
+        *,
+        now_ms: Callable[[], int],
+        name: str,
+        page_rows: int | None,
+        on_checkpoint: Callable[[], None] | None,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._file = file
+        self._transport = transport
+        self._now_ms = now_ms
+        self._name = name
+        self._page_rows = page_rows
+        self._on_checkpoint = on_checkpoint
+        self._on_progress = on_progress
+        self._report = SyncReport()
+        self._bytes = 0
+        self._tries = 0
+
+    # -- use cases ----------------------------------------------------------------------------
+
+    def sync(self) -> SyncReport:
+        """Push, then pull."""
+        self.push()
+        self.pull()
+        return self.report()
+
+    def push(self) -> None:
+        """Send the outbox until every change has an outcome."""
+        renumbers = 0
+        while True:
+            try:
+                with self._file.writing() as (connection, state):
+                    self._inbox(connection, state).rearrange()
+                request = self._next_push()
+                if request is None:
+                    return
+                answer = self._call("push", request, PushAnswer)
+                with self._file.writing() as (connection, state):
+                    if state.replica == request.replica:
+                        self._inbox(connection, state).take_answer(answer)
+            except _LOST_IDENTITY as exc:
+                self._take_new_identity(exc)
+                continue
+            except SchemaChangedError:
+                # The page that brings the new schema rewrites the outbox for it.
+                self._pull_pages()
+                self._try_again()
+                continue
+            answered = answer.last_n - request.first_n + 1
+            renumbers = 0 if answered > 0 else renumbers + 1
+            self._report.pushed += max(0, answered)
+            self._tell("push", self._report.pushed)
+            if renumbers > RENUMBER_TRIES_MAX:
+                raise ReuniteError("The hub finds every generated key of this replica taken.")
+
+    def pull(self) -> None:
+        """Read pages until a checkpoint with nothing more behind it."""
+        while True:
+            try:
+                # After a new identity the hub must say what it already has before a page that
+                # includes it may be shown.
+                if self._file.state().resend_n > self._file.state().known_n:
+                    self.push()
+                self._pull_pages()
+            except _LOST_IDENTITY as exc:
+                self._take_new_identity(exc)
+            else:
+                return
+
+    def register(self, url: str, tables: tuple[str, ...] | None) -> None:
+        """Become a replica: an identity, key blocks, tables from the hub's schema."""
+        answer = self._register(tables)
+        with self._file.writing() as (connection, state):
+            state.url = url
+            state.tables = tables
+            self._file.create_tables(connection, answer.tables)
+            state.schemas = answer.tables
+            self._adopt(state, answer)
+
+    def clone(self) -> SyncReport:
+        """Fill the tables for the first time. Rows go straight in; a crash resumes; the file is
+        `ready` with the first checkpoint."""
+        rows = 0
+        total = None
+        while not self._file.state().is_ready:
+            state = self._file.state()
+            ahead = self._ask_page(state)
+            while True:
+                page = ahead
+                with self._file.writing(bulk=True) as (connection, state):
+                    rows += self._file.write_clone_page(connection, state, page)
+                    state.cursor = page.cursor
+                    if page.checkpoint:
+                        state.checkpoint = page.cursor
+                        state.mark = page.mark or 0
+                        self._file.finish_clone(connection, state)
+                total = page.progress.rows_total if page.progress else total
+                self._tell("clone", rows, total)
+                if page.checkpoint:
+                    break
+                ahead = self._ask_page(self._file.state())
+        self._report.pulled = rows
+        if self._on_checkpoint is not None:
+            self._on_checkpoint()
+        return self.report()
+
+    def preview(self) -> SyncReport:
+        """What a sync would do: pending changes, and the rows that wait at the hub. Nothing is
+        changed here; the hub is only read."""
+        with self._file.writing() as (connection, state):
+            self._inbox(connection, state).rearrange()
+        report = SyncReport()
+        with self._file.reading() as (connection, state):
+            pending, answered = self._outbox(connection, state).counts()
+        report.pushed = pending - answered
+        report.pending = pending
+        while True:
+            page = self._ask_page(state)
+            report.pulled += sum(
+                len(part.puts) + len(part.deletes) + len(part.evicts) for part in page.tables
+            )
+            if page.checkpoint and not page.more:
+                report.cursor = state.cursor
+                return report
+            state.cursor = page.cursor
+
+    def report(self) -> SyncReport:
+        """What has been done since this driver began, and what is left."""
+        with self._file.reading() as (connection, state):
+            pending, answered = self._outbox(connection, state).counts()
+            self._report.pending = pending - answered
+            self._report.cursor = state.checkpoint
+        return self._report
+
+    # -- push ---------------------------------------------------------------------------------
+
+    def _next_push(self) -> PushRequest | None:
+        with self._file.writing() as (connection, state):
+            pendings = self._outbox(connection, state).load(
+                unanswered=True, limit=2 * PUSH_CHANGES_AIM
+            )
+            blocks = KeyBlocks(state.blocks)
+            wanted = tuple(
+                schema.name
+                for schema in state.schemas
+                if schema.generated_key and blocks.left(schema.name) < KEYS_LEFT_MIN
+            )
+            if not pendings and not wanted and not state.has_misplaced:
+                return None
+            pendings = self._whole_groups(connection, state, pendings)
+            schemas = {schema.name: schema for schema in state.schemas}
+            groups, taken = group_messages(schemas, pendings, aim=PUSH_CHANGES_AIM)
+            first_n = pendings[0].n if pendings else state.known_n + 1
+            state.sent_n = max(state.sent_n, first_n + taken - 1)
+            return PushRequest(
+                protocol=PROTOCOL_VERSION,
+                epoch=state.epoch,
+                replica=state.replica,
+                known=state.known_n,
+                first_n=first_n,
+                schemas={
+                    run.table: schemas[run.table].version for group in groups for run in group.runs
+                },
+                groups=tuple(groups),
+                lease=wanted,
+            )
+
+    def _whole_groups(self, connection, state, pendings):  # type: ignore[no-untyped-def]
+        """The same list, if its last group may have been cut off by the limit: without it, or,
+        when it is the only one, whole."""
+        if len(pendings) < 2 * PUSH_CHANGES_AIM:
+            return pendings
+        last = pendings[-1].group
+        kept = [pending for pending in pendings if pending.group != last]
+        return kept or self._outbox(connection, state).load(unanswered=True, group=last)
+
+    # -- pull ---------------------------------------------------------------------------------
+
+    def _pull_pages(self) -> None:
+        while True:
+            state = self._file.state()
+            asked_from = state.cursor
+            page = self._ask_page(state)
+            schemas = self._schemas_for(page, state)
+            with self._file.writing(bulk=_is_large(page)) as (connection, state):
+                if state.cursor != asked_from:
+                    continue  # another process has moved on meanwhile
+                if schemas is not None:
+                    self._file.adopt_schemas(connection, state, schemas)
+                inbox = self._inbox(connection, state)
+                if not page.checkpoint:
+                    inbox.store(page)
+                    state.cursor = page.cursor
+                    applied = None
+                else:
+                    applied = inbox.apply(page)
+            if applied is not None:
+                self._count(applied)
+                if self._on_checkpoint is not None:
+                    self._on_checkpoint()
+                if not page.more:
+                    return
+
+    def _ask_page(self, state: State) -> Page:
+        request = PullRequest(
+            protocol=PROTOCOL_VERSION,
+            replica=state.replica,
+            known=state.known_n,
+            cursor=state.cursor,
+            tables=state.tables,
+            limit=self._page_rows,
+        )
+        return self._call("pull", request, Page)
+
+    def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
+        """The hub's schemas, if the page is written in other versions than the file has."""
+        if page.schemas == {schema.name: schema.version for schema in state.schemas}:
+            return None
+        answer = decode(self._transport.call("schema", b"{}"), SchemaAnswer)
+        return tuple(table for table in answer.tables if table.name in page.schemas)
+
+    def _count(self, applied: Applied) -> None:
+        self._report.pulled += applied.rows
+        self._report.rejected += applied.rejected
+        self._report.conflicts += applied.conflicts
+        self._tell("pull", self._report.pulled)
+
+    # -- identity -----------------------------------------------------------------------------
+
+    def _take_new_identity(self, error: ReuniteError) -> None:
+        """Register anew; the whole outbox is sent again under its old ids."""
+        self._try_again(error)
+        answer = self._register(self._file.state().tables)
+        with self._file.writing() as (connection, state):
+            outbox = self._outbox(connection, state)
+            outbox.prepare(now_ms=self._now_ms())
+            if state.epoch != answer.epoch:
+                # Marks are change ids of a log that is gone.
+                state.mark = 0
+                state.cursor = state.checkpoint = None
+                outbox.forget_marks()
+            state.next_n = 1 + outbox.renumber_all()
+            self._adopt(state, answer)
+            state.known_n = state.sent_n = 0
+            state.resend_n = state.next_n - 1
+            state.has_misplaced = True
+
+    def _register(self, tables: tuple[str, ...] | None) -> RegisterAnswer:
+        request = RegisterRequest(protocol=PROTOCOL_VERSION, name=self._name, tables=tables)
+        return self._call("register", request, RegisterAnswer)
+
+    def _adopt(self, state: State, answer: RegisterAnswer) -> None:
+        state.replica = answer.replica
+        state.epoch = answer.epoch
+        state.blocks = state.granted = answer.blocks
+        state.stamp = max(state.stamp, answer.stamp)
+
+    def _try_again(self, error: ReuniteError | None = None) -> None:
+        self._tries += 1
+        if self._tries > IDENTITY_TRIES_MAX:
+            raise error or ReuniteError("The hub's schema changes faster than it can be pulled.")
+
+    # -- plumbing -----------------------------------------------------------------------------
+
+    def _call(self, operation: str, request: object, answer_type: type[Answer]) -> Answer:
+        body = self._transport.call(operation, encode(request))
+        self._bytes += len(body)
+        return decode(body, answer_type)
+
+    def _inbox(self, connection, state: State) -> Inbox:  # type: ignore[no-untyped-def]
+        return Inbox(
+            connection, state, self._file.schemas(state), self._file.forms, now_ms=self._now_ms()
+        )
+
+    def _outbox(self, connection, state: State) -> Outbox:  # type: ignore[no-untyped-def]
+        return Outbox(connection, state, self._file.schemas(state), self._file.forms)
+
+    def _tell(self, phase: str, rows: int, total: int | None = None) -> None:
+        if self._on_progress is not None:
+            self._on_progress(
+                SyncProgress(phase=phase, rows=rows, bytes=self._bytes, rows_total=total)
+            )
+
+
+def _is_large(page: Page) -> bool:
+    return sum(len(part.puts) + len(part.deletes) for part in page.tables) > LARGE_PAGE_ROWS

@@ -1,0 +1,582 @@
+"""The inbox: pages gather until their checkpoint, then become what the application sees.
+
+    page ──► inbox (with the cursor) ──► … ──► checkpoint: in one transaction
+        1 number what was captured meanwhile       4 retire what `answered` covers, park rejections
+        2 take the hub's images of touched rows    5 move keys, out of the way and to where they are
+        3 write the pages, deletes before puts     6 show: the hub's rows, pending merged on top
+
+What it is       the only way in for rows (besides the first clone, which writes directly).
+The rule         a page always applies. If a unique value stands in the way, it is the pending
+                 change that steps aside (`blocked`), never the hub's row.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from reunite.core.change import Conflict, Op, Outcome, OutcomeKind
+from reunite.core.key import Key, key_text, parse_key
+from reunite.core.schema import TableSchema
+from reunite.errors import IdentityForkedError
+from reunite.protocol.codec import decode, encode
+from reunite.protocol.pull import Page, TablePage
+from reunite.protocol.push import OutcomeMessage, PushAnswer
+from reunite.replica.keys import KeyBlocks
+from reunite.replica.outbox import Outbox, bases
+from reunite.replica.pending import (
+    Collision,
+    Pending,
+    Place,
+    Row,
+    Schemas,
+    fold,
+    misplaced,
+    move_key,
+    places,
+    pointers,
+)
+from reunite.replica.rows import RowForms, TableWriter
+from reunite.replica.state import State
+
+# Generated keys that hub rows took from pending inserts in one checkpoint; each costs a pass.
+COLLISIONS_MAX = 10_000
+
+_INSERT_CONFLICT = """
+    insert into reunite_conflict
+        (uid, n, table_name, key, column_name, base, hub, replica, result, rule, is_open, at_ms)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_PARKED = """
+    insert into reunite_parked
+        (uid, n, table_name, op, key, old_key, old, row, stamp, at_ms, code, reason, columns)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class Applied(msgspec.Struct, kw_only=True):
+    """What a checkpoint did."""
+
+    rows: int = 0
+    rejected: int = 0
+    conflicts: int = 0
+    blocked: int = 0
+
+
+class Scene:
+    """One transaction's view of what is pending: `images` are the hub's rows of touched keys,
+    `changed` the positions to save, `to_move` the numbers of inserts that need another key."""
+
+    def __init__(
+        self,
+        *,
+        pendings: list[Pending],
+        images: dict[Place, Row | None],
+        touched: set[Place],
+        to_move: set[int],
+    ) -> None:
+        self.pendings = pendings
+        self.images = images
+        self.touched = touched
+        self.to_move = to_move
+        self.changed: set[int] = set()
+        self.blocked = 0
+
+    def touched_by_table(self) -> dict[str, set[Key]]:
+        found: dict[str, set[Key]] = {}
+        for table, key in self.touched:
+            found.setdefault(table, set()).add(key)
+        return found
+
+
+class Inbox:
+    """Pages of one replica file, inside one transaction with triggers suspended."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        state: State,
+        schemas: Schemas,
+        forms: RowForms,
+        *,
+        now_ms: int,
+    ) -> None:
+        self._connection = connection
+        self._state = state
+        self._schemas = schemas
+        self._forms = forms
+        self._now_ms = now_ms
+        self._outbox = Outbox(connection, state, schemas, forms)
+
+    def store(self, page: Page) -> None:
+        """Keep a page that is no checkpoint; one with `reset` replaces what was gathered."""
+        if page.reset:
+            self._connection.execute("delete from reunite_inbox")
+        self._connection.execute("insert into reunite_inbox (page) values (?)", (encode(page),))
+
+    def apply(self, final: Page) -> Applied:
+        """Reveal what was gathered and the checkpoint page itself.
+
+        Raises IdentityForkedError: then the caller undoes everything and takes a new identity.
+        """
+        state = self._state
+        scene = self._open()
+        self._take_outcomes(scene.pendings, final)
+        done = Applied()
+        self._write_pages(final, scene, done)
+        self._follow_outcomes(scene)
+        self._retire(scene, final, done)
+        self._close(scene)
+        done.blocked = scene.blocked
+        state.mark = final.mark or 0
+        state.cursor = state.checkpoint = final.cursor
+        self._connection.execute("delete from reunite_inbox")
+        return done
+
+    def take_answer(self, answer: PushAnswer) -> None:
+        """Keep the outcomes of a push. The changes stay pending until a checkpoint covers them;
+        rows move where the hub says that their keys are others, or taken."""
+        state = self._state
+        self._outbox.set_applied(answer.first_n, answer.last_n)
+        blocks = KeyBlocks(state.blocks)
+        blocks.add(answer.blocks)
+        state.blocks = blocks.value()
+        state.granted = (*state.granted, *answer.blocks)
+        state.known_n = max(state.known_n, answer.last_n)
+        if not answer.outcomes and answer.renumber is None:
+            return
+        scene = self._open()
+        position_of = {pending.n: i for i, pending in enumerate(scene.pendings)}
+        for message in answer.outcomes:
+            index = position_of.get(message.n)
+            if index is None or scene.pendings[index].uid != message.id:
+                raise IdentityForkedError("The hub has an answer for a change that is not here.")
+            scene.pendings[index].outcome = outcome_of(message)
+            scene.changed.add(index)
+        self._follow_outcomes(scene)
+        if answer.renumber is not None:
+            index = position_of[answer.renumber.n]
+            self._evade(scene, index)
+        self._close(scene)
+
+    def rearrange(self) -> None:
+        """Number what was captured and move generated keys into this replica's blocks."""
+        to_move = self._outbox.prepare(now_ms=self._now_ms)
+        if to_move or self._state.has_misplaced:
+            self._close(self._open(to_move))
+
+    def _open(self, to_move: Sequence[int] = ()) -> Scene:
+        """Number what was captured, and take the touched rows off the tables."""
+        to_move = [*to_move, *self._outbox.prepare(now_ms=self._now_ms)]
+        pendings = self._outbox.load()
+        scene = Scene(
+            pendings=pendings,
+            images=bases(pendings, self._stored_bases()),
+            touched=places(pendings),
+            to_move=set(to_move),
+        )
+        for table, keys in scene.touched_by_table().items():
+            if table in self._schemas:
+                self._forms.writer(self._connection, self._schemas[table]).delete(keys)
+        return scene
+
+    def _close(self, scene: Scene) -> None:
+        """Settle the keys, save what changed, and show the touched rows again."""
+        self._make_way(scene)
+        self._outbox.save(scene.pendings[index] for index in sorted(scene.changed))
+        self._store_bases(scene)
+        scene.blocked = self._show(scene)
+
+    # -- 1, 2: what is pending, and on what ---------------------------------------------------
+
+    def _take_outcomes(self, pendings: Sequence[Pending], final: Page) -> None:
+        """Outcomes that came with the page; raises when they are of somebody else's changes."""
+        state = self._state
+        answered = final.answered or 0
+        by_n = {pending.n: pending for pending in pendings}
+        for message in final.outcomes:
+            pending = by_n.get(message.n)
+            if pending is None or pending.uid != message.id:
+                raise IdentityForkedError("The hub has an answer for a change that is not here.")
+            if pending.outcome is None:
+                pending.outcome = outcome_of(message)
+        if answered >= state.next_n:
+            raise IdentityForkedError("The hub has more changes of this replica than it made.")
+        for pending in pendings:
+            if pending.n <= answered and pending.outcome is None:
+                raise IdentityForkedError("The hub has taken a number without this change.")
+        state.known_n = max(state.known_n, answered)
+
+    def _stored_bases(self) -> dict[Place, Row | None]:
+        found: dict[Place, Row | None] = {}
+        for table, key, row in self._connection.execute(
+            "select table_name, key, row from reunite_base"
+        ):
+            if table in self._schemas:
+                read = self._forms.reader(table, self._schemas[table].version)
+                found[table, parse_key(key)] = None if row is None else read(row)
+        return found
+
+    def _store_bases(self, scene: Scene) -> None:
+        """Keep the hub's images of rows that still have pending changes."""
+        self._connection.execute("delete from reunite_base")
+        self._connection.executemany(
+            "insert into reunite_base (table_name, key, row) values (?, ?, ?)",
+            [
+                (table, key_text(key), self._forms.log_text(table, scene.images.get((table, key))))
+                for table, key in places(scene.pendings)
+                if table in self._schemas
+            ],
+        )
+
+    # -- 3: the pages -------------------------------------------------------------------------
+
+    def _write_pages(self, final: Page, scene: Scene, done: Applied) -> None:
+        """Write the hub's rows; those of touched keys become images instead.
+
+        Rows of several pages were read at several moments and may hold one unique value twice
+        until the last one is in; then the unique indexes come back at the end.
+        """
+        touched = scene.touched_by_table()
+        is_long = self._connection.execute("select exists (select 1 from reunite_inbox)").fetchone()
+        indexes = self._forms.drop_unique_indexes(self._connection) if is_long[0] else []
+        for page in self._gathered(final):
+            if page.reset:
+                for schema in self._schemas.values():
+                    self._forms.writer(self._connection, schema).clear()
+                for place in scene.images:
+                    scene.images[place] = None
+            for part in page.tables:
+                self._write_part(part, touched.get(part.table, set()), scene.images, done)
+        for statement in indexes:
+            self._connection.execute(statement)
+
+    def _gathered(self, final: Page) -> Iterator[Page]:
+        """The pages of this checkpoint in order, one in memory at a time."""
+        last = self._connection.execute("select max(id) from reunite_inbox").fetchone()[0] or 0
+        seen = 0
+        while seen < last:
+            seen, body = self._connection.execute(
+                "select id, page from reunite_inbox where id > ? order by id limit 1", (seen,)
+            ).fetchone()
+            yield decode(body, Page)
+        yield final
+
+    def _write_part(
+        self, part: TablePage, touched: set[Key], images: dict[Place, Row | None], done: Applied
+    ) -> None:
+        schema = self._schemas.get(part.table)
+        if schema is None:
+            return
+        gone = [*part.deletes, *part.evicts]
+        puts: list[Row] = aligned(schema, part)
+        done.rows += len(gone) + len(puts)
+        if touched:
+            for key in gone:
+                if key in touched:
+                    images[part.table, key] = None
+            gone = [key for key in gone if key not in touched]
+            free = []
+            for row in puts:
+                key = schema.key_of(row)
+                if key in touched:
+                    images[part.table, key] = row
+                else:
+                    free.append(row)
+            puts = free
+        self._forms.writer(self._connection, schema).write(gone, puts)
+
+    # -- 4: what the checkpoint answers -------------------------------------------------------
+
+    def _follow_outcomes(self, scene: Scene) -> None:
+        """Move rows to the keys under which their changes took effect."""
+        pendings = scene.pendings
+        for index, pending in enumerate(pendings):
+            outcome = pending.outcome
+            if outcome is None or outcome.key is None or outcome.key == pending.key:
+                continue
+            for other, occupant in enumerate(pendings):
+                if (
+                    occupant.op is Op.INSERT
+                    and occupant is not pending
+                    and occupant.table == pending.table
+                    and occupant.key == outcome.key
+                    and occupant.outcome is None
+                ):
+                    self._evade(scene, other)
+            scene.changed |= move_key(self._schemas, pendings, index, outcome.key)
+
+    def _retire(self, scene: Scene, final: Page, done: Applied) -> None:
+        """Take covered changes out of the outbox; rejected ones and what hangs on them are
+        parked."""
+        answered = final.answered or 0
+        pendings = scene.pendings
+        covered = [pending for pending in pendings if pending.n <= answered]
+        rejected = [pending for pending in covered if pending.is_rejected]
+        for pending in covered:
+            assert pending.outcome is not None, "checked in _take_outcomes"
+            done.conflicts += self._note_conflicts(pending, pending.outcome)
+        parked = self._dependents(pendings, rejected)
+        for pending in [*rejected, *parked]:
+            self._park(pending)
+        done.rejected = len(rejected) + len(parked)
+        self._outbox.remove([*covered, *parked])
+        gone = {pending.n for pending in (*covered, *parked)}
+        changed = {id(pendings[index]) for index in scene.changed}
+        scene.pendings = [pending for pending in pendings if pending.n not in gone]
+        if parked:
+            changed |= self._close_gaps(scene, {pending.n for pending in parked})
+        scene.changed = {i for i, p in enumerate(scene.pendings) if id(p) in changed}
+
+    def _dependents(
+        self, pendings: Sequence[Pending], rejected: Sequence[Pending]
+    ) -> list[Pending]:
+        """Changes never sent whose group touches or points to a row of a rejected one."""
+        tainted = places(rejected)
+        if not tainted:
+            return []
+        found: list[Pending] = []
+        unsent = [pending for pending in pendings if pending.n > self._state.sent_n]
+        for group in _groups(unsent):
+            if any(
+                not tainted.isdisjoint(places([pending]))
+                or any(
+                    (parent, (value,)) in tainted
+                    for _, parent, value in pointers(self._schemas[pending.table], pending.row)
+                )
+                for pending in group
+            ):
+                tainted |= places(group)
+                for pending in group:
+                    pending.outcome = Outcome(
+                        kind=OutcomeKind.REJECTED,
+                        code="depends-on-rejected",
+                        reason="It touches or points to a row of a change that was rejected.",
+                    )
+                found.extend(group)
+        return found
+
+    def _close_gaps(self, scene: Scene, parked: set[int]) -> set[int]:
+        """Numbers without gaps for changes never sent, after parked ones among them went; the
+        identities (`id()`) of the changes that got another number."""
+        new_of: dict[int, int] = {}
+        shift = 0
+        for n in range(min(parked), self._state.next_n):
+            if n in parked:
+                shift += 1
+            else:
+                new_of[n] = n - shift
+        renumbered = set()
+        for pending in scene.pendings:
+            first = abs(pending.group)
+            if pending.n in new_of:
+                pending.n = new_of[pending.n]
+                renumbered.add(id(pending))
+            pending.group = new_of.get(first, first) * (1 if pending.group > 0 else -1)
+        scene.to_move = {new_of.get(n, n) for n in scene.to_move if n not in parked}
+        self._state.next_n -= len(parked)
+        return renumbered
+
+    def _note_conflicts(self, pending: Pending, outcome: Outcome) -> int:
+        """Keep the conflicts of an outcome for people to see; how many."""
+        self._connection.executemany(
+            _INSERT_CONFLICT,
+            [
+                (
+                    pending.uid,
+                    pending.n,
+                    pending.table,
+                    key_text(outcome.key or pending.key),
+                    conflict.column,
+                    _json(conflict.base),
+                    _json(conflict.hub),
+                    _json(conflict.replica),
+                    _json(conflict.result),
+                    conflict.rule,
+                    conflict.is_open,
+                    self._now_ms,
+                )
+                for conflict in outcome.conflicts
+            ],
+        )
+        return len(outcome.conflicts)
+
+    def _park(self, pending: Pending) -> None:
+        """Keep a rejected change, with its reason, for someone to retry, edit or discard."""
+        outcome = pending.outcome
+        assert outcome is not None, "only rejected changes are parked"
+        self._connection.execute(
+            _INSERT_PARKED,
+            (
+                pending.uid,
+                pending.n,
+                pending.table,
+                pending.op,
+                key_text(pending.key),
+                None if pending.old_key is None else key_text(pending.old_key),
+                None if pending.old is None else _json(pending.old),
+                None if pending.row is None else _json(pending.row),
+                pending.stamp,
+                pending.at_ms,
+                outcome.code or "",
+                outcome.reason or "",
+                _json(outcome.columns),
+            ),
+        )
+
+    # -- 5: keys ------------------------------------------------------------------------------
+
+    def _make_way(self, scene: Scene) -> None:
+        """Move pending inserts into this replica's blocks, and away from keys that the hub's rows
+        hold."""
+        numbers = scene.to_move | misplaced(self._schemas, scene.pendings, self._state.granted)
+        changed, left = self._outbox.move_into_blocks(scene.pendings, sorted(numbers))
+        scene.changed |= changed
+        self._state.has_misplaced = bool(left)
+        for _ in range(COLLISIONS_MAX):
+            try:
+                fold(self._schemas, scene.pendings, lambda place: self._image(scene, place))
+            except Collision as collision:
+                index = next(
+                    i for i, pending in enumerate(scene.pendings) if pending is collision.pending
+                )
+                self._evade(scene, index)
+            else:
+                return
+        raise AssertionError("every collision moves one pending insert to a key that is free")
+
+    def _evade(self, scene: Scene, index: int) -> None:
+        """Give a pending insert the next key of the blocks."""
+        table = scene.pendings[index].table
+        blocks = KeyBlocks(self._state.blocks)
+        key = self._outbox.free_key(scene.pendings, table, blocks)
+        self._state.blocks = blocks.value()
+        if key is None:
+            # No key left to give before the next push, which brings a block and moves it again.
+            key = self._forms.key_above_all(self._connection, table, scene.pendings)
+            self._state.has_misplaced = True
+        scene.changed |= move_key(self._schemas, scene.pendings, index, key)
+
+    def _image(self, scene: Scene, place: Place) -> Row | None:
+        """The hub's row as this replica knows it."""
+        images = scene.images
+        if place not in images:
+            table, key = place
+            images[place] = self._forms.read(self._connection, self._schemas[table], key)
+        return images[place]
+
+    # -- 6: what is shown ---------------------------------------------------------------------
+
+    def _show(self, scene: Scene) -> int:
+        """Write the rows of all touched keys; how many keys show the hub's row because a unique
+        value is in the way of the pending one."""
+        remaining = scene.pendings
+        touched = scene.touched | places(remaining)
+        if not touched:
+            return 0
+        hub = {place: self._image(scene, place) for place in touched if place[0] in self._schemas}
+        shown = fold(self._schemas, remaining, lambda place: self._image(scene, place))
+        keys_by_table: dict[str, list[Key]] = {}
+        for table, key in hub:
+            keys_by_table.setdefault(table, []).append(key)
+        blocked = 0
+        for table, keys in keys_by_table.items():
+            blocked += len(
+                _show_table(
+                    self._forms.writer(self._connection, self._schemas[table]),
+                    _order_of(remaining, table, keys),
+                    {key: hub[table, key] for key in keys},
+                    {key: shown.get((table, key), hub[table, key]) for key in keys},
+                )
+            )
+        return blocked
+
+
+def _order_of(remaining: Sequence[Pending], table: str, keys: Iterable[Key]) -> list[Key]:
+    """The keys in the order of their first pending change; those without one first."""
+    rank: dict[Key, int] = {}
+    for pending in remaining:
+        if pending.table == table:
+            rank.setdefault(pending.source, pending.n)
+            rank.setdefault(pending.key, pending.n)
+    return sorted(keys, key=lambda key: rank.get(key, 0))
+
+
+def _show_table(
+    writer: TableWriter,
+    order: Sequence[Key],
+    hub: dict[Key, Row | None],
+    wanted: dict[Key, Row | None],
+) -> set[Key]:
+    """Write the wanted rows; keys whose pending row had to step aside.
+
+    The hub's own rows agree among themselves, so each pass that finds a row in the way sets one
+    more pending key aside, and the last possible pass writes nothing but the hub's.
+    """
+    if writer.replace(order, [row for key in order if (row := wanted[key]) is not None]):
+        return set()
+    blocked: set[Key] = set()
+    while True:
+        culprit = writer.replace_one_by_one(
+            order, {key: hub[key] if key in blocked else wanted[key] for key in order}
+        )
+        if culprit is None:
+            return blocked
+        # The hub's row must go in; if it is the one refused, a pending row holds its value.
+        offender = culprit
+        if culprit in blocked or hub[culprit] == wanted[culprit]:
+            offender = next(
+                key
+                for key in reversed(order)
+                if key not in blocked and wanted[key] is not None and wanted[key] != hub[key]
+            )
+        blocked.add(offender)
+
+
+def _groups(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
+    group: list[Pending] = []
+    for pending in pendings:
+        if group and pending.group != group[0].group:
+            yield group
+            group = []
+        group.append(pending)
+    if group:
+        yield group
+
+
+def aligned(schema: TableSchema, part: TablePage) -> list[Row]:
+    """The rows of a page in the order of the schema's columns."""
+    if part.columns == schema.column_names:
+        return part.puts
+    position = {name: i for i, name in enumerate(part.columns)}
+    places_ = [position.get(name) for name in schema.column_names]
+    return [tuple(None if i is None else row[i] for i in places_) for row in part.puts]
+
+
+def outcome_of(message: OutcomeMessage) -> Outcome:
+    """The outcome that a message carries."""
+    return Outcome(
+        kind=message.kind,
+        key=message.key,
+        code=message.code,
+        reason=message.reason,
+        columns=message.columns,
+        conflicts=tuple(
+            Conflict(
+                column=conflict.column,
+                base=conflict.base,
+                hub=conflict.hub,
+                replica=conflict.replica,
+                result=conflict.result,
+                rule=conflict.rule,
+                is_open=conflict.is_open,
+            )
+            for conflict in message.conflicts
+        ),
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

@@ -1,0 +1,404 @@
+"""The outbox: raw captured changes become numbered pending ones, and groups to push.
+
+    triggers ─► raw rows (n is null) ─► prepare: fold, number, stamp, group ─► pending ─► push
+
+What it is       the only reader and writer of `reunite_change` in a replica, besides triggers.
+The rule         every function runs in the caller's transaction; a raw row gets its random id from
+                 the trigger, so copies of a file send the same change under the same id.
+
+Raw rows say a little more than what happened, and `prepare` takes that out:
+- A *touch* (an update without a row after) marks a row that OR REPLACE may overwrite. If it is gone
+  or another one arrived under its key, it was deleted; else nothing happened.
+- A user's AFTER INSERT trigger may run before ours: its updates of the new row are logged before
+  the insert, whose row, read from the table, has them already.
+- An update that changed nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from reunite.core.change import Op, Outcome
+from reunite.core.key import Key, key_text, parse_key
+from reunite.core.schema import TableSchema
+from reunite.core.stamp import Stamp, next_stamp, parse_stamp
+from reunite.core.values import parse_integer
+from reunite.protocol.push import GroupMessage, Run
+from reunite.replica.keys import KeyBlocks
+from reunite.replica.pending import Pending, Place, Schemas, changed_columns, move_key
+from reunite.replica.rows import RowForms
+from reunite.replica.state import State
+
+_RAW = """
+    select id, table_name, op, key, old_key, row is null, old is row, at_ms
+    from reunite_change where n is null order by id
+"""
+_GROUPS = "select first_id, last_id from reunite_group order by first_id"
+_NUMBER = "update reunite_change set op = ?, n = ?, grp = ?, stamp = ?, mark = ? where id = ?"
+_PENDING = """
+    select id, uid, n, grp, table_name, op, key, old_key, old, row, schema, stamp, mark, at_ms,
+           outcome
+    from reunite_change where n is not null {where} order by n
+"""
+_SAVE = """
+    update reunite_change set key = ?, old_key = ?, old = ?, row = ?, schema = ?, n = ?, grp = ?,
+           outcome = ? where id = ?
+"""
+
+
+class _Raw:
+    """A captured row before it is numbered, without its images."""
+
+    __slots__ = (
+        "at_ms", "has_row", "id", "is_dropped", "is_same", "key", "old_key", "op", "table"
+    )  # fmt: skip
+
+    def __init__(self, values: tuple) -> None:  # type: ignore[type-arg]
+        self.id, self.table, self.op, self.key, self.old_key = values[:5]
+        self.has_row, self.is_same, self.at_ms = not values[5], bool(values[6]), values[7]
+        self.is_dropped = False
+
+    @property
+    def source(self) -> str:
+        return self.old_key if self.old_key is not None else self.key
+
+    @property
+    def arrives(self) -> bool:
+        """Whether another row stands under `key` from here on."""
+        return self.op == Op.INSERT or self.old_key is not None
+
+    @property
+    def is_touch(self) -> bool:
+        return self.op == Op.UPDATE and not self.has_row
+
+
+class Outbox:
+    """The outbox of one replica file, inside one transaction."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, state: State, schemas: Schemas, forms: RowForms
+    ) -> None:
+        self._connection = connection
+        self._state = state
+        self._schemas = schemas
+        self._forms = forms
+
+    # -- raw → pending ------------------------------------------------------------------------
+
+    def prepare(self, *, now_ms: int) -> list[int]:
+        """Number what the triggers captured since last time.
+
+        Changes the state's next_n, stamp and blocks; the caller saves it. Returns the numbers of
+        inserts whose generated key is not this replica's to give: they must move.
+        """
+        raws = [_Raw(values) for values in self._connection.execute(_RAW)]
+        if not raws:
+            return []
+        self._resolve(raws)
+        kept = [raw for raw in raws if not raw.is_dropped]
+        dropped = [(raw.id,) for raw in raws if raw.is_dropped]
+        self._connection.executemany("delete from reunite_change where id = ?", dropped)
+        to_move = self._number(kept, now_ms)
+        self._connection.execute("delete from reunite_group")
+        return to_move
+
+    def _resolve(self, raws: Sequence[_Raw]) -> None:
+        """Drop or rewrite the entries that say more than what happened."""
+        by_place: dict[tuple[str, str], list[_Raw]] = {}
+        touches = []
+        for raw in raws:
+            if raw.table not in self._schemas:
+                raw.is_dropped = True
+                continue
+            if raw.op == Op.INSERT:
+                self._fold_early(raw, by_place.get((raw.table, raw.key), []))
+            elif raw.is_touch:
+                touches.append(raw)
+            elif raw.op == Op.UPDATE and raw.is_same and raw.old_key is None:
+                raw.is_dropped = True
+                continue
+            for key in {raw.key, raw.source}:
+                by_place.setdefault((raw.table, key), []).append(raw)
+        for touch in touches:
+            if not touch.is_dropped:
+                self._resolve_touch(touch, by_place[touch.table, touch.key])
+
+    @staticmethod
+    def _fold_early(insert: _Raw, earlier: Sequence[_Raw]) -> None:
+        """Drop what user's triggers logged of the new row before its insert was."""
+        is_gone = not insert.has_row
+        insert.is_dropped = is_gone
+        for raw in reversed(earlier):
+            if raw.is_dropped:
+                continue
+            is_early_update = raw.op == Op.UPDATE and not raw.is_touch and raw.key == insert.key
+            is_early_delete = is_gone and raw.op == Op.DELETE
+            if not (is_early_update or is_early_delete):
+                break
+            raw.is_dropped = True
+
+    def _resolve_touch(self, touch: _Raw, entries: Sequence[_Raw]) -> None:
+        """A touched row was deleted if another arrived under its key, or if it is not there."""
+        following = next((raw for raw in entries if raw.id > touch.id and not raw.is_dropped), None)
+        if following is None:
+            schema = self._schemas[touch.table]
+            is_deleted = not self._forms.exists(self._connection, schema, parse_key(touch.key))
+        else:
+            is_deleted = following.arrives and following.key == touch.key
+        if is_deleted:
+            touch.op = Op.DELETE
+        else:
+            touch.is_dropped = True
+
+    def _number(self, kept: Sequence[_Raw], now_ms: int) -> list[int]:
+        state = self._state
+        blocks = KeyBlocks(state.blocks)
+        ranges = self._connection.execute(_GROUPS).fetchall()
+        last = parse_stamp(state.stamp) if state.stamp else Stamp(wall_ms=0)
+        last = Stamp(wall_ms=last.wall_ms, counter=last.counter, replica=state.replica)
+        updates, to_move = [], []
+        group, group_range, at_ms = 0, None, -1
+        vacated: set[tuple[str, str]] = set()  # by this group: INSERT OR REPLACE keeps its key
+        stamp_text = ""
+        position = 0
+        n = state.next_n
+        is_first = True
+        for raw in kept:
+            while position < len(ranges) and ranges[position][1] < raw.id:
+                position += 1
+            inside = position < len(ranges) and ranges[position][0] <= raw.id
+            own = ranges[position] if inside else None
+            if is_first or own != group_range:
+                group_range, group = own, (n if own else -n)
+                vacated.clear()
+                at_ms = -1
+            is_first = False
+            if at_ms < 0 or (own is None and raw.at_ms != at_ms):
+                at_ms = raw.at_ms
+                last = next_stamp(last, now_ms=min(at_ms, now_ms))
+                stamp_text = str(last)
+            if raw.op == Op.DELETE or raw.old_key is not None:
+                vacated.add((raw.table, raw.source))
+            if raw.op == Op.INSERT and self._schemas[raw.table].generated_key:
+                key = parse_integer(parse_key(raw.key)[0])
+                if not blocks.note(raw.table, key) and (raw.table, raw.key) not in vacated:
+                    to_move.append(n)
+            updates.append((raw.op, n, group, stamp_text, state.mark, raw.id))
+            n += 1
+        self._connection.executemany(_NUMBER, updates)
+        state.next_n = n
+        state.stamp = str(last)
+        state.blocks = blocks.value()
+        return to_move
+
+    # -- pending ------------------------------------------------------------------------------
+
+    def load(self, *, unanswered: bool = False, limit: int | None = None) -> list[Pending]:
+        """The pending changes in order of n; those without an outcome only, if asked."""
+        where = "and outcome is null" if unanswered else ""
+        text = _PENDING.format(where=where)
+        if limit is not None:
+            text += f" limit {int(limit)}"
+        return list(self._decoded(self._connection.execute(text)))
+
+    def _decoded(self, rows: Iterable[tuple]) -> Iterator[Pending]:  # type: ignore[type-arg]
+        for (
+            change_id, uid, n, group, table, op, key, old_key, old, row, version, stamp, mark,
+            at_ms, outcome,
+        ) in rows:  # fmt: skip
+            if table not in self._schemas:
+                continue
+            read = self._forms.reader(table, version)
+            yield Pending(
+                id=change_id,
+                uid=uid,
+                n=n,
+                group=group,
+                table=table,
+                op=_OPS[op],
+                key=parse_key(key),
+                old_key=None if old_key is None else parse_key(old_key),
+                old=None if old is None else read(old),
+                row=None if row is None else read(row),
+                stamp=stamp,
+                mark=mark,
+                at_ms=at_ms,
+                outcome=None if outcome is None else _decode_outcome(outcome),
+            )
+
+    def save(self, pendings: Iterable[Pending]) -> None:
+        """Write back what moved keys, numbers or outcomes changed."""
+        self._connection.executemany(
+            _SAVE,
+            [
+                (
+                    key_text(pending.key),
+                    None if pending.old_key is None else key_text(pending.old_key),
+                    self._forms.log_text(pending.table, pending.old),
+                    self._forms.log_text(pending.table, pending.row),
+                    self._schemas[pending.table].version,
+                    pending.n,
+                    pending.group,
+                    None if pending.outcome is None else _encode_outcome(pending.outcome),
+                    pending.id,
+                )
+                for pending in pendings
+            ],
+        )
+
+    def remove(self, pendings: Iterable[Pending]) -> None:
+        """Take these changes out of the outbox."""
+        self._connection.executemany(
+            "delete from reunite_change where id = ?", [(pending.id,) for pending in pendings]
+        )
+
+    def set_applied(self, first_n: int, last_n: int) -> None:
+        """Note the plain outcome `applied` for a range of numbers."""
+        self._connection.execute(
+            "update reunite_change set outcome = 'applied' where n between ? and ?",
+            (first_n, last_n),
+        )
+
+    def counts(self) -> tuple[int, int]:
+        """(changes in the outbox, those of them that the hub has answered)."""
+        row = self._connection.execute(
+            "select count(*), count(outcome) from reunite_change"
+        ).fetchone()
+        return int(row[0]), int(row[1])
+
+    def move_into_blocks(
+        self, pendings: list[Pending], numbers: Iterable[int]
+    ) -> tuple[set[int], list[int]]:
+        """Move these inserts to keys of the blocks; (positions changed, numbers left over)."""
+        blocks = KeyBlocks(self._state.blocks)
+        position_of = {pending.n: index for index, pending in enumerate(pendings)}
+        touched: set[int] = set()
+        left = []
+        for n in numbers:
+            index = position_of.get(n)
+            if index is None:
+                continue
+            key = self.free_key(pendings, pendings[index].table, blocks)
+            if key is None:
+                left.append(n)
+            else:
+                touched |= move_key(self._schemas, pendings, index, key)
+        self._state.blocks = blocks.value()
+        return touched, left
+
+    def free_key(self, pendings: Sequence[Pending], table: str, blocks: KeyBlocks) -> Key | None:
+        """The next key of the blocks that neither the file nor the outbox holds."""
+        schema = self._schemas[table]
+        while (value := blocks.take(table)) is not None:
+            key = (value,)
+            is_pending = any(
+                pending.table == table and key in (pending.key, pending.old_key)
+                for pending in pendings
+            )
+            if not is_pending and not self._forms.exists(self._connection, schema, key):
+                return key
+        return None
+
+
+_OPS = {op.value: op for op in Op}
+
+
+def _decode_outcome(text: str) -> Outcome:
+    if text == "applied":
+        return _APPLIED
+    return msgspec.json.decode(text, type=Outcome)
+
+
+def _encode_outcome(outcome: Outcome) -> str:
+    return "applied" if outcome == _APPLIED else msgspec.json.encode(outcome).decode()
+
+
+_APPLIED = msgspec.json.decode(b'{"kind":"applied"}', type=Outcome)
+
+
+def group_messages(
+    schemas: Schemas, pendings: Sequence[Pending], *, aim: int
+) -> tuple[list[GroupMessage], int]:
+    """Whole groups from the front, up to about `aim` changes; (messages, changes taken)."""
+    messages = []
+    taken = 0
+    while taken < len(pendings):
+        end = taken + 1
+        group = pendings[taken].group
+        while end < len(pendings) and pendings[end].group == group:
+            end += 1
+        if messages and end > aim:
+            break
+        messages.append(
+            GroupMessage(runs=tuple(_runs(schemas, pendings[taken:end])), divisible=group < 0)
+        )
+        taken = end
+    return messages, taken
+
+
+def _runs(schemas: Schemas, pendings: Sequence[Pending]) -> Iterator[Run]:
+    """Neighbours of one shape as one run."""
+    start = 0
+    shape = None
+    for index, pending in enumerate(pendings):
+        here = _shape(schemas[pending.table], pending)
+        if shape is not None and here != shape:
+            yield _run(schemas[pendings[start].table], pendings[start:index], shape)
+            start = index
+        shape = here
+    assert shape is not None, "a group is never empty"
+    yield _run(schemas[pendings[start].table], pendings[start:], shape)
+
+
+def _shape(schema: TableSchema, pending: Pending) -> tuple[object, ...]:
+    columns: tuple[int, ...] | None = None
+    if pending.op is Op.UPDATE:
+        columns = changed_columns(schema, pending)
+    return (pending.table, pending.op, columns, pending.old_key is not None, pending.mark)
+
+
+def _run(schema: TableSchema, pendings: Sequence[Pending], shape: tuple[object, ...]) -> Run:
+    names = schema.column_names
+    op = pendings[0].op
+    stamps = [pending.stamp for pending in pendings]
+    if len(set(stamps)) == 1:
+        stamps = stamps[:1]
+    common = {
+        "table": schema.name,
+        "op": op,
+        "mark": pendings[0].mark,
+        "stamps": tuple(stamps),
+        "ids": tuple(pending.uid for pending in pendings),
+    }
+    if op is Op.INSERT:
+        return Run(columns=names, set=tuple(p.row for p in pendings), **common)  # type: ignore[arg-type,misc]
+    keys = tuple(pending.key for pending in pendings)
+    if op is Op.DELETE:
+        return Run(columns=names, keys=keys, was=tuple(p.old for p in pendings), **common)  # type: ignore[arg-type,misc]
+    places = shape[2]
+    assert isinstance(places, tuple), "an update's shape names its columns"
+    return Run(
+        columns=tuple(names[i] for i in places),
+        keys=keys,
+        old_keys=tuple(p.old_key for p in pendings if p.old_key is not None),
+        set=tuple(tuple(p.row[i] for i in places) for p in pendings if p.row is not None),
+        was=tuple(tuple(p.old[i] for i in places) for p in pendings if p.old is not None),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def bases(
+    pendings: Iterable[Pending], stored: Mapping[Place, tuple[object, ...] | None]
+) -> dict[Place, tuple[object, ...] | None]:
+    """The hub's image of every touched row: what a page brought, else what the first pending
+    change of the row replaced."""
+    found: dict[Place, tuple[object, ...] | None] = dict(stored)
+    for pending in pendings:
+        source = (pending.table, pending.source)
+        if source not in found:
+            found[source] = None if pending.op is Op.INSERT else pending.old
+        found.setdefault((pending.table, pending.key), None)
+    return found

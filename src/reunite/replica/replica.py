@@ -1,0 +1,330 @@
+"""Replica: the public object of the client side, and its composition root."""
+
+from __future__ import annotations
+
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import msgspec
+
+from reunite.core.change import Op
+from reunite.core.key import Key
+from reunite.errors import BadRequestError, CallerError, NotAReplicaError, ReuniteError
+from reunite.replica.driver import Driver, OnProgress, SyncReport
+from reunite.replica.file import ReplicaFile
+from reunite.replica.keys import KeyBlocks
+from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
+from reunite.replica.transport import Transport
+
+
+class Clock(Protocol):
+    """The wall time; injected, so that tests own it."""
+
+    def now_ms(self) -> int: ...
+
+
+class Replica:
+    """A device's copy of what its principal may read, with an outbox for what it writes.
+
+    Reading and writing touch only the SQLite file: they work offline and never wait for the hub.
+
+        with Replica("till.db", url="https://shop.example/sync", token=token) as replica:
+            with replica.transaction() as db:
+                db.execute("insert into sale (id, total) values ('s1', 12)")
+            replica.sync()
+
+    You can rely on this; the numbers are the invariants the simulator checks:
+    - A committed transaction survives a crash, together with its outbox entries (I1).
+    - A change takes effect on the hub once, however often it is sent (I2).
+    - Transactions of the hub appear whole or not at all (I5).
+    - A rejected change is undone here and parked with its reason; none is dropped silently (I10).
+
+    Any program may read and write the same file meanwhile. `close()` may be called twice.
+
+    path           an SQLite file that `Replica.clone` made
+    url, token     the hub; the url defaults to the one that was cloned from
+    transport      instead of url and token: how to reach the hub
+    page_rows      rows to ask for in a page; the hub's own limit by default
+    on_checkpoint  called after each checkpoint has been committed
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        url: str | None = None,
+        token: str | Callable[[], str] | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        page_rows: int | None = None,
+        on_checkpoint: Callable[[Replica], None] | None = None,
+    ) -> None:
+        self._file = ReplicaFile(Path(path))
+        self._url = url or self._file.state().url
+        self._token = token
+        self._transport = transport
+        self._now_ms = (clock or _SystemClock()).now_ms
+        self._page_rows = page_rows
+        self._on_checkpoint = on_checkpoint
+        self._is_closed = False
+
+    @classmethod
+    def clone(
+        cls,
+        path: str | Path,
+        url: str | None = None,
+        *,
+        token: str | Callable[[], str] | None = None,
+        tables: Sequence[str] | None = None,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        page_rows: int | None = None,
+        on_checkpoint: Callable[[Replica], None] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Replica:
+        """Make `path` a replica of the hub at `url`, and fill it. Resumes where it broke off.
+
+        tables         names of the tables to have; all that the token may read by default
+
+        Raises CallerError if the file has tables of these names that are no replica's,
+        HubUnreachableError, NotAuthenticatedError.
+        """
+        ReplicaFile.create(Path(path))
+        replica = cls(
+            path,
+            url=url,
+            token=token,
+            transport=transport,
+            clock=clock,
+            page_rows=page_rows,
+            on_checkpoint=on_checkpoint,
+        )
+        try:
+            with replica._file.sync_lock():
+                driver = replica._driver(on_progress)
+                if not replica._file.state().replica:
+                    asked = None if tables is None else tuple(tables)
+                    driver.register(replica._url or "", asked)
+                driver.clone()
+        except BaseException:
+            replica.close()
+            raise
+        return replica
+
+    # -- writing ------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A local transaction: a group that takes effect on the hub whole or not at all.
+
+        Commits when the block ends, rolls back when it raises. The connection is this block's
+        only; foreign keys are enforced on it.
+        """
+        self._check_ready()
+        with self._file.group() as connection:
+            yield connection
+
+    def new_key(self, table: str) -> int:
+        """The next generated key of this replica's block, for an insert that needs to know it.
+
+        Raises BadRequestError for a table whose keys are not generated, CallerError when the block
+        is used up (sync brings another).
+        """
+        with self._file.writing() as (connection, state):
+            schema = self._file.schemas(state).get(table)
+            if schema is None or not schema.generated_key:
+                raise BadRequestError(f"The keys of {table!r} are not generated.")
+            blocks = KeyBlocks(state.blocks)
+            while (key := blocks.take(table)) is not None:
+                if not self._file.forms.exists(connection, schema, (key,)):
+                    break
+            state.blocks = blocks.value()
+        if key is None:
+            raise CallerError(f"The block of keys of {table!r} is used up: sync to get another.")
+        return key
+
+    # -- syncing ------------------------------------------------------------------------------
+
+    def sync(self, *, dry_run: bool = False, on_progress: OnProgress | None = None) -> SyncReport:
+        """Push, pull and merge. With `dry_run`, only say what a sync would push and pull.
+
+        Raises HubUnreachableError (nothing is lost: sync again later), NotAuthenticatedError,
+        ReplicaBusyError (another process syncs this file), NotAReplicaError.
+        """
+        if dry_run:
+            return self._run(lambda driver: driver.preview(), on_progress)
+        return self._run(lambda driver: driver.sync(), on_progress)
+
+    def push(self, *, on_progress: OnProgress | None = None) -> SyncReport:
+        """Send the outbox. Raises as `sync` does."""
+
+        def run(driver: Driver) -> SyncReport:
+            driver.push()
+            return driver.report()
+
+        return self._run(run, on_progress)
+
+    def pull(self, *, on_progress: OnProgress | None = None) -> SyncReport:
+        """Read what is new. Raises as `sync` does."""
+
+        def run(driver: Driver) -> SyncReport:
+            driver.pull()
+            return driver.report()
+
+        return self._run(run, on_progress)
+
+    def _run(
+        self, use_case: Callable[[Driver], SyncReport], on_progress: OnProgress | None
+    ) -> SyncReport:
+        self._check_ready()
+        with self._file.sync_lock():
+            try:
+                report = use_case(self._driver(on_progress))
+            except ReuniteError as exc:
+                with self._file.writing() as (_, state):
+                    state.last_error = f"{exc.code}: {exc.message}"
+                raise
+            with self._file.writing() as (_, state):
+                state.last_error = ""
+                state.synced_ms = self._now_ms()
+            return report
+
+    def _driver(self, on_progress: OnProgress | None) -> Driver:
+        def on_checkpoint() -> None:
+            if self._on_checkpoint is not None:
+                self._on_checkpoint(self)
+
+        return Driver(
+            self._file,
+            self._reach_hub(),
+            now_ms=self._now_ms,
+            name=self._file.path.name,
+            page_rows=self._page_rows,
+            on_checkpoint=on_checkpoint,
+            on_progress=on_progress,
+        )
+
+    def _reach_hub(self) -> Transport:
+        if self._transport is None:
+            if not self._url:
+                raise CallerError("The replica does not know its hub: give `url` and `token`.")
+            from reunite.replica.http import HttpTransport
+
+            self._transport = HttpTransport(self._url, token=self._token or "")
+        return self._transport
+
+    def _check_ready(self) -> None:
+        if not self._file.state().is_ready:
+            raise NotAReplicaError(
+                f"The first clone of {self._file.path} has not finished: run `reunite clone` again."
+            )
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def status(self) -> ReplicaStatus:
+        """How this replica stands: pending, parked, conflicts, age, last error."""
+        with self._file.writing() as (connection, state):
+            return status_of(connection, state, self._file, now_ms=self._now_ms())
+
+    def conflicts(self, *, open_only: bool = False) -> list[ConflictRecord]:
+        """What the hub decided where this replica's changes met others, newest last."""
+        with self._file.reading() as (connection, _):
+            return ConflictRecord.all(connection, open_only=open_only)
+
+    def decide(self, conflict_id: int, value: Any) -> None:
+        """Settle a conflict of one column with a value: an ordinary local change.
+
+        Raises BadRequestError if there is no such conflict, or if it is about a whole row.
+        """
+        with self._file.writing() as (connection, _):
+            found = [item for item in ConflictRecord.all(connection) if item.id == conflict_id]
+        if not found or found[0].column is None:
+            raise BadRequestError(f"There is no conflict {conflict_id} of a single column.")
+        conflict = found[0]
+        with self._file.group() as connection:
+            self._file.update_row(
+                connection, conflict.table, conflict.key, {conflict.column: value}
+            )
+            connection.execute(
+                "update reunite_conflict set is_open = 0, decided = ? where id = ?",
+                (msgspec.json.encode(value).decode(), conflict_id),
+            )
+
+    def parked(self) -> list[ParkedChange]:
+        """The changes that the hub rejected, with its reasons, oldest first."""
+        with self._file.reading() as (connection, state):
+            return ParkedChange.all(connection, self._file.schemas(state))
+
+    def retry(self, parked_id: int, values: Mapping[str, Any] | None = None) -> None:
+        """Make a parked change again, as a new local one; `values` replaces some of its columns.
+
+        Raises BadRequestError if it is not there, or if its row is no longer.
+        """
+        change = self._parked(parked_id)
+        with self._file.group() as connection:
+            if change.op is Op.DELETE:
+                self._file.delete_row(connection, change.table, change.key)
+            elif change.op is Op.INSERT:
+                self._file.insert_row(connection, change.table, {**change.set, **(values or {})})
+            else:
+                self._file.update_row(
+                    connection, change.table, change.source, {**change.set, **(values or {})}
+                )
+            connection.execute("delete from reunite_parked where id = ?", (parked_id,))
+
+    def discard(self, parked_id: int) -> None:
+        """Give a parked change up. Raises BadRequestError if it is not there."""
+        self._parked(parked_id)
+        with self._file.writing() as (connection, _):
+            connection.execute("delete from reunite_parked where id = ?", (parked_id,))
+
+    def _parked(self, parked_id: int) -> ParkedChange:
+        for change in self.parked():
+            if change.id == parked_id:
+                return change
+        raise BadRequestError(f"There is no parked change {parked_id}.")
+
+    def base_rows(self, table: str) -> dict[Key, tuple[Any, ...]]:
+        """The hub's image of every row, pending changes left out. For tests and `doctor`."""
+        return self._file.base_rows(table, now_ms=self._now_ms())
+
+    @property
+    def path(self) -> Path:
+        """The SQLite file."""
+        return self._file.path
+
+    # -- end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Release the file and the connection to the hub. May be called twice."""
+        self._is_closed = True
+        if self._transport is not None:
+            self._transport.close()
+        self._file.close()
+
+    def __enter__(self) -> Replica:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            warnings.warn(f"{self!r} was dropped without close().", ResourceWarning, stacklevel=2)
+
+
+class _SystemClock:
+    def now_ms(self) -> int:
+        import time
+
+        return time.time_ns() // 1_000_000

@@ -138,8 +138,8 @@ def _is_plain(column_type: ColumnType, column: Sequence[Value]) -> bool:
         case ColumnType.INTEGER:
             return kinds == {int} and _are_safe(values)
         case ColumnType.REAL:
-            are_finite = kinds <= {int, float} and all(map(math.isfinite, values))
-            return are_finite and (int not in kinds or _are_safe(values))
+            are_numbers = kinds <= {int, float} and (int not in kinds or _are_safe(values))
+            return are_numbers and all(map(math.isfinite, values))
         case ColumnType.BOOLEAN:
             return kinds == {bool}
         case ColumnType.JSON:
@@ -156,9 +156,9 @@ def _are_safe(numbers: Sequence[float]) -> bool:
 
 
 def _is_loosely_stored(value: Value) -> bool:
-    if isinstance(value, int | float):
-        return math.isfinite(value) and (isinstance(value, float) or abs(value) <= SAFE_INTEGER_MAX)
-    return isinstance(value, str)
+    if isinstance(value, int):
+        return -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX
+    return math.isfinite(value) if isinstance(value, float) else isinstance(value, str)
 
 
 def _fault(column_type: ColumnType, value: Value) -> tuple[str, str] | None:

@@ -14,7 +14,7 @@ TEXTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=4),
 )
 REALS = st.one_of(
-    st.sampled_from([0, 0.0, -0.0, 1, 1.0, 0.1, 1e300, -1e-300]),
+    st.sampled_from([0, 0.0, -0.0, 1, 1.0, 0.1, 1e300, -1e-300, 2**53, 2**53 + 1, 2.0**53]),
     st.floats(allow_nan=False, allow_infinity=False),
 )
 DECIMALS = st.one_of(

@@ -207,6 +207,12 @@ def test_a_real_is_the_same_as_the_integer_it_is(number: float) -> None:
         assert canonical_text(T.REAL, number) == canonical_text(T.REAL, int(number))
 
 
+def test_a_real_column_makes_doubles_of_long_integers() -> None:
+    assert same(T.REAL, 2**53, 2**53 + 1)
+    assert same(T.REAL, 2.0**53, 2**53 + 1)
+    assert not same(T.JSON, 2**53, 2**53 + 1)
+
+
 # --- Order and sums -------------------------------------------------------------------------------
 
 

@@ -56,6 +56,8 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutcomeKind(enum.StrEnum):
+    """What became of a pushed change."""
+
     APPLIED = "applied"
     MERGED = "merged"
     DUPLICATE = "duplicate"

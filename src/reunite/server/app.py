@@ -37,7 +37,7 @@ from reunite.protocol.codec import encode
 from reunite.protocol.encoding import accepted, compress
 from reunite.protocol.query import QueryRequest
 from reunite.protocol.routes import JSON_TYPE, ROUTES
-from reunite.server.body import Load, content_encoding, read_body, unpack_body
+from reunite.server.body import Load, content_encoding, is_small, read_body, unpack_body
 from reunite.server.door import HubDoor
 from reunite.server.limits import ServerLimits
 from reunite.server.openapi import openapi_json
@@ -102,13 +102,17 @@ class _Server:
 
     async def answer_post(self, operation: str, request: Request) -> Response:
         async with self._load.place() as hold:
-            # Before the body: it is read only for those who may send one.
-            principal = await self._in_worker(self._hub.authenticate, _bearer_token(request))
-            encoding = content_encoding(request)
+            token = _bearer_token(request)
+            known: Principal | None = None
+            if not is_small(request):
+                # A large body is read only for those who may send one.
+                known = await self._in_worker(self._hub.authenticate, token)
+                content_encoding(request)
             body = await read_body(request, hold, self._limits)
 
             def work() -> Response:
-                message = unpack_body(body, encoding, self._limits)
+                principal = known or self._hub.authenticate(token)
+                message = unpack_body(body, content_encoding(request), self._limits)
                 return _respond(request, self._hub.answer(operation, message, principal))
 
             return await self._in_worker(work)

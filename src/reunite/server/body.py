@@ -15,6 +15,8 @@ from reunite.protocol.encoding import ENCODINGS, decompress
 from reunite.protocol.routes import JSON_TYPE
 from reunite.server.limits import ServerLimits
 
+SMALL_BODY_BYTES = 16 * 1024
+
 
 class Load:
     """What all requests of an application hold together. Used by one event loop only."""
@@ -53,6 +55,12 @@ class Load:
         finally:
             self._requests -= 1
             self._body_bytes -= held
+
+
+def is_small(request: Request) -> bool:
+    """Whether the body is declared so short that anybody may send it before saying who they are:
+    most pulls then need one turn of a worker instead of two."""
+    return 0 < _declared_size(request) <= SMALL_BODY_BYTES
 
 
 async def read_body(request: Request, hold: Callable[[int], None], limits: ServerLimits) -> bytes:

@@ -68,7 +68,7 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Two values for one column set without knowledge of each other.
 
     `column` is None when the rows themselves met: one side deleted what the other changed; then
-    the three values are whole rows (arrays in column order) or None for "no row".
+    the values are objects, column → value, of what each side knows, or None for "no row".
     """
 
     column: str | None

@@ -9,8 +9,13 @@ from __future__ import annotations
 
 import enum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from reunite.core.key import Key
+    from reunite.core.values import Row
 
 
 class ColumnType(enum.StrEnum):
@@ -108,6 +113,6 @@ class TableSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     def key_positions(self) -> tuple[int, ...]:
         return tuple(self.position[name] for name in self.key)
 
-    def key_of(self, row: tuple[object, ...]) -> tuple[object, ...]:
+    def key_of(self, row: Row) -> Key:
         """The key of a whole row."""
         return tuple(row[index] for index in self.key_positions)

@@ -19,9 +19,9 @@ from reunite.core.key import Key
 from reunite.core.merge import conflicting_columns, merge_insert, merge_row
 from reunite.core.principal import Principal
 from reunite.core.schema import ForeignKey, RowMerge, TableSchema
-from reunite.core.values import Value, same
+from reunite.core.values import Row, Value, same
 from reunite.engine.lineage import hub_stamps, is_gone, last_image
-from reunite.engine.ports import LogEntry, Row, WriteTransaction
+from reunite.engine.ports import LogEntry, WriteTransaction
 from reunite.engine.tables import HookedChange, Tables
 from reunite.engine.workspace import Slot, Workspace
 from reunite.errors import ConstraintError, Veto

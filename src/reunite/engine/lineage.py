@@ -18,8 +18,8 @@ from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import commit_stamp
-from reunite.core.values import Value, same
-from reunite.engine.ports import LogEntry, Row
+from reunite.core.values import Row, Value, same
+from reunite.engine.ports import LogEntry
 
 
 def is_gone(

@@ -15,7 +15,7 @@ from reunite.core.change import Change, Group, Op
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import clamp, parse_stamp
-from reunite.core.values import check_columns
+from reunite.core.values import value_faults
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError, LimitExceededError, SchemaChangedError
 from reunite.protocol.limits import PUSH_CHANGES_MAX
@@ -25,7 +25,15 @@ _ID_LENGTH = 32
 _HEX = frozenset("0123456789abcdef")
 
 
-def parse_groups(request: PushRequest, tables: Tables, *, now_ms: int) -> list[Group]:
+class ParsedPush(msgspec.Struct, frozen=True, kw_only=True):
+    """A push that has the right shape. `faults` says what is wrong with the values of single
+    changes, by id: their groups are rejected, so that one bad value never holds up the rest."""
+
+    groups: list[Group]
+    faults: dict[str, str]
+
+
+def parse_push(request: PushRequest, tables: Tables, *, now_ms: int) -> ParsedPush:
     """The request's groups as numbered changes; stamps of a fast clock are clamped to now.
 
     Raises BadRequestError, UnknownTableError, LimitExceededError, SchemaChangedError.
@@ -39,17 +47,19 @@ def parse_groups(request: PushRequest, tables: Tables, *, now_ms: int) -> list[G
             limit="PUSH_CHANGES_MAX",
         )
     groups = []
+    faults: dict[str, str] = {}
     n = request.first_n
     for index, message in enumerate(request.groups):
-        changes = tuple(_changes(message, request, tables, n, f"groups[{index}]", now_ms))
+        path = f"groups[{index}]"
+        changes = tuple(_changes(message, request, tables, n, path, now_ms, faults))
         if not changes:
-            raise BadRequestError("A group has no changes.", path=f"groups[{index}]")
+            raise BadRequestError("A group has no changes.", path=path)
         groups.append(Group(changes=changes, divisible=message.divisible))
         n += len(changes)
     ids = {change.id for group in groups for change in group.changes}
     if len(ids) != count:
         raise BadRequestError("A change id stands twice in one push.", path="groups")
-    return groups
+    return ParsedPush(groups=groups, faults=faults)
 
 
 def _changes(
@@ -59,6 +69,7 @@ def _changes(
     n: int,
     path: str,
     now_ms: int,
+    faults: dict[str, str],
 ) -> Iterator[Change]:
     for index, run in enumerate(message.runs):
         run_path = f"{path}.runs[{index}]"
@@ -69,6 +80,7 @@ def _changes(
                 path=f"schemas.{run.table}",
             )
         _check_run(run, schema, run_path)
+        faults.update(_faults(run, schema, run_path))
         stamps = _stamps(run, request.replica, run_path, now_ms)
         keys: Sequence[Key] = run.keys
         if run.op is Op.INSERT:
@@ -88,6 +100,29 @@ def _changes(
                 mark=run.mark,
             )
             n += 1
+
+
+def _faults(run: Run, schema: TableSchema, path: str) -> dict[str, str]:
+    """What is wrong with the values that changes set or name, by change id."""
+    columns = [schema.column[name] for name in run.columns]
+    key_columns = [schema.column[name] for name in schema.key]
+    found: dict[str, str] = {}
+    for name, shape, rows in (
+        ("set", columns, run.set),
+        ("keys", key_columns, run.keys),
+        ("old_keys", key_columns, run.old_keys),
+    ):
+        for fault in value_faults(shape, rows):
+            found.setdefault(
+                run.ids[fault.row],
+                f"Column {shape[fault.column].name!r}: {fault.reason} "
+                f"(at {path}.{name}[{fault.row}][{fault.column}]{fault.inside})",
+            )
+    for fault in value_faults(columns, run.was, is_loose=True):
+        found.setdefault(
+            run.ids[fault.row], f"Column {columns[fault.column].name!r}: {fault.reason}"
+        )
+    return found
 
 
 def _keys_of_inserts(run: Run, schema: TableSchema) -> Sequence[Key]:
@@ -131,11 +166,16 @@ def _check_run(run: Run, schema: TableSchema, path: str) -> None:
                 f"A run of {count} {run.op} changes has {expected} entries here, not {len(part)}.",
                 path=f"{path}.{name}",
             )
-    check_columns(columns, run.set, path=f"{path}.set")
-    check_columns(columns, run.was, path=f"{path}.was")
     key_columns = [schema.column[name] for name in schema.key]
-    check_columns(key_columns, run.keys, path=f"{path}.keys")
-    check_columns(key_columns, run.old_keys, path=f"{path}.old_keys")
+    # What SQLite let a replica store, it can only repeat; here just the shapes must be right.
+    for name, shape in (("set", columns), ("was", columns), ("keys", key_columns),
+                        ("old_keys", key_columns)):  # fmt: skip
+        for i, row in enumerate(parts[name]):
+            if len(row) != len(shape):
+                raise BadRequestError(
+                    f"There are {len(row)} values for {len(shape)} columns.",
+                    path=f"{path}.{name}[{i}]",
+                )
     if run.op is Op.INSERT:
         if set(run.columns) != set(schema.column_names):
             raise BadRequestError("An insert sets every column.", path=f"{path}.columns")

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
 from reunite.core.change import Op, Outcome
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.values import Value
-
-Row: TypeAlias = tuple[Value, ...]
+from reunite.core.values import Row, Value
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
@@ -242,8 +240,9 @@ class WriteTransaction(Transaction, Protocol):
         """Apply as one step. Raises ConstraintError; then call it inside a savepoint.
 
         Unique values may be swapped between rows, and taken from rows that the step deletes; a
-        row that survives is never deleted and inserted; rows that are not there are passed over; foreign keys are checked when the step is complete (inserts, then updates, then
-        deletes), cascades and triggers included. A constant number of statements, each executed
+        row that survives is never deleted and inserted; rows that are not there are passed over;
+        foreign keys are checked when the step is complete (inserts, then updates, then deletes),
+        cascades and triggers included. A constant number of statements, each executed
         for many rows.
         """
         ...

@@ -22,10 +22,12 @@ from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import commit_stamp
+from reunite.core.values import Row, check_columns
 from reunite.engine.outcomes import outcome_message
-from reunite.engine.ports import Head, Position, Row, Store, Touch, Transaction
+from reunite.engine.ports import Head, Position, Store, Touch, Transaction
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
 
@@ -51,7 +53,7 @@ def pull(
     follow the page, never the table or the log.
     """
     check_protocol(request.protocol)
-    view = tables.asked(request.tables)
+    view = tables.readable(request.tables)
     cursor = None if request.cursor is None else decode_cursor(request.cursor)
     rows_max = max(1, min(request.limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX))
     _note_visit(store, principal, request, cursor, now_ms=now_ms)
@@ -62,6 +64,7 @@ def pull(
         if cursor is None or not _is_ours(tx, head, cursor, builder.view_hash):
             return builder.snapshot_page(None)
         if cursor.snapshot is not None:
+            _check_snapshot(view, cursor.snapshot)
             return builder.snapshot_page(cursor)
         return builder.commit_page(cursor, request)
 
@@ -76,6 +79,16 @@ def _is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
         return True
     commit = tx.commit(cursor.seq)
     return commit is not None and commit.nonce == cursor.nonce
+
+
+def _check_snapshot(view: dict[str, TableSchema], position: SnapshotPosition) -> None:
+    """A cursor is the hub's own text, but it comes from outside. Raises BadRequestError."""
+    schema = view.get(position.table)
+    if schema is None:
+        raise BadRequestError("The cursor stands in a table outside its view.", path="cursor")
+    if position.after is not None:
+        columns = [schema.column[name] for name in schema.key]
+        check_columns(columns, [position.after], path="cursor")
 
 
 def _note_visit(
@@ -167,7 +180,7 @@ class _PageBuilder:
                 rows = self._tx.scan(name, after=after, limit=size)
                 if rows:
                     step.took(self._put(name, rows))
-                    after = cast(Key, schema.key_of(rows[-1]))
+                    after = schema.key_of(rows[-1])
                     budget -= len(rows)
                 if len(rows) < size:
                     break

@@ -17,7 +17,7 @@ transaction as its effect; idempotence lies in the ids.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -34,7 +34,7 @@ from reunite.engine.group import (
 )
 from reunite.engine.lineage import is_gone
 from reunite.engine.outcomes import outcome_message
-from reunite.engine.parse import parse_groups
+from reunite.engine.parse import parse_push
 from reunite.engine.ports import (
     LogEntry,
     Origin,
@@ -59,7 +59,7 @@ def push(
 ) -> PushAnswer:
     """Judge and apply what a replica sends; the outcomes of all of it.
 
-    Raises the errors of `parse_groups`, and UnknownReplicaError, EpochChangedError,
+    Raises the errors of `parse_push`, and UnknownReplicaError, EpochChangedError,
     HubRestoredError, IdentityForkedError, NumberGapError, UpgradeRequiredError,
     StorageUnavailableError; then nothing has happened. A constant number of statements for each
     group, besides the row writes themselves.
@@ -67,12 +67,14 @@ def push(
     check_protocol(request.protocol)
     for name in request.lease:
         tables.schema(name, path="lease")
-    groups = parse_groups(request, tables, now_ms=now_ms)
+    parsed = parse_push(request, tables, now_ms=now_ms)
     with store.write() as tx:
         record = own_replica(tx, principal, request.replica)
-        session = _Session(tx, tables, principal, record, request, now_ms=now_ms)
-        session.check_identity(groups)
-        session.run(groups)
+        session = _Session(
+            tx, tables, principal, record, request, faults=parsed.faults, now_ms=now_ms
+        )
+        session.check_identity(parsed.groups)
+        session.run(parsed.groups)
         return session.finish()
 
 
@@ -91,8 +93,10 @@ class _Session:
         record: ReplicaRecord,
         request: PushRequest,
         *,
+        faults: Mapping[str, str],
         now_ms: int,
     ) -> None:
+        self._faults = faults
         self._tx = tx
         self._tables = tables
         self._principal = principal
@@ -255,6 +259,10 @@ class _Session:
                 self._reject(changes, exc)
 
     def _apply(self, changes: Sequence[Change]) -> None:
+        if self._faults:
+            for change in changes:
+                if change.id in self._faults:
+                    raise GroupRejectedError(change, "bad-value", self._faults[change.id])
         if self._tainted:
             for change in changes:
                 if not self._tainted.isdisjoint(pointed_keys(change, self._tables)):

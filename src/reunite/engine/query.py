@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from reunite.core.key import Key
 from reunite.core.values import check_columns
 from reunite.engine.ports import Store
 from reunite.engine.tables import Tables
@@ -37,5 +34,5 @@ def query(store: Store, tables: Tables, request: QueryRequest) -> QueryAnswer:
     return QueryAnswer(
         columns=schema.column_names,
         rows=rows[:limit],
-        next=cast(Key, schema.key_of(rows[limit - 1])) if has_more else None,
+        next=schema.key_of(rows[limit - 1]) if has_more else None,
     )

@@ -50,6 +50,11 @@ class Tables:
             return dict(sorted(self.schemas.items()))
         return {name: self.schema(name, path="tables") for name in sorted(set(names))}
 
+    def readable(self, names: Sequence[str] | None) -> dict[str, TableSchema]:
+        """The same for a reader: tables that are no longer tracked leave its view."""
+        wanted = None if names is None else [name for name in names if name in self.schemas]
+        return self.asked(wanted)
+
     def referenced(self) -> set[str]:
         """The tables that a foreign key of a tracked table points to."""
         return {key.parent for schema in self.schemas.values() for key in schema.foreign_keys}

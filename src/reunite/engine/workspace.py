@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.engine.ports import Row, Update, Writes
+from reunite.core.values import Row
+from reunite.engine.ports import Update, Writes
 
 
 class Slot:

@@ -37,7 +37,7 @@ def decode(body: bytes, message_type: type[Message]) -> Message:
             limit="BODY_BYTES_MAX",
         )
     try:
-        message: Message = _decoder(message_type).decode(body)
+        message: Message = _decoder(message_type).decode(body)  # type: ignore[arg-type]
     except msgspec.ValidationError as exc:
         text, _, path = str(exc).partition(" - at ")
         raise BadRequestError(text, path=path.strip("`") or None) from exc

@@ -41,6 +41,8 @@ class Run(
 class GroupMessage(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
+    """A local transaction; a `divisible` one has unknown borders, so the hub may split it."""
+
     runs: tuple[Run, ...]
     divisible: bool = False
 
@@ -60,6 +62,8 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class ConflictMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Two values that met; without `column` they are of whole rows, objects by column or null."""
+
     column: str | None
     base: Any
     hub: Any

@@ -24,6 +24,8 @@ class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class RegisterAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The new identity, and all that a file needs to become a replica."""
+
     protocol: int
     replica: str
     epoch: str

@@ -1,1 +1,16 @@
 """The client side: a device's copy, its outbox, and the driver that reunites it with the hub."""
+
+from reunite.replica.driver import SyncProgress, SyncReport
+from reunite.replica.replica import Replica
+from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus
+from reunite.replica.transport import Transport
+
+__all__ = [
+    "ConflictRecord",
+    "ParkedChange",
+    "Replica",
+    "ReplicaStatus",
+    "SyncProgress",
+    "SyncReport",
+    "Transport",
+]

@@ -3,7 +3,7 @@
     sync = push until every change has an outcome, then pull until a checkpoint with nothing more
 
     push ─► renumber / another key ─► rows moved, push again
-         ─► identity-forked, hub-restored, epoch-changed, replica-unknown ─► new identity, push again
+         ─► forked, restored, another epoch, unknown ─► new identity, push again
     pull ─► page ─► inbox … checkpoint ─► applied, or forked ─► new identity, push, pull again
 
 The rule: every step is its own transaction of the file and none is open while the network is
@@ -12,7 +12,9 @@ waited for; so a crash at any point leaves a state from which the next sync goes
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
@@ -26,6 +28,7 @@ from reunite.errors import (
     ReuniteError,
     SchemaChangedError,
     UnknownReplicaError,
+    UnknownTableError,
 )
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.limits import PUSH_CHANGES_AIM
@@ -37,6 +40,7 @@ from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Applied, Inbox
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
 from reunite.replica.outbox import Outbox, group_messages
+from reunite.replica.pending import Pending
 from reunite.replica.state import State
 from reunite.replica.transport import Transport
 
@@ -133,7 +137,7 @@ class Driver:
             except _LOST_IDENTITY as exc:
                 self._take_new_identity(exc)
                 continue
-            except SchemaChangedError:
+            except (SchemaChangedError, UnknownTableError):
                 # The page that brings the new schema rewrites the outbox for it.
                 self._pull_pages()
                 self._try_again()
@@ -171,15 +175,17 @@ class Driver:
 
     def clone(self) -> SyncReport:
         """Fill the tables for the first time. Rows go straight in; a crash resumes; the file is
-        `ready` with the first checkpoint."""
-        rows = 0
-        total = None
-        while not self._file.state().is_ready:
+        `ready` with the first checkpoint. One page is fetched ahead while one is written."""
+        rows, total = 0, None
+        with ThreadPoolExecutor(max_workers=1) as ahead:
             state = self._file.state()
-            ahead = self._ask_page(state)
-            while True:
-                page = ahead
-                with self._file.writing(bulk=True) as (connection, state):
+            future = None if state.is_ready else ahead.submit(self._ask_page, state)
+            while future is not None:
+                page, future = future.result(), None
+                if not page.checkpoint:
+                    following = msgspec.structs.replace(state, cursor=page.cursor)
+                    future = ahead.submit(self._ask_page, following)
+                with self._file.writing() as (connection, state):
                     rows += self._file.write_clone_page(connection, state, page)
                     state.cursor = page.cursor
                     if page.checkpoint:
@@ -188,9 +194,6 @@ class Driver:
                         self._file.finish_clone(connection, state)
                 total = page.progress.rows_total if page.progress else total
                 self._tell("clone", rows, total)
-                if page.checkpoint:
-                    break
-                ahead = self._ask_page(self._file.state())
         self._report.pulled = rows
         if self._on_checkpoint is not None:
             self._on_checkpoint()
@@ -257,7 +260,9 @@ class Driver:
                 lease=wanted,
             )
 
-    def _whole_groups(self, connection, state, pendings):  # type: ignore[no-untyped-def]
+    def _whole_groups(
+        self, connection: sqlite3.Connection, state: State, pendings: list[Pending]
+    ) -> list[Pending]:
         """The same list, if its last group may have been cut off by the limit: without it, or,
         when it is the only one, whole."""
         if len(pendings) < 2 * PUSH_CHANGES_AIM:
@@ -277,8 +282,7 @@ class Driver:
             with self._file.writing(bulk=_is_large(page)) as (connection, state):
                 if state.cursor != asked_from:
                     continue  # another process has moved on meanwhile
-                if schemas is not None:
-                    self._file.adopt_schemas(connection, state, schemas)
+                state.next_schemas = schemas
                 inbox = self._inbox(connection, state)
                 if not page.checkpoint:
                     inbox.store(page)
@@ -359,12 +363,17 @@ class Driver:
         self._bytes += len(body)
         return decode(body, answer_type)
 
-    def _inbox(self, connection, state: State) -> Inbox:  # type: ignore[no-untyped-def]
+    def _inbox(self, connection: sqlite3.Connection, state: State) -> Inbox:
         return Inbox(
-            connection, state, self._file.schemas(state), self._file.forms, now_ms=self._now_ms()
+            connection,
+            state,
+            self._file.schemas(state),
+            self._file.forms,
+            change_tables=self._file.change_tables,
+            now_ms=self._now_ms(),
         )
 
-    def _outbox(self, connection, state: State) -> Outbox:  # type: ignore[no-untyped-def]
+    def _outbox(self, connection: sqlite3.Connection, state: State) -> Outbox:
         return Outbox(connection, state, self._file.schemas(state), self._file.forms)
 
     def _tell(self, phase: str, rows: int, total: int | None = None) -> None:

@@ -13,13 +13,15 @@ The rule         a page always applies. If a unique value stands in the way, it 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeAlias
 
 import msgspec
 
 from reunite.core.change import Conflict, Op, Outcome, OutcomeKind
-from reunite.core.key import Key, key_text, parse_key
+from reunite.core.key import Key, key_text
 from reunite.core.schema import TableSchema
+from reunite.core.values import Row
 from reunite.errors import IdentityForkedError
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, TablePage
@@ -30,7 +32,6 @@ from reunite.replica.pending import (
     Collision,
     Pending,
     Place,
-    Row,
     Schemas,
     fold,
     misplaced,
@@ -54,6 +55,11 @@ _INSERT_PARKED = """
         (uid, n, table_name, op, key, old_key, old, row, stamp, at_ms, code, reason, columns)
     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+
+
+ChangeTables: TypeAlias = Callable[
+    [sqlite3.Connection, Sequence[TableSchema], Sequence[TableSchema]], None
+]
 
 
 class Applied(msgspec.Struct, kw_only=True):
@@ -101,12 +107,14 @@ class Inbox:
         schemas: Schemas,
         forms: RowForms,
         *,
+        change_tables: ChangeTables,
         now_ms: int,
     ) -> None:
         self._connection = connection
         self._state = state
         self._schemas = schemas
         self._forms = forms
+        self._change_tables = change_tables
         self._now_ms = now_ms
         self._outbox = Outbox(connection, state, schemas, forms)
 
@@ -125,6 +133,8 @@ class Inbox:
         scene = self._open()
         self._take_outcomes(scene.pendings, final)
         done = Applied()
+        if state.next_schemas is not None:
+            self._change_schemas(scene)
         self._write_pages(final, scene, done)
         self._follow_outcomes(scene)
         self._retire(scene, final, done)
@@ -173,7 +183,7 @@ class Inbox:
         pendings = self._outbox.load()
         scene = Scene(
             pendings=pendings,
-            images=bases(pendings, self._stored_bases()),
+            images=bases(pendings, self._outbox.stored_bases()),
             touched=places(pendings),
             to_move=set(to_move),
         )
@@ -209,16 +219,6 @@ class Inbox:
                 raise IdentityForkedError("The hub has taken a number without this change.")
         state.known_n = max(state.known_n, answered)
 
-    def _stored_bases(self) -> dict[Place, Row | None]:
-        found: dict[Place, Row | None] = {}
-        for table, key, row in self._connection.execute(
-            "select table_name, key, row from reunite_base"
-        ):
-            if table in self._schemas:
-                read = self._forms.reader(table, self._schemas[table].version)
-                found[table, parse_key(key)] = None if row is None else read(row)
-        return found
-
     def _store_bases(self, scene: Scene) -> None:
         """Keep the hub's images of rows that still have pending changes."""
         self._connection.execute("delete from reunite_base")
@@ -230,6 +230,23 @@ class Inbox:
                 if table in self._schemas
             ],
         )
+
+    def _change_schemas(self, scene: Scene) -> None:
+        """The snapshot that gathered is written in other versions of the tables: make them anew,
+        and translate what is pending column by column."""
+        state = self._state
+        after = {schema.name: schema for schema in state.next_schemas or ()}
+        before = self._schemas
+        for index, pending in enumerate(scene.pendings):
+            if pending.table in after:
+                pending.old = _translated(before[pending.table], after[pending.table], pending.old)
+                pending.row = _translated(before[pending.table], after[pending.table], pending.row)
+                scene.changed.add(index)
+        self._change_tables(self._connection, state.schemas, tuple(after.values()))
+        state.schemas, state.next_schemas = tuple(after.values()), None
+        self._schemas = after
+        self._forms = RowForms(after, {})
+        self._outbox = Outbox(self._connection, state, after, self._forms)
 
     # -- 3: the pages -------------------------------------------------------------------------
 
@@ -335,12 +352,12 @@ class Inbox:
     ) -> list[Pending]:
         """Changes never sent whose group touches or points to a row of a rejected one."""
         tainted = places(rejected)
-        if not tainted:
-            return []
         found: list[Pending] = []
         unsent = [pending for pending in pendings if pending.n > self._state.sent_n]
         for group in _groups(unsent):
-            if any(
+            if any(pending.table not in self._schemas for pending in group):
+                code, reason = "unknown-table", "The hub no longer has this table for you."
+            elif tainted and any(
                 not tainted.isdisjoint(places([pending]))
                 or any(
                     (parent, (value,)) in tainted
@@ -348,14 +365,14 @@ class Inbox:
                 )
                 for pending in group
             ):
-                tainted |= places(group)
-                for pending in group:
-                    pending.outcome = Outcome(
-                        kind=OutcomeKind.REJECTED,
-                        code="depends-on-rejected",
-                        reason="It touches or points to a row of a change that was rejected.",
-                    )
-                found.extend(group)
+                code = "depends-on-rejected"
+                reason = "It touches or points to a row of a change that was rejected."
+            else:
+                continue
+            tainted |= places(group)
+            for pending in group:
+                pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
+            found.extend(group)
         return found
 
     def _close_gaps(self, scene: Scene, parked: set[int]) -> set[int]:
@@ -544,6 +561,16 @@ def _groups(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
         group.append(pending)
     if group:
         yield group
+
+
+def _translated(before: TableSchema, after: TableSchema, row: Row | None) -> Row | None:
+    """A row of one version in the columns of another; columns it never had are NULL."""
+    if row is None:
+        return None
+    return tuple(
+        row[before.position[name]] if name in before.position else None
+        for name in after.column_names
+    )
 
 
 def aligned(schema: TableSchema, part: TablePage) -> list[Row]:

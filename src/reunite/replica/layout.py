@@ -16,6 +16,12 @@ LAYOUT = (
     create table if not exists reunite_state (name text primary key, value text not null)
     """,
     """
+    create table if not exists reunite_schema (
+        table_name text not null, version integer not null, schema text not null,
+        primary key (table_name, version)
+    ) without rowid
+    """,
+    """
     create table if not exists reunite_group (
         first_id integer primary key, last_id integer not null, principal text
     )

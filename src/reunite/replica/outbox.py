@@ -25,7 +25,7 @@ from reunite.core.change import Op, Outcome
 from reunite.core.key import Key, key_text, parse_key
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import Stamp, next_stamp, parse_stamp
-from reunite.core.values import parse_integer
+from reunite.core.values import Row, parse_integer
 from reunite.protocol.push import GroupMessage, Run
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.pending import Pending, Place, Schemas, changed_columns, move_key
@@ -51,6 +51,13 @@ _SAVE = """
 
 class _Raw:
     """A captured row before it is numbered, without its images."""
+
+    id: int
+    table: str
+    op: str
+    key: str
+    old_key: str | None
+    at_ms: int
 
     __slots__ = (
         "at_ms", "has_row", "id", "is_dropped", "is_same", "key", "old_key", "op", "table"
@@ -196,9 +203,14 @@ class Outbox:
 
     # -- pending ------------------------------------------------------------------------------
 
-    def load(self, *, unanswered: bool = False, limit: int | None = None) -> list[Pending]:
-        """The pending changes in order of n; those without an outcome only, if asked."""
+    def load(
+        self, *, unanswered: bool = False, group: int | None = None, limit: int | None = None
+    ) -> list[Pending]:
+        """The pending changes in order of n; only those without an outcome or of one group, if
+        asked."""
         where = "and outcome is null" if unanswered else ""
+        if group is not None:
+            where += f" and grp = {int(group)}"
         text = _PENDING.format(where=where)
         if limit is not None:
             text += f" limit {int(limit)}"
@@ -228,6 +240,33 @@ class Outbox:
                 at_ms=at_ms,
                 outcome=None if outcome is None else _decode_outcome(outcome),
             )
+
+    def stored_bases(self) -> dict[Place, Row | None]:
+        """The images of touched rows that pages have brought."""
+        found: dict[Place, Row | None] = {}
+        for table, key, row in self._connection.execute(
+            "select table_name, key, row from reunite_base"
+        ):
+            if table in self._schemas:
+                read = self._forms.reader(table, self._schemas[table].version)
+                found[table, parse_key(key)] = None if row is None else read(row)
+        return found
+
+    def renumber_all(self) -> int:
+        """Give every change a new number from 1 on and forget its outcome; how many there are."""
+        pendings = self.load()
+        new_of = {pending.n: n for n, pending in enumerate(pendings, 1)}
+        for pending in pendings:
+            first = new_of.get(abs(pending.group), new_of[pending.n])
+            pending.group = first if pending.group > 0 else -first
+            pending.n = new_of[pending.n]
+            pending.outcome = None
+        self.save(pendings)
+        return len(pendings)
+
+    def forget_marks(self) -> None:
+        """The log that the marks belong to is gone."""
+        self._connection.execute("update reunite_change set mark = 0")
 
     def save(self, pendings: Iterable[Pending]) -> None:
         """Write back what moved keys, numbers or outcomes changed."""
@@ -323,7 +362,7 @@ def group_messages(
     schemas: Schemas, pendings: Sequence[Pending], *, aim: int
 ) -> tuple[list[GroupMessage], int]:
     """Whole groups from the front, up to about `aim` changes; (messages, changes taken)."""
-    messages = []
+    messages: list[GroupMessage] = []
     taken = 0
     while taken < len(pendings):
         end = taken + 1
@@ -391,11 +430,11 @@ def _run(schema: TableSchema, pendings: Sequence[Pending], shape: tuple[object, 
 
 
 def bases(
-    pendings: Iterable[Pending], stored: Mapping[Place, tuple[object, ...] | None]
-) -> dict[Place, tuple[object, ...] | None]:
+    pendings: Iterable[Pending], stored: Mapping[Place, Row | None]
+) -> dict[Place, Row | None]:
     """The hub's image of every touched row: what a page brought, else what the first pending
     change of the row replaced."""
-    found: dict[Place, tuple[object, ...] | None] = dict(stored)
+    found: dict[Place, Row | None] = dict(stored)
     for pending in pendings:
         source = (pending.table, pending.source)
         if source not in found:

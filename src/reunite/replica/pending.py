@@ -20,10 +20,9 @@ from reunite.core.change import Op, Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.merge import overlay
 from reunite.core.schema import RowMerge, TableSchema
-from reunite.core.values import Value, is_written_alike, parse_integer
+from reunite.core.values import Row, Value, is_written_alike, parse_integer
 from reunite.protocol.register import KeyBlock
 
-Row: TypeAlias = tuple[Value, ...]
 Place: TypeAlias = tuple[str, Key]
 Schemas: TypeAlias = Mapping[str, TableSchema]
 

@@ -243,13 +243,12 @@ class Replica:
         """
         with self._file.writing() as (connection, _):
             found = [item for item in ConflictRecord.all(connection) if item.id == conflict_id]
-        if not found or found[0].column is None:
+        column = found[0].column if found else None
+        if column is None:
             raise BadRequestError(f"There is no conflict {conflict_id} of a single column.")
         conflict = found[0]
         with self._file.group() as connection:
-            self._file.update_row(
-                connection, conflict.table, conflict.key, {conflict.column: value}
-            )
+            self._file.update_row(connection, conflict.table, conflict.key, {column: value})
             connection.execute(
                 "update reunite_conflict set is_open = 0, decided = ? where id = ?",
                 (msgspec.json.encode(value).decode(), conflict_id),

@@ -7,6 +7,8 @@ another process may use the same file.
 from __future__ import annotations
 
 import sqlite3
+from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -15,12 +17,13 @@ from reunite.protocol.register import KeyBlock
 
 
 class State(msgspec.Struct, kw_only=True):
-    """One value of everything; `save_state` writes what differs from what was loaded.
+    """One value of everything; `save_changes` writes what differs from what was loaded.
 
     `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
     is shown. `known_n` is the last number whose outcome is stored, `sent_n` the last one that was
     ever sent, `resend_n` the last one that must be sent before the next pull (after a new
     identity). `blocks` hold the next key to give and the last one, `granted` the whole blocks;
+    `next_schemas` are those of the snapshot that gathers in the inbox, where they are others;
     `has_misplaced` says that an insert waits for a block to move into.
     """
 
@@ -29,6 +32,7 @@ class State(msgspec.Struct, kw_only=True):
     epoch: str = ""
     tables: tuple[str, ...] | None = None
     schemas: tuple[TableSchema, ...] = ()
+    next_schemas: tuple[TableSchema, ...] | None = None
     is_ready: bool = False
     cursor: str | None = None
     checkpoint: str | None = None
@@ -53,14 +57,24 @@ def load_state(connection: sqlite3.Connection) -> State:
     values = {}
     for name, text in connection.execute("select name, value from reunite_state"):
         if name in _FIELDS:
-            values[name] = msgspec.json.decode(text, type=_FIELDS[name])
+            values[name] = _decoded(name, text)
     return State(**values)
 
 
-def save_state(connection: sqlite3.Connection, state: State, *names: str) -> None:
-    """Write these fields of the state."""
+@lru_cache(maxsize=200)
+def _decoded(name: str, text: str) -> Any:
+    """A field's value; all of them are immutable, so equal texts may share one."""
+    return msgspec.json.decode(text, type=_FIELDS[name])
+
+
+def save_changes(connection: sqlite3.Connection, before: State, after: State) -> None:
+    """Write the fields that differ."""
     connection.executemany(
         "insert into reunite_state (name, value) values (?, ?)"
         " on conflict (name) do update set value = excluded.value",
-        [(name, msgspec.json.encode(getattr(state, name)).decode()) for name in names],
+        [
+            (name, msgspec.json.encode(getattr(after, name)).decode())
+            for name in _FIELDS
+            if getattr(after, name) != getattr(before, name)
+        ],
     )

@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.values import Value
+from reunite.core.values import Row, Value
 from reunite.engine.ports import (
     Commit,
     Head,
     LogEntry,
     Position,
     ReplicaRecord,
-    Row,
     StoredOutcome,
     Touch,
 )

@@ -13,7 +13,8 @@ import msgspec
 
 from reunite.core.change import Op
 from reunite.core.key import Key
-from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, Row, StoredOutcome
+from reunite.core.values import Row
+from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, StoredOutcome
 from reunite.stores.memory.journal import Journal
 from reunite.stores.memory.tables import Table
 

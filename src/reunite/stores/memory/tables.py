@@ -14,8 +14,7 @@ from typing import Any
 
 from reunite.core.key import Key
 from reunite.core.schema import ColumnType, ForeignKey, TableSchema
-from reunite.core.values import Value, parse_integer
-from reunite.engine.ports import Row
+from reunite.core.values import Row, Value, parse_integer
 
 _FOLD: dict[str, Callable[[str], str]] = {
     "nocase": lambda text: "".join(c.lower() if c.isascii() else c for c in text),

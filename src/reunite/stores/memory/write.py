@@ -13,17 +13,8 @@ import msgspec
 
 from reunite.core.change import Op
 from reunite.core.key import Key
-from reunite.core.values import Value
-from reunite.engine.ports import (
-    Commit,
-    Head,
-    Origin,
-    ReplicaRecord,
-    Row,
-    StoredOutcome,
-    Touch,
-    Writes,
-)
+from reunite.core.values import Row, Value
+from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, StoredOutcome, Touch, Writes
 from reunite.errors import ConstraintError, UnknownReplicaError
 from reunite.stores.memory.journal import Journal
 from reunite.stores.memory.read import MemoryTransaction

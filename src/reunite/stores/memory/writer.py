@@ -19,8 +19,8 @@ from typing import TypeAlias
 from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.schema import ForeignKey
-from reunite.core.values import Value, wire_integer
-from reunite.engine.ports import Row, Update, Writes
+from reunite.core.values import Row, Value, wire_integer
+from reunite.engine.ports import Update, Writes
 from reunite.errors import ConstraintError, UnknownTableError
 from reunite.stores.memory.tables import Table, default_of
 

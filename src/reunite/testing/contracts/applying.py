@@ -6,7 +6,8 @@ import pytest
 
 from reunite.core.change import Op
 from reunite.core.key import Key
-from reunite.engine.ports import Row, Writes
+from reunite.core.values import Row
+from reunite.engine.ports import Writes
 from reunite.errors import ConstraintError
 from reunite.testing.contracts.asking import (
     all_rows,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reunite.core.key import Key
-from reunite.engine.ports import Head, LogEntry, Position, Row, Store, Touch, Transaction
+from reunite.core.values import Row
+from reunite.engine.ports import Head, LogEntry, Position, Store, Touch, Transaction
 from reunite.testing.identity import SeededIds
 
 START = Position(seq=0, id=0)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from reunite.core.change import Op
-from reunite.core.values import Value
-from reunite.engine.ports import LogEntry, Row
+from reunite.core.values import Row, Value
+from reunite.engine.ports import LogEntry
 from reunite.errors import ConstraintError
 from reunite.testing.contracts.asking import (
     all_rows,

@@ -7,7 +7,8 @@ import pytest
 
 from reunite.core.key import Key
 from reunite.core.schema import Column, ColumnType, TableSchema
-from reunite.engine.ports import Row, Transaction
+from reunite.core.values import Row
+from reunite.engine.ports import Transaction
 from reunite.errors import StorageUnavailableError
 from reunite.testing.contracts.asking import (
     LIMIT,

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from reunite.core.key import Key
 from reunite.core.schema import Column, ColumnType, ForeignKey, TableSchema, Unique
-from reunite.core.values import Value
-from reunite.engine.ports import Row, Store, Update, Writes
+from reunite.core.values import Row, Value
+from reunite.engine.ports import Store, Update, Writes
 
 _INTEGER, _TEXT = ColumnType.INTEGER, ColumnType.TEXT
 

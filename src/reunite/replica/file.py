@@ -1,0 +1,424 @@
+"""The replica's SQLite file: connections, transactions, tables, and the lock of who syncs it.
+
+    reading    a snapshot                                 writing    alone; triggers suspended
+    group      alone; the application's own transaction   sync_lock  one process syncs at a time
+
+The rule: foreign keys are off on the connection that writes pages (deferring them would not stop
+ON DELETE CASCADE) and on for the application's transactions.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from reunite.core.key import Key
+from reunite.core.schema import TableSchema
+from reunite.core.values import Row, check_columns
+from reunite.errors import (
+    BadRequestError,
+    CallerError,
+    NotAReplicaError,
+    ReplicaBusyError,
+)
+from reunite.protocol.pull import Page
+from reunite.replica.inbox import aligned
+from reunite.replica.layout import LAYOUT
+from reunite.replica.outbox import Outbox, bases
+from reunite.replica.rows import RowForms
+from reunite.replica.state import State, load_state, save_changes
+from reunite.stores.sql.capture import (
+    drop_statements,
+    outbox_layout,
+    trigger_statements,
+)
+from reunite.stores.sql.database import connect_sqlite, translated
+from reunite.stores.sql.dialects.sqlite import (
+    create_index_sql,
+    create_table_sql,
+    quoted,
+    to_database,
+)
+
+# How long a sync waits for another process that syncs the same file.
+SYNC_LOCK_TIMEOUT_S = 30.0
+
+
+class ReplicaFile:
+    """One replica file in this process. Threads take turns."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._inner: sqlite3.Connection | None = None
+        self._outer: sqlite3.Connection | None = None
+        self._forms_key: object = None
+        if not path.exists():
+            raise NotAReplicaError(f"There is no file {path}: make it with `reunite clone`.")
+        with translated():
+            self._inner = connect_sqlite(path)
+            self._inner.execute("pragma foreign_keys = off")
+            found = self._inner.execute(
+                "select count(*) from sqlite_master where name = 'reunite_state'"
+            ).fetchone()[0]
+            if not found:
+                self._inner.close()
+                self._inner = None
+                raise NotAReplicaError(
+                    f"{path} is no replica: name another file, or make one with `reunite clone`."
+                )
+            self._inner.execute("pragma journal_mode = wal").fetchall()
+        self.forms = self._new_forms({}, {})
+
+    @staticmethod
+    def create(path: Path) -> None:
+        """Give the file reunite's tables; nothing if it has them. Raises CallerError for a hub's
+        database."""
+        with translated():
+            connection = connect_sqlite(path)
+            try:
+                connection.execute("pragma journal_mode = wal").fetchall()
+                connection.execute("begin immediate")
+                names = {name for (name,) in connection.execute("select name from sqlite_master")}
+                if "reunite_commit" in names:
+                    raise CallerError(f"{path} is a hub's database: clone into another file.")
+                for statement in (*outbox_layout(), *LAYOUT):
+                    connection.execute(statement)
+                connection.execute("commit")
+            finally:
+                connection.close()
+
+    # -- transactions -------------------------------------------------------------------------
+
+    def state(self) -> State:
+        """The state as it is now."""
+        with self.reading() as (_, state):
+            return state
+
+    @contextmanager
+    def reading(self) -> Iterator[tuple[sqlite3.Connection, State]]:
+        """A snapshot of the file."""
+        with self._lock, translated():
+            connection = self._connection()
+            if connection.in_transaction:
+                yield connection, load_state(connection)
+                return
+            connection.execute("begin")
+            try:
+                state = load_state(connection)
+                self._renew_forms(connection, state)
+                yield connection, state
+            finally:
+                connection.execute("rollback")
+
+    @contextmanager
+    def writing(self, *, bulk: bool = False) -> Iterator[tuple[sqlite3.Connection, State]]:
+        """A transaction of reunite's own: nothing in it is captured. The state is saved at its end.
+
+        With `bulk`, triggers are dropped and made anew instead of guarded, which is cheaper for
+        large pages; other programs never see the file without them.
+        """
+        with self._lock, translated():
+            connection = self._connection()
+            connection.execute("begin immediate")
+            try:
+                state = load_state(connection)
+                before = msgspec.structs.replace(state)
+                self._renew_forms(connection, state)
+                connection.execute("update reunite_guard set suspended = 1")
+                if bulk and state.is_ready:
+                    self._drop_triggers(connection, state.schemas)
+                yield connection, state
+                if bulk and state.is_ready:
+                    self._create_triggers(connection, state.schemas)
+                connection.execute("update reunite_guard set suspended = 0")
+                save_changes(connection, before, state)
+                connection.execute("commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+
+    @contextmanager
+    def group(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of the application: captured, and pushed as one group."""
+        with self._lock:
+            if self._outer is None:
+                with translated():
+                    self._outer = connect_sqlite(self.path)
+            connection = self._outer
+            with translated():
+                connection.execute("begin immediate")
+            try:
+                first = _last_change_id(connection)
+                yield connection
+                with translated():
+                    last = _last_change_id(connection)
+                    if last > first:
+                        connection.execute(
+                            "insert into reunite_group (first_id, last_id) values (?, ?)",
+                            (first + 1, last),
+                        )
+                    connection.execute("commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+
+    @contextmanager
+    def sync_lock(self, *, timeout_s: float = SYNC_LOCK_TIMEOUT_S) -> Iterator[None]:
+        """Hold the right to sync this file; other processes wait. It ends with the process.
+
+        The lock is SQLite's own on a file of its own, so it works wherever SQLite does. Raises
+        ReplicaBusyError after `timeout_s`.
+        """
+        with self._lock:
+            lock = sqlite3.connect(
+                self.path.with_name(self.path.name + "-sync"),
+                timeout=timeout_s,
+                isolation_level=None,
+            )
+            try:
+                try:
+                    lock.execute("begin exclusive")
+                except sqlite3.OperationalError as exc:
+                    raise ReplicaBusyError(
+                        f"Another process is syncing {self.path}: wait for it, or try again."
+                    ) from exc
+                yield
+            finally:
+                lock.close()
+
+    def close(self) -> None:
+        """Release the connections. May be called twice."""
+        with self._lock:
+            for connection in (self._inner, self._outer):
+                if connection is not None:
+                    connection.close()
+            self._inner = self._outer = None
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._inner is None:
+            raise CallerError("The replica is closed: open it again before using it.")
+        return self._inner
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def schemas(self, state: State) -> Mapping[str, TableSchema]:
+        """The replica's tables by name."""
+        return {schema.name: schema for schema in state.schemas}
+
+    def create_tables(self, connection: sqlite3.Connection, schemas: Sequence[TableSchema]) -> None:
+        """Make the application's tables. Raises CallerError for names that are taken."""
+        names = {name for (name,) in connection.execute("select name from sqlite_master")}
+        taken = sorted(names & {schema.name for schema in schemas})
+        if taken:
+            raise CallerError(
+                f"{self.path} already has a table {taken[0]!r}: clone into a new file."
+            )
+        for schema in schemas:
+            connection.execute(create_table_sql(schema))
+        self._remember(connection, schemas)
+
+    def change_tables(
+        self,
+        connection: sqlite3.Connection,
+        before: Sequence[TableSchema],
+        after: Sequence[TableSchema],
+    ) -> None:
+        """Make tables anew that changed and drop those that are gone; the page that comes with
+        it fills them. Triggers are made for all."""
+        self._drop_triggers(connection, before)
+        kept = {schema.name: schema for schema in after}
+        for schema in before:
+            if kept.get(schema.name) != schema:
+                connection.execute(f"drop table if exists {quoted(schema.name)}")
+        self._remember(connection, after)
+        for schema in after:
+            connection.execute(_if_absent(create_table_sql(schema)))
+            for statement in create_index_sql(schema):
+                connection.execute(_if_absent(statement))
+        self._create_triggers(connection, after)
+
+    def _remember(self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]) -> None:
+        connection.executemany(
+            "insert or replace into reunite_schema (table_name, version, schema) values (?, ?, ?)",
+            [
+                (schema.name, schema.version, msgspec.json.encode(schema).decode())
+                for schema in schemas
+            ],
+        )
+
+    def write_clone_page(self, connection: sqlite3.Connection, state: State, page: Page) -> int:
+        """Write a page of the first clone straight into the tables; how many rows."""
+        schemas = self.schemas(state)
+        count = 0
+        if page.reset:
+            for schema in schemas.values():
+                self.forms.writer(connection, schema).clear()
+        for part in page.tables:
+            rows = aligned(schemas[part.table], part)
+            writer = self.forms.writer(connection, schemas[part.table])
+            writer.write([*part.deletes, *part.evicts], rows)
+            count += len(rows)
+        return count
+
+    def finish_clone(self, connection: sqlite3.Connection, state: State) -> None:
+        """The first checkpoint is in: make indexes and triggers, and be ready."""
+        for schema in state.schemas:
+            for statement in create_index_sql(schema):
+                connection.execute(statement)
+        self._create_triggers(connection, state.schemas)
+        state.is_ready = True
+
+    def _create_triggers(
+        self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]
+    ) -> None:
+        for schema in schemas:
+            for statement in trigger_statements(schema, outbox=True):
+                connection.execute(statement)
+
+    def _drop_triggers(
+        self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]
+    ) -> None:
+        for schema in schemas:
+            for statement in drop_statements(schema):
+                connection.execute(statement)
+
+    # -- single rows, for retry and decide ----------------------------------------------------
+
+    def insert_row(
+        self, connection: sqlite3.Connection, table: str, values: Mapping[str, Any]
+    ) -> None:
+        """Insert a row of wire values. Raises BadRequestError."""
+        schema, names, stored = self._stored(table, values)
+        columns = ", ".join(quoted(name) for name in names)
+        marks = ", ".join("?" * len(names))
+        connection.execute(
+            f"insert into {quoted(schema.name)} ({columns}) values ({marks})",
+            stored,
+        )
+
+    def update_row(
+        self, connection: sqlite3.Connection, table: str, key: Key, values: Mapping[str, Any]
+    ) -> None:
+        """Set columns of a row to wire values. Raises BadRequestError if the row is not there."""
+        schema, names, stored = self._stored(table, values)
+        sets = ", ".join(f"{quoted(name)} = ?" for name in names)
+        self._one_row(
+            connection,
+            f"update {quoted(schema.name)} set {sets} where {self._key_where(schema)}",
+            (*stored, *key),
+            schema,
+            key,
+        )
+
+    def delete_row(self, connection: sqlite3.Connection, table: str, key: Key) -> None:
+        """Delete a row. Raises BadRequestError if it is not there."""
+        schema = self._schema(table)
+        self._one_row(
+            connection,
+            f"delete from {quoted(schema.name)} where {self._key_where(schema)}",
+            key,
+            schema,
+            key,
+        )
+
+    @staticmethod
+    def _one_row(
+        connection: sqlite3.Connection,
+        statement: str,
+        parameters: Sequence[Any],
+        schema: TableSchema,
+        key: Key,
+    ) -> None:
+        if connection.execute(statement, parameters).rowcount == 0:
+            raise BadRequestError(f"{schema.name} has no row {list(key)} any more.")
+
+    def _schema(self, table: str) -> TableSchema:
+        schema = self.schemas(self.state()).get(table)
+        if schema is None:
+            raise BadRequestError(f"This replica has no table {table!r}.")
+        return schema
+
+    def _stored(
+        self, table: str, values: Mapping[str, Any]
+    ) -> tuple[TableSchema, list[str], Sequence[Any]]:
+        schema = self._schema(table)
+        names = list(values)
+        unknown = [name for name in names if name not in schema.column]
+        if unknown or not names:
+            raise BadRequestError(f"{table} has no column {(unknown or ['?'])[0]!r}.")
+        columns = [schema.column[name] for name in names]
+        row = tuple(values[name] for name in names)
+        check_columns(columns, [row], path=table)
+        convert = to_database(columns)
+        return schema, names, row if convert is None else convert(row)
+
+    @staticmethod
+    def _key_where(schema: TableSchema) -> str:
+        return " and ".join(f"{quoted(name)} = ?" for name in schema.key)
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def base_rows(self, table: str, *, now_ms: int) -> dict[Key, Row]:
+        """The hub's image of every row as this replica knows it."""
+        with self.writing() as (connection, state):
+            schemas = self.schemas(state)
+            outbox = Outbox(connection, state, schemas, self.forms)
+            outbox.prepare(now_ms=now_ms)
+            stored = outbox.stored_bases()
+            images = bases(outbox.load(), stored)
+            rows: dict[Key, Row] = {
+                schemas[table].key_of(row): row
+                for row in self.forms.read_all(connection, schemas[table])
+            }
+            for (name, key), image in images.items():
+                if name == table:
+                    rows.pop(key, None)
+                    if image is not None:
+                        rows[key] = image
+            return rows
+
+    @staticmethod
+    def quoted(name: str) -> str:
+        """A name as SQL writes it."""
+        return quoted(name)
+
+    def _renew_forms(self, connection: sqlite3.Connection, state: State) -> None:
+        if self._forms_key != state.schemas:
+            versions = {
+                (table, version): msgspec.json.decode(text, type=TableSchema)
+                for table, version, text in connection.execute(
+                    "select table_name, version, schema from reunite_schema"
+                )
+            }
+            self.forms = self._new_forms(self.schemas(state), versions)
+            self._forms_key = state.schemas
+
+    @staticmethod
+    def _new_forms(
+        schemas: Mapping[str, TableSchema], versions: Mapping[tuple[str, int], TableSchema]
+    ) -> RowForms:
+        return RowForms(schemas, versions)
+
+
+def _if_absent(statement: str) -> str:
+    """`create table x …` as `create table if not exists x …`; likewise for an index."""
+    head, kind, rest = statement.partition(" TABLE ")
+    if not kind:
+        head, kind, rest = statement.partition(" INDEX ")
+    return f"{head}{kind}IF NOT EXISTS {rest}"
+
+
+def _last_change_id(connection: sqlite3.Connection) -> int:
+    found = connection.execute(
+        "select seq from sqlite_sequence where name = 'reunite_change'"
+    ).fetchone()
+    return int(found[0]) if found else 0

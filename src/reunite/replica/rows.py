@@ -1,0 +1,211 @@
+"""Rows of a replica's own tables: reading them in wire form, writing them, and their log images.
+
+One mapping for hub and replica: the forms of values are those of `stores/sql/dialects/sqlite.py`.
+Everything runs in the caller's transaction, with triggers suspended and foreign keys off.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from reunite.core.key import Key
+from reunite.core.schema import TableSchema
+from reunite.core.values import Row, parse_integer
+from reunite.replica.pending import Pending
+from reunite.stores.sql.dialects.sqlite import (
+    log_to_wire,
+    quoted,
+    select_list,
+    to_database,
+    to_wire,
+    wire_to_log,
+)
+
+
+class RowForms:
+    """The forms of rows of a replica's tables, in every version that the outbox may hold.
+
+    schemas      the tables in their current versions
+    versions     (table, version) → schema, also of versions that are gone
+    """
+
+    def __init__(
+        self,
+        schemas: Mapping[str, TableSchema],
+        versions: Mapping[tuple[str, int], TableSchema],
+    ) -> None:
+        self._schemas = schemas
+        self._versions = versions
+        self._readers: dict[tuple[str, int], Callable[[str], Row]] = {}
+        self._printers: dict[str, Callable[[Row], str]] = {}
+        self._writers: dict[str, TableWriter] = {}
+
+    def reader(self, table: str, version: int) -> Callable[[str], Row]:
+        """What reads images of this version, as rows of the current one."""
+        reader = self._readers.get((table, version))
+        if reader is None:
+            reader = self._readers[table, version] = self._new_reader(table, version)
+        return reader
+
+    def _new_reader(self, table: str, version: int) -> Callable[[str], Row]:
+        current = self._schemas[table]
+        logged = self._versions.get((table, version), current)
+        read = log_to_wire(logged)
+        if logged.column_names == current.column_names:
+            return read
+        places = [logged.position.get(name) for name in current.column_names]
+
+        def translated(text: str) -> Row:
+            row = read(text)
+            return tuple(None if place is None else row[place] for place in places)
+
+        return translated
+
+    def log_text(self, table: str, row: Row | None) -> str | None:
+        """A row as the log keeps it, in the current version."""
+        if row is None:
+            return None
+        printer = self._printers.get(table)
+        if printer is None:
+            printer = self._printers[table] = wire_to_log(self._schemas[table])
+        return printer(row)
+
+    def exists(self, connection: sqlite3.Connection, schema: TableSchema, key: Key) -> bool:
+        """Whether the table has a row of this key."""
+        text = f"select exists (select 1 from {quoted(schema.name)} where {_where(schema)})"
+        return bool(connection.execute(text, _stored_key(schema, key)).fetchone()[0])
+
+    def read(self, connection: sqlite3.Connection, schema: TableSchema, key: Key) -> Row | None:
+        """The row of this key, in wire form."""
+        text = (
+            f"select {select_list(schema)} from {quoted(schema.name)} as t where {_where(schema)}"
+        )
+        row = connection.execute(text, _stored_key(schema, key)).fetchone()
+        return None if row is None else _finished(schema, row)
+
+    def read_all(self, connection: sqlite3.Connection, schema: TableSchema) -> Iterator[Row]:
+        """Every row of the table, in wire form."""
+        text = f"select {select_list(schema)} from {quoted(schema.name)} as t"
+        for row in connection.execute(text):
+            yield _finished(schema, row)
+
+    def key_above_all(
+        self, connection: sqlite3.Connection, table: str, pendings: Iterable[Pending]
+    ) -> Key:
+        """A generated key that neither the file nor the outbox holds."""
+        schema = self._schemas[table]
+        name = quoted(schema.key[0])
+        found = connection.execute(f"select max({name}) from {quoted(table)}").fetchone()[0]
+        keys = [
+            parse_integer(key[0])
+            for pending in pendings
+            if pending.table == table
+            for key in (pending.key, pending.source)
+        ]
+        return (max([found or 0, *keys]) + 1,)
+
+    def writer(self, connection: sqlite3.Connection, schema: TableSchema) -> TableWriter:
+        """What writes rows of this table."""
+        return TableWriter(connection, schema)
+
+    def drop_unique_indexes(self, connection: sqlite3.Connection) -> list[str]:
+        """Drop the unique indexes that reunite made; the statements that bring them back."""
+        statements = []
+        for name, text in connection.execute(
+            "select name, sql from sqlite_master where type = 'index'"
+            " and name like 'reunite\\_%' escape '\\' and sql like 'create unique%'"
+        ).fetchall():
+            connection.execute(f"drop index {quoted(name)}")
+            statements.append(text)
+        return statements
+
+
+class TableWriter:
+    """Writes the hub's rows, and rows with pending changes on top, into one table."""
+
+    def __init__(self, connection: sqlite3.Connection, schema: TableSchema) -> None:
+        self._connection = connection
+        self._schema = schema
+        table = quoted(schema.name)
+        columns = ", ".join(quoted(name) for name in schema.column_names)
+        marks = ", ".join("?" * len(schema.columns))
+        self._insert = f"insert into {table} ({columns}) values ({marks})"
+        # The hub's rows agree on unique values: a row in the way is one that this page changes.
+        self._put = f"insert or replace into {table} ({columns}) values ({marks})"
+        self._delete = f"delete from {table} where {_where(schema)}"
+        self._clear = f"delete from {table}"
+        self._stored = to_database(schema.columns)
+
+    def clear(self) -> None:
+        """Delete every row."""
+        self._connection.execute(self._clear)
+
+    def delete(self, keys: Collection[Key]) -> None:
+        """Delete the rows of these keys."""
+        schema = self._schema
+        self._connection.executemany(self._delete, (_stored_key(schema, key) for key in keys))
+
+    def write(self, gone: Collection[Key], puts: Sequence[Row]) -> None:
+        """Deletes before puts; a put replaces what is under its key."""
+        if gone:
+            self.delete(gone)
+        if puts:
+            self._connection.executemany(self._put, self._to_stored(puts))
+
+    def replace(self, keys: Collection[Key], rows: Sequence[Row]) -> bool:
+        """Instead of the rows of `keys`, write these; False, with nothing done, if one fails."""
+        try:
+            with _savepoint(self._connection):
+                self.delete(keys)
+                self._connection.executemany(self._insert, self._to_stored(rows))
+        except sqlite3.IntegrityError:
+            return False
+        return True
+
+    def replace_one_by_one(
+        self, order: Sequence[Key], rows: Mapping[Key, Row | None]
+    ) -> Key | None:
+        """The same; the key of the first row that is refused, with nothing done."""
+        refused: Key | None = None
+        try:
+            with _savepoint(self._connection):
+                self.delete(order)
+                for key in order:
+                    row = rows[key]
+                    if row is not None:
+                        refused = key
+                        self._connection.executemany(self._insert, self._to_stored([row]))
+        except sqlite3.IntegrityError:
+            return refused
+        return None
+
+    def _to_stored(self, rows: Sequence[Row]) -> Iterable[Row]:
+        return rows if self._stored is None else map(self._stored, rows)
+
+
+@contextmanager
+def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("savepoint reunite_show")
+    try:
+        yield
+    except BaseException:
+        connection.execute("rollback to reunite_show")
+        raise
+    finally:
+        connection.execute("release reunite_show")
+
+
+def _where(schema: TableSchema) -> str:
+    return " and ".join(f"{quoted(name)} = ?" for name in schema.key)
+
+
+def _stored_key(schema: TableSchema, key: Key) -> Row:
+    convert = to_database([schema.column[name] for name in schema.key])
+    return key if convert is None else convert(key)
+
+
+def _finished(schema: TableSchema, row: Row) -> Row:
+    finish = to_wire(schema)
+    return row if finish is None else finish(row)

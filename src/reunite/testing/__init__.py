@@ -5,5 +5,6 @@ Contract suites need pytest and have a module of their own, `reunite.testing.con
 
 from reunite.testing.clock import FakeClock
 from reunite.testing.identity import SeededIds
+from reunite.testing.wire import FakeWire, Fault, SeededFaults
 
-__all__ = ["FakeClock", "SeededIds"]
+__all__ = ["FakeClock", "FakeWire", "Fault", "SeededFaults", "SeededIds"]

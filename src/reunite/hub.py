@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 # Random bytes in a token.
 TOKEN_BYTES = 32
 
+# Characters of a token that someone chose; fewer could be guessed.
+TOKEN_LENGTH_MIN = 16
+
 
 class SystemClock:
     """The wall time of this machine."""
@@ -166,6 +169,17 @@ class Hub:
                 self.track(name)
         return names
 
+    def adopt(self) -> list[TableSchema]:
+        """Offer the tables that the database tracks already, with the policies they have; which.
+
+        Merge functions are not kept in a database: give them again with `track`. Raises
+        CallerError if the database is no hub's.
+        """
+        with self._store.read() as tx:
+            found = tx.schemas()
+        self._tables.schemas.update(found)
+        return list(found.values())
+
     def untrack(self, table: str) -> None:
         """Take the triggers off the table and stop offering it; its log stays."""
         self._tables.schema(table)
@@ -211,9 +225,20 @@ class Hub:
 
     # -- who asks -----------------------------------------------------------------------------
 
-    def create_token(self, principal: str = "owner", *, label: str = "") -> str:
-        """A new token for a principal. It is shown only here; the hub keeps its hash."""
-        token = secrets.token_urlsafe(TOKEN_BYTES)
+    def create_token(
+        self, principal: str = "owner", *, label: str = "", token: str | None = None
+    ) -> str:
+        """A new token for a principal. It is shown only here; the hub keeps its hash.
+
+        token    one that you chose, of `TOKEN_LENGTH_MIN` visible ASCII characters or more
+        """
+        if token is None:
+            token = secrets.token_urlsafe(TOKEN_BYTES)
+        elif len(token) < TOKEN_LENGTH_MIN or not all("!" <= sign <= "~" for sign in token):
+            raise BadRequestError(
+                f"A token needs {TOKEN_LENGTH_MIN} characters or more, visible and ASCII: choose "
+                "another one, or let the hub make one."
+            )
         with self._store.write() as tx:
             tx.add_token(
                 _hash(token), principal=principal, label=label, now_ms=self._clock.now_ms()

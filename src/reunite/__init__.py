@@ -1,3 +1,76 @@
-"""reunite: clone the tables of a database to any device, write there offline, and sync."""
+"""reunite: clone the tables of a database to any device, write there offline, and sync.
 
-__all__: list[str] = []
+    hub = Hub("shop.db"); hub.track("product"); hub.serve()        # the authority
+    replica = Replica.clone("till.db", url, token=token)           # a copy with an outbox
+
+The public names; importing them pulls in neither a web framework nor an ORM.
+"""
+
+from reunite.core.merge import MergeContext, MergeFunction
+from reunite.core.principal import Principal
+from reunite.core.schema import ColumnMerge, RowMerge
+from reunite.engine.history import HistoryEntry
+from reunite.engine.tables import HookedChange
+from reunite.errors import (
+    BadRequestError,
+    CallerError,
+    ConstraintError,
+    HubUnreachableError,
+    LimitExceededError,
+    NotAllowedError,
+    NotAReplicaError,
+    NotAuthenticatedError,
+    PeerError,
+    ReplicaBusyError,
+    ReuniteError,
+    RightsError,
+    StorageUnavailableError,
+    UnknownTableError,
+    UntrackableTableError,
+    UpgradeRequiredError,
+    Veto,
+)
+from reunite.hub import Hub, HubStatus
+from reunite.replica import (
+    ConflictRecord,
+    ParkedChange,
+    Replica,
+    ReplicaStatus,
+    SyncProgress,
+    SyncReport,
+)
+
+__all__ = [
+    "BadRequestError",
+    "CallerError",
+    "ColumnMerge",
+    "ConflictRecord",
+    "ConstraintError",
+    "HistoryEntry",
+    "HookedChange",
+    "Hub",
+    "HubStatus",
+    "HubUnreachableError",
+    "LimitExceededError",
+    "MergeContext",
+    "MergeFunction",
+    "NotAReplicaError",
+    "NotAllowedError",
+    "NotAuthenticatedError",
+    "ParkedChange",
+    "PeerError",
+    "Principal",
+    "Replica",
+    "ReplicaBusyError",
+    "ReplicaStatus",
+    "ReuniteError",
+    "RightsError",
+    "RowMerge",
+    "StorageUnavailableError",
+    "SyncProgress",
+    "SyncReport",
+    "UnknownTableError",
+    "UntrackableTableError",
+    "UpgradeRequiredError",
+    "Veto",
+]

@@ -45,7 +45,6 @@ from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.query import QueryAnswer, QueryRequest
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION
-from reunite.stores.sql import open_store
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -104,7 +103,11 @@ class Hub:
         clock: Clock | None = None,
         new_id: Callable[[], str] | None = None,
     ) -> None:
-        self._store = open_store(database) if isinstance(database, str | Path) else database
+        if isinstance(database, str | Path):
+            from reunite.stores.sql import open_store
+
+            database = open_store(database)
+        self._store = database
         self._clock = clock or SystemClock()
         self._new_id = new_id or random_id
         self._tables = Tables()

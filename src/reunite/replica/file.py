@@ -33,18 +33,11 @@ from reunite.replica.layout import LAYOUT
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State, load_state, save_changes
-from reunite.stores.sql.capture import (
-    drop_statements,
-    outbox_layout,
-    trigger_statements,
-)
+from reunite.stores.sql.capture import create_triggers, drop_triggers
 from reunite.stores.sql.database import connect_sqlite, translated
-from reunite.stores.sql.dialects.sqlite import (
-    create_index_sql,
-    create_table_sql,
-    quoted,
-    to_database,
-)
+from reunite.stores.sql.dialects.sqlite import quoted, to_database
+from reunite.stores.sql.dialects.sqlite_tables import create_index_sql, create_table_sql
+from reunite.stores.sql.layout import outbox_layout
 
 # How long a sync waits for another process that syncs the same file.
 SYNC_LOCK_TIMEOUT_S = 30.0
@@ -241,9 +234,9 @@ class ReplicaFile:
                 connection.execute(f"drop table if exists {quoted(schema.name)}")
         self._remember(connection, after)
         for schema in after:
-            connection.execute(_if_absent(create_table_sql(schema)))
+            connection.execute(create_table_sql(schema))
             for statement in create_index_sql(schema):
-                connection.execute(_if_absent(statement))
+                connection.execute(statement)
         self._create_triggers(connection, after)
 
     def _remember(self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]) -> None:
@@ -281,15 +274,13 @@ class ReplicaFile:
         self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]
     ) -> None:
         for schema in schemas:
-            for statement in trigger_statements(schema, outbox=True):
-                connection.execute(statement)
+            create_triggers(connection, schema, outbox=True)
 
     def _drop_triggers(
         self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]
     ) -> None:
         for schema in schemas:
-            for statement in drop_statements(schema):
-                connection.execute(statement)
+            drop_triggers(connection, schema.name)
 
     # -- single rows, for retry and decide ----------------------------------------------------
 
@@ -407,14 +398,6 @@ class ReplicaFile:
         schemas: Mapping[str, TableSchema], versions: Mapping[tuple[str, int], TableSchema]
     ) -> RowForms:
         return RowForms(schemas, versions)
-
-
-def _if_absent(statement: str) -> str:
-    """`create table x …` as `create table if not exists x …`; likewise for an index."""
-    head, kind, rest = statement.partition(" TABLE ")
-    if not kind:
-        head, kind, rest = statement.partition(" INDEX ")
-    return f"{head}{kind}IF NOT EXISTS {rest}"
 
 
 def _last_change_id(connection: sqlite3.Connection) -> int:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from reunite.core.change import Op, Outcome
-from reunite.core.key import Key, key_text, parse_key
+from reunite.core.key import Key, parse_key
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import Stamp, next_stamp, parse_stamp
 from reunite.core.values import Row, parse_integer
@@ -152,7 +152,9 @@ class Outbox:
         following = next((raw for raw in entries if raw.id > touch.id and not raw.is_dropped), None)
         if following is None:
             schema = self._schemas[touch.table]
-            is_deleted = not self._forms.exists(self._connection, schema, parse_key(touch.key))
+            is_deleted = not self._forms.exists(
+                self._connection, schema, self._forms.read_key(touch.table, touch.key)
+            )
         else:
             is_deleted = following.arrives and following.key == touch.key
         if is_deleted:
@@ -190,7 +192,7 @@ class Outbox:
             if raw.op == Op.DELETE or raw.old_key is not None:
                 vacated.add((raw.table, raw.source))
             if raw.op == Op.INSERT and self._schemas[raw.table].generated_key:
-                key = parse_integer(parse_key(raw.key)[0])
+                key = parse_integer(self._forms.read_key(raw.table, raw.key)[0])
                 if not blocks.note(raw.table, key) and (raw.table, raw.key) not in vacated:
                     to_move.append(n)
             updates.append((raw.op, n, group, stamp_text, state.mark, raw.id))
@@ -231,8 +233,8 @@ class Outbox:
                 group=group,
                 table=table,
                 op=_OPS[op],
-                key=parse_key(key),
-                old_key=None if old_key is None else parse_key(old_key),
+                key=self._forms.read_key(table, key),
+                old_key=None if old_key is None else self._forms.read_key(table, old_key),
                 old=None if old is None else read(old),
                 row=None if row is None else read(row),
                 stamp=stamp,
@@ -274,8 +276,10 @@ class Outbox:
             _SAVE,
             [
                 (
-                    key_text(pending.key),
-                    None if pending.old_key is None else key_text(pending.old_key),
+                    self._forms.key_text(pending.table, pending.key),
+                    None
+                    if pending.old_key is None
+                    else self._forms.key_text(pending.table, pending.old_key),
                     self._forms.log_text(pending.table, pending.old),
                     self._forms.log_text(pending.table, pending.row),
                     self._schemas[pending.table].version,

@@ -10,11 +10,14 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import msgspec
+
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, parse_integer
 from reunite.replica.pending import Pending
 from reunite.stores.sql.dialects.sqlite import (
+    log_key_to_wire,
     log_to_wire,
     quoted,
     select_list,
@@ -40,7 +43,8 @@ class RowForms:
         self._versions = versions
         self._readers: dict[tuple[str, int], Callable[[str], Row]] = {}
         self._printers: dict[str, Callable[[Row], str]] = {}
-        self._writers: dict[str, TableWriter] = {}
+        self._key_readers: dict[str, Callable[[str], Key]] = {}
+        self._key_printers: dict[str, Callable[[Key], str]] = {}
 
     def reader(self, table: str, version: int) -> Callable[[str], Row]:
         """What reads images of this version, as rows of the current one."""
@@ -71,6 +75,23 @@ class RowForms:
         if printer is None:
             printer = self._printers[table] = wire_to_log(self._schemas[table])
         return printer(row)
+
+    def read_key(self, table: str, text: str) -> Key:
+        """A key as the log keeps it."""
+        reader = self._key_readers.get(table)
+        if reader is None:
+            reader = self._key_readers[table] = log_key_to_wire(self._schemas[table])
+        return reader(text)
+
+    def key_text(self, table: str, key: Key) -> str:
+        """A key as the log keeps it; the inverse of `read_key`."""
+        printer = self._key_printers.get(table)
+        if printer is None:
+            schema = self._schemas[table]
+            columns = tuple(schema.column[name] for name in schema.key)
+            keys_only = msgspec.structs.replace(schema, columns=columns)
+            printer = self._key_printers[table] = wire_to_log(keys_only)
+        return printer(key)
 
     def exists(self, connection: sqlite3.Connection, schema: TableSchema, key: Key) -> bool:
         """Whether the table has a row of this key."""

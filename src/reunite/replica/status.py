@@ -147,7 +147,7 @@ def status_of(
 
     # What the triggers have captured counts before it is numbered; a touch is no change.
     pending = count("select count(*) from reunite_change where outcome is null"
-                    " and (op <> 'u' or row is not null)")  # fmt: skip
+                    " and (op <> 'update' or row is not null)")  # fmt: skip
     answered = count("select count(*) from reunite_change where outcome is not null")
     parked = count("select count(*) from reunite_parked")
     conflicts = count("select count(*) from reunite_conflict")

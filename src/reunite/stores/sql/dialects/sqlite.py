@@ -1,0 +1,425 @@
+"""SQLite's expressions: values on their way to the wire, into the log, and back.
+
+Three forms of a value, and where each is made:
+
+    stored      what SQLite holds; any column may hold anything, whatever its declared type
+    wire form   `core/values.py`; made by `select_list` in SQL, finished by `to_wire` where SQL has
+                no such value (true, false, parsed JSON); `to_database` leads back
+    log form    JSON in `reunite_change.old`, `row` and `key`, made by triggers that run in other
+                programs: no function of ours, no loss. Reals with 20 digits (with 17, SQLite's
+                printf misses one in a hundred), blobs in hexadecimal digits, since SQLite's SQL
+                has no base64; `log_to_wire` reads it
+
+    column      stored          log form
+    blob        blob            "C0FFEE"; what is no blob stands in an array of one: ["text"]
+    boolean     0, 1            false, true
+    json        valid text      the value itself; other text as a string
+    any         real            0.10000000000000000555; infinities "Infinity", "-Infinity"
+    any other   blob            {"reunite:blob": "C0FFEE"}
+
+The rule         these texts are stored in triggers: changing one means a new layout version.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from reunite.core.schema import Column, ColumnType, TableSchema
+from reunite.core.values import SAFE_INTEGER_MAX, Row, Value, wire_integer
+
+# A function with more arguments is refused by SQLite as it is usually built (127), so the image of
+# a wider row is an array of arrays, each of at most this many values.
+IMAGE_PIECE_COLUMNS = 100
+
+_REAL_MAX = "1.7976931348623157e308"
+_BLOB_TAG = "reunite:blob"
+_SAFE = f"BETWEEN -{SAFE_INTEGER_MAX} AND {SAFE_INTEGER_MAX}"
+_TEXT_LIKE = frozenset({ColumnType.TEXT, ColumnType.UUID})
+_TIMES = frozenset({ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME})
+# Key columns of these types are spelled in the log exactly as `core.key.key_text` spells them.
+_PLAIN_KEYS = _TEXT_LIKE | _TIMES | {ColumnType.INTEGER, ColumnType.BOOLEAN}
+
+
+def quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+# --- Stored → wire form -------------------------------------------------------------------------
+
+
+def register_functions(connection: sqlite3.Connection) -> None:
+    """Give a connection the functions that `select_list` names."""
+    connection.create_function("reunite_wire", 1, wire_value, deterministic=True)
+    connection.create_function("reunite_text", 1, wire_text, deterministic=True)
+
+
+def wire_value(value: Any) -> Value:
+    """A stored value in wire form, whatever its column; for those that no fast path covers."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if isinstance(value, int):
+        return wire_integer(value)
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value  # type: ignore[no-any-return]
+
+
+def wire_text(value: Any) -> Value:
+    """A stored value of a column whose wire form is text."""
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float) and value not in (float("inf"), float("-inf")):
+        return repr(value)
+    return wire_value(value)
+
+
+def select_list(schema: TableSchema, *, alias: str = "t") -> str:
+    """The columns of a row, each in wire form as far as SQL has it.
+
+    Needs `register_functions`; common values pass without calling them.
+    """
+    return ", ".join(
+        _wire_expression(column, f"{alias}.{quoted(column.name)}") for column in schema.columns
+    )
+
+
+def _wire_expression(column: Column, x: str) -> str:
+    match column.type:
+        case ColumnType.INTEGER:
+            return f"CASE WHEN {x} {_SAFE} THEN {x} WHEN {x} IS NOT NULL THEN reunite_wire({x}) END"
+        case ColumnType.REAL:
+            return (
+                f"CASE WHEN {x} BETWEEN -{_REAL_MAX} AND {_REAL_MAX} THEN {x} "
+                f"WHEN {x} IS NOT NULL THEN reunite_wire({x}) END"
+            )
+        case ColumnType.TEXT | ColumnType.UUID:
+            return f"CASE typeof({x}) WHEN 'text' THEN {x} WHEN 'null' THEN NULL ELSE reunite_text({x}) END"
+        case ColumnType.DATE | ColumnType.TIME | ColumnType.DATETIME:
+            return f"CASE typeof({x}) WHEN 'text' THEN {x} WHEN 'null' THEN NULL ELSE reunite_wire({x}) END"
+        case ColumnType.DECIMAL:
+            return (
+                f"CASE typeof({x}) WHEN 'integer' THEN CAST({x} AS TEXT) WHEN 'text' THEN {x} "
+                f"WHEN 'null' THEN NULL ELSE reunite_text({x}) END"
+            )
+        case ColumnType.BLOB:
+            return f"CASE typeof({x}) WHEN 'blob' THEN reunite_wire({x}) ELSE {x} END"
+        case ColumnType.BOOLEAN | ColumnType.JSON:
+            return x
+
+
+def to_wire(schema: TableSchema) -> Callable[[Row], Row] | None:
+    """What finishes a row of `select_list`; None if nothing is left to do."""
+    return _row_converter({
+        index: _WIRE_FINISHERS[column.type]
+        for index, column in enumerate(schema.columns)
+        if column.type in _WIRE_FINISHERS
+    })
+
+
+def _row_converter(
+    functions: dict[int, Callable[[Any], Value]],
+) -> Callable[[Row], Row] | None:
+    if not functions:
+        return None
+    steps = tuple(functions.items())
+
+    def convert(row: Row) -> Row:
+        values = list(row)
+        for index, function in steps:
+            value = values[index]
+            if value is not None:
+                values[index] = function(value)
+        return tuple(values)
+
+    return convert
+
+
+def _wire_boolean(value: Any) -> Value:
+    if value in (0, 1) and not isinstance(value, str | bytes):
+        return value == 1
+    return wire_value(value)
+
+
+def _wire_json(value: Any) -> Value:
+    if isinstance(value, int):
+        return value  # inside JSON, integers stay numbers
+    if not isinstance(value, str):
+        return wire_value(value)
+    try:
+        return _decode_json(value)  # type: ignore[no-any-return]
+    except (msgspec.DecodeError, RecursionError):
+        return value
+
+
+_decode_json = msgspec.json.Decoder().decode
+_encode_json = msgspec.json.Encoder().encode
+_WIRE_FINISHERS: dict[ColumnType, Callable[[Any], Value]] = {
+    ColumnType.BOOLEAN: _wire_boolean,
+    ColumnType.JSON: _wire_json,
+}
+
+
+# --- Wire form → stored -------------------------------------------------------------------------
+
+
+def to_database(columns: Sequence[Column]) -> Callable[[Row], Row] | None:
+    """What turns values of these columns into what SQLite is given; None if nothing does.
+
+    Integers as text, decimals and booleans need nothing: the column's affinity and the driver
+    make numbers of them.
+    """
+    return to_database_types([column.type for column in columns])
+
+
+def to_database_types(types: Sequence[ColumnType]) -> Callable[[Row], Row] | None:
+    """The same for columns of these types."""
+    return _row_converter({
+        index: _DATABASE_VALUES[column_type]
+        for index, column_type in enumerate(types)
+        if column_type in _DATABASE_VALUES
+    })
+
+
+def _stored_blob(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        return value
+
+
+def _stored_json(value: Any) -> str:
+    return _encode_json(value).decode()
+
+
+_DATABASE_VALUES: dict[ColumnType, Callable[[Any], Any]] = {
+    ColumnType.BLOB: _stored_blob,
+    ColumnType.JSON: _stored_json,
+}
+
+
+# --- Stored → log form --------------------------------------------------------------------------
+
+
+def image(schema: TableSchema, alias: str) -> str:
+    """The whole row `alias` (OLD, NEW or a table) as the JSON array that the log keeps."""
+    values = [
+        _log_expression(schema, column, f"{alias}.{quoted(column.name)}")
+        for column in schema.columns
+    ]
+    if len(values) <= IMAGE_PIECE_COLUMNS:
+        return _json_array(values)
+    starts = range(0, len(values), IMAGE_PIECE_COLUMNS)
+    return _json_array([_json_array(values[i : i + IMAGE_PIECE_COLUMNS]) for i in starts])
+
+
+def key_image(schema: TableSchema, alias: str) -> str:
+    """The key of the row `alias` as the JSON array that the log keeps."""
+    return key_image_of(schema, [f"{alias}.{quoted(name)}" for name in schema.key])
+
+
+def key_image_of(schema: TableSchema, expressions: Sequence[str]) -> str:
+    """The same for values of the key's columns that stand in `expressions`."""
+    return _json_array([
+        _key_expression(schema, schema.column[name], x)
+        for name, x in zip(schema.key, expressions, strict=True)
+    ])
+
+
+def key_image_of_given(schema: TableSchema, expressions: Sequence[str]) -> str:
+    """The same for values that have not been through the table's columns yet."""
+    affinities = {ColumnType.REAL: "REAL", ColumnType.DECIMAL: "NUMERIC"}
+    stored = []
+    for name, x in zip(schema.key, expressions, strict=True):
+        affinity = affinities.get(schema.column[name].type)
+        stored.append(f"CAST({x} AS {affinity})" if affinity else x)
+    return key_image_of(schema, stored)
+
+
+def largest_rowid_given(execute: Callable[[str, Sequence[Any]], list[Any]], table: str) -> int:
+    """The largest rowid that an AUTOINCREMENT table has ever given; 0 for other tables."""
+    if not execute("SELECT 1 FROM sqlite_schema WHERE name = ?", ("sqlite_sequence",)):
+        return 0
+    found = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
+    return int(found[0][0]) if found else 0
+
+
+def _json_array(values: Sequence[str]) -> str:
+    return f"json_array({', '.join(values)})"
+
+
+def _log_expression(schema: TableSchema, column: Column, x: str) -> str:
+    if _is_rowid(schema, column):
+        return x
+    match column.type:
+        case ColumnType.REAL:
+            finite = f"WHEN {x} BETWEEN -{_REAL_MAX} AND {_REAL_MAX} THEN {_log_real(x)}"
+            return f"CASE {finite} ELSE {_log_any(x)} END"
+        case ColumnType.BOOLEAN:
+            return f"CASE {x} WHEN 0 THEN json('false') WHEN 1 THEN json('true') ELSE {_log_any(x)} END"
+        case ColumnType.BLOB:
+            return (
+                f"CASE typeof({x}) WHEN 'blob' THEN hex({x}) WHEN 'null' THEN NULL "
+                f"ELSE json_array({_log_any(x)}) END"
+            )
+        case ColumnType.JSON:
+            return (
+                f"CASE WHEN typeof({x}) = 'text' AND json_valid({x}) THEN json({x}) "
+                f"ELSE {_log_any(x)} END"
+            )
+        case _:
+            return _log_any(x)
+
+
+def _key_expression(schema: TableSchema, column: Column, x: str) -> str:
+    safe = f"CASE WHEN {x} {_SAFE} THEN {x} ELSE CAST({x} AS TEXT) END"
+    if _is_rowid(schema, column):
+        return safe
+    match column.type:
+        case ColumnType.INTEGER:
+            return f"CASE typeof({x}) WHEN 'integer' THEN {safe} ELSE {_log_any(x)} END"
+        case ColumnType.TEXT | ColumnType.UUID:
+            return (
+                f"CASE typeof({x}) WHEN 'text' THEN {x} WHEN 'integer' THEN CAST({x} AS TEXT) "
+                f"ELSE {_log_any(x)} END"
+            )
+        case _:
+            return _log_expression(schema, column, x)
+
+
+def _is_rowid(schema: TableSchema, column: Column) -> bool:
+    """Whether the column can hold nothing but integers."""
+    return schema.generated_key and schema.key == (column.name,)
+
+
+def _log_any(x: str) -> str:
+    # Integers, the most frequent ones besides texts, are found by two comparisons.
+    return (
+        f"CASE typeof({x}) WHEN 'real' THEN {_log_any_real(x)} "
+        f"WHEN 'blob' THEN json_object('{_BLOB_TAG}', hex({x})) ELSE {x} END"
+    )
+
+
+def _log_real(x: str) -> str:
+    return f"json(printf('%!.20g', {x}))"
+
+
+def _log_any_real(x: str) -> str:
+    return (
+        f"CASE WHEN {x} > {_REAL_MAX} THEN 'Infinity' WHEN {x} < -{_REAL_MAX} THEN '-Infinity' "
+        f"ELSE {_log_real(x)} END"
+    )
+
+
+# --- Log form → wire form -------------------------------------------------------------------------
+
+
+def log_to_wire(schema: TableSchema) -> Callable[[str], Row]:
+    """What reads images of rows that were logged under this version of the schema."""
+    return _log_reader(schema.columns)
+
+
+def log_key_to_wire(schema: TableSchema) -> Callable[[str], Row]:
+    """What reads keys from the log."""
+    return _log_reader([schema.column[name] for name in schema.key])
+
+
+def has_plain_key(schema: TableSchema) -> bool:
+    """Whether `core.key.key_text` writes the table's keys as the log does."""
+    return all(schema.column[name].type in _PLAIN_KEYS for name in schema.key)
+
+
+def _log_reader(columns: Sequence[Column]) -> Callable[[str], Row]:
+    types = [column.type for column in columns]
+    is_wide = len(types) > IMAGE_PIECE_COLUMNS
+    # Which values of a row need work depends on the types that JSON gave them; rows come in few
+    # patterns, so each pattern is worked out once.
+    steps_by_pattern: dict[tuple[type, ...], tuple[tuple[int, Callable[[Any], Value]], ...]] = {}
+    patterns_max = 1_000
+
+    def read(text: str) -> Row:
+        values = _decode_json(text)
+        if is_wide:
+            values = [value for piece in values for value in piece]
+        pattern = tuple(map(type, values))
+        steps = steps_by_pattern.get(pattern)
+        if steps is None:
+            steps = tuple(
+                (index, function)
+                for index, kind in enumerate(pattern)
+                if (function := _log_step(types[index], kind)) is not None
+            )
+            if len(steps_by_pattern) < patterns_max:
+                steps_by_pattern[pattern] = steps
+        for index, function in steps:
+            values[index] = function(values[index])
+        return tuple(values)
+
+    return read
+
+
+def _log_step(column_type: ColumnType, kind: type) -> Callable[[Any], Value] | None:
+    """What a value of this JSON type needs in a column of this type."""
+    if kind is type(None):
+        return None
+    if kind is dict:
+        return _untagged
+    if column_type is ColumnType.BLOB:
+        return _from_hexadecimal if kind is str else lambda value: _untagged(value[0])
+    if column_type is ColumnType.JSON or kind not in (int, float):
+        return None
+    if column_type in _TEXT_LIKE or column_type is ColumnType.DECIMAL:
+        return wire_text
+    return wire_integer if kind is int else None
+
+
+def _untagged(value: Any) -> Value:
+    if isinstance(value, dict) and value.keys() == {_BLOB_TAG}:
+        with suppress(ValueError, TypeError):  # somebody's JSON may look like ours
+            return _from_hexadecimal(value[_BLOB_TAG])
+    return value  # type: ignore[no-any-return]
+
+
+def _from_hexadecimal(text: str) -> str:
+    return base64.b64encode(bytes.fromhex(text)).decode()
+
+
+# --- Wire form → log form -------------------------------------------------------------------------
+
+
+def wire_to_log(schema: TableSchema) -> Callable[[Row], str]:
+    """What prints a row as `log_to_wire` reads it; for a replica that rewrites its outbox."""
+    blobs = [i for i, column in enumerate(schema.columns) if column.type is ColumnType.BLOB]
+    is_wide = len(schema.columns) > IMAGE_PIECE_COLUMNS
+
+    def printed(row: Row) -> str:
+        values: list[Any] = list(row)
+        for index in blobs:
+            values[index] = _blob_in_log(values[index])
+        if is_wide:
+            starts = range(0, len(values), IMAGE_PIECE_COLUMNS)
+            values = [values[i : i + IMAGE_PIECE_COLUMNS] for i in starts]
+        return _encode_json(values).decode()
+
+    return printed
+
+
+def _blob_in_log(value: Value) -> Any:
+    if not isinstance(value, str):
+        return None if value is None else [value]
+    stored = _stored_blob(value)
+    return stored.hex().upper() if isinstance(stored, bytes) else [value]

@@ -1,0 +1,86 @@
+"""CREATE statements for a replica's own tables, from the hub's schema.
+
+A replica does not judge the hub's rows: no CHECK, and no unique
+constraint inside the table (indexes are made when the first clone is complete). Decimals live in
+TEXT columns, so that nothing is rounded. Generated keys are AUTOINCREMENT: a key is not given
+again on the device.
+"""
+
+from __future__ import annotations
+
+import re
+
+from reunite.core.schema import Column, ColumnType, TableSchema
+from reunite.stores.sql.dialects.sqlite import quoted
+
+_DECLARED = {
+    ColumnType.INTEGER: "INTEGER",
+    ColumnType.REAL: "REAL",
+    ColumnType.TEXT: "TEXT",
+    ColumnType.BLOB: "BLOB",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.DECIMAL: "TEXT",
+    ColumnType.DATE: "DATE",
+    ColumnType.TIME: "TIME",
+    ColumnType.DATETIME: "DATETIME",
+    ColumnType.UUID: "TEXT",
+    ColumnType.JSON: "JSON",
+}
+# Defaults that mean the same in every SQLite file: numbers, texts, NULL, and the clock's.
+_PORTABLE_DEFAULT = re.compile(
+    r"\s*(?:[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?|'(?:[^']|'')*'|null|true|false"
+    r"|current_(?:timestamp|date|time))\s*",
+    re.IGNORECASE,
+)
+
+
+def create_table_sql(schema: TableSchema) -> str:
+    """The CREATE TABLE statement of a replica's table."""
+    parts = [_column(schema, column) for column in schema.columns]
+    if not schema.generated_key:
+        parts.append(f"PRIMARY KEY ({_names(schema.key)})")
+    for foreign_key in schema.foreign_keys:
+        parts.append(
+            f"FOREIGN KEY ({_names(foreign_key.columns)}) REFERENCES {quoted(foreign_key.parent)} "
+            f"({_names(foreign_key.parent_columns)}) ON DELETE {foreign_key.on_delete.upper()} "
+            f"ON UPDATE {foreign_key.on_update.upper()}"
+        )
+    return f"CREATE TABLE IF NOT EXISTS {quoted(schema.name)} ({', '.join(parts)})"
+
+
+def create_index_sql(schema: TableSchema) -> list[str]:
+    """The statements that make a replica's indexes: the hub's unique ones, and one for each
+    foreign key, so that cascades of local deletes do not read whole tables."""
+    statements = []
+    for number, unique in enumerate(schema.uniques):
+        collations = unique.collations or ("",) * len(unique.columns)
+        terms = ", ".join(
+            f"{quoted(name)} COLLATE {quoted(collation)}" if collation else quoted(name)
+            for name, collation in zip(unique.columns, collations, strict=True)
+        )
+        name = quoted(f"reunite_unique_{schema.name}_{number}")
+        statements.append(
+            f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {quoted(schema.name)} ({terms})"
+        )
+    for number, foreign_key in enumerate(schema.foreign_keys):
+        name = quoted(f"reunite_parent_{schema.name}_{number}")
+        statements.append(
+            f"CREATE INDEX IF NOT EXISTS {name} ON {quoted(schema.name)} "
+            f"({_names(foreign_key.columns)})"
+        )
+    return statements
+
+
+def _column(schema: TableSchema, column: Column) -> str:
+    words = [quoted(column.name), _DECLARED[column.type]]
+    if schema.generated_key and schema.key == (column.name,):
+        return " ".join([quoted(column.name), "INTEGER PRIMARY KEY AUTOINCREMENT"])
+    if not column.nullable:
+        words.append("NOT NULL")
+    if column.default is not None and _PORTABLE_DEFAULT.fullmatch(column.default):
+        words.append(f"DEFAULT {column.default.strip()}")
+    return " ".join(words)
+
+
+def _names(columns: tuple[str, ...]) -> str:
+    return ", ".join(quoted(name) for name in columns)

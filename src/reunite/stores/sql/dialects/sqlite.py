@@ -66,7 +66,7 @@ def register_functions(connection: sqlite3.Connection) -> None:
     connection.create_function("reunite_text", 1, wire_text, deterministic=True)
 
 
-def wire_value(value: Any) -> Value:
+def wire_value(value: Any) -> Any:
     """A stored value in wire form, whatever its column; for those that no fast path covers."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
@@ -74,10 +74,10 @@ def wire_value(value: Any) -> Value:
         return wire_integer(value)
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return "Infinity" if value > 0 else "-Infinity"
-    return value  # type: ignore[no-any-return]
+    return value
 
 
-def wire_text(value: Any) -> Value:
+def wire_text(value: Any) -> Any:
     """A stored value of a column whose wire form is text."""
     if isinstance(value, int):
         return str(value)
@@ -106,9 +106,9 @@ def _wire_expression(column: Column, x: str) -> str:
                 f"WHEN {x} IS NOT NULL THEN reunite_wire({x}) END"
             )
         case ColumnType.TEXT | ColumnType.UUID:
-            return f"CASE typeof({x}) WHEN 'text' THEN {x} WHEN 'null' THEN NULL ELSE reunite_text({x}) END"
+            return _unless_text(x, f"reunite_text({x})")
         case ColumnType.DATE | ColumnType.TIME | ColumnType.DATETIME:
-            return f"CASE typeof({x}) WHEN 'text' THEN {x} WHEN 'null' THEN NULL ELSE reunite_wire({x}) END"
+            return _unless_text(x, f"reunite_wire({x})")
         case ColumnType.DECIMAL:
             return (
                 f"CASE typeof({x}) WHEN 'integer' THEN CAST({x} AS TEXT) WHEN 'text' THEN {x} "
@@ -120,13 +120,19 @@ def _wire_expression(column: Column, x: str) -> str:
             return x
 
 
+def _unless_text(x: str, otherwise: str) -> str:
+    return f"CASE typeof({x}) WHEN 'text' THEN {x} WHEN 'null' THEN NULL ELSE {otherwise} END"
+
+
 def to_wire(schema: TableSchema) -> Callable[[Row], Row] | None:
     """What finishes a row of `select_list`; None if nothing is left to do."""
-    return _row_converter({
-        index: _WIRE_FINISHERS[column.type]
-        for index, column in enumerate(schema.columns)
-        if column.type in _WIRE_FINISHERS
-    })
+    return _row_converter(
+        {
+            index: _WIRE_FINISHERS[column.type]
+            for index, column in enumerate(schema.columns)
+            if column.type in _WIRE_FINISHERS
+        }
+    )
 
 
 def _row_converter(
@@ -147,19 +153,19 @@ def _row_converter(
     return convert
 
 
-def _wire_boolean(value: Any) -> Value:
+def _wire_boolean(value: Any) -> Any:
     if value in (0, 1) and not isinstance(value, str | bytes):
         return value == 1
     return wire_value(value)
 
 
-def _wire_json(value: Any) -> Value:
+def _wire_json(value: Any) -> Any:
     if isinstance(value, int):
         return value  # inside JSON, integers stay numbers
     if not isinstance(value, str):
         return wire_value(value)
     try:
-        return _decode_json(value)  # type: ignore[no-any-return]
+        return _decode_json(value)
     except (msgspec.DecodeError, RecursionError):
         return value
 
@@ -186,11 +192,13 @@ def to_database(columns: Sequence[Column]) -> Callable[[Row], Row] | None:
 
 def to_database_types(types: Sequence[ColumnType]) -> Callable[[Row], Row] | None:
     """The same for columns of these types."""
-    return _row_converter({
-        index: _DATABASE_VALUES[column_type]
-        for index, column_type in enumerate(types)
-        if column_type in _DATABASE_VALUES
-    })
+    return _row_converter(
+        {
+            index: _DATABASE_VALUES[column_type]
+            for index, column_type in enumerate(types)
+            if column_type in _DATABASE_VALUES
+        }
+    )
 
 
 def _stored_blob(value: Any) -> Any:
@@ -234,10 +242,12 @@ def key_image(schema: TableSchema, alias: str) -> str:
 
 def key_image_of(schema: TableSchema, expressions: Sequence[str]) -> str:
     """The same for values of the key's columns that stand in `expressions`."""
-    return _json_array([
-        _key_expression(schema, schema.column[name], x)
-        for name, x in zip(schema.key, expressions, strict=True)
-    ])
+    return _json_array(
+        [
+            _key_expression(schema, schema.column[name], x)
+            for name, x in zip(schema.key, expressions, strict=True)
+        ]
+    )
 
 
 def key_image_of_given(schema: TableSchema, expressions: Sequence[str]) -> str:
@@ -270,7 +280,8 @@ def _log_expression(schema: TableSchema, column: Column, x: str) -> str:
             finite = f"WHEN {x} BETWEEN -{_REAL_MAX} AND {_REAL_MAX} THEN {_log_real(x)}"
             return f"CASE {finite} ELSE {_log_any(x)} END"
         case ColumnType.BOOLEAN:
-            return f"CASE {x} WHEN 0 THEN json('false') WHEN 1 THEN json('true') ELSE {_log_any(x)} END"
+            known = "WHEN 0 THEN json('false') WHEN 1 THEN json('true')"
+            return f"CASE {x} {known} ELSE {_log_any(x)} END"
         case ColumnType.BLOB:
             return (
                 f"CASE typeof({x}) WHEN 'blob' THEN hex({x}) WHEN 'null' THEN NULL "

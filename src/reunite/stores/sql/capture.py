@@ -1,0 +1,55 @@
+"""Capture: triggers that log every write of a tracked table, whoever makes it.
+
+Used by the hub for its log and by a replica for its outbox; the same triggers, but an outbox also
+gets the row after, and its triggers rest while `reunite_guard.suspended` is not 0.
+
+The rule         triggers are made and removed inside the caller's transaction, so no write of
+                 another program falls between.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from reunite.core.schema import TableSchema
+from reunite.stores.sql.dialects import sqlite_capture
+from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.dialects.sqlite_reflection import table_details
+
+
+def trigger_statements(
+    connection: sqlite3.Connection, schema: TableSchema, *, outbox: bool
+) -> list[str]:
+    """The statements that make the triggers of a table, which must exist in the database."""
+    details = table_details(connection, schema.name)
+    return sqlite_capture.trigger_statements(schema, details, outbox=outbox)
+
+
+def drop_statements(connection: sqlite3.Connection, table: str) -> list[str]:
+    """The statements that remove our triggers from a table, whatever it was called before."""
+    return [f"DROP TRIGGER {quoted(name)}" for name, _ in _triggers(connection, table)]
+
+
+def create_triggers(connection: sqlite3.Connection, schema: TableSchema, *, outbox: bool) -> None:
+    """Make the triggers of a table, in place of those of ours it has. Nothing if they are right."""
+    wanted = trigger_statements(connection, schema, outbox=outbox)
+    if {sql for _, sql in _triggers(connection, schema.name)} == set(wanted):
+        return
+    drop_triggers(connection, schema.name)
+    for statement in wanted:
+        connection.execute(statement)
+
+
+def drop_triggers(connection: sqlite3.Connection, table: str) -> None:
+    """Take our triggers off a table."""
+    for statement in drop_statements(connection, table):
+        connection.execute(statement)
+
+
+def _triggers(connection: sqlite3.Connection, table: str) -> list[tuple[str, str]]:
+    """Name and text of our triggers on a table."""
+    return connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ? "
+        "AND name LIKE 'reunite\\_%' ESCAPE '\\'",
+        (table,),
+    ).fetchall()

@@ -1,0 +1,112 @@
+"""What a store knows of the tables it tracks, kept between transactions.
+
+The rule         a catalogue belongs to one generation of `reunite_schema`; every track or untrack,
+                 in whatever process, starts the next one. It may be shared by threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+import msgspec
+
+from reunite.core.key import Key, parse_key
+from reunite.core.schema import ForeignKey, TableSchema
+from reunite.core.values import Row
+from reunite.errors import UnknownTableError
+from reunite.stores.sql.database import Session
+from reunite.stores.sql.dialects import sqlite_reflection
+from reunite.stores.sql.dialects.sqlite_reflection import TableDetails
+from reunite.stores.sql.tables import TablePlan
+
+_decode_schema = msgspec.json.Decoder(TableSchema).decode
+
+
+class Catalogue:
+    """The tracked tables of one generation, and readers for all their former versions."""
+
+    def __init__(self, generation: int, schemas: dict[str, TableSchema]) -> None:
+        self.generation = generation
+        self.schemas = schemas
+        self.plans = {name: TablePlan(schema) for name, schema in schemas.items()}
+        self._former: dict[tuple[str, int], TablePlan | None] = {}
+        self._details: dict[str, TableDetails] = {}
+        self._references: dict[str, list[tuple[str, ForeignKey]]] | None = None
+
+    @staticmethod
+    def load(session: Session, generation: int) -> Catalogue:
+        """The catalogue as it is in this transaction."""
+        rows = session.execute(
+            "SELECT table_name, schema FROM reunite_schema WHERE is_tracked ORDER BY table_name"
+        )
+        return Catalogue(generation, {name: _decode_schema(text) for name, text in rows})
+
+    def plan(self, table: str) -> TablePlan:
+        """The plan of a tracked table. Raises UnknownTableError."""
+        try:
+            return self.plans[table]
+        except KeyError:
+            raise UnknownTableError(f"The table {table!r} is not tracked.") from None
+
+    def version(self, session: Session, table: str, version: int) -> TablePlan:
+        """A table as it was when something was logged."""
+        plan = self.plans.get(table)
+        if plan is not None and plan.schema.version == version:
+            return plan
+        if (table, version) not in self._former:
+            rows = session.execute(
+                "SELECT schema FROM reunite_schema WHERE table_name = ? AND version = ?",
+                (table, version),
+            )
+            self._former[table, version] = TablePlan(_decode_schema(rows[0][0])) if rows else None
+        found = self._former[table, version]
+        if found is None:
+            raise UnknownTableError(f"The log names version {version} of {table!r}, unknown here.")
+        return found
+
+    def key_reader(self, session: Session, table: str, version: int) -> Callable[[str], Key]:
+        """What reads the table's keys from the log."""
+        try:
+            return self.version(session, table, version).read_key
+        except UnknownTableError:
+            return parse_key
+
+    def details(self, session: Session, table: str) -> TableDetails:
+        """What the database knows of a table beyond its schema."""
+        if table not in self._details:
+            self._details[table] = sqlite_reflection.table_details(session.handle, table)
+        return self._details[table]
+
+    def has_deferred_keys(self, session: Session) -> bool:
+        """Whether foreign keys of any tracked table wait for COMMIT."""
+        return any(self.details(session, table).has_deferred_keys for table in self.plans)
+
+    def references(self, session: Session) -> dict[str, list[tuple[str, ForeignKey]]]:
+        """By parent table: the tables that point to it, tracked or not, and by which key."""
+        if self._references is None:
+            self._references = sqlite_reflection.references(session.handle)
+        return self._references
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """A place for each table, parents before children; cycles are cut somewhere."""
+        places: dict[str, int] = {}
+        visiting: set[str] = set()
+
+        def visit(name: str) -> None:
+            if name in places or name in visiting or name not in self.schemas:
+                return
+            visiting.add(name)
+            for foreign_key in self.schemas[name].foreign_keys:
+                visit(foreign_key.parent)
+            places[name] = len(places)
+
+        for name in self.schemas:
+            visit(name)
+        return places
+
+
+def stored_image(plan: TablePlan, text: str | None) -> Row | None:
+    """A row image from the log."""
+    return None if text is None else plan.read_image(text)

@@ -1,0 +1,280 @@
+"""Databases as the SQL store sees them: statements inside transactions, and our errors.
+
+    Database ──read()/write()──► Session: execute, executemany, savepoint
+
+What it is       the small port under `SqlStore`, and its adapter for the standard library's
+                 `sqlite3`. Adapters for SQLAlchemy and Django speak the same port.
+What it is not   a query builder, or a place for SQL of the store.
+The rule         driver errors become ours here, once; nothing above catches `sqlite3.Error`.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from reunite.errors import (
+    CallerError,
+    ConstraintError,
+    ReuniteError,
+    StorageUnavailableError,
+    UnknownTableError,
+)
+from reunite.stores.sql.dialects.sqlite import register_functions
+
+Record = tuple[Any, ...]
+
+# How long a writer waits for another one before it gives up.
+LOCK_TIMEOUT_S = 10.0
+
+# Prepared statements kept by each connection; a hub of a hundred tables uses about ten a table.
+STATEMENTS_CACHED = 1_000
+
+
+class Session(Protocol):
+    """One open transaction."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        """Run one statement; all of its rows, none for a statement that returns nothing."""
+        ...
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each of `rows`."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """What happens inside is undone if the block raises; savepoints nest."""
+        ...
+
+    @property
+    def handle(self) -> Any:
+        """The driver's own connection."""
+        ...
+
+
+class Database(Protocol):
+    """Opens transactions. Safe to share between threads."""
+
+    def read(self) -> AbstractContextManager[Session]:
+        """A transaction that sees one snapshot and writes nothing."""
+        ...
+
+    def write(self) -> AbstractContextManager[Session]:
+        """A transaction alone among writers; committed if the block ends without an exception."""
+        ...
+
+    def close(self) -> None:
+        """Release all connections. May be called twice."""
+        ...
+
+
+def connect_sqlite(
+    path: str | Path, *, timeout_s: float = LOCK_TIMEOUT_S, synchronous: str | None = None
+) -> sqlite3.Connection:
+    """A connection as reunite uses it: explicit transactions, foreign keys on, functions ready.
+
+    `synchronous` is SQLite's pragma; None leaves what SQLite was built with.
+    """
+    with translated():
+        connection = sqlite3.connect(
+            path,
+            timeout=timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENTS_CACHED,
+        )
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            if synchronous is not None:
+                connection.execute(f"PRAGMA synchronous = {synchronous}")
+            register_functions(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+class SqliteDatabase:
+    """An SQLite file in WAL mode, through a pool of connections that grows with the need."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        timeout_s: float = LOCK_TIMEOUT_S,
+        synchronous: str | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._timeout_s = timeout_s
+        self._synchronous = synchronous
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._is_closed = False
+        connection = self._take()
+        try:
+            with translated():
+                connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except ReuniteError:
+            # A read-only file can still be read; writing will say what is wrong.
+            pass
+        finally:
+            self._give_back(connection)
+
+    def read(self) -> AbstractContextManager[Session]:
+        return self._transaction("BEGIN")
+
+    def write(self) -> AbstractContextManager[Session]:
+        return self._transaction("BEGIN IMMEDIATE")
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Session]:
+        connection = self._take()
+        try:
+            with translated():
+                connection.execute(begin)
+            try:
+                yield SqliteSession(connection)
+                with translated():
+                    connection.execute("COMMIT")
+            finally:
+                # Still open: the block raised, or COMMIT was refused.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+        except BaseException:
+            # Whatever state a hook or a broken disk left it in, nobody meets it again.
+            connection.close()
+            raise
+        self._give_back(connection)
+
+    def _take(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._is_closed:
+                raise CallerError("The store is closed: open it again before using it.")
+            if self._idle:
+                return self._idle.pop()
+        return connect_sqlite(self.path, timeout_s=self._timeout_s, synchronous=self._synchronous)
+
+    def _give_back(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+class SqliteSession:
+    """A transaction on an `sqlite3` connection."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._depth = 0
+
+    @property
+    def handle(self) -> sqlite3.Connection:
+        return self._connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        try:
+            return self._connection.execute(sql, parameters).fetchall()
+        except _DRIVER_ERRORS as exc:
+            raise _ours(exc) from exc
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            self._connection.executemany(sql, rows)
+        except _DRIVER_ERRORS as exc:
+            raise _ours(exc) from exc
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        self._depth += 1
+        name = f"reunite_{self._depth}"
+        self.execute(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException:
+            # Some errors (a full disk) have rolled everything back already.
+            if self._connection.in_transaction:
+                self.execute(f"ROLLBACK TO {name}")
+                self.execute(f"RELEASE {name}")
+            raise
+        else:
+            self.execute(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
+
+
+# --- Errors ---------------------------------------------------------------------------------------
+
+# OverflowError and UnicodeEncodeError come from binding values that SQLite cannot hold.
+_DRIVER_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
+
+_CONSTRAINT_CODES = {
+    "SQLITE_CONSTRAINT_UNIQUE": "unique",
+    "SQLITE_CONSTRAINT_PRIMARYKEY": "unique",
+    "SQLITE_CONSTRAINT_ROWID": "unique",
+    "SQLITE_CONSTRAINT_FOREIGNKEY": "foreign-key",
+    "SQLITE_CONSTRAINT_NOTNULL": "not-null",
+    "SQLITE_CONSTRAINT_CHECK": "check",
+    "SQLITE_CONSTRAINT_DATATYPE": "check",
+    "SQLITE_MISMATCH": "check",
+}
+_COLUMNS_FAILED = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: (?P<columns>.+)", re.DOTALL)
+_TABLE_MISSING = re.compile(r"no such table: (?:main\.)?(?P<table>.+)", re.DOTALL)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn driver errors inside the block into ours."""
+    try:
+        yield
+    except _DRIVER_ERRORS as exc:
+        raise _ours(exc) from exc
+
+
+def _ours(exc: Exception) -> Exception:
+    """The error of ours that says what `exc` says."""
+    if not isinstance(exc, sqlite3.Error):
+        return ConstraintError(f"SQLite cannot hold a value: {exc}.", code="check")
+    name = getattr(exc, "sqlite_errorname", None) or ""
+    text = str(exc)
+    if isinstance(exc, sqlite3.IntegrityError):
+        code = _CONSTRAINT_CODES.get(name, "constraint")
+        table, columns = _failed_columns(text)
+        return ConstraintError(text, code=code, table=table, columns=columns)
+    if isinstance(exc, sqlite3.DataError):
+        return ConstraintError(f"SQLite cannot hold a value: {text}.", code="check")
+    if name == "SQLITE_NOTADB":
+        return CallerError("The file is not an SQLite database: name another one.")
+    if missing := _TABLE_MISSING.fullmatch(text):
+        table = missing["table"]
+        if table.startswith("reunite_"):
+            return CallerError("This database is no hub yet: track a table first.")
+        return UnknownTableError(f"The database has no table {table!r}.")
+    if isinstance(exc, sqlite3.ProgrammingError | sqlite3.InterfaceError) or name in {
+        "SQLITE_ERROR",
+        "SQLITE_MISUSE",
+    }:
+        return exc  # a mistake in a statement of ours or of a hook: not the storage's fault
+    return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")
+
+
+def _failed_columns(text: str) -> tuple[str | None, tuple[str, ...]]:
+    """Table and columns of `UNIQUE constraint failed: t.a, t.b`."""
+    match = _COLUMNS_FAILED.fullmatch(text)
+    if match is None or match["columns"].startswith("index "):
+        return None, ()
+    pairs = [place.rpartition(".") for place in match["columns"].split(", ")]
+    return pairs[0][0] or None, tuple(column for _, _, column in pairs)

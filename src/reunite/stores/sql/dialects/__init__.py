@@ -1,0 +1,1 @@
+"""What one database says differently from another: expressions, reflection, trigger texts."""

@@ -1,0 +1,218 @@
+"""The texts of SQLite's capture triggers.
+
+    BEFORE INSERT   rows that OR REPLACE would overwrite: logged as updates, with what they are
+    AFTER INSERT    the new row's key; in an outbox also the row, read from the table
+    BEFORE UPDATE   the row as it is, and its old key where that changes
+    BEFORE UPDATE   (another one) rows that UPDATE OR REPLACE would overwrite
+    BEFORE DELETE   the row as it is
+
+Before rather than after, so that what user's triggers do in turn is logged behind us. Entries of
+rows that could be overwritten are *touches*: SQLite fires no delete trigger for such rows, and
+whether it overwrites, ignores or fails is not known yet. One entry too many costs a read.
+
+The rule         no function of ours and no pragma: these run in whatever program writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reunite.core.change import Op
+from reunite.core.schema import TableSchema
+from reunite.stores.sql.dialects.sqlite import image, key_image, literal, quoted
+from reunite.stores.sql.dialects.sqlite_reflection import IndexTerm, TableDetails, UniqueIndex
+
+_NOT_SUSPENDED = "(SELECT suspended FROM reunite_guard) = 0"
+
+# What NEW.rowid is in a BEFORE INSERT trigger when SQLite has yet to choose it.
+_ROWID_UNKNOWN = -1
+
+
+def trigger_name(table: str, event: str) -> str:
+    """The name of one of our triggers; all begin with `reunite_`."""
+    return f"reunite_{table}_{event.lower().replace(' ', '_')}"
+
+
+def trigger_statements(schema: TableSchema, details: TableDetails, *, outbox: bool) -> list[str]:
+    """The CREATE TRIGGER statements of a table, for a hub's log or a replica's outbox."""
+    writer = _TriggerWriter(schema, details, outbox=outbox)
+    return [
+        statement
+        for statement in (
+            writer.before_insert(),
+            writer.after_insert(),
+            writer.before_update(),
+            writer.before_update_touches(),
+            writer.before_delete(),
+        )
+        if statement
+    ]
+
+
+def touch_statement(schema: TableSchema, source: str, condition: str) -> str:
+    """Log rows of `source`, in which the table is called t, as they are."""
+    return (
+        "INSERT INTO reunite_change (table_name, key, op, old, schema) "
+        f"SELECT {literal(schema.name)}, {key_image(schema, 't')}, '{Op.UPDATE}', "
+        f"{image(schema, 't')}, {schema.version} FROM {source} WHERE {condition}"
+    )
+
+
+class _TriggerWriter:
+    """The triggers of one table."""
+
+    def __init__(self, schema: TableSchema, details: TableDetails, *, outbox: bool) -> None:
+        self._schema = schema
+        self._details = details
+        self._outbox = outbox
+        self._table = quoted(schema.name)
+
+    def before_insert(self) -> str:
+        conditions = [
+            self._same_terms(index, "NEW") for index in self._details.uniques
+        ] + self._same_rowids()
+        exists = " OR ".join(
+            f"EXISTS (SELECT 1 FROM {self._table} AS t WHERE {condition})"
+            for condition in conditions
+        )
+        return self._trigger("BEFORE INSERT", self._touches(conditions), when=f"({exists})")
+
+    def after_insert(self) -> str:
+        values = {"key": key_image(self._schema, "NEW"), "op": f"'{Op.INSERT}'"}
+        if self._outbox:
+            # By rowid where there is one: a user's trigger may have changed the row, or removed it.
+            place = (
+                f"t.{self._details.rowid_name} = NEW.{self._details.rowid_name}"
+                if self._details.rowid_name
+                else self._same_key("NEW")
+            )
+            values["row"] = (
+                f"(SELECT {image(self._schema, 't')} FROM {self._table} AS t WHERE {place})"
+            )
+        return self._trigger("AFTER INSERT", [self._entry(values)])
+
+    def before_update(self) -> str:
+        moved = " OR ".join(self._differs(name) for name in self._schema.key)
+        values = {
+            "key": key_image(self._schema, "NEW"),
+            "old_key": f"CASE WHEN {moved} THEN {key_image(self._schema, 'OLD')} END",
+            "op": f"'{Op.UPDATE}'",
+            "old": image(self._schema, "OLD"),
+        }
+        if self._outbox:
+            values["row"] = image(self._schema, "NEW")
+        return self._trigger("BEFORE UPDATE", [self._entry(values)])
+
+    def before_update_touches(self) -> str:
+        """Only where a unique value changes; the row itself is logged by `before_update`."""
+        conditions = [
+            f"({self._changes(index)}) AND {self._same_terms(index, 'NEW')} "
+            f"AND NOT ({self._is_old()})"
+            for index in self._details.uniques
+        ]
+        conditions += [
+            f"{condition} AND NOT ({self._is_old()})" for condition in self._same_rowids()
+        ]
+        changes = [f"({self._changes(index)})" for index in self._details.uniques]
+        rowid = self._details.rowid_alias or self._details.rowid_name
+        if rowid:
+            changes.append(f"NEW.{quoted(rowid)} <> OLD.{quoted(rowid)}")
+        return self._trigger(
+            "BEFORE UPDATE",
+            self._touches(conditions),
+            when=f"({' OR '.join(changes)})",
+            suffix="_touches",
+        )
+
+    def before_delete(self) -> str:
+        values = {
+            "key": key_image(self._schema, "OLD"),
+            "op": f"'{Op.DELETE}'",
+            "old": image(self._schema, "OLD"),
+        }
+        return self._trigger("BEFORE DELETE", [self._entry(values)])
+
+    # --- Pieces -----------------------------------------------------------------------------------
+
+    def _trigger(
+        self, event: str, statements: Sequence[str], *, when: str = "", suffix: str = ""
+    ) -> str:
+        guards = [guard for guard in (_NOT_SUSPENDED if self._outbox else "", when) if guard]
+        condition = f" WHEN {' AND '.join(guards)}" if guards else ""
+        name = quoted(trigger_name(self._schema.name, event) + suffix)
+        body = " ".join(f"{statement};" for statement in statements)
+        return f"CREATE TRIGGER {name} {event} ON {self._table}{condition} BEGIN {body} END"
+
+    def _entry(self, values: dict[str, str]) -> str:
+        return (
+            f"INSERT INTO reunite_change (table_name, schema, {', '.join(values)}) VALUES "
+            f"({literal(self._schema.name)}, {self._schema.version}, {', '.join(values.values())})"
+        )
+
+    def _touches(self, conditions: Sequence[str]) -> list[str]:
+        source = f"{self._table} AS t"
+        return [touch_statement(self._schema, source, condition) for condition in conditions]
+
+    def _same_rowids(self) -> list[str]:
+        """Another row with the rowid of the new one. Without an INTEGER PRIMARY KEY programs
+        seldom choose the rowid, but they may."""
+        if self._details.rowid_alias is not None:
+            name = quoted(self._details.rowid_alias)
+            return [f"t.{name} = NEW.{name}"]
+        name = self._details.rowid_name or ""
+        return [f"NEW.{name} <> {_ROWID_UNKNOWN} AND t.{name} = NEW.{name}"] if name else []
+
+    def _same_terms(self, index: UniqueIndex, side: str) -> str:
+        """The rows t that hold the unique values of the row `side`, found by the index."""
+        equal = [
+            f"{self._own(term)} = {self._of(term, side)} COLLATE {quoted(term.collation)}"
+            for term in index.terms
+        ]
+        # Without the predicate SQLite would not use a partial index; rows outside it do not count.
+        predicate = [f"({index.predicate})"] if index.predicate else []
+        return " AND ".join(equal + predicate)
+
+    def _changes(self, index: UniqueIndex) -> str:
+        changes = [
+            f"{self._of(term, 'NEW')} IS NOT {self._of(term, 'OLD')} COLLATE BINARY"
+            for term in index.terms
+        ]
+        if index.predicate:
+            changes.append(
+                f"{self._elsewhere(index.predicate, 'NEW')} "
+                f"IS NOT {self._elsewhere(index.predicate, 'OLD')}"
+            )
+        return " OR ".join(changes)
+
+    @staticmethod
+    def _own(term: IndexTerm) -> str:
+        return f"t.{quoted(term.column)}" if term.column is not None else f"({term.sql})"
+
+    def _of(self, term: IndexTerm, side: str) -> str:
+        """The term's value in NEW or OLD."""
+        if term.column is None:
+            return self._elsewhere(term.sql, side)
+        value = f"{side}.{quoted(term.column)}"
+        # OR REPLACE puts the default in place of NULL, after this trigger has run.
+        default = dict(self._details.required_defaults).get(term.column)
+        if side == "NEW" and default is not None:
+            return f"coalesce({value}, {default})"
+        return value
+
+    def _elsewhere(self, expression: str, side: str) -> str:
+        """An expression over the table's columns, evaluated for NEW or OLD."""
+        columns = ", ".join(f"{side}.{quoted(n)} AS {quoted(n)}" for n in self._details.all_columns)
+        return f"(SELECT {expression} FROM (SELECT {columns}))"
+
+    def _differs(self, name: str) -> str:
+        return f"OLD.{quoted(name)} IS NOT NEW.{quoted(name)} COLLATE BINARY"
+
+    def _is_old(self) -> str:
+        if self._details.rowid_name:
+            return f"t.{self._details.rowid_name} = OLD.{self._details.rowid_name}"
+        return self._same_key("OLD")
+
+    def _same_key(self, side: str) -> str:
+        return " AND ".join(
+            f"t.{quoted(name)} = {side}.{quoted(name)}" for name in self._schema.key
+        )

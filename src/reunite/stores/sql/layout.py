@@ -1,0 +1,134 @@
+"""reunite's own tables, in the hub's database and in a replica's file.
+
+    reunite_change    the log: one row a change, written by triggers alone
+    reunite_commit    runs of it that have a number
+    reunite_push      runs of it that a push made, with replica and principal
+    reunite_origin    which pushed change an entry goes back to
+    reunite_outcome   the hub's answers, kept so that a change takes effect once
+    reunite_replica   who has registered; reunite_block: keys leased; reunite_token: who may come
+    reunite_schema    every version of every tracked table, so that old images can be read
+    reunite_meta      epoch, layout version, where the log begins
+
+`reunite_change.id` ascends and is never used again: SQLite gives the largest id plus one, and a
+trim always leaves the largest. (AUTOINCREMENT would cost each captured row a tenth more.) A
+replica's outbox does lose its newest rows, so there it is AUTOINCREMENT. Commits need no `txid` on
+SQLite: there is one writer at a time.
+"""
+
+from __future__ import annotations
+
+# Raised when a statement below or the text of a trigger changes.
+LAYOUT_VERSION = 1
+
+HUB_LAYOUT = (
+    """
+    CREATE TABLE IF NOT EXISTS reunite_meta (
+        name TEXT PRIMARY KEY, value NOT NULL
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_schema (
+        table_name TEXT NOT NULL, version INTEGER NOT NULL, schema TEXT NOT NULL,
+        is_tracked INTEGER NOT NULL, PRIMARY KEY (table_name, version)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_change (
+        id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL, old_key TEXT,
+        op TEXT NOT NULL, old TEXT, schema INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS reunite_change_key ON reunite_change (key, table_name)
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS reunite_change_old_key ON reunite_change (old_key, table_name)
+    WHERE old_key IS NOT NULL
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_commit (
+        seq INTEGER PRIMARY KEY, first_id INTEGER NOT NULL, last_id INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL, nonce TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS reunite_commit_first_id ON reunite_commit (first_id)
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_replica (
+        number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, principal TEXT NOT NULL,
+        name TEXT NOT NULL, last_n INTEGER NOT NULL, known_n INTEGER NOT NULL,
+        created_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL, seen_seq INTEGER NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_push (
+        id INTEGER PRIMARY KEY, replica INTEGER NOT NULL, principal TEXT NOT NULL,
+        last_n INTEGER NOT NULL, at_ms INTEGER NOT NULL, first_id INTEGER, last_id INTEGER
+    )
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS reunite_push_first_id ON reunite_push (first_id)
+    WHERE first_id IS NOT NULL
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_origin (
+        change_id INTEGER PRIMARY KEY, n INTEGER NOT NULL, op TEXT NOT NULL, stamp TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_outcome (
+        replica INTEGER NOT NULL, n INTEGER NOT NULL, uid TEXT NOT NULL, table_name TEXT NOT NULL,
+        op TEXT NOT NULL, key TEXT NOT NULL, old_key TEXT, outcome TEXT, push INTEGER NOT NULL,
+        PRIMARY KEY (replica, n)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS reunite_outcome_uid ON reunite_outcome (uid)
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_block (
+        table_name TEXT NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL,
+        replica TEXT NOT NULL, PRIMARY KEY (table_name, last)
+    ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_token (
+        hash TEXT PRIMARY KEY, principal TEXT NOT NULL, label TEXT NOT NULL,
+        created_ms INTEGER NOT NULL
+    ) WITHOUT ROWID
+    """,
+)
+
+OUTBOX_LAYOUT = (
+    """
+    CREATE TABLE IF NOT EXISTS reunite_change (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, table_name TEXT NOT NULL, key TEXT NOT NULL,
+        old_key TEXT, op TEXT NOT NULL, old TEXT, schema INTEGER NOT NULL, row TEXT,
+        uid TEXT NOT NULL DEFAULT (lower(hex(randomblob(16)))),
+        at_ms INTEGER NOT NULL
+            DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
+        n INTEGER, grp INTEGER, stamp TEXT, mark INTEGER, outcome TEXT
+    )
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS reunite_change_n ON reunite_change (n)
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_guard (suspended INTEGER NOT NULL)
+    """,
+    """
+    INSERT INTO reunite_guard (suspended)
+    SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM reunite_guard)
+    """,
+)
+
+
+def hub_layout() -> tuple[str, ...]:
+    """The statements that make a hub's tables where they are missing."""
+    return HUB_LAYOUT
+
+
+def outbox_layout() -> tuple[str, ...]:
+    """The statements that make a replica's `reunite_change` and `reunite_guard`."""
+    return OUTBOX_LAYOUT

@@ -1,0 +1,283 @@
+"""Transactions that read: one snapshot of rows and log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from reunite.core.change import APPLIED, Op, Outcome
+from reunite.core.key import Key, parse_key
+from reunite.core.schema import TableSchema
+from reunite.core.values import Row, Value
+from reunite.engine.ports import (
+    Commit,
+    Head,
+    LogEntry,
+    Position,
+    ReplicaRecord,
+    StoredOutcome,
+    Touch,
+)
+from reunite.stores.sql.catalogue import Catalogue
+from reunite.stores.sql.database import Session
+
+# A change belongs to the commit, and to the push, with the largest first id that is not above its
+# own, if that one reaches so far.
+_ENTRY = """
+    SELECT c.id, m.seq, m.at_ms, c.table_name, c.key, c.old_key, c.op, c.old, c.schema,
+           r.id, p.principal, o.n, o.op, o.stamp
+    FROM {source} reunite_change AS c {condition}
+    LEFT JOIN reunite_commit AS m ON m.last_id >= c.id AND m.seq = (
+        SELECT seq FROM reunite_commit WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
+    LEFT JOIN reunite_push AS p ON p.last_id >= c.id AND p.id = (
+        SELECT id FROM reunite_push WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
+    LEFT JOIN reunite_replica AS r ON r.number = p.replica
+    LEFT JOIN reunite_origin AS o ON o.change_id = c.id
+"""
+_LOG = _ENTRY.format(source="", condition="") + "WHERE c.id > ? AND c.id <= ? ORDER BY c.id LIMIT ?"
+_ENTRIES = (
+    _ENTRY.format(
+        source="""(
+            SELECT c.id AS id FROM json_each(?1) AS k CROSS JOIN reunite_change AS c
+            ON c.key = k.value AND c.table_name = ?2 AND c.id > ?3
+            UNION
+            SELECT c.id FROM json_each(?1) AS k CROSS JOIN reunite_change AS c
+            ON c.old_key = k.value AND c.old_key IS NOT NULL AND c.table_name = ?2 AND c.id > ?3
+        ) AS found CROSS JOIN""",
+        condition="ON c.id = found.id",
+    )
+    + "ORDER BY c.id"
+)
+_REPLICA = """
+    SELECT id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq
+    FROM reunite_replica
+"""
+_OUTCOME = """
+    SELECT r.id, o.n, o.uid, o.table_name, o.op, o.key, o.old_key, o.outcome
+    FROM {source} reunite_outcome AS o {condition}
+    JOIN reunite_replica AS r ON r.number = o.replica
+"""
+_OUTCOMES = (
+    _OUTCOME.format(source="", condition="")
+    + "WHERE o.replica = (SELECT number FROM reunite_replica WHERE id = ?) AND o.n > ? ORDER BY o.n"
+)
+_OUTCOMES_BY_TEXT = (
+    _OUTCOME.format(source="json_each(?) AS k CROSS JOIN", condition="ON o.uid = k.value")
+    + "ORDER BY o.push DESC, o.n DESC"
+)
+
+_OPS = {op.value: op for op in Op}
+_encode = msgspec.json.Encoder().encode
+_decode_outcome = msgspec.json.Decoder(Outcome).decode
+
+
+def head_of(session: Session, epoch: str) -> Head:
+    """The newest commit."""
+    rows = session.execute(
+        "SELECT seq, nonce, last_id, at_ms FROM reunite_commit ORDER BY seq DESC LIMIT 1"
+    )
+    seq, nonce, last_id, at_ms = rows[0] if rows else (0, "", 0, 0)
+    return Head(epoch=epoch, seq=seq, nonce=nonce, last_id=last_id, at_ms=at_ms)
+
+
+class SqlTransaction:
+    """The port `Transaction` over a session. `meta` is what `reunite_meta` holds in it."""
+
+    def __init__(self, session: Session, catalogue: Catalogue, meta: Mapping[str, Any]) -> None:
+        self._session = session
+        self._catalogue = catalogue
+        self._epoch: str = meta["epoch"]
+        self._trimmed_seq: int = meta["trimmed_seq"]
+        self._trimmed_id: int = meta["trimmed_id"]
+
+    # --- Commits ----------------------------------------------------------------------------------
+
+    def head(self) -> Head:
+        return head_of(self._session, self._epoch)
+
+    def commit(self, seq: int) -> Commit | None:
+        found = self._commits("seq = ?", seq, 1)
+        return found[0] if found else None
+
+    def commits(self, *, after: int, limit: int) -> Sequence[Commit]:
+        return self._commits("seq > ?", max(after, self._trimmed_seq), limit)
+
+    def _commits(self, condition: str, seq: int, limit: int) -> list[Commit]:
+        rows = self._session.execute(
+            "SELECT seq, first_id, last_id, at_ms, nonce FROM reunite_commit "
+            f"WHERE {condition} ORDER BY seq LIMIT ?",
+            (seq, limit),
+        )
+        return [
+            Commit(seq=seq, first_id=first_id, last_id=last_id, at_ms=at_ms, nonce=nonce)
+            for seq, first_id, last_id, at_ms, nonce in rows
+        ]
+
+    def trimmed_seq(self) -> int:
+        return self._trimmed_seq
+
+    def trimmed_id(self) -> int:
+        return self._trimmed_id
+
+    def last_change_id(self) -> int:
+        (last_id,) = self._session.execute("SELECT max(id) FROM reunite_change")[0]
+        return max(last_id or 0, self._trimmed_id)
+
+    # --- Log --------------------------------------------------------------------------------------
+
+    def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
+        commit = self.commit(after.seq)
+        after_id = max(after.id, commit.last_id if commit else 0)
+        touches = self._touches(after_id, limit=limit)
+        # Each commit has a change, so this many reach as far as the changes do; one more, because
+        # the position may stand at the end of the first.
+        commits = iter(self.commits(after=after.seq, limit=len(touches) + 1))
+        commit = next(commits, None)
+        numbered = []
+        for touch in touches:
+            while commit is not None and commit.last_id < touch.id:
+                commit = next(commits, None)
+            if commit is None:
+                break
+            numbered.append(msgspec.structs.replace(touch, seq=commit.seq))
+        return numbered + touches[len(numbered) :]
+
+    def _touches(self, after_id: int, *, limit: int) -> list[Touch]:
+        rows = self._session.execute(
+            "SELECT id, table_name, key, old_key, schema FROM reunite_change "
+            "WHERE id > ? ORDER BY id LIMIT ?",
+            (max(after_id, self._trimmed_id), limit),
+        )
+        readers = {
+            (table, version): self._catalogue.key_reader(self._session, table, version)
+            for table, version in {(row[1], row[4]) for row in rows}
+        }
+        touches = []
+        for id_, table, key, old_key, version in rows:
+            read = readers[table, version]
+            touches.append(
+                Touch(
+                    id=id_,
+                    seq=None,
+                    table=table,
+                    key=read(key),
+                    old_key=None if old_key is None else read(old_key),
+                )
+            )
+        return touches
+
+    def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
+        texts = self._catalogue.plan(table).log_keys(self._session, keys)
+        after_id = max(after_id, self._trimmed_id)
+        return self._entries(_ENTRIES, (_encode(texts).decode(), table, after_id))
+
+    def log(self, *, after_id: int, until_id: int, limit: int) -> Sequence[LogEntry]:
+        return self._entries(_LOG, (max(after_id, self._trimmed_id), until_id, limit))
+
+    def _entries(self, sql: str, parameters: Sequence[Any]) -> list[LogEntry]:
+        entries = []
+        for (
+            id_, seq, at_ms, table, key, old_key, op, old, version,
+            replica, principal, n, pushed_op, stamp,
+        ) in self._session.execute(sql, parameters):  # fmt: skip
+            plan = self._catalogue.version(self._session, table, version)
+            entries.append(
+                LogEntry(
+                    id=id_,
+                    seq=seq,
+                    at_ms=at_ms,
+                    table=table,
+                    key=plan.read_key(key),
+                    old_key=None if old_key is None else plan.read_key(old_key),
+                    op=_OPS[op],
+                    old=None if old is None else plan.read_image(old),
+                    old_columns=plan.schema.column_names,
+                    replica=replica,
+                    principal=principal,
+                    n=n,
+                    pushed_op=None if pushed_op is None else _OPS[pushed_op],
+                    stamp=stamp,
+                )
+            )
+        return entries
+
+    # --- Rows -------------------------------------------------------------------------------------
+
+    def schemas(self) -> Mapping[str, TableSchema]:
+        return dict(self._catalogue.schemas)
+
+    def rows(self, table: str, keys: Iterable[Key]) -> Mapping[Key, Row]:
+        plan = self._catalogue.plan(table)
+        found = plan.rows(self._session, keys)
+        places = plan.schema.key_positions
+        if len(places) == 1:
+            (place,) = places
+            return {(row[place],): row for row in found}
+        return {tuple([row[place] for place in places]): row for row in found}
+
+    def scan(self, table: str, *, after: Key | None, limit: int) -> Sequence[Row]:
+        return self._catalogue.plan(table).scan(self._session, after=after, limit=limit)
+
+    def find(
+        self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
+    ) -> Sequence[Row]:
+        plan = self._catalogue.plan(table)
+        return plan.find(self._session, dict(where), after=after, limit=limit)
+
+    def row_count(self, table: str) -> int:
+        return self._catalogue.plan(table).count(self._session)
+
+    # --- Replicas, outcomes, tokens ---------------------------------------------------------------
+
+    def replica(self, replica_id: str) -> ReplicaRecord | None:
+        rows = self._session.execute(f"{_REPLICA} WHERE id = ?", (replica_id,))
+        return _replica_record(rows[0]) if rows else None
+
+    def replicas(self) -> Sequence[ReplicaRecord]:
+        return [
+            _replica_record(row) for row in self._session.execute(f"{_REPLICA} ORDER BY number")
+        ]
+
+    def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
+        return list(map(_stored_outcome, self._session.execute(_OUTCOMES, (replica_id, after_n))))
+
+    def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
+        rows = self._session.execute(_OUTCOMES_BY_TEXT, (_encode(ids).decode(),))
+        # The first answer comes last and stays.
+        return {row[2]: _stored_outcome(row) for row in rows}
+
+    def principal_of(self, token_hash: str) -> str | None:
+        rows = self._session.execute(
+            "SELECT principal FROM reunite_token WHERE hash = ?", (token_hash,)
+        )
+        return rows[0][0] if rows else None
+
+
+def _replica_record(row: tuple[Any, ...]) -> ReplicaRecord:
+    id_, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq = row
+    return ReplicaRecord(
+        id=id_,
+        principal=principal,
+        name=name,
+        last_n=last_n,
+        known_n=known_n,
+        created_ms=created_ms,
+        seen_ms=seen_ms,
+        seen_seq=seen_seq,
+    )
+
+
+def _stored_outcome(row: tuple[Any, ...]) -> StoredOutcome:
+    replica, n, uid, table, op, key, old_key, outcome = row
+    return StoredOutcome(
+        replica=replica,
+        n=n,
+        id=uid,
+        table=table,
+        op=_OPS[op],
+        key=parse_key(key),
+        old_key=None if old_key is None else parse_key(old_key),
+        outcome=APPLIED if outcome is None else _decode_outcome(outcome),
+    )

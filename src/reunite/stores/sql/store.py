@@ -1,0 +1,231 @@
+"""The SQL store: the engine's `Store` over any `Database`.
+
+SqlStore ─► Database ─► SqlTransaction, SqlWriteTransaction
+    └─────► capture, layout (track, untrack, uninstall)
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from reunite.core.schema import Column, TableSchema
+from reunite.engine.ports import Head, Transaction, WriteTransaction
+from reunite.errors import CallerError, UnknownTableError
+from reunite.stores.sql import capture
+from reunite.stores.sql.catalogue import Catalogue
+from reunite.stores.sql.database import LOCK_TIMEOUT_S, Database, Session, SqliteDatabase
+from reunite.stores.sql.dialects import sqlite_reflection
+from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.layout import LAYOUT_VERSION, hub_layout
+from reunite.stores.sql.reading import SqlTransaction, head_of
+from reunite.stores.sql.writing import SqlWriteTransaction
+
+_encode_schema = msgspec.json.Encoder().encode
+
+# One read tells whether there is anything to number.
+_IS_NEW = """
+    SELECT coalesce((SELECT max(id) FROM reunite_change), 0)
+         > coalesce((SELECT last_id FROM reunite_commit ORDER BY seq DESC LIMIT 1), 0)
+"""
+
+
+def open_store(
+    url_or_path: str | Path,
+    *,
+    create: bool = False,
+    timeout_s: float = LOCK_TIMEOUT_S,
+    synchronous: str | None = None,
+) -> SqlStore:
+    """The store of an SQLite file, given by path or as `sqlite:///relative` or `sqlite:////absolute`.
+
+    create         make the file if it is missing
+    timeout_s      how long to wait for another writer before StorageUnavailableError
+    synchronous    SQLite's pragma; None leaves what SQLite was built with (usually `full`)
+
+    Raises CallerError if there is no such file, or it is no SQLite database.
+    """
+    path = _path_of(url_or_path)
+    if not create and not path.exists():
+        raise CallerError(
+            f"There is no database {str(path)!r}: check the path, or create it first, "
+            f"for instance with your application or `sqlite3 {path.name}`."
+        )
+    if not path.parent.is_dir():
+        raise CallerError(f"There is no folder {str(path.parent)!r}: create it first.")
+    if path.is_dir():
+        raise CallerError(f"{str(path)!r} is a folder: name the database file in it.")
+    return SqlStore(SqliteDatabase(path, timeout_s=timeout_s, synchronous=synchronous))
+
+
+def _path_of(url_or_path: str | Path) -> Path:
+    text = str(url_or_path)
+    if "://" not in text:
+        if text in ("", ":memory:"):
+            raise CallerError("A hub needs a database file: give it a path.")
+        return Path(text)
+    url = urlsplit(text)
+    if url.scheme != "sqlite" or url.netloc:
+        raise CallerError(f"{text!r} is no database that reunite can open: use sqlite:///file.db.")
+    return Path(unquote(url.path[1:]))
+
+
+class SqlStore:
+    """A hub's database. Threads may share it; processes may have one each on the same file."""
+
+    def __init__(
+        self, database: Database, *, new_epoch: Callable[[], str] = lambda: secrets.token_hex(8)
+    ) -> None:
+        self._database = database
+        self._new_epoch = new_epoch
+        self._catalogue = Catalogue(-1, {})
+
+    # --- Transactions -----------------------------------------------------------------------------
+
+    def read(self) -> AbstractContextManager[Transaction]:
+        return self._reading()
+
+    def write(self) -> AbstractContextManager[WriteTransaction]:
+        return self._writing()
+
+    @contextmanager
+    def _reading(self) -> Iterator[SqlTransaction]:
+        with self._database.read() as session:
+            yield SqlTransaction(session, *self._known(session))
+
+    @contextmanager
+    def _writing(self) -> Iterator[SqlWriteTransaction]:
+        with self._database.write() as session:
+            yield SqlWriteTransaction(session, *self._known(session))
+
+    def _known(self, session: Session) -> tuple[Catalogue, dict[str, Any]]:
+        """The catalogue and what else is kept by name. The snapshot begins with this read."""
+        meta: dict[str, Any] = dict(session.execute("SELECT name, value FROM reunite_meta"))
+        catalogue = self._catalogue
+        if catalogue.generation != meta["generation"]:
+            catalogue = self._catalogue = Catalogue.load(session, meta["generation"])
+        return catalogue, meta
+
+    def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
+        with self._database.read() as session:
+            (is_new,) = session.execute(_IS_NEW)[0]
+            if not is_new:
+                return head_of(session, _epoch(session))
+        with self._database.write() as session:
+            head = head_of(session, _epoch(session))
+            first_id, last_id = session.execute(
+                "SELECT min(id), max(id) FROM reunite_change WHERE id > ?", (head.last_id,)
+            )[0]
+            if last_id is None:
+                return head  # another numberer was faster
+            session.execute(
+                "INSERT INTO reunite_commit (seq, first_id, last_id, at_ms, nonce) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (head.seq + 1, first_id, last_id, max(now_ms, head.at_ms), new_nonce()),
+            )
+            return head_of(session, head.epoch)
+
+    # --- Tables -----------------------------------------------------------------------------------
+
+    def track(self, schemas: Sequence[TableSchema]) -> None:
+        with self._database.write() as session:
+            self._lay_out(session)
+            for schema in schemas:
+                sqlite_reflection.check_keys_have_no_null(session.handle, schema)
+                schema = _remember(session, schema)
+                capture.create_triggers(session.handle, schema, outbox=False)
+            _begin_generation(session)
+
+    def _lay_out(self, session: Session) -> None:
+        for statement in hub_layout():
+            session.execute(statement)
+        session.executemany(
+            "INSERT OR IGNORE INTO reunite_meta (name, value) VALUES (?, ?)",
+            [
+                ("layout", LAYOUT_VERSION),
+                ("epoch", self._new_epoch()),
+                ("generation", 0),
+                ("trimmed_seq", 0),
+                ("trimmed_id", 0),
+            ],
+        )
+
+    def untrack(self, table: str) -> None:
+        with self._database.write() as session:
+            known = session.execute(
+                "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND is_tracked "
+                "RETURNING 1",
+                (table,),
+            )
+            if not known:
+                raise UnknownTableError(f"The table {table!r} is not tracked.")
+            capture.drop_triggers(session.handle, table)
+            _begin_generation(session)
+
+    def uninstall(self) -> None:
+        with self._database.write() as session:
+            names = session.execute(
+                "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'table') "
+                "AND name LIKE 'reunite\\_%' ESCAPE '\\' ORDER BY type DESC"
+            )
+            for kind, name in names:
+                session.execute(f"DROP {kind} {quoted(name)}")
+        self._catalogue = Catalogue(-1, {})
+
+    def reflect(self, table: str) -> TableSchema:
+        with self._database.read() as session:
+            return sqlite_reflection.reflect(session.handle, table)
+
+    def trackable_tables(self) -> list[str]:
+        with self._database.read() as session:
+            return sqlite_reflection.trackable_tables(session.handle)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _epoch(session: Session) -> str:
+    return str(session.execute("SELECT value FROM reunite_meta WHERE name = 'epoch'")[0][0])
+
+
+def _begin_generation(session: Session) -> None:
+    session.execute("UPDATE reunite_meta SET value = value + 1 WHERE name = 'generation'")
+
+
+def _remember(session: Session, schema: TableSchema) -> TableSchema:
+    """Store a schema as the current one of its table; it comes back with its version."""
+    rows = session.execute(
+        "SELECT version, schema FROM reunite_schema WHERE table_name = ? ORDER BY version DESC "
+        "LIMIT 1",
+        (schema.name,),
+    )
+    version = 1
+    if rows:
+        last = msgspec.json.decode(rows[0][1], type=TableSchema)
+        version = rows[0][0] + (_shape(last) != _shape(schema))
+    schema = msgspec.structs.replace(schema, version=version)
+    session.execute(
+        "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND version <> ?",
+        (schema.name, version),
+    )
+    session.execute(
+        "INSERT OR REPLACE INTO reunite_schema (table_name, version, schema, is_tracked) "
+        "VALUES (?, ?, ?, 1)",
+        (schema.name, version, _encode_schema(schema).decode()),
+    )
+    return schema
+
+
+def _shape(schema: TableSchema) -> tuple[object, ...]:
+    """What makes a version: how images are written and what other sides must know of columns."""
+
+    def plain(column: Column) -> tuple[object, ...]:
+        return column.name, column.type, column.nullable, column.default
+
+    return schema.key, tuple(map(plain, schema.columns))

@@ -1,0 +1,209 @@
+"""Transactions that write: steps of net writes, pushes, replicas, key blocks, tokens, trims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import msgspec
+
+from reunite.core.change import APPLIED
+from reunite.core.key import Key, key_text
+from reunite.engine.ports import (
+    Origin,
+    ReplicaRecord,
+    StoredOutcome,
+    Touch,
+    Writes,
+)
+from reunite.errors import BadRequestError, UnknownReplicaError
+from reunite.stores.sql.applying import Step
+from reunite.stores.sql.catalogue import Catalogue
+from reunite.stores.sql.database import Session
+from reunite.stores.sql.dialects.sqlite_capture import touch_statement
+from reunite.stores.sql.reading import SqlTransaction, head_of
+
+_encode_outcome = msgspec.json.Encoder().encode
+
+
+class SqlWriteTransaction(SqlTransaction):
+    """The port `WriteTransaction` over a session."""
+
+    def __init__(self, session: Session, catalogue: Catalogue, meta: Mapping[str, Any]) -> None:
+        super().__init__(session, catalogue, meta)
+        self._last_id_before = self.last_change_id()
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        return self._session.savepoint()
+
+    def apply(self, writes: Writes) -> None:
+        Step(self._session, self._catalogue, writes).apply()
+
+    def touch(self, table: str, keys: Sequence[Key]) -> None:
+        # In the words of the trigger, but straight into the log: an UPDATE would set off the
+        # user's triggers, which may change the row.
+        plan = self._catalogue.plan(table)
+        for source in plan.key_sources(list(dict.fromkeys(keys))):
+            self._session.execute(
+                touch_statement(
+                    plan.schema,
+                    f"{source.sql} CROSS JOIN {plan.sql_name} AS t",
+                    plan.key_equals(source.columns),
+                ),
+                source.parameters,
+            )
+
+    def fresh(self) -> Sequence[Touch]:
+        return self._touches(self._last_id_before, limit=-1)
+
+    def handle(self) -> Any:
+        return self._session.handle
+
+    # --- Pushes and replicas ----------------------------------------------------------------------
+
+    def add_push(
+        self,
+        *,
+        replica: str,
+        principal: str,
+        last_n: int,
+        known_n: int,
+        now_ms: int,
+        origins: Sequence[Origin],
+        outcomes: Sequence[StoredOutcome],
+    ) -> None:
+        execute = self._session.execute
+        number = self._replica_number(replica)
+        execute(
+            "UPDATE reunite_replica SET last_n = max(last_n, ?), known_n = max(known_n, ?), "
+            "seen_ms = max(seen_ms, ?) WHERE number = ?",
+            (last_n, known_n, now_ms, number),
+        )
+        execute(
+            "INSERT INTO reunite_push (replica, principal, last_n, at_ms, first_id, last_id) "
+            "SELECT ?, ?, ?, ?, min(id), max(id) FROM reunite_change WHERE id > ?",
+            (number, principal, last_n, now_ms, self._last_id_before),
+        )
+        self._session.executemany(
+            "INSERT INTO reunite_origin (change_id, n, op, stamp) VALUES (?, ?, ?, ?)",
+            [(origin.change_id, origin.n, origin.op.value, origin.stamp) for origin in origins],
+        )
+        self._session.executemany(
+            "INSERT INTO reunite_outcome "
+            "(replica, n, uid, table_name, op, key, old_key, outcome, push) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, (SELECT max(id) FROM reunite_push))",
+            [
+                (
+                    number,
+                    outcome.n,
+                    outcome.id,
+                    outcome.table,
+                    outcome.op.value,
+                    key_text(outcome.key),
+                    None if outcome.old_key is None else key_text(outcome.old_key),
+                    None
+                    if outcome.outcome is APPLIED or outcome.outcome == APPLIED
+                    else _encode_outcome(outcome.outcome).decode(),
+                )
+                for outcome in outcomes
+            ],
+        )
+
+    def _replica_number(self, replica_id: str) -> int:
+        rows = self._session.execute(
+            "SELECT number FROM reunite_replica WHERE id = ?", (replica_id,)
+        )
+        if not rows:
+            raise UnknownReplicaError(f"There is no replica {replica_id!r} here.")
+        return int(rows[0][0])
+
+    def add_replica(self, record: ReplicaRecord) -> None:
+        self._session.execute(
+            "INSERT INTO reunite_replica "
+            "(id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            msgspec.structs.astuple(record),
+        )
+
+    def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
+        self._session.execute(
+            "UPDATE reunite_replica SET known_n = max(known_n, ?), seen_seq = max(seen_seq, ?), "
+            "seen_ms = max(seen_ms, ?) WHERE number = ?",
+            (known_n, seen_seq, now_ms, self._replica_number(replica_id)),
+        )
+
+    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int]:
+        self._replica_number(replica_id)
+        plan = self._catalogue.plan(table)
+        if not plan.schema.generated_key:
+            raise BadRequestError(f"The keys of {table!r} are not generated.")
+        (leased,) = self._session.execute(
+            "SELECT max(last) FROM reunite_block WHERE table_name = ?", (table,)
+        )[0]
+        largest = max(plan.largest_key(self._session), leased or 0, 0)
+        first, last = largest + 1, largest + size
+        self._session.execute(
+            "INSERT INTO reunite_block (table_name, first, last, replica) VALUES (?, ?, ?, ?)",
+            (table, first, last, replica_id),
+        )
+        return first, last
+
+    # --- Tokens -----------------------------------------------------------------------------------
+
+    def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None:
+        self._session.execute(
+            "INSERT INTO reunite_token (hash, principal, label, created_ms) VALUES (?, ?, ?, ?)",
+            (token_hash, principal, label, now_ms),
+        )
+
+    def revoke_token(self, label_or_prefix: str) -> int:
+        if not label_or_prefix:
+            return 0
+        return len(
+            self._session.execute(
+                "DELETE FROM reunite_token WHERE label = ?1 OR substr(hash, 1, length(?1)) = ?1 "
+                "RETURNING 1",
+                (label_or_prefix,),
+            )
+        )
+
+    def tokens(self) -> Sequence[tuple[str, str, str, int]]:
+        return self._session.execute(
+            "SELECT hash, principal, label, created_ms FROM reunite_token ORDER BY created_ms, hash"
+        )
+
+    # --- Retention --------------------------------------------------------------------------------
+
+    def trim(self, *, until_seq: int) -> int:
+        head = head_of(self._session, self._epoch)
+        commit = self.commit(min(until_seq, head.seq))
+        if commit is None or commit.seq <= self._trimmed_seq:
+            return 0
+        execute = self._session.execute
+        last_id = commit.last_id
+        (count,) = execute(
+            "SELECT count(*) FROM reunite_change WHERE id > ? AND id <= ?",
+            (self._trimmed_id, last_id),
+        )[0]
+        # The largest id stays, as a mark without content: SQLite gives the next one after it.
+        execute(
+            "DELETE FROM reunite_change "
+            "WHERE id <= ? AND id < (SELECT max(id) FROM reunite_change)",
+            (last_id,),
+        )
+        execute(
+            "UPDATE reunite_change SET key = '', old_key = NULL, old = NULL WHERE id <= ?",
+            (last_id,),
+        )
+        execute("DELETE FROM reunite_origin WHERE change_id <= ?", (last_id,))
+        execute("DELETE FROM reunite_commit WHERE seq < ?", (commit.seq,))
+        execute(
+            "DELETE FROM reunite_push "
+            "WHERE last_id <= ? AND id < (SELECT max(id) FROM reunite_push)",
+            (last_id,),
+        )
+        for name, value in (("trimmed_seq", commit.seq), ("trimmed_id", last_id)):
+            execute("UPDATE reunite_meta SET value = ? WHERE name = ?", (value, name))
+        self._trimmed_seq, self._trimmed_id = commit.seq, last_id
+        return int(count)

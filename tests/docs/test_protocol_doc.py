@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from reunite.engine.parse import parse_groups
+from reunite.engine.parse import parse_push
 from reunite.engine.tables import Tables
 from reunite.protocol import limits, version
 from reunite.protocol.codec import decode, encode
@@ -79,8 +79,16 @@ def test_the_push_fits_the_schema_that_was_registered() -> None:
     request = decode(by_name["PushRequest"].encode(), PushRequest)
     tables = Tables()
     tables.schemas = {schema.name: schema for schema in registered.tables}
-    groups = parse_groups(request, tables, now_ms=2**47)
-    assert [change.n for group in groups for change in group.changes] == [43, 44, 45, 46, 47, 48]
+    parsed = parse_push(request, tables, now_ms=2**47)
+    assert parsed.faults == {}
+    assert [change.n for group in parsed.groups for change in group.changes] == [
+        43,
+        44,
+        45,
+        46,
+        47,
+        48,
+    ]
 
 
 def test_every_field_of_every_message_is_explained() -> None:

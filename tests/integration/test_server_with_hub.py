@@ -10,6 +10,7 @@ import httpx2
 import msgspec
 import pytest
 
+from reunite.engine.ports import Store
 from reunite.errors import HubUnreachableError, NotAuthenticatedError
 from reunite.hub import Hub
 from reunite.protocol.codec import decode, encode
@@ -20,6 +21,7 @@ from reunite.protocol.query import QueryAnswer, QueryRequest
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.replica.http import HttpTransport
 from reunite.server import ServerThread
+from reunite.stores.sql import open_store
 from tests.integration.http_helpers import JSON, client_of
 
 SCHEMA = """
@@ -62,8 +64,8 @@ def new_database(path: Path) -> Path:
     return path
 
 
-def hub_over(path: Path) -> Hub:
-    hub = Hub(path)
+def hub_over(database: Path | Store) -> Hub:
+    hub = Hub(database)
     hub.track("product")
     hub.track("sale")
     return hub
@@ -360,6 +362,22 @@ def test_a_query_reads_page_by_page_and_refuses_what_is_not_there(client: httpx2
         "product?after=[1,2]": (400, "bad-request", "after[0]"),
     }.items():
         assert refusal(client.get(f"v1/query/{query}")) == expected
+
+
+def test_a_locked_database_is_a_problem_that_passes(path: Path) -> None:
+    with hub_over(open_store(path, timeout_s=0.05)) as hub:
+        token = hub.create_token()
+        with ServerThread(hub) as server, client_of(server.url, token) as client:
+            replica = registered(client)
+            writer = sqlite3.connect(path)
+            writer.execute("begin immediate")
+            response = send(client, "push", push_message(replica, GOOD))
+            assert refusal(response) == (503, "storage-unavailable", None)
+            assert int(response.headers["retry-after"]) >= 1
+            assert client.get("readyz").status_code == 200, "readers do not wait for writers"
+            writer.close()
+            assert send(client, "push", push_message(replica, GOOD)).status_code == 200
+    assert rows_in(path) == [("north", 1, 1)]
 
 
 def test_a_revoked_token_opens_nothing(hub: Hub, server: ServerThread) -> None:

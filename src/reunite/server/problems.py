@@ -59,7 +59,7 @@ async def answer_reunite_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ReuniteError)
     problem = problem_from(error)
     if problem.status >= 500:
-        logger.warning("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+        logger.warning("%s %s: %s", request.method, request.url.path, error)
     headers = {}
     if isinstance(error, NotAuthenticatedError):
         has_token = "authorization" in request.headers

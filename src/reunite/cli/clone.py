@@ -1,0 +1,83 @@
+"""`reunite clone`: a new replica of a hub, in an SQLite file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from reunite.cli.opening import Kind, kind_of
+from reunite.cli.options import FileArgument, JsonOption, TokenOption, UrlArgument
+from reunite.cli.progress import Stopwatch, progress_bars
+from reunite.cli.screen import emit, say
+from reunite.cli.token_file import remember_token, remembered_token
+from reunite.errors import CallerError
+from reunite.replica import Replica
+
+
+def clone(
+    url: UrlArgument,
+    file: FileArgument,
+    token: TokenOption = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option("--table", metavar="TABLE", help="Only this table; may be given repeatedly."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a full local copy of a hub's tables, with an outbox of its own.
+
+    A clone that broke off goes on where it was when the command is given again.
+    The token is remembered in FILE-token, which only you may read, unless it comes from
+    REUNITE_TOKEN.
+    """
+    was_there = file.exists()
+    if was_there:
+        _refuse_what_is_ready(file)
+    known_token = remembered_token(file, token)
+    watch = Stopwatch()
+    try:
+        with (
+            progress_bars(file.name) as on_progress,
+            Replica.clone(
+                file, url, token=known_token, tables=table or None, on_progress=on_progress
+            ) as replica,
+        ):
+            status = replica.status()
+    finally:
+        if _is_registered(file):
+            remember_token(file, token)
+        elif not was_there:
+            _remove(file)
+    rows = sum(status.tables.values())
+    if as_json:
+        emit({"file": str(file), "url": status.url, "rows": rows, "tables": status.tables})
+    else:
+        say(f"Cloned {watch.rate(rows)} into {file}.")
+
+
+def _refuse_what_is_ready(file: Path) -> None:
+    if kind_of(file) is not Kind.REPLICA:
+        return
+    with Replica(file) as replica:
+        status = replica.status()
+    if status.is_ready:
+        raise CallerError(
+            f"{file} is a replica of {status.url} already: run `reunite sync {file}`, or clone "
+            "into another file."
+        )
+
+
+def _is_registered(file: Path) -> bool:
+    """Whether the hub knows this file, so that cloning again goes on with it."""
+    if not file.exists() or kind_of(file) is not Kind.REPLICA:
+        return False
+    with Replica(file) as replica:
+        return bool(replica.status().replica)
+
+
+def _remove(file: Path) -> None:
+    """Take away a new file that never became a replica."""
+    for ending in ("", "-wal", "-shm", "-sync"):
+        file.with_name(file.name + ending).unlink(missing_ok=True)

@@ -1,0 +1,62 @@
+"""What a failed command prints, and the code it ends with.
+
+    0    done
+    1    it could not be done; the line on stderr says why, and what to do
+    2    the command line is wrong (typer prints how it is meant)
+    75   the hub cannot be reached: nothing is lost, try later (EX_TEMPFAIL of sysexits.h)
+
+The rule         an error of ours is one line on stderr, `code: message`, and never a traceback.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from reunite.cli.screen import note
+from reunite.errors import HubUnreachableError, ReuniteError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 75
+
+_EXTRA_BY_MODULE = {"httpx2": "client", "starlette": "server", "uvicorn": "server"}
+
+
+class ReuniteGroup(TyperGroup):
+    """The group of all commands: turns errors into a line and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (ReuniteError, OSError, sqlite3.Error, ModuleNotFoundError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise  # typer ends quietly when the reader of a pipe has gone
+            if isinstance(error, ModuleNotFoundError) and error.name not in _EXTRA_BY_MODULE:
+                raise
+            note(line_of(error))
+            raise typer.Exit(exit_code_of(error)) from error
+
+
+def line_of(error: Exception) -> str:
+    """The error as `code: message`, on one line."""
+    if isinstance(error, ModuleNotFoundError):
+        extra = _EXTRA_BY_MODULE[error.name or ""]
+        code, message = "missing-extra", f"This needs: pip install 'reunite[{extra}]'"
+    elif isinstance(error, ReuniteError):
+        code, message = error.code, error.message
+    elif isinstance(error, sqlite3.Error):
+        code, message = "storage-unavailable", f"SQLite says: {error}."
+    else:
+        code, message = "system-error", f"The operating system says: {error}."
+    if exit_code_of(error) == EXIT_UNREACHABLE:
+        message += " Nothing is lost."
+    return f"{code}: {' '.join(message.split())}"
+
+
+def exit_code_of(error: Exception) -> int:
+    """The exit code that a failed command ends with."""
+    return EXIT_UNREACHABLE if isinstance(error, HubUnreachableError) else EXIT_FAILED

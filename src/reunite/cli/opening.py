@@ -1,0 +1,77 @@
+"""Opening what a command is about: a hub's database or a replica's file, never a new file.
+
+The rule         no command but `serve` and `demo` puts triggers into a database, and no command
+                 makes a file because of a typing mistake.
+"""
+
+from __future__ import annotations
+
+import enum
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from reunite.errors import CallerError, NotAReplicaError
+from reunite.hub import Hub
+from reunite.replica import Replica
+
+
+class Kind(enum.StrEnum):
+    """What an SQLite file is to reunite."""
+
+    HUB = "hub"
+    REPLICA = "replica"
+    PLAIN = "plain"
+
+
+def kind_of(path: Path) -> Kind:
+    """What this file is. Raises CallerError if there is none, or if it is no SQLite database."""
+    if not path.exists():
+        raise CallerError(f"There is no file {path}: check the name.")
+    if not path.is_file():
+        raise CallerError(f"{path} is not a file: name an SQLite file.")
+    with closing(read_only(path)) as connection:
+        try:
+            names = {
+                name
+                for (name,) in connection.execute(
+                    "select name from sqlite_schema where name like 'reunite\\_%' escape '\\'"
+                )
+            }
+        except sqlite3.DatabaseError as exc:
+            if exc.sqlite_errorname != "SQLITE_NOTADB":
+                raise
+            raise CallerError(f"{path} is not an SQLite database: name another file.") from exc
+    if "reunite_state" in names:
+        return Kind.REPLICA
+    return Kind.HUB if "reunite_commit" in names else Kind.PLAIN
+
+
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that can change nothing."""
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+@contextmanager
+def open_hub(path: Path) -> Iterator[Hub]:
+    """The hub of this database, with the tables that it tracks already."""
+    kind = kind_of(path)
+    if kind is Kind.REPLICA:
+        raise CallerError(f"{path} is a replica: name the hub's database instead.")
+    if kind is Kind.PLAIN:
+        raise CallerError(f"{path} is no hub's database yet: `reunite serve {path}` makes it one.")
+    with Hub(path) as hub:
+        hub.adopt()
+        yield hub
+
+
+@contextmanager
+def open_replica(path: Path, *, token: str | None = None) -> Iterator[Replica]:
+    """The replica in this file."""
+    if kind_of(path) is not Kind.REPLICA:
+        raise NotAReplicaError(
+            f"{path} is no replica: name another file, or make one with `reunite clone`."
+        )
+    with Replica(path, token=token) as replica:
+        yield replica

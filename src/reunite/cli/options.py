@@ -1,0 +1,33 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+TOKEN_VARIABLE = "REUNITE_TOKEN"
+
+DatabaseArgument = Annotated[
+    Path, typer.Argument(metavar="DATABASE", help="The hub's database, an SQLite file.")
+]
+FileArgument = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The replica, an SQLite file made by `clone`.")
+]
+UrlArgument = Annotated[
+    str, typer.Argument(metavar="URL", help="The hub's URL, as `reunite serve` prints it.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON on stdout, and prose on stderr.")
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TOKEN",
+        envvar=TOKEN_VARIABLE,
+        show_envvar=True,
+        help="The token that lets you in.",
+    ),
+]

@@ -1,0 +1,108 @@
+"""What commands print: JSON for programs, prose and tables for people.
+
+    stdout    with --json one object, or one a line; else what was asked for
+    stderr    notes, errors and progress bars, always prose
+
+Colours, boxes and bars appear only where the stream is a terminal. Elsewhere a table is aligned
+plain text that is never cut.
+
+The rule         values come from databases that strangers write to: control characters in them
+                 are made visible and never reach the terminal.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def out() -> Console:
+    """Where results go."""
+    return Console(highlight=False)
+
+
+def err() -> Console:
+    """Where notes go."""
+    return Console(stderr=True, highlight=False)
+
+
+def emit(value: Any) -> None:
+    """Print a value as one line of JSON on stdout."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str, *, style: str = "") -> None:
+    """Print prose on stdout."""
+    _print(out(), text, style)
+
+
+def note(text: str, *, style: str = "") -> None:
+    """Print prose on stderr."""
+    _print(err(), text, style)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table on stdout."""
+    cells = [[readable(value) for value in row] for row in rows]
+    console = out()
+    if console.is_terminal:
+        console.print(rich_table(columns, cells))
+    else:
+        for line in _aligned([list(columns), *cells]):
+            console.print(Text(line), soft_wrap=True)
+
+
+def rich_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
+    """A table for terminals; cells are values or `Text`."""
+    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(readable(cell)) for cell in row))
+    return table
+
+
+def readable(value: Any) -> str:
+    """A value of a row as people read it, on one line."""
+    if value is None:
+        return "NULL"
+    if not isinstance(value, str):
+        value = msgspec.json.encode(value).decode()
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), value)
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 row`, `2,000 rows`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def moment(at_ms: int | None) -> str:
+    """A time in UTC, to the second; "not yet" for what has no number yet."""
+    if at_ms is None:
+        return "not yet"
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _print(console: Console, text: str, style: str) -> None:
+    # A line of prose is wrapped by the terminal, so that it can be copied whole.
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,104 @@
+"""`reunite serve`: a hub over an SQLite file, for as long as the command runs."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated
+
+import typer
+
+from reunite.cli.options import DatabaseArgument, JsonOption, TokenOption
+from reunite.cli.screen import counted, emit, note, say
+from reunite.cli.tracking import Tracked, hub_over
+from reunite.errors import NotAuthenticatedError, ReuniteError
+from reunite.hub import Hub
+
+# How long what another program commits may wait for its number.
+NUMBER_EVERY_S = 1.0
+
+SERVE_LABEL = "serve"
+
+
+def serve(
+    database: DatabaseArgument,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 for other machines as well.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="The port; 0 takes any free one.")] = 8000,
+    token: TokenOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve a database to replicas until Ctrl-C.
+
+    Tracks every table that has a primary key, and says which it leaves out and why.
+    Prints the URL and a token; tokens of earlier starts stay valid.
+    With --token, that token is accepted instead of a new one.
+    With --json, one line {"url", "token"} is printed when the hub listens.
+    """
+    from reunite import server
+
+    hub, tracked = hub_over(database)
+
+    def announce(url: str) -> None:
+        token_now = accepted_token(hub, token)
+        if as_json:
+            emit({"url": url, "token": token_now})
+        else:
+            say(f"The hub listens at {url}")
+            say(f"Token: {token_now}")
+            say(f"On a device: reunite clone {url} FILE --token {token_now}")
+            say("Ctrl-C stops it; replicas go on working and sync later.")
+
+    with hub:
+        describe(tracked)
+        if not _is_loopback(host):
+            note("Tokens and rows travel as they are: put a proxy with TLS in front of this hub.")
+        with numbering(hub):
+            server.serve(hub, host, port, on_listening=announce)
+    note("Stopped.")
+
+
+def describe(tracked: Tracked) -> None:
+    """Say which tables a hub tracks, and which it leaves out and why."""
+    note(f"Tracking {counted(len(tracked.tables), 'table')}: {', '.join(tracked.tables)}.")
+    for reason in tracked.left_out.values():
+        note(f"Left out: {reason}")
+
+
+def accepted_token(hub: Hub, chosen: str | None) -> str:
+    """The chosen token, which the hub accepts from now on, or a new one."""
+    if chosen:
+        with suppress(NotAuthenticatedError):
+            hub.authenticate(chosen)
+            return chosen
+    return hub.create_token(label=SERVE_LABEL, token=chosen or None)
+
+
+@contextmanager
+def numbering(hub: Hub) -> Iterator[None]:
+    """Number what other programs write, soon after they commit, while the block runs."""
+    is_over = threading.Event()
+
+    def number() -> None:
+        while not is_over.wait(NUMBER_EVERY_S):
+            # A database that is locked for the moment is numbered a second later.
+            with suppress(ReuniteError):
+                hub.number()
+
+    thread = threading.Thread(target=number, name="reunite-numbering")
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,63 @@
+"""`reunite sync`: push, pull and merge one replica."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reunite.cli.opening import open_replica
+from reunite.cli.options import FileArgument, JsonOption, TokenOption
+from reunite.cli.progress import progress_bars
+from reunite.cli.screen import counted, emit, say
+from reunite.cli.token_file import remember_token, remembered_token
+from reunite.replica import SyncReport
+
+
+def sync(
+    file: FileArgument,
+    token: TokenOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what a sync would push and pull.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send what was changed here, and fetch what was changed elsewhere.
+
+    Without --token and REUNITE_TOKEN, the token that was remembered at the clone is used.
+    If the hub cannot be reached, the exit code is 75; nothing is lost, and the next sync goes on.
+    """
+    with (
+        open_replica(file, token=remembered_token(file, token)) as replica,
+        progress_bars(file.name) as on_progress,
+    ):
+        report = replica.sync(dry_run=dry_run, on_progress=on_progress)
+    remember_token(file, token)
+    if as_json:
+        emit(report)
+        return
+    for sentence in sentences(report, file.name, dry_run=dry_run):
+        say(sentence)
+
+
+def sentences(report: SyncReport, name: str, *, dry_run: bool = False) -> list[str]:
+    """What a sync did, for people."""
+    changes, rows = counted(report.pushed, "change"), counted(report.pulled, "row")
+    if dry_run:
+        return [f"A sync of {name} would push {changes} and pull {rows}. Nothing was changed."]
+    found = [f"{name}: pushed {changes}, pulled {rows}."]
+    if report.conflicts:
+        found.append(
+            f"{counted(report.conflicts, 'conflict was', 'conflicts were')} found; "
+            f"see `reunite conflicts {name}`."
+        )
+    if report.rejected:
+        found.append(
+            f"{counted(report.rejected, 'change was', 'changes were')} rejected, undone here and "
+            f"parked; see `reunite parked {name}`."
+        )
+    if report.pending:
+        found.append(
+            f"{counted(report.pending, 'change waits', 'changes wait')} for the next sync."
+        )
+    return found

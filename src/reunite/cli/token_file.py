@@ -1,0 +1,48 @@
+"""The token of a replica, remembered beside it in `FILE-token`, for its owner's eyes only.
+
+It is not in the replica itself: that file is copied, mailed and backed up. The order in which a
+token is looked for: `--token`, the variable REUNITE_TOKEN, the file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from reunite.cli.options import TOKEN_VARIABLE
+from reunite.errors import NotAuthenticatedError
+
+_OWNER_ONLY = 0o600
+
+
+def token_file(replica: Path) -> Path:
+    """Where the token of this replica is kept."""
+    return replica.with_name(replica.name + "-token")
+
+
+def remembered_token(replica: Path, given: str | None) -> str:
+    """The token given, or else the one remembered. Raises NotAuthenticatedError."""
+    if given:
+        return given
+    try:
+        return token_file(replica).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise NotAuthenticatedError(
+            f"There is no token for {replica}: give one with --token or {TOKEN_VARIABLE}."
+        ) from None
+
+
+def remember_token(replica: Path, token: str | None) -> None:
+    """Keep the token for the next sync, unless it came from the environment."""
+    if not token or token == os.environ.get(TOKEN_VARIABLE):
+        return
+    path = token_file(replica)
+    if path.exists() and path.read_text(encoding="utf-8").strip() == token:
+        return
+    # Written aside, with its rights from the start, so that nobody else can ever read it.
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.unlink(missing_ok=True)
+    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
+    with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 — a descriptor, not a path
+        file.write(token + "\n")
+    unfinished.replace(path)

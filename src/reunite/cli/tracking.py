@@ -1,0 +1,89 @@
+"""Tracking what can be tracked: every table with a primary key, as the database has it now.
+
+A table that a program tracks already keeps the policies that the program chose.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from reunite.cli.opening import Kind, kind_of, read_only
+from reunite.core.schema import ColumnMerge, TableSchema
+from reunite.errors import CallerError, UntrackableTableError
+from reunite.hub import Hub
+
+
+class Tracked(msgspec.Struct, frozen=True, kw_only=True):
+    """The tables that a hub offers, and why it does not offer the others."""
+
+    tables: tuple[str, ...]
+    left_out: dict[str, str]
+
+
+def hub_over(path: Path) -> tuple[Hub, Tracked]:
+    """A hub over this database that tracks all it can. Raises CallerError if that is nothing."""
+    if kind_of(path) is Kind.REPLICA:
+        raise CallerError(
+            f"{path} is a replica, and only a hub can be served: name the hub's database."
+        )
+    hub = Hub(path)
+    try:
+        return hub, track_file(hub, path)
+    except BaseException:
+        hub.close()
+        raise
+
+
+def track_file(hub: Hub, path: Path) -> Tracked:
+    """Track every table of the file that can be tracked."""
+    is_hub = kind_of(path) is Kind.HUB
+    known = {schema.name: schema for schema in hub.adopt()} if is_hub else {}
+    tables, left_out = [], {}
+    for table in tables_of(path):
+        try:
+            if table in known:
+                _track_again(hub, known[table])
+            else:
+                hub.track(table)
+            tables.append(table)
+        except UntrackableTableError as error:
+            left_out[table] = error.message
+    if not tables:
+        reasons = " ".join(left_out.values()) or "It has no tables: create some first."
+        raise UntrackableTableError(f"Nothing in {path} can be tracked. {reasons}")
+    return Tracked(tables=tuple(tables), left_out=left_out)
+
+
+def tables_of(path: Path) -> list[str]:
+    """The application's own tables in this file."""
+    with closing(read_only(path)) as connection:
+        return [
+            name
+            for (name,) in connection.execute(
+                "select name from pragma_table_list where schema = 'main' and type = 'table'"
+                " and name not like 'sqlite\\_%' escape '\\'"
+                " and name not like 'reunite\\_%' escape '\\' order by name"
+            )
+        ]
+
+
+def _track_again(hub: Hub, schema: TableSchema) -> None:
+    """Renew a table's triggers, and keep its policies as they are."""
+    policies = {}
+    for column in schema.columns:
+        if column.merge is ColumnMerge.CUSTOM:
+            raise CallerError(
+                f"{schema.name}.{column.name} is merged by a function of a Python program: "
+                "serve this hub from that program, with `hub.serve()`."
+            )
+        if column.merge is not ColumnMerge.LAST_WRITER:
+            policies[column.name] = column.merge
+    hub.track(
+        schema.name,
+        merge=policies,
+        rows=schema.rows,
+        generated_key=schema.generated_key,
+    )

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -175,16 +176,17 @@ class Driver:
 
     def clone(self) -> SyncReport:
         """Fill the tables for the first time. Rows go straight in; a crash resumes; the file is
-        `ready` with the first checkpoint. One page is fetched ahead while one is written."""
+        `ready` with the first checkpoint. One page is fetched ahead while one is written, if the
+        hub is another process."""
         rows, total = 0, None
-        with ThreadPoolExecutor(max_workers=1) as ahead:
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            ask = partial(pool.submit, self._ask_page) if self._transport.is_remote else self._asked
             state = self._file.state()
-            future = None if state.is_ready else ahead.submit(self._ask_page, state)
+            future = None if state.is_ready else ask(state)
             while future is not None:
                 page, future = future.result(), None
                 if not page.checkpoint:
-                    following = msgspec.structs.replace(state, cursor=page.cursor)
-                    future = ahead.submit(self._ask_page, following)
+                    future = ask(msgspec.structs.replace(state, cursor=page.cursor))
                 with self._file.writing() as (connection, state):
                     rows += self._file.write_clone_page(connection, state, page)
                     state.cursor = page.cursor
@@ -307,6 +309,11 @@ class Driver:
             limit=self._page_rows,
         )
         return self._call("pull", request, Page)
+
+    def _asked(self, state: State) -> Future[Page]:
+        future: Future[Page] = Future()
+        future.set_result(self._ask_page(state))
+        return future
 
     def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
         """The hub's schemas, if the page is written in other versions than the file has."""

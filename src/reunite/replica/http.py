@@ -69,6 +69,8 @@ class HttpTransport:
     May be used from several threads, and `close()` be called twice.
     """
 
+    is_remote = True
+
     def __init__(
         self,
         url: str,

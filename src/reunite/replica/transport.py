@@ -10,7 +10,13 @@ from typing import Protocol
 
 
 class Transport(Protocol):
-    """Carries one request and its answer, as JSON bytes."""
+    """Carries one request and its answer, as JSON bytes.
+
+    `is_remote` says that the hub works in another process: then a replica asks for a page while it
+    writes the one before, from another thread; never two at once.
+    """
+
+    is_remote: bool
 
     def call(self, operation: str, body: bytes) -> bytes:
         """The answer's body.

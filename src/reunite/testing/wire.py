@@ -222,6 +222,8 @@ class FakeWire:
 class FakeTransport:
     """A replica's end of a FakeWire."""
 
+    is_remote = False
+
     wire: FakeWire
     token: str
     label: str

@@ -1,0 +1,250 @@
+"""What happens in a step: somebody writes, somebody syncs, something goes wrong.
+
+The rule: an action draws from `world.chance` only, and leaves every file closed or at rest.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias
+
+from reunite.errors import HubUnreachableError
+from reunite.testing.simulator.book import InvariantBroken
+from reunite.testing.simulator.checks.replica import check_equal
+from reunite.testing.simulator.files import ReplicaKilled, SimulatedFile, Written
+from reunite.testing.simulator.world import World
+from reunite.testing.simulator.writers import REFUSALS, SqlWriter, write_something
+
+Action: TypeAlias = Callable[[World], None]
+
+FILES_FIRST = 3
+FILES_MAX = 5
+BACKUPS_MAX = 3
+
+# Rounds in which everybody syncs once, after which all must agree.
+ROUNDS_MAX = 12
+
+
+def write_at_hub(world: World) -> None:
+    """Another program writes to the hub's database."""
+    world.write_at_hub()
+
+
+def write_group(world: World) -> None:
+    """A program writes through `replica.transaction()`: a group."""
+    file = _pick(world)
+    if not file.is_cloned:
+        return
+    replica = file.opened()
+    keys: dict[str, list[int]] = {}
+    if world.chance.random() < 0.3:
+        table = world.chance.choice(("shop", "sale"))
+        keys[table] = [replica.new_key(table)]
+    author = world.author(whole=True, replaces=world.chance.random() < 0.3)
+    author.keys = keys
+    with _recorded(world, file):
+        try:
+            with replica.transaction() as db:
+                world.log(f"{file.label} group")
+                write_something(SqlWriter(db, _log_of(world, file)), author)
+        except REFUSALS as exc:
+            world.log(f"{file.label} rolled back: {exc}")
+
+
+def write_program(world: World) -> None:
+    """A program that knows nothing of reunite writes to a replica file, with SQLite alone."""
+    file = _pick(world)
+    if not file.is_cloned:
+        return
+    for _ in range(world.chance.choice((1, 1, 2))):
+        foreign_keys = world.chance.random() < 0.6
+        author = world.author(whole=False, replaces=True)
+        db = file.program(foreign_keys=foreign_keys)
+        with _recorded(world, file):
+            world.log(f"{file.label} program, foreign keys {'on' if foreign_keys else 'off'}")
+            db.execute("begin immediate")
+            try:
+                write_something(SqlWriter(db, _log_of(world, file)), author)
+                db.execute("commit")
+            except sqlite3.IntegrityError as exc:
+                db.execute("rollback")
+                world.log(f"{file.label} rolled back: {exc}")
+
+
+def sync(world: World) -> None:
+    """A replica pushes, pulls or both, over a bad wire."""
+    _reach_out(world, _pick(world), world.chance.choice(("push", "pull", "sync", "sync")))
+
+
+def deliver_late(world: World) -> None:
+    """A request that was given up reaches the hub after all."""
+    late = world.wire.late
+    if late:
+        index = world.chance.randrange(len(late))
+        world.log(f"a late {late[index].operation} of {late[index].label} arrives")
+        world.wire.deliver_late(index)
+
+
+def reopen(world: World) -> None:
+    """A replica's process ends; the next use opens the file again."""
+    file = _pick(world)
+    world.log(f"{file.label} is closed")
+    file.die()
+
+
+def back_up(world: World) -> None:
+    """Somebody keeps a copy of a replica file."""
+    file = _pick(world)
+    if file.is_cloned and len(file.backups) < BACKUPS_MAX:
+        world.log(f"{file.label} is backed up")
+        path = world.folder / f"{file.label}.backup{len(file.backups)}"
+        file.backups.append(file.backup(path))
+
+
+def restore(world: World) -> None:
+    """A replica file comes back from an older copy of itself."""
+    file = _pick(world)
+    if file.backups:
+        backup = world.chance.choice(file.backups)
+        world.log(f"{file.label} is restored from {backup.path.name}")
+        file.restore(backup)
+
+
+def copy_file(world: World) -> None:
+    """A replica file is copied: two files, one identity."""
+    file = _pick(world)
+    if not file.is_cloned or len(world.files) >= FILES_MAX:
+        return
+    twin = world.add_file()
+    world.log(f"{twin.label} is a copy of {file.label}")
+    backup = file.backup(world.folder / f"{twin.label}.copy")
+    shutil.copyfile(backup.path, twin.path)
+    twin.memory = backup.memory
+    twin.is_cloned = twin.is_copied = file.is_copied = True
+
+
+def join(world: World) -> None:
+    """A new replica comes late."""
+    if len(world.files) < FILES_MAX:
+        file = world.add_file()
+        world.log(f"{file.label} joins")
+        _reach_out(world, file, "sync")
+
+
+def jump(world: World) -> None:
+    """A clock jumps, forwards or back."""
+    clock = world.chance.choice([world.hub.clock, *(file.clock for file in world.files)])
+    by_ms = world.chance.choice((-3_600_000, -5_000, 5_000, 86_400_000))
+    world.log(f"a clock jumps by {by_ms} ms")
+    clock.jump(by_ms)
+
+
+def read_raw(world: World) -> None:
+    """The reader of raw pages goes on."""
+    world.reader.read_on(world.chance)
+
+
+ACTIONS: tuple[tuple[Action, int], ...] = (
+    (write_at_hub, 14),
+    (write_group, 20),
+    (write_program, 14),
+    (sync, 34),
+    (deliver_late, 5),
+    (reopen, 2),
+    (back_up, 2),
+    (restore, 2),
+    (copy_file, 1),
+    (join, 1),
+    (jump, 2),
+    (read_raw, 5),
+)
+
+
+def begin(world: World) -> None:
+    """The first replicas clone the hub."""
+    for _ in range(FILES_FIRST):
+        _reach_out(world, world.add_file(), "sync")
+
+
+def happen(world: World) -> None:
+    """One step: time passes, one action, and every file is looked at."""
+    for clock in (world.hub.clock, *(file.clock for file in world.files)):
+        clock.advance(world.chance.randrange(1, 2_000))
+    actions, weights = zip(*ACTIONS, strict=True)
+    action = world.chance.choices(actions, weights)[0]
+    action(world)
+    for file in world.files:
+        world.look_at(file)
+
+
+def heal(world: World) -> None:
+    """The wire is well again: late requests arrive, everybody syncs, and then all must agree."""
+    world.is_calm = True
+    world.wire.deliver_all_late()
+    for round_ in range(ROUNDS_MAX):
+        world.log(f"healing, round {round_ + 1}")
+        for file in world.files:
+            _reach_out(world, file, "sync")
+            world.look_at(file)
+        if _is_quiet(world):
+            break
+    world.reader.read_all()
+    check_equal(world.files, world.hub_check.tables)
+    before = world.hub_check.tables
+    for file in world.files:
+        report = file.opened().sync()
+        if report.pushed or world.hub_check.tables != before:
+            raise InvariantBroken("I4", f"{file.label} had nothing to say, and said {report}.")
+
+
+def _is_quiet(world: World) -> bool:
+    hub = world.hub_check.tables
+    states = [file.look() for file in world.files]
+    return all(not state.outbox and state.tables == hub for state in states)
+
+
+def _reach_out(world: World, file: SimulatedFile, use_case: str) -> None:
+    """Let a replica talk to the hub; a bad wire may stop it, and it may die."""
+    world.log(f"{file.label} {use_case if file.is_cloned else 'clone'}")
+    try:
+        if not file.is_cloned:
+            file.clone()
+            return
+        replica = file.opened()
+        report = {"push": replica.push, "pull": replica.pull, "sync": replica.sync}[use_case]()
+    except HubUnreachableError as exc:
+        world.log(f"{file.label} gives up: {exc}")
+    except ReplicaKilled:
+        file.die()
+    else:
+        world.log(
+            f"{file.label} pushed {report.pushed}, pulled {report.pulled}, rejected"
+            f" {report.rejected}, conflicts {report.conflicts}, pending {report.pending}"
+        )
+
+
+@contextmanager
+def _recorded(world: World, file: SimulatedFile) -> Iterator[None]:
+    """Enter what a program commits to a file in between."""
+    before = file.look()
+    yield
+    after = file.look()
+    captured = tuple(change for change in after.outbox if change.id > before.last_id)
+    if not captured and before.tables == after.tables:
+        return
+    world.book.count("replica transaction")
+    world.replica_check.wrote(
+        file,
+        Written(step=world.step, before=before.tables, after=after.tables, captured=captured),
+    )
+
+
+def _pick(world: World) -> SimulatedFile:
+    return world.chance.choice(world.files)
+
+
+def _log_of(world: World, file: SimulatedFile) -> Callable[[str], None]:
+    return lambda line: world.log(f"{file.label}: {line}")

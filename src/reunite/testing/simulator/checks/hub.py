@@ -1,0 +1,146 @@
+"""What must hold of the hub's tables and log after every transaction, whoever made it.
+
+I2    no ident stands twice: no insert took effect twice
+I3    commits are numbered 1, 2, 3 … without gaps, and cover every change once
+I5    twins are equal, the accounts' sum is 0: no transaction was torn
+I11   each changed row has a log entry that says what it was
+I12   an ident that went never comes back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from reunite.engine.ports import Commit, LogEntry
+from reunite.testing.simulator.book import InvariantBroken
+from reunite.testing.simulator.tables import FACTS, TABLES, Key, Row, Scalar, Tables
+
+
+def idents_of(tables: Tables, table: str) -> dict[Scalar, Key]:
+    """Where each ident stands. Raises InvariantBroken (I2) if one stands twice."""
+    position = FACTS[table].columns.index("ident")
+    found: dict[Scalar, Key] = {}
+    for key, row in tables[table].items():
+        if row[position] in found:
+            raise InvariantBroken(
+                "I2", f"{row[position]} stands twice: {table}{list(found[row[position]])}, {key}"
+            )
+        found[row[position]] = key
+    return found
+
+
+def check_whole(tables: Tables, where: str) -> None:
+    """I5: what is only ever written in one transaction is seen whole."""
+    left, right = tables["twin_left"], tables["twin_right"]
+    if left != right:
+        raise InvariantBroken("I5", f"The twins differ {where}: {left} {right}")
+    balances = {row[0]: row[1] for row in tables["account"].values()}
+    if sum(int(balance or 0) for balance in balances.values()) != 0:
+        raise InvariantBroken("I5", f"A transfer is torn {where}: {balances}")
+
+
+def check_parents(tables: Tables, where: str) -> None:
+    """No child changes its parent, however keys were moved or given again."""
+    for facts in FACTS.values():
+        parent = facts.parent
+        if parent is None:
+            continue
+        for key, row in tables[facts.name].items():
+            value = facts.at(row, parent.column)
+            if value is None:
+                continue
+            parent_row = tables[parent.table].get((value,))
+            found = None if parent_row is None else FACTS[parent.table].at(parent_row, "ident")
+            if found != facts.at(row, parent.ident_column):
+                raise InvariantBroken(
+                    "parents",
+                    f"{facts.name}{list(key)} {where} was born to"
+                    f" {facts.at(row, parent.ident_column)}, and points to {found}.",
+                )
+
+
+class HubCheck:
+    """Follows the hub from one transaction to the next."""
+
+    def __init__(self, tables: Tables, last_change_id: int) -> None:
+        self.tables = tables
+        self.last_change_id = last_change_id
+        self._gone: set[tuple[str, Scalar]] = set()
+        self._last_commit: Commit | None = None
+
+    def moved(self, tables: Tables, entries: Sequence[LogEntry]) -> None:
+        """A transaction has committed: `entries` are what it added to the log."""
+        before, self.tables = self.tables, tables
+        if entries:
+            self.last_change_id = entries[-1].id
+        if tables == before and not entries:
+            return
+        self._check_identities(before, tables)
+        check_parents(tables, "at the hub")
+        check_whole(tables, "at the hub")
+        _check_log(before, tables, entries)
+
+    def _check_identities(self, before: Tables, after: Tables) -> None:
+        for facts in FACTS.values():
+            if not facts.has_ident or before[facts.name] == after[facts.name]:
+                continue
+            old, new = idents_of(before, facts.name), idents_of(after, facts.name)
+            for ident in new.keys() - old.keys():
+                if (facts.name, ident) in self._gone:
+                    raise InvariantBroken("I12", f"{ident} had been deleted and is back.")
+            self._gone.update((facts.name, ident) for ident in old.keys() - new.keys())
+
+    def numbered(self, commits: Iterable[Commit], last_change_id: int) -> None:
+        """Numbering is done: `commits` are those after the last one seen here."""
+        for commit in commits:
+            last = self._last_commit
+            is_next = (
+                commit.seq == (last.seq if last else 0) + 1
+                and commit.first_id > (last.last_id if last else 0)
+                and commit.last_id >= commit.first_id
+                and commit.at_ms >= (last.at_ms if last else 0)
+                and commit.nonce != ""
+            )
+            if not is_next:
+                raise InvariantBroken("I3", f"{commit} follows {last}.")
+            self._last_commit = commit
+        covered = self._last_commit.last_id if self._last_commit else 0
+        if covered != last_change_id:
+            raise InvariantBroken("I3", f"Commits end at {covered}, changes at {last_change_id}.")
+
+    @property
+    def last_seq(self) -> int:
+        """The newest commit seen."""
+        return self._last_commit.seq if self._last_commit else 0
+
+
+def _check_log(before: Tables, after: Tables, entries: Sequence[LogEntry]) -> None:
+    """I11: the first entry of each changed key holds what its row was."""
+    first: dict[tuple[str, Key], LogEntry] = {}
+    for entry in entries:
+        for key in (entry.key, entry.old_key):
+            if key is not None:
+                first.setdefault((entry.table, cast(Key, key)), entry)
+    for table in TABLES:
+        if before[table] == after[table]:
+            continue
+        for key in before[table].keys() | after[table].keys():
+            old = before[table].get(key)
+            if old == after[table].get(key):
+                continue
+            found = first.get((table, key))
+            if found is None:
+                raise InvariantBroken("I11", f"No entry for {table}{list(key)}: it was {old}.")
+            if _image(found, key) != old:
+                raise InvariantBroken(
+                    "I11", f"The log says {table}{list(key)} was {found.old}; it was {old}."
+                )
+
+
+def _image(entry: LogEntry, key: Key) -> Row | None:
+    """What the entry says that stood under `key` before it."""
+    if entry.old is None or (entry.old_key is not None and key != entry.old_key):
+        return None
+    values = dict(zip(entry.old_columns, entry.old, strict=True))
+    return tuple(values[column] for column in FACTS[entry.table].columns)  # type: ignore[misc]

@@ -1,0 +1,313 @@
+"""What must hold of every push: its answer explains all that it did to the hub's tables.
+
+I1    what is answered `applied` or `merged` is in the tables, merged by its column's policy
+I2    what was answered before has no effect again; nothing else changes
+I5    a transaction is rejected whole or accepted whole
+I10   a value that loses is in a conflict record; a rejection has a reason that is there
+reuse a change of a row whose key another row got has no effect on that other row
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from reunite.core.change import Op, OutcomeKind
+from reunite.protocol.push import OutcomeMessage, PushRequest
+from reunite.testing.simulator.book import Book, InvariantBroken, PushedChange
+from reunite.testing.simulator.checks.model import Model, Place, is_contested, merged
+from reunite.testing.simulator.tables import FACTS, FORBIDDEN, Scalar, Tables, differences
+
+
+class PushCheck:
+    """Checks pushes one by one; `moved` are idents that have changed their key at the hub."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self.moved: set[Scalar] = set()
+
+    def sent(self, change: PushedChange) -> None:
+        """I1: a change is sent as it was captured, but for keys that reunite moved."""
+        captured = self._book.captured.get(change.id)
+        if captured is None:
+            raise InvariantBroken("I1", f"Nobody wrote {change}.")
+        facts = FACTS[change.table]
+        old = None if captured.old is None else facts.as_dict(captured.old)
+        row = None if captured.row is None else facts.as_dict(captured.row)
+        columns = [
+            column
+            for column in facts.lasting
+            if old is None or row is None or old[column] != row[column]
+        ]
+        if change.old_key is not None:
+            columns = [column for column in columns if column not in facts.key]
+        wanted = {} if row is None else {column: row[column] for column in columns}
+        was = {} if old is None else {column: old[column] for column in columns}
+        sent = {column: change.set[column] for column in facts.lasting if column in change.set}
+        seen = {column: change.was[column] for column in facts.lasting if column in change.was}
+        if change.old_key is not None:
+            sent = {column: value for column, value in sent.items() if column not in facts.key}
+            seen = {column: value for column, value in seen.items() if column not in facts.key}
+        if (captured.table, wanted, was) != (change.table, sent, seen):
+            raise InvariantBroken("I1", f"Captured {captured}, sent {change}.")
+
+    def answered(
+        self,
+        request: PushRequest,
+        changes: Sequence[PushedChange],
+        fresh: dict[str, OutcomeMessage],
+        before: Tables,
+        after: Tables,
+    ) -> None:
+        """A push was answered; `fresh` are the outcomes that are new with it."""
+        self._check_groups(changes, fresh)
+        self._check_dependents(request, changes, fresh)
+        if not fresh and before != after:
+            raise InvariantBroken(
+                "I2", f"A push without anything new changed {differences(before, after)}."
+            )
+        model = Model(before)
+        for _, members in groupby(changes, key=lambda change: change.group):
+            group = [change for change in members if change.id in fresh]
+            self._check_reasons(group, fresh, model)
+            accepted = [change for change in group if not _is_rejected(fresh[change.id])]
+            self._follow(model, accepted, fresh)
+        for line in model.differences(after):
+            raise InvariantBroken("I1", f"The push does not explain: {line}")
+
+    # -- outcomes -----------------------------------------------------------------------------
+
+    def _check_groups(
+        self, changes: Sequence[PushedChange], fresh: dict[str, OutcomeMessage]
+    ) -> None:
+        for _, members in groupby(changes, key=lambda change: change.group):
+            group = list(members)
+            known = [change for change in group if change.id in fresh]
+            verdicts = {_is_rejected(fresh[change.id]) for change in known}
+            if not group[0].divisible and len(verdicts) > 1:
+                raise InvariantBroken("I5", f"Half rejected: {[str(change) for change in group]}")
+
+    def _check_dependents(
+        self,
+        request: PushRequest,
+        changes: Sequence[PushedChange],
+        fresh: dict[str, OutcomeMessage],
+    ) -> None:
+        tainted: dict[Place, PushedChange] = {}
+        for n in range(request.known + 1, request.first_n):
+            change_id = self._book.by_number.get((request.replica, n))
+            judged = self._book.judged.get(change_id or "")
+            if judged is not None and judged.is_rejected:
+                tainted.update((place, judged.change) for place in _touched(judged.change))
+        for _, members in groupby(changes, key=lambda change: change.group):
+            group = list(members)
+            for change in group:
+                outcome = fresh.get(change.id)
+                if outcome is None or _is_rejected(outcome):
+                    continue
+                for place in (*_touched(change), *_pointed(change)):
+                    if place in tainted:
+                        raise InvariantBroken(
+                            "I10",
+                            f"Accepted: {change}; it depends on {tainted[place]}, rejected.",
+                        )
+            for change in group:
+                judged = self._book.judged.get(change.id)
+                if judged is not None and judged.is_rejected:
+                    tainted.update((place, change) for place in _touched(change))
+
+    def _check_reasons(
+        self, group: Sequence[PushedChange], fresh: dict[str, OutcomeMessage], model: Model
+    ) -> None:
+        codes = {fresh[change.id].code for change in group if _is_rejected(fresh[change.id])}
+        for code in codes:
+            if not self._is_plausible(code, group, model):
+                raise InvariantBroken(
+                    "I10", f"Rejected as {code} without cause: {[str(c) for c in group]}"
+                )
+
+    def _is_plausible(
+        self, code: str | None, group: Sequence[PushedChange], model: Model
+    ) -> bool:
+        tables = {change.table for change in group}
+        match code:
+            case "check":
+                return any(_has(change, "amount", -1) for change in group)
+            case "vetoed":
+                return "note" in tables and (
+                    any(_has(change, "body", FORBIDDEN) for change in group)
+                    or model.has("note", "body", FORBIDDEN)
+                )
+            case "unique":
+                return bool(tables & {"shop", "note"})
+            case "key-taken":
+                return any(change.old_key is not None for change in group)
+            case "parent-deleted":
+                return any(_is_orphan(change, group, model) for change in group)
+            case "foreign-key":
+                return bool(tables & {"sale", "note"})
+            case "depends-on-rejected":
+                return any(judged.is_rejected for judged in self._book.judged.values())
+            case _:
+                return False
+
+    # -- effects ------------------------------------------------------------------------------
+
+    def _follow(
+        self, model: Model, accepted: Sequence[PushedChange], fresh: dict[str, OutcomeMessage]
+    ) -> None:
+        """Do to the model what one group does to the hub."""
+        first_places = {place for change in accepted for place in _touched(change)}
+        start = model.copy_of(first_places)
+        born: list[Scalar] = []
+        for change in accepted:
+            self._follow_one(model, change, fresh[change.id], accepted, born)
+        for place, alternative in _squashed(accepted, start):
+            if place not in model.unsure:
+                model.allow(place, alternative)
+        alive = {ident for key in self._keys(accepted) for ident in model.ident("sale", key)}
+        for ident in born:
+            row = {"code": f"trace of {ident}", "about": ident}
+            if ident in alive:
+                model.expect("trace", row)
+            else:
+                model.unsure.add(("trace", (row["code"],)))
+
+    @staticmethod
+    def _keys(accepted: Sequence[PushedChange]) -> list[tuple[Scalar, ...]]:
+        return [change.key for change in accepted if change.table == "sale"]
+
+    def _follow_one(
+        self,
+        model: Model,
+        change: PushedChange,
+        outcome: OutcomeMessage,
+        group: Sequence[PushedChange],
+        born: list[Scalar],
+    ) -> None:
+        table = change.table
+        key = change.old_key or change.key
+        if change.op is Op.INSERT:
+            if not model.insert(change, outcome.key or change.key):
+                raise InvariantBroken("I2", f"Two rows became one: {change}")
+            if table == "sale":
+                born.append(change.set["ident"])
+            return
+        row = model.row(table, key)
+        if row is None or self._is_another(model, change, outcome):
+            if change.op is Op.UPDATE and not _has_row_conflict(outcome):
+                raise InvariantBroken("I10", f"Lost without a conflict record: {change}")
+            if table == "seat" and change.op is Op.DELETE:
+                model.unsure.add((table, key))
+            return
+        if len([other for other in group if _touched(other) & _touched(change)]) == 1:
+            self._check_conflicts(change, outcome, row)
+        if change.op is Op.UPDATE:
+            model.update(change, key)
+        else:
+            model.delete(table, key)
+
+    def _is_another(self, model: Model, change: PushedChange, outcome: OutcomeMessage) -> bool:
+        """Whether the row that the replica meant is no longer the one under the key."""
+        facts = FACTS[change.table]
+        if not facts.has_ident:
+            return False
+        captured = self._book.captured.get(change.id)
+        meant = None if captured is None else captured.ident
+        found = model.ident(change.table, change.old_key or change.key)
+        if facts.name != "seat":
+            return meant not in found
+        # Seats are merged with others and move there and back: then the log knows better.
+        if change.op is Op.DELETE:
+            return meant not in found or not found.isdisjoint(self.moved)
+        return _has_row_conflict(outcome)
+
+    def _check_conflicts(
+        self, change: PushedChange, outcome: OutcomeMessage, row: dict[str, set[Scalar]]
+    ) -> None:
+        """A value of the hub or of the replica that loses is in a conflict record."""
+        recorded = {conflict.column for conflict in outcome.conflicts}
+        if change.op is Op.DELETE:
+            lost = any(row[column] != {was} for column, was in change.was.items())
+            if lost and all(len(values) == 1 for values in row.values()) and None not in recorded:
+                raise InvariantBroken("I10", f"Deleted what it had not seen: {change}, {row}")
+            return
+        for column, wanted in change.set.items():
+            policy = FACTS[change.table].merge.get(column, "last_writer")
+            was = change.was.get(column)
+            if all(is_contested(policy, hub, was, wanted) for hub in row[column]):
+                if column not in recorded:
+                    raise InvariantBroken(
+                        "I10", f"No conflict record for {column}: {change}, hub {row[column]}"
+                    )
+            elif column in recorded and len(row[column]) == 1:
+                raise InvariantBroken(
+                    "I10", f"A conflict where there is none: {change}, hub {row[column]}"
+                )
+
+
+def _squashed(
+    accepted: Sequence[PushedChange], start: dict[Place, dict[str, set[Scalar]] | None]
+) -> Iterator[tuple[Place, dict[str, set[Scalar]] | None]]:
+    """What rows may also look like if the updates of a row are merged as one (section 9)."""
+    by_place: dict[Place, list[PushedChange]] = {}
+    for change in accepted:
+        by_place.setdefault((change.table, change.old_key or change.key), []).append(change)
+    for place, changes in by_place.items():
+        row = start.get(place)
+        if len(changes) < 2 or row is None or any(change.old_key for change in changes):
+            continue
+        if all(change.op is Op.UPDATE for change in changes):
+            wanted: dict[str, Scalar] = {}
+            was: dict[str, Scalar] = {}
+            for change in changes:
+                wanted |= change.set
+                was = change.was | was
+            yield place, _merged_once(place[0], row, was, wanted)
+
+
+def _merged_once(
+    table: str, row: dict[str, set[Scalar]], was: dict[str, Scalar], wanted: dict[str, Scalar]
+) -> dict[str, set[Scalar]]:
+    result = dict(row)
+    for column, value in wanted.items():
+        policy = FACTS[table].merge.get(column, "last_writer")
+        result[column] = set().union(
+            *(merged(policy, hub, was.get(column), value) for hub in row[column])
+        )
+    return result
+
+
+def _is_rejected(outcome: OutcomeMessage) -> bool:
+    return outcome.kind is OutcomeKind.REJECTED
+
+
+def _has_row_conflict(outcome: OutcomeMessage) -> bool:
+    return any(conflict.column is None for conflict in outcome.conflicts)
+
+
+def _has(change: PushedChange, column: str, value: Scalar) -> bool:
+    return column in change.set and change.set[column] == value
+
+
+def _touched(change: PushedChange) -> set[Place]:
+    keys = {change.key} if change.old_key is None else {change.key, change.old_key}
+    return {(change.table, key) for key in keys}
+
+
+def _pointed(change: PushedChange) -> set[Place]:
+    parent = FACTS[change.table].parent
+    if parent is None or change.set.get(parent.column) is None:
+        return set()
+    return {(parent.table, (change.set[parent.column],))}
+
+
+def _is_orphan(change: PushedChange, group: Sequence[PushedChange], model: Model) -> bool:
+    """Whether the change points to a row that is not the one it was born to, or may not be."""
+    parent = FACTS[change.table].parent
+    if parent is None or change.set.get(parent.column) is None:
+        return False
+    if any(other.op is Op.DELETE and other.table in {"shop", "sale"} for other in group):
+        return True
+    born_to = change.set.get(parent.ident_column)
+    return born_to not in model.ident(parent.table, (change.set[parent.column],))

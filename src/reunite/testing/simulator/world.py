@@ -1,0 +1,311 @@
+"""The world of one run: a hub, replica files, the wire between them, and everyone who watches.
+
+    actions ─► files, hub ─► wire, store ─► World (observes) ─► book ─► checkers
+
+What it is       where the observers of wire and store meet the checkers, and where chance comes in.
+What it is not   a schedule: `actions.py` says what happens, `simulator.py` in which order.
+The rule         all chance of a step comes from `chance`, which `begin_step` makes from the seed
+                 and the step's number alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from reunite.errors import ReuniteError
+from reunite.protocol.codec import decode
+from reunite.protocol.pull import Page, PullRequest
+from reunite.protocol.push import PushAnswer, PushRequest
+from reunite.protocol.register import RegisterAnswer
+from reunite.replica import Replica
+from reunite.testing.identity import SeededIds
+from reunite.testing.simulator.book import (
+    Book,
+    Delivered,
+    InvariantBroken,
+    Snapshot,
+    pushed_changes,
+)
+from reunite.testing.simulator.checks.hub import HubCheck
+from reunite.testing.simulator.checks.push import PushCheck
+from reunite.testing.simulator.checks.reader import Reader
+from reunite.testing.simulator.checks.replica import ReplicaCheck
+from reunite.testing.simulator.files import ReplicaKilled, SimulatedFile
+from reunite.testing.simulator.hubs import HubSide
+from reunite.testing.simulator.tables import FACTS, Tables
+from reunite.testing.simulator.writers import REFUSALS, Author, write_something
+from reunite.testing.wire import FakeWire, Fault, Request, SeededFaults, WireObserver
+
+# Lines of the story that a failure tells.
+LINES_MAX = 400
+
+# How often, while the wire is bad, somebody writes at the hub between numbering and snapshot.
+INTRUSIONS = 0.12
+
+# How often a replica's process dies just before a request, or just after its answer arrived.
+DEATHS = 0.02
+
+_READER = "reader"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Built:
+    """An answer of a pull, with the snapshot it was read from."""
+
+    answer: bytes
+    page: Page
+    snapshot: Snapshot
+
+
+class World(WireObserver):
+    """One run's state. Call `begin_step` before anything happens in a step."""
+
+    def __init__(self, *, seed: int, hub: str, folder: Path) -> None:
+        self.folder = folder
+        self.step = 0
+        self.is_calm = True
+        self.lines: deque[str] = deque(maxlen=LINES_MAX)
+        self.book = Book()
+        self.files: list[SimulatedFile] = []
+        self._seed = seed
+        self._moment = 0
+        self._is_intruding = False
+        self._push_states: list[Tables] = []
+        self._program_step = -1
+        self._programs = 0
+        self._built: deque[_Built] = deque(maxlen=4)
+        self.begin_step(0)
+        self.hub = HubSide(hub, folder, new_id=SeededIds(seed))
+        self.hub_check = HubCheck(self.hub.tables(), self.hub.last_change_id())
+        self._snapshot = Snapshot(moment=0, tables=self.hub_check.tables)
+        self.push_check = PushCheck(self.book)
+        self.replica_check = ReplicaCheck(self.book)
+        self._token = self.hub.hub.create_token("owner")
+        self.hub.store.watcher = self
+        self.wire = FakeWire(self.hub.hub, choose=self._choose_fault, observer=self)
+        self.reader = Reader(
+            call=self.wire.transport(self._token, label=_READER).call,
+            snapshot=lambda: self._snapshot,
+        )
+
+    def begin_step(self, step: int) -> None:
+        """Everything by chance until the next call depends on the seed and this number alone."""
+        self.step = step
+        self.chance = random.Random(f"{self._seed}/{step}")
+
+    def log(self, line: str) -> None:
+        """Add a line to the story."""
+        self.lines.append(f"{self.step:4}  {line}")
+
+    def close(self) -> None:
+        """Close everything."""
+        for file in self.files:
+            file.let_go()
+        self.hub.close()
+
+    # -- who is there -------------------------------------------------------------------------
+
+    def add_file(self) -> SimulatedFile:
+        """A new replica file, not cloned yet."""
+        label = f"replica{len(self.files) + 1}"
+        file = SimulatedFile(
+            self.folder / f"{label}.db",
+            transport=self.wire.transport(self._token, label=label),
+            page_rows=self.chance.choice((1, 2, 3, 5, None)),
+            on_checkpoint=self._revealed,
+            now_ms=self.hub.clock.now_ms() + self.chance.choice((0, 0, -90_000, 70_000)),
+        )
+        self.files.append(file)
+        return file
+
+    def author(self, *, whole: bool, replaces: bool, keys: bool = False) -> Author:
+        """A program that is about to write."""
+        if self._program_step != self.step:
+            self._program_step, self._programs = self.step, 0
+        self._programs += 1
+        return Author(
+            chance=self.chance,
+            step=self.step,
+            program=self._programs,
+            whole=whole,
+            replaces=replaces,
+            keys=self._leased_keys() if keys else {},
+        )
+
+    def _leased_keys(self) -> dict[str, list[int]]:
+        """Keys that a replica may give next: the first ones of every block."""
+        return {
+            table: [first + offset for first, _ in blocks for offset in range(4)]
+            for table, blocks in self.book.blocks.items()
+        }
+
+    # -- the hub's store ----------------------------------------------------------------------
+
+    def numbered(self) -> None:
+        with self.hub.store.read_unwatched() as tx:
+            commits = tx.commits(after=self.hub_check.last_seq, limit=10_000)
+            last_change_id = tx.last_change_id()
+        self.hub_check.numbered(commits, last_change_id)
+        if not self.is_calm and not self._is_intruding and self.chance.random() < INTRUSIONS:
+            self.book.count("intrusion")
+            self.write_at_hub("between numbering and snapshot: ")
+
+    def snapshot_begun(self) -> None:
+        self._snapshot = Snapshot(moment=self._moment, tables=self.hub_check.tables)
+
+    def write_begun(self) -> None:
+        self._push_states.append(self.hub_check.tables)
+
+    def write_ended(self) -> None:
+        self._hub_moved()
+        self._push_states.append(self.hub_check.tables)
+
+    def write_at_hub(self, who: str = "hub: ") -> None:
+        """A transaction of a program that knows nothing of reunite."""
+        self._is_intruding = True
+        try:
+            with self.hub.foreign_write(lambda line: self.log(who + line)) as writer:
+                write_something(writer, self.author(whole=True, replaces=True, keys=True))
+        except REFUSALS as exc:
+            self.log(f"{who}rolled back: {exc}")
+        finally:
+            self._is_intruding = False
+        self._hub_moved()
+
+    def _hub_moved(self) -> None:
+        before = self.hub_check.tables
+        self._moment += 1
+        tables = self.hub.tables()
+        entries = self.hub.entries_after(self.hub_check.last_change_id)
+        for entry in entries:
+            if entry.old_key is not None and entry.old is not None:
+                position = entry.old_columns.index("ident")
+                self.push_check.moved.add(entry.old[position])  # type: ignore[arg-type]
+        self.hub_check.moved(tables, entries)
+        if tables != before:
+            self.book.count("hub transaction")
+
+    # -- the wire -----------------------------------------------------------------------------
+
+    def _choose_fault(self, request: Request) -> Fault:
+        if self.is_calm or request.label == _READER:
+            return Fault.NONE
+        return SeededFaults(chance=self.chance)(request)
+
+    def sending(self, request: Request, fault: Fault) -> None:
+        if fault is not Fault.NONE:
+            self.book.count(f"fault {fault}")
+            self.log(f"{request.label} {request.operation}: {fault}")
+        self._perhaps_kill(request, "before its request was sent")
+
+    def arriving(self, request: Request) -> None:
+        self._push_states = []
+        if request.operation == "push":
+            self._told(request)
+
+    def _told(self, request: Request) -> None:
+        message = decode(request.body, PushRequest)
+        changes = pushed_changes(message)
+        self.log(
+            f"{request.label} pushes as {message.replica[:6]} known={message.known}:"
+            f" {'; '.join(str(change) for change in changes)}"
+        )
+        for change in changes:
+            self.push_check.sent(change)
+
+    def answered(self, request: Request, answer: bytes) -> None:
+        match request.operation:
+            case "push":
+                self._push_answered(request, decode(answer, PushAnswer))
+            case "pull":
+                self._pull_answered(request, answer)
+            case "register":
+                self.book.count("registration")
+                message = decode(answer, RegisterAnswer)
+                self.book.note_blocks(message.blocks)
+                self.log(f"{request.label} is registered as {message.replica[:6]}")
+            case _:
+                pass
+
+    def _push_answered(self, request: Request, answer: PushAnswer) -> None:
+        message = decode(request.body, PushRequest)
+        if answer.renumber is not None:
+            self.book.count("renumber")
+        told = ", ".join(
+            f"n{outcome.n} {outcome.kind} {outcome.code or ''} {outcome.key or ''}".rstrip()
+            for outcome in answer.outcomes
+        )
+        self.log(
+            f"  answered to n{answer.last_n}"
+            + (f" ({told})" if told else "")
+            + (f", renumber {answer.renumber}" if answer.renumber else "")
+        )
+        changes, fresh = self.book.note_push(message, answer, self._moment)
+        if len(self._push_states) not in {0, 2}:
+            raise InvariantBroken("transactions", "A push is one transaction of the hub.")
+        before, after = self._push_states or (self.hub_check.tables,) * 2
+        self.push_check.answered(message, changes, fresh, before, after)
+
+    def _pull_answered(self, request: Request, answer: bytes) -> None:
+        page = decode(answer, Page)
+        self.book.count("page")
+        self.book.check_page(decode(request.body, PullRequest), page, self._snapshot)
+        self._built.append(_Built(answer=answer, page=page, snapshot=self._snapshot))
+
+    def refused(self, request: Request, error: ReuniteError) -> None:
+        self.book.count(f"refused {error.code}")
+        self.log(f"  {request.label} {request.operation} refused: {error.code} {error.message}")
+        if self.hub.tables() != self.hub_check.tables:
+            raise InvariantBroken("I2", f"A {request.operation} was refused and had an effect.")
+
+    def received(self, request: Request, answer: bytes) -> None:
+        if request.operation == "pull" and request.label != _READER:
+            built = next(item for item in reversed(self._built) if item.answer is answer)
+            self.log(f"{request.label} pulls {_described(built.page)}")
+            if built.page.checkpoint:
+                message = decode(request.body, PullRequest)
+                self._file(request.label).memory.delivered = Delivered(
+                    page=built.page, replica=message.replica, snapshot=built.snapshot
+                )
+        self._perhaps_kill(request, "before it took the answer in")
+
+    def _perhaps_kill(self, request: Request, when: str) -> None:
+        if self.is_calm or request.label == _READER or self.chance.random() >= DEATHS:
+            return
+        self.book.count("death")
+        self.log(f"{request.label} dies {when}")
+        raise ReplicaKilled
+
+    def _file(self, label: str) -> SimulatedFile:
+        return next(file for file in self.files if file.label == label)
+
+    # -- replica files ------------------------------------------------------------------------
+
+    def _revealed(self, file: SimulatedFile, replica: Replica) -> None:
+        self.replica_check.revealed(file, replica)
+        if not self.is_calm and self.chance.random() < DEATHS:
+            self.book.count("death")
+            self.log(f"{file.label} dies after its checkpoint")
+            raise ReplicaKilled
+
+    def look_at(self, file: SimulatedFile) -> None:
+        """Check a file at rest."""
+        if file.is_cloned:
+            self.replica_check.looked(file, file.look())
+
+
+def _described(page: Page) -> str:
+    parts = [
+        f"{part.table} "
+        + " ".join(
+            [f"+{list(FACTS[part.table].key_of(row))}" for row in part.puts]
+            + [f"-{list(key)}" for key in (*part.deletes, *part.evicts)]
+        )
+        for part in page.tables
+    ]
+    kind = "reset " * page.reset + "checkpoint " * page.checkpoint
+    answered = "" if page.answered is None else f"answered={page.answered} mark={page.mark} "
+    return f"{kind}{answered}{', '.join(parts) or 'nothing'}"

@@ -23,7 +23,8 @@ from reunite.engine.tables import HookedChange
 from reunite.errors import Veto
 from reunite.hub import Hub
 from reunite.stores.memory import MemoryHandle, MemoryStore
-from reunite.stores.sql import SqlStore, open_store
+from reunite.stores.sql import SqlStore
+from reunite.stores.sql.database import SqliteDatabase
 from reunite.testing.clock import FakeClock
 from reunite.testing.simulator.tables import (
     DDL,
@@ -111,7 +112,7 @@ class WatchedMemoryStore(_Watched, MemoryStore):  # type: ignore[misc]
     """A memory store with a watcher."""
 
 
-class WatchedSqlStore(_Watched, SqlStore):  # type: ignore[misc]
+class WatchedSqlStore(_Watched, SqlStore):
     """An SQL store with a watcher."""
 
 
@@ -130,8 +131,7 @@ class HubSide:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.executescript("pragma journal_mode = wal; pragma synchronous = off;" + DDL)
             self._db.execute("pragma foreign_keys = on")
-            store = open_store(path)
-            store.__class__ = WatchedSqlStore
+            store = WatchedSqlStore(SqliteDatabase(path), new_epoch=new_id)
         self.store: WatchedMemoryStore = store
         with self.foreign_write(lambda line: None) as writer:
             for table, rows in FIRST_ROWS.items():

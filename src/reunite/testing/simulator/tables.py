@@ -55,8 +55,8 @@ create table seat (
     primary key (hall, number)
 );
 create table account (code text primary key not null, balance integer not null);
-create table twin_left (code text primary key not null, value text);
-create table twin_right (code text primary key not null, value text);
+create table twin_left (code text primary key not null, ident text not null, value text);
+create table twin_right (code text primary key not null, ident text not null, value text);
 create table trace (code text primary key not null, about text);
 """
 
@@ -73,13 +73,17 @@ class Parent:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the checkers may take for granted of one table."""
+    """What the checkers may take for granted of one table.
+
+    In a `chosen` one programs choose the same keys, so rows of several idents may be merged.
+    """
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
     merge: Mapping[str, str]  # columns that are not last_writer
     generated: bool = False
+    chosen: bool = False
     has_ident: bool = True
     parent: Parent | None = None
     uniques: tuple[str, ...] = ()
@@ -139,6 +143,7 @@ _FACTS = (
         columns=("hall", "number", "ident", "guest"),
         key=("hall", "number"),
         merge={},
+        chosen=True,
     ),
     Facts(
         name="account",
@@ -151,17 +156,17 @@ _FACTS = (
     # transaction was torn.
     Facts(
         name="twin_left",
-        columns=("code", "value"),
+        columns=("code", "ident", "value"),
         key=("code",),
-        merge={"value": "hub_wins"},
-        has_ident=False,
+        merge={"ident": "hub_wins", "value": "hub_wins"},
+        chosen=True,
     ),
     Facts(
         name="twin_right",
-        columns=("code", "value"),
+        columns=("code", "ident", "value"),
         key=("code",),
-        merge={"value": "hub_wins"},
-        has_ident=False,
+        merge={"ident": "hub_wins", "value": "hub_wins"},
+        chosen=True,
     ),
     Facts(name="trace", columns=("code", "about"), key=("code",), merge={}, has_ident=False),
 )
@@ -190,8 +195,8 @@ FIRST_ROWS: dict[str, tuple[Row, ...]] = {
     "note": (("n1", "note@first1", 1, "sale@first1", "hello", 1, 0),),
     "seat": ((1, 1, "seat@first1", "Ada"),),
     "account": tuple((code, 0) for code in ACCOUNTS),
-    "twin_left": (("t1", "first"),),
-    "twin_right": (("t1", "first"),),
+    "twin_left": (("t1", "twin@first", "one"),),
+    "twin_right": (("t1", "twin@first", "one"),),
     "trace": (),
 }
 

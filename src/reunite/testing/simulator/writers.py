@@ -395,9 +395,10 @@ def write_twins(writer: Writer, author: Author) -> None:
     value = f"twin@{author.step}.{author.chance.randrange(100)}"
     is_there = (code,) in writer.rows("twin_left")
     is_leaving = author.chance.random() < 0.3
+    ident = author.ident("twin")
     for table in author.chance.sample(("twin_left", "twin_right"), 2):
         if not is_there:
-            writer.insert(table, {"code": code, "value": value})
+            writer.insert(table, {"code": code, "ident": ident, "value": value})
         elif is_leaving:
             writer.delete(table, (code,))
         else:

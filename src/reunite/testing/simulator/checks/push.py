@@ -126,9 +126,7 @@ class PushCheck:
                     "I10", f"Rejected as {code} without cause: {[str(c) for c in group]}"
                 )
 
-    def _is_plausible(
-        self, code: str | None, group: Sequence[PushedChange], model: Model
-    ) -> bool:
+    def _is_plausible(self, code: str | None, group: Sequence[PushedChange], model: Model) -> bool:
         tables = {change.table for change in group}
         match code:
             case "check":
@@ -197,7 +195,7 @@ class PushCheck:
         if row is None or self._is_another(model, change, outcome):
             if change.op is Op.UPDATE and not _has_row_conflict(outcome):
                 raise InvariantBroken("I10", f"Lost without a conflict record: {change}")
-            if table == "seat" and change.op is Op.DELETE:
+            if FACTS[table].chosen and change.op is Op.DELETE:
                 model.unsure.add((table, key))
             return
         if len([other for other in group if _touched(other) & _touched(change)]) == 1:
@@ -215,11 +213,14 @@ class PushCheck:
         captured = self._book.captured.get(change.id)
         meant = None if captured is None else captured.ident
         found = model.ident(change.table, change.old_key or change.key)
-        if facts.name != "seat":
+        if not facts.chosen:
             return meant not in found
-        # Seats are merged with others and move there and back: then the log knows better.
+        # Rows of several idents are merged, and some move away and back: the log knows better.
+        is_same = meant in found and found.isdisjoint(self.moved)
         if change.op is Op.DELETE:
-            return meant not in found or not found.isdisjoint(self.moved)
+            return not is_same
+        if is_same and _has_row_conflict(outcome):
+            raise InvariantBroken("I10", f"Its row is there, and the change is lost: {change}")
         return _has_row_conflict(outcome)
 
     def _check_conflicts(

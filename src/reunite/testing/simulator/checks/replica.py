@@ -11,6 +11,7 @@ I11   the triggers of a file miss no row that a program changed
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from reunite.core.change import Op
 from reunite.replica import Replica
@@ -95,7 +96,7 @@ class ReplicaCheck:
                         f"{file.label} shows {table}{list(key)} as {shown.get(key)};"
                         f" the hub's snapshot had {truth.get(key)}.",
                     )
-            base = replica.base_rows(table)
+            base = cast(dict[Key, Row], replica.base_rows(table))
             for key in base.keys() | truth.keys():
                 if base.get(key) != truth.get(key):
                     raise InvariantBroken(

@@ -1,0 +1,67 @@
+"""Generated keys that meet: no two rows become one, no child changes its parent."""
+
+from __future__ import annotations
+
+from tests.pair.conftest import Pair
+
+
+def test_implicit_ids_of_two_replicas_and_the_hub_stay_apart(pair: Pair) -> None:
+    """Everybody's SQLite gives the same next id; each product keeps its name and its sale."""
+    for name in ("till1", "till2"):
+        pair.in_file(
+            pair.clone(name),
+            f"insert into product (name) values ('of {name}')",
+            "insert into sale (product_id, amount) values (last_insert_rowid(), 5)",
+        )
+    pair.at_hub("insert into product (name) values ('of the hub')")
+    pair.at_hub("insert into sale (product_id, amount) values (last_insert_rowid(), 5)")
+
+    pair.assert_agreed()
+
+    born = "select name from product join sale on product_id = product.id where amount = 5"
+    assert sorted(pair.at_hub(born)) == [("of the hub",), ("of till1",), ("of till2",)]
+
+
+def test_child_of_a_row_whose_key_was_given_again_is_rejected(pair: Pair) -> None:
+    """The hub deletes a product and gives its id to another; a sale of the first must not move."""
+    pair.write(pair.replica, "insert into sale (product_id, amount) values (2, 7)")
+    pair.at_hub("delete from product where id = 2")
+    pair.at_hub("insert into product (id, name) values (2, 'Plum')")
+
+    pair.assert_agreed()
+
+    assert pair.at_hub("select count(*) from sale where product_id = 2") == [(0,)]
+    assert [parked.code for parked in pair.replica.parked()] == ["parent-deleted"]
+
+
+def test_hub_row_inside_a_leased_block_moves_the_pending_insert(pair: Pair) -> None:
+    """The hub's row keeps its key; the replica's row gets another one, with its child."""
+    key = pair.replica.new_key("product")
+    pair.write(
+        pair.replica,
+        f"insert into product (id, name) values ({key}, 'of the replica')",
+        f"insert into sale (product_id, amount) values ({key}, 5)",
+    )
+    pair.at_hub("insert into product (id, name) values (?, 'of the hub')", key)
+
+    pair.assert_agreed()
+
+    assert pair.at_hub("select name from product where id = ?", key) == [("of the hub",)]
+    born = "select name from product join sale on product_id = product.id where amount = 5"
+    assert pair.at_hub(born) == [("of the replica",)]
+
+
+def test_swapped_unique_values_leave_children_alone(pair: Pair) -> None:
+    """Codes of two products are exchanged; their sales, ON DELETE CASCADE, survive everywhere."""
+    other = pair.clone("other")
+    pair.write(
+        pair.replica,
+        "update product set code = null where id = 1",
+        "update product set code = 'A' where id = 2",
+        "update product set code = 'B' where id = 1",
+    )
+
+    pair.assert_agreed()
+
+    assert pair.at_hub("select id, code from product order by id") == [(1, "B"), (2, "A")]
+    assert pair.rows(other, "sale") == [(1, 1, 3), (2, 2, 4)]

@@ -1,0 +1,91 @@
+"""The simulator holds: fixed seeds, every seed that once failed, and in CI fresh ones.
+
+A file in `regressions/` is one schedule and a sentence on what it found:
+
+    found = "An echo of a push arrived after its row had moved, and was applied again."
+    seed = 4711
+    hub = "memory"          # the rest as in `Schedule`; left out where it is the default
+    steps = 40
+    only = [3, 8, 21]
+
+Failing seeds are kept for ever, also when the simulator has changed so much that they no longer
+tell the story they once told.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from reunite.testing.simulator import Schedule, run
+
+REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.toml"))
+SEEDS = range(1, 41)
+FRESH_SECONDS = 120
+
+
+def schedule_of(path: Path) -> Schedule:
+    told = tomllib.loads(path.read_text(encoding="utf-8"))
+    assert told.pop("found"), f"{path.name} does not say what it found"
+    only = told.pop("only", None)
+    return Schedule(**told, only=None if only is None else tuple(only))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hub", ["memory", "sqlite"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_seed_holds(seed: int, hub: str) -> None:
+    run(Schedule(seed=seed, hub=hub))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
+def test_seed_that_once_failed_holds(path: Path) -> None:
+    run(schedule_of(path))
+
+
+@pytest.mark.slow
+def test_runs_repeat() -> None:
+    """A seed is a promise: twice the same run, to the last count."""
+    assert run(Schedule(seed=7)) == run(Schedule(seed=7))
+
+
+@pytest.mark.slow
+def test_runs_do_something() -> None:
+    """A simulator in which nothing is merged, rejected, renumbered or forked proves nothing."""
+    counts: dict[str, int] = {}
+    for seed in range(100, 130):
+        for what, count in run(Schedule(seed=seed)).items():
+            counts[what] = counts.get(what, 0) + count
+    for what in (
+        "checkpoint",
+        "outcome applied",
+        "outcome merged",
+        "outcome rejected unique",
+        "outcome rejected parent-deleted",
+        "outcome rejected vetoed",
+        "outcome rejected depends-on-rejected",
+        "outcome told again",
+        "refused identity-forked",
+        "renumber",
+        "intrusion",
+        "death",
+    ):
+        assert counts.get(what, 0) > 0, f"{what!r} never happened: {counts}"
+    judged = sum(count for what, count in counts.items() if what.startswith("outcome "))
+    assert counts["outcome applied"] > judged / 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("CI" not in os.environ, reason="fresh seeds are for CI and `make simulate`")
+@pytest.mark.parametrize("part", [0, 1])
+def test_fresh_seeds_hold(part: int) -> None:
+    """Two minutes of seeds that nobody has seen, half of them on each hub."""
+    until = time.monotonic() + FRESH_SECONDS / 2
+    while time.monotonic() < until:
+        run(Schedule(seed=random.randrange(10**9), hub=("memory", "sqlite")[part]))

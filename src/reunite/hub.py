@@ -367,11 +367,14 @@ class Hub:
 
     # -- serving ------------------------------------------------------------------------------
 
-    def asgi(self) -> Starlette:
-        """An ASGI application to mount: FastAPI, Starlette, Litestar … Needs `reunite[server]`."""
+    def asgi(self, **limits: int) -> Starlette:
+        """An ASGI application to mount: FastAPI, Starlette, Litestar … Needs `reunite[server]`.
+
+        limits   those of `reunite.server.create_app`
+        """
         from reunite.server import create_app
 
-        return create_app(self)
+        return create_app(self, **limits)
 
     def serve(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
         """Serve until interrupted. Needs `reunite[server]`."""

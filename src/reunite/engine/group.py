@@ -11,7 +11,7 @@ The rule         raises `GroupRejectedError` or `RenumberNeededError` for the wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from reunite.core.change import APPLIED, Change, Conflict, Op, Outcome, OutcomeKind
@@ -21,7 +21,7 @@ from reunite.core.principal import Principal
 from reunite.core.schema import ForeignKey, RowMerge, TableSchema
 from reunite.core.values import Row, Value, same
 from reunite.engine.lineage import hub_stamps, is_gone, last_image
-from reunite.engine.ports import LogEntry, WriteTransaction
+from reunite.engine.ports import LogEntry, Writes, WriteTransaction
 from reunite.engine.tables import HookedChange, Tables
 from reunite.engine.workspace import Slot, Workspace
 from reunite.errors import ConstraintError, Veto
@@ -87,6 +87,10 @@ class GroupJudge:
 
     def apply(self, changes: Sequence[Change]) -> list[Outcome]:
         """The outcomes, in order. Raises GroupRejectedError, RenumberNeededError."""
+        if all(change.op is Op.INSERT for change in changes):
+            plain = self._apply_plain_inserts(changes)
+            if plain is not None:
+                return plain
         outcomes = []
         to_touch: list[tuple[str, Key]] = []
         self._read(changes)
@@ -104,6 +108,50 @@ class GroupJudge:
         for table, key in to_touch:
             self._tx.touch(table, [key])
         return outcomes
+
+    def _apply_plain_inserts(self, changes: Sequence[Change]) -> list[Outcome] | None:
+        """Most groups only insert rows that meet nothing: those need no judging one by one.
+
+        None, and nothing done, if there is anything to judge: a row under one of the keys, a
+        parent that is gone, a hook.
+        """
+        by_table: dict[str, dict[Key, Change]] = {}
+        for change in changes:
+            by_table.setdefault(change.table, {})[change.key] = change
+        if sum(map(len, by_table.values())) < len(changes):
+            return None
+        mark = min(change.mark for change in changes)
+        for table, inserts in by_table.items():
+            if self._tables.hooks_of(table, Op.INSERT) or self._tx.rows(table, inserts):
+                return None
+            for parent, keys in self._pointed_to(table, inserts.values()).items():
+                self._read_log(parent, keys, mark)
+                if any(self._is_gone(parent, key, mark) for key in keys):
+                    return None
+        inserts_by_table = {
+            table: [
+                _row_of_insert(self._tables.schemas[table], change) for change in inserts.values()
+            ]
+            for table, inserts in by_table.items()
+        }
+        self._write(changes, Writes(inserts=inserts_by_table, updates={}, deletes={}))
+        self.established = {(change.table, change.key): change for change in changes}
+        return [APPLIED] * len(changes)
+
+    def _pointed_to(self, table: str, inserts: Iterable[Change]) -> dict[str, set[Key]]:
+        """The parents' keys that these inserts of one table set, each once."""
+        found: dict[str, set[Key]] = {}
+        for foreign_key in self._tables.schemas[table].foreign_keys:
+            columns: tuple[str, ...] = ()
+            places: list[int] = []
+            for change in inserts:
+                if change.columns is not columns:
+                    columns = change.columns
+                    places = _pointer_places(foreign_key, columns, self._tables)
+                if places:
+                    key = tuple([change.set[place] for place in places])
+                    found.setdefault(foreign_key.parent, set()).add(key)
+        return {parent: {key for key in keys if None not in key} for parent, keys in found.items()}
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -131,12 +179,15 @@ class GroupJudge:
                 # Insert meets insert, or a move meets a row: who changed it last matters too.
                 log_keys.setdefault(table, {}).update(dict.fromkeys(met))
         for table, keys in log_keys.items():
-            for key in keys:
-                self._entries[table, key] = []
-            for entry in self._tx.entries(table, keys, after_id=mark):
-                for named in {entry.key, entry.old_key}:
-                    if named in keys:
-                        self._entries[table, named].append(entry)
+            self._read_log(table, keys, mark)
+
+    def _read_log(self, table: str, keys: Collection[Key], mark: int) -> None:
+        for key in keys:
+            self._entries[table, key] = []
+        for entry in self._tx.entries(table, keys, after_id=mark):
+            for named in {entry.key, entry.old_key}:
+                if named is not None and named in keys:
+                    self._entries[table, named].append(entry)
 
     def _parents(self, change: Change) -> Iterator[tuple[str, Key]]:
         """The tracked rows that the values this change sets point to, by their primary keys."""
@@ -362,15 +413,18 @@ class GroupJudge:
         changed = space.changed()
         if not changed:
             return
+        self._write(changes, space.writes())
+        if self._tables.hooks:
+            self._call_hooks(changes, changed)
+
+    def _write(self, changes: Sequence[Change], writes: Writes) -> None:
         try:
-            self._tx.apply(space.writes())
+            self._tx.apply(writes)
         except ConstraintError as exc:
             blamed = _blame(changes, exc)
             raise GroupRejectedError(
                 blamed, str(exc.code), exc.message, columns=exc.columns
             ) from exc
-        if self._tables.hooks:
-            self._call_hooks(changes, changed)
 
     def _call_hooks(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:
         for slot in slots:
@@ -418,20 +472,24 @@ def pointed_keys(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
 
 
 def _pointed_key(foreign_key: ForeignKey, change: Change, tables: Tables) -> Key | None:
-    """The parent's primary key, if the change sets one; None for NULL and for parents that are
-    not tracked or are pointed to by another unique key."""
+    """The parent's primary key, if the change sets one; None for NULL."""
+    places = _pointer_places(foreign_key, change.columns, tables)
+    key = tuple([change.set[place] for place in places])
+    return key if key and None not in key else None
+
+
+def _pointer_places(foreign_key: ForeignKey, columns: Sequence[str], tables: Tables) -> list[int]:
+    """Where in a change of these columns the parent's primary key stands, in its order; nowhere
+    for parents that are not tracked or are pointed to by another unique key, and where the
+    change leaves a part of the pointer alone."""
     parent = tables.schemas.get(foreign_key.parent)
     if parent is None or set(foreign_key.parent_columns) != set(parent.key):
-        return None
-    if not any(name in change.columns for name in foreign_key.columns):
-        return None
-    values: dict[str, Value] = {}
-    for name, parent_name in zip(foreign_key.columns, foreign_key.parent_columns, strict=True):
-        if name not in change.columns:
-            return None
-        values[parent_name] = change.set[change.columns.index(name)]
-    key = tuple(values[name] for name in parent.key)
-    return None if None in key else key
+        return []
+    column_of = dict(zip(foreign_key.parent_columns, foreign_key.columns, strict=True))
+    names = [column_of[name] for name in parent.key]
+    if not all(name in columns for name in names):
+        return []
+    return [columns.index(name) for name in names]
 
 
 def _row_of_insert(schema: TableSchema, change: Change) -> Row:

@@ -29,11 +29,13 @@ def encode(message: object) -> bytes:
     return _encoder.encode(message)
 
 
-def decode(body: bytes, message_type: type[Message]) -> Message:
+def decode(
+    body: bytes, message_type: type[Message], *, bytes_max: int | None = BODY_BYTES_MAX
+) -> Message:
     """JSON bytes as a checked message. Raises BadRequestError, LimitExceededError."""
-    if len(body) > BODY_BYTES_MAX:
+    if bytes_max is not None and len(body) > bytes_max:
         raise LimitExceededError(
-            f"The body has {len(body)} bytes; at most {BODY_BYTES_MAX} are taken.",
+            f"The body has {len(body)} bytes; at most {bytes_max} are taken.",
             limit="BODY_BYTES_MAX",
         )
     try:

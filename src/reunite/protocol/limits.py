@@ -9,14 +9,17 @@ from __future__ import annotations
 # that is larger than this cannot be pushed and is reported by `Replica.status()`.
 BODY_BYTES_MAX = 64 * 1024 * 1024
 
-# Nested arrays and objects in a request.
-BODY_DEPTH_MAX = 64
+# Nested arrays and objects in a request: a JSON value of 64 levels, and what a push puts around it.
+BODY_DEPTH_MAX = 80
 
 # Changes in one push. Replicas end a push before the group that would pass it.
 PUSH_CHANGES_MAX = 100_000
 
 # Changes a replica aims for in one push; a larger group travels alone.
 PUSH_CHANGES_AIM = 5_000
+
+# Bytes of row images a replica aims for in one push; a larger group travels alone.
+PUSH_BYTES_AIM = 8 * 1024 * 1024
 
 # Rows in one page; the hub cuts where it is reached. A request may ask for fewer.
 PAGE_ROWS_MAX = 5_000

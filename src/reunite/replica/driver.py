@@ -15,13 +15,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import TypeVar
 
 import msgspec
 
 from reunite.core.schema import TableSchema
 from reunite.errors import (
+    CallerError,
+    ConstraintError,
     EpochChangedError,
     HubRestoredError,
     IdentityForkedError,
@@ -32,7 +33,7 @@ from reunite.errors import (
     UnknownTableError,
 )
 from reunite.protocol.codec import decode, encode
-from reunite.protocol.limits import PUSH_CHANGES_AIM
+from reunite.protocol.limits import PUSH_BYTES_AIM, PUSH_CHANGES_AIM
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
@@ -41,7 +42,6 @@ from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Applied, Inbox
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
 from reunite.replica.outbox import Outbox, group_messages
-from reunite.replica.pending import Pending
 from reunite.replica.state import State
 from reunite.replica.transport import Transport
 
@@ -116,8 +116,12 @@ class Driver:
     # -- use cases ----------------------------------------------------------------------------
 
     def sync(self) -> SyncReport:
-        """Push, then pull."""
-        self.push()
+        """Push, then pull. What the hub refuses to take does not keep its rows from coming."""
+        try:
+            self.push()
+        except (CallerError, ConstraintError):
+            self.pull()
+            raise
         self.pull()
         return self.report()
 
@@ -180,7 +184,14 @@ class Driver:
         hub is another process."""
         rows, total = 0, None
         with ThreadPoolExecutor(max_workers=1) as pool:
-            ask = partial(pool.submit, self._ask_page) if self._transport.is_remote else self._asked
+
+            def ask(state: State) -> Future[Page]:
+                if self._transport.is_remote:
+                    return pool.submit(self._ask_page, state)
+                answered: Future[Page] = Future()
+                answered.set_result(self._ask_page(state))
+                return answered
+
             state = self._file.state()
             future = None if state.is_ready else ask(state)
             while future is not None:
@@ -233,22 +244,21 @@ class Driver:
 
     def _next_push(self) -> PushRequest | None:
         with self._file.writing() as (connection, state):
-            pendings = self._outbox(connection, state).load(
-                unanswered=True, limit=2 * PUSH_CHANGES_AIM
-            )
+            outbox = self._outbox(connection, state)
+            numbers = outbox.next_numbers(changes=PUSH_CHANGES_AIM, size=PUSH_BYTES_AIM)
             blocks = KeyBlocks(state.blocks)
             wanted = tuple(
                 schema.name
                 for schema in state.schemas
                 if schema.generated_key and blocks.left(schema.name) < KEYS_LEFT_MIN
             )
-            if not pendings and not wanted and not state.has_misplaced:
+            if numbers is None and not wanted and not state.has_misplaced:
                 return None
-            pendings = self._whole_groups(connection, state, pendings)
             schemas = {schema.name: schema for schema in state.schemas}
-            groups, taken = group_messages(schemas, pendings, aim=PUSH_CHANGES_AIM)
-            first_n = pendings[0].n if pendings else state.known_n + 1
-            state.sent_n = max(state.sent_n, first_n + taken - 1)
+            pendings = outbox.load(numbers=numbers) if numbers else []
+            groups = group_messages(schemas, pendings)
+            first_n, last_n = numbers or (state.known_n + 1, 0)
+            state.sent_n = max(state.sent_n, last_n)
             return PushRequest(
                 protocol=PROTOCOL_VERSION,
                 epoch=state.epoch,
@@ -261,17 +271,6 @@ class Driver:
                 groups=tuple(groups),
                 lease=wanted,
             )
-
-    def _whole_groups(
-        self, connection: sqlite3.Connection, state: State, pendings: list[Pending]
-    ) -> list[Pending]:
-        """The same list, if its last group may have been cut off by the limit: without it, or,
-        when it is the only one, whole."""
-        if len(pendings) < 2 * PUSH_CHANGES_AIM:
-            return pendings
-        last = pendings[-1].group
-        kept = [pending for pending in pendings if pending.group != last]
-        return kept or self._outbox(connection, state).load(unanswered=True, group=last)
 
     # -- pull ---------------------------------------------------------------------------------
 
@@ -310,16 +309,11 @@ class Driver:
         )
         return self._call("pull", request, Page)
 
-    def _asked(self, state: State) -> Future[Page]:
-        future: Future[Page] = Future()
-        future.set_result(self._ask_page(state))
-        return future
-
     def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
         """The hub's schemas, if the page is written in other versions than the file has."""
         if page.schemas == {schema.name: schema.version for schema in state.schemas}:
             return None
-        answer = decode(self._transport.call("schema", b"{}"), SchemaAnswer)
+        answer = self._call("schema", {}, SchemaAnswer)
         return tuple(table for table in answer.tables if table.name in page.schemas)
 
     def _count(self, applied: Applied) -> None:
@@ -368,7 +362,8 @@ class Driver:
     def _call(self, operation: str, request: object, answer_type: type[Answer]) -> Answer:
         body = self._transport.call(operation, encode(request))
         self._bytes += len(body)
-        return decode(body, answer_type)
+        # The transport has bounded the answer: a single row may be larger than any request.
+        return decode(body, answer_type, bytes_max=None)
 
     def _inbox(self, connection: sqlite3.Connection, state: State) -> Inbox:
         return Inbox(

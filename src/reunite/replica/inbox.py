@@ -278,7 +278,7 @@ class Inbox:
             seen, body = self._connection.execute(
                 "select id, page from reunite_inbox where id > ? order by id limit 1", (seen,)
             ).fetchone()
-            yield decode(body, Page)
+            yield decode(body, Page, bytes_max=None)
         yield final
 
     def _write_part(

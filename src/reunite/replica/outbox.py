@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 import msgspec
 
@@ -36,12 +38,26 @@ _RAW = """
     select id, table_name, op, key, old_key, row is null, old is row, at_ms
     from reunite_change where n is null order by id
 """
+_RAW_SUMMARY = """
+    select count(*), min(id), max(id), coalesce(sum(op <> 'insert' or row is null), 0)
+    from reunite_change where n is null
+"""
+_RAW_TABLES = "select distinct table_name from reunite_change where n is null"
+_NUMBER_RANGE = """
+    update reunite_change set n = id + ?, grp = ?, stamp = ?, mark = ? where id between ? and ?
+"""
 _GROUPS = "select first_id, last_id from reunite_group order by first_id"
 _NUMBER = "update reunite_change set op = ?, n = ?, grp = ?, stamp = ?, mark = ? where id = ?"
 _PENDING = """
     select id, uid, n, grp, table_name, op, key, old_key, old, row, schema, stamp, mark, at_ms,
            outcome
     from reunite_change where n is not null {where} order by n
+"""
+_GROUP_SIZES = """
+    select min(n), max(n), sum(coalesce(length(old), 0) + coalesce(length(row), 0))
+    from (select n, grp, old, row from reunite_change
+          where n is not null and outcome is null order by n limit ?)
+    group by grp order by min(n)
 """
 _SAVE = """
     update reunite_change set key = ?, old_key = ?, old = ?, row = ?, schema = ?, n = ?, grp = ?,
@@ -101,6 +117,8 @@ class Outbox:
         Changes the state's next_n, stamp and blocks; the caller saves it. Returns the numbers of
         inserts whose generated key is not this replica's to give: they must move.
         """
+        if self._number_plain_groups(now_ms):
+            return []
         raws = [_Raw(values) for values in self._connection.execute(_RAW)]
         if not raws:
             return []
@@ -111,6 +129,39 @@ class Outbox:
         to_move = self._number(kept, now_ms)
         self._connection.execute("delete from reunite_group")
         return to_move
+
+    def _number_plain_groups(self, now_ms: int) -> bool:
+        """Number in bulk what needs no second look: inserts of reunite's own transactions into
+        tables without generated keys. Whether that was all there is."""
+        connection, state = self._connection, self._state
+        count, first_id, last_id, others = connection.execute(_RAW_SUMMARY).fetchone()
+        if count == 0:
+            return True
+        ranges = connection.execute(_GROUPS).fetchall()
+        covered = sum(last - first + 1 for first, last in ranges)
+        tables = [schema.name for schema in self._schemas.values() if not schema.generated_key]
+        if others or not covered == count == last_id - first_id + 1:
+            return False
+        found = {name for (name,) in connection.execute(_RAW_TABLES)}
+        if not found.issubset(tables):
+            return False
+        stamp = self._last_stamp()
+        for first, last in ranges:
+            at_ms = connection.execute(
+                "select at_ms from reunite_change where id = ?", (last,)
+            ).fetchone()[0]
+            stamp = next_stamp(stamp, now_ms=min(at_ms, now_ms))
+            n = state.next_n + first - first_id
+            connection.execute(_NUMBER_RANGE, (n - first, n, str(stamp), state.mark, first, last))
+        state.next_n += count
+        state.stamp = str(stamp)
+        connection.execute("delete from reunite_group")
+        return True
+
+    def _last_stamp(self) -> Stamp:
+        """The newest stamp this replica issued or has seen, as one of its own."""
+        last = parse_stamp(self._state.stamp) if self._state.stamp else Stamp(wall_ms=0)
+        return Stamp(wall_ms=last.wall_ms, counter=last.counter, replica=self._state.replica)
 
     def _resolve(self, raws: Sequence[_Raw]) -> None:
         """Drop or rewrite the entries that say more than what happened."""
@@ -166,8 +217,7 @@ class Outbox:
         state = self._state
         blocks = KeyBlocks(state.blocks)
         ranges = self._connection.execute(_GROUPS).fetchall()
-        last = parse_stamp(state.stamp) if state.stamp else Stamp(wall_ms=0)
-        last = Stamp(wall_ms=last.wall_ms, counter=last.counter, replica=state.replica)
+        last = self._last_stamp()
         updates, to_move = [], []
         group, group_range, at_ms = 0, None, -1
         vacated: set[tuple[str, str]] = set()  # by this group: INSERT OR REPLACE keeps its key
@@ -205,18 +255,36 @@ class Outbox:
 
     # -- pending ------------------------------------------------------------------------------
 
-    def load(
-        self, *, unanswered: bool = False, group: int | None = None, limit: int | None = None
-    ) -> list[Pending]:
-        """The pending changes in order of n; only those without an outcome or of one group, if
-        asked."""
-        where = "and outcome is null" if unanswered else ""
-        if group is not None:
-            where += f" and grp = {int(group)}"
-        text = _PENDING.format(where=where)
-        if limit is not None:
-            text += f" limit {int(limit)}"
-        return list(self._decoded(self._connection.execute(text)))
+    def load(self, *, numbers: tuple[int, int] | None = None) -> list[Pending]:
+        """The pending changes in order of n; of a range of numbers, if asked."""
+        if numbers is None:
+            return list(self._decoded(self._connection.execute(_PENDING.format(where=""))))
+        text = _PENDING.format(where="and n between ? and ?")
+        return list(self._decoded(self._connection.execute(text, numbers)))
+
+    def next_numbers(self, *, changes: int, size: int) -> tuple[int, int] | None:
+        """First and last number of the whole groups to push next; None if all are answered.
+
+        Groups are taken while their changes and the bytes of their rows stay below the two aims;
+        the first one always.
+        """
+        first = last = taken = taken_size = 0
+        for group_first, group_last, group_size in self._connection.execute(
+            _GROUP_SIZES, (2 * changes,)
+        ):
+            count = group_last - group_first + 1
+            if taken and (taken + count > changes or taken_size + group_size > size):
+                break
+            first, last = first or group_first, group_last
+            taken, taken_size = taken + count, taken_size + group_size
+        if taken >= 2 * changes:
+            # The look ahead may have ended within the only group.
+            last = self._connection.execute(
+                "select max(n) from reunite_change where grp ="
+                " (select grp from reunite_change where n = ?)",
+                (first,),
+            ).fetchone()[0]
+        return (first, last) if taken else None
 
     def _decoded(self, rows: Iterable[tuple]) -> Iterator[Pending]:  # type: ignore[type-arg]
         for (
@@ -362,24 +430,12 @@ def _encode_outcome(outcome: Outcome) -> str:
 _APPLIED = msgspec.json.decode(b'{"kind":"applied"}', type=Outcome)
 
 
-def group_messages(
-    schemas: Schemas, pendings: Sequence[Pending], *, aim: int
-) -> tuple[list[GroupMessage], int]:
-    """Whole groups from the front, up to about `aim` changes; (messages, changes taken)."""
-    messages: list[GroupMessage] = []
-    taken = 0
-    while taken < len(pendings):
-        end = taken + 1
-        group = pendings[taken].group
-        while end < len(pendings) and pendings[end].group == group:
-            end += 1
-        if messages and end > aim:
-            break
-        messages.append(
-            GroupMessage(runs=tuple(_runs(schemas, pendings[taken:end])), divisible=group < 0)
-        )
-        taken = end
-    return messages, taken
+def group_messages(schemas: Schemas, pendings: Sequence[Pending]) -> list[GroupMessage]:
+    """The groups of a push. The pending changes begin and end with whole groups."""
+    return [
+        GroupMessage(runs=tuple(_runs(schemas, list(group))), divisible=number < 0)
+        for number, group in groupby(pendings, key=attrgetter("group"))
+    ]
 
 
 def _runs(schemas: Schemas, pendings: Sequence[Pending]) -> Iterator[Run]:

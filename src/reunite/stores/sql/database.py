@@ -32,6 +32,9 @@ Record = tuple[Any, ...]
 # How long a writer waits for another one before it gives up.
 LOCK_TIMEOUT_S = 10.0
 
+# Pages that one connection keeps in memory: what a large push touches should fit.
+CACHE_KIB = 16 * 1024
+
 # Prepared statements kept by each connection; a hub of a hundred tables uses about ten a table.
 STATEMENTS_CACHED = 1_000
 
@@ -90,6 +93,9 @@ def connect_sqlite(
         )
         try:
             connection.execute("PRAGMA foreign_keys = ON")
+            # Savepoints keep what they may have to undo; in files it would cost a write a page.
+            connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             if synchronous is not None:
                 connection.execute(f"PRAGMA synchronous = {synchronous}")
             register_functions(connection)

@@ -40,11 +40,14 @@ _LOG = _ENTRY.format(source="", condition="") + "WHERE c.id > ? AND c.id <= ? OR
 _ENTRIES = (
     _ENTRY.format(
         source="""(
-            SELECT c.id AS id FROM json_each(?1) AS k CROSS JOIN reunite_change AS c
-            ON c.key = k.value AND c.table_name = ?2 AND c.id > ?3
+            SELECT i.id AS id FROM json_each(?1) AS k CROSS JOIN reunite_change_key AS i
+            ON i.key = k.value AND i.table_name = ?2 AND i.id > ?3
             UNION
-            SELECT c.id FROM json_each(?1) AS k CROSS JOIN reunite_change AS c
-            ON c.old_key = k.value AND c.old_key IS NOT NULL AND c.table_name = ?2 AND c.id > ?3
+            SELECT id FROM reunite_change
+            WHERE id > max(?3, (SELECT value FROM reunite_meta WHERE name = 'indexed_id'))
+            AND table_name = ?2
+            AND (key IN (SELECT value FROM json_each(?1))
+                 OR old_key IN (SELECT value FROM json_each(?1)))
         ) AS found CROSS JOIN""",
         condition="ON c.id = found.id",
     )
@@ -71,6 +74,24 @@ _OUTCOMES_BY_TEXT = (
 _OPS = {op.value: op for op in Op}
 _encode = msgspec.json.Encoder().encode
 _decode_outcome = msgspec.json.Decoder(Outcome).decode
+
+
+def index_log(session: Session) -> None:
+    """Bring the log's index by key up to date."""
+    indexed_id, last_id = session.execute(
+        "SELECT value, (SELECT max(id) FROM reunite_change) FROM reunite_meta "
+        "WHERE name = 'indexed_id'"
+    )[0]
+    if last_id is None or last_id <= indexed_id:
+        return
+    session.execute(
+        "INSERT INTO reunite_change_key (key, table_name, id) "
+        "SELECT key, table_name, id FROM reunite_change WHERE id > ?1 UNION ALL "
+        "SELECT old_key, table_name, id FROM reunite_change WHERE id > ?1 AND old_key IS NOT NULL "
+        "ORDER BY 1, 2, 3",
+        (indexed_id,),
+    )
+    session.execute("UPDATE reunite_meta SET value = ? WHERE name = 'indexed_id'", (last_id,))
 
 
 def head_of(session: Session, epoch: str) -> Head:

@@ -24,7 +24,7 @@ from reunite.stores.sql.database import LOCK_TIMEOUT_S, Database, Session, Sqlit
 from reunite.stores.sql.dialects import sqlite_reflection
 from reunite.stores.sql.dialects.sqlite import quoted
 from reunite.stores.sql.layout import LAYOUT_VERSION, hub_layout
-from reunite.stores.sql.reading import SqlTransaction, head_of
+from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
 from reunite.stores.sql.writing import SqlWriteTransaction
 
 _encode_schema = msgspec.json.Encoder().encode
@@ -129,6 +129,7 @@ class SqlStore:
                 "VALUES (?, ?, ?, ?, ?)",
                 (head.seq + 1, first_id, last_id, max(now_ms, head.at_ms), new_nonce()),
             )
+            index_log(session)
             return head_of(session, head.epoch)
 
     # --- Tables -----------------------------------------------------------------------------------
@@ -153,6 +154,7 @@ class SqlStore:
                 ("generation", 0),
                 ("trimmed_seq", 0),
                 ("trimmed_id", 0),
+                ("indexed_id", 0),
             ],
         )
 

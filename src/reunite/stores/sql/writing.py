@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -11,6 +11,7 @@ import msgspec
 from reunite.core.change import APPLIED
 from reunite.core.key import Key, key_text
 from reunite.engine.ports import (
+    LogEntry,
     Origin,
     ReplicaRecord,
     StoredOutcome,
@@ -22,7 +23,7 @@ from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
 from reunite.stores.sql.dialects.sqlite_capture import touch_statement
-from reunite.stores.sql.reading import SqlTransaction, head_of
+from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
 
 _encode_outcome = msgspec.json.Encoder().encode
 
@@ -53,6 +54,11 @@ class SqlWriteTransaction(SqlTransaction):
                 ),
                 source.parameters,
             )
+
+    def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
+        # A push looks into the log again and again, and each time what it wrote itself is new.
+        index_log(self._session)
+        return super().entries(table, keys, after_id=after_id)
 
     def fresh(self) -> Sequence[Touch]:
         return self._touches(self._last_id_before, limit=-1)
@@ -186,6 +192,14 @@ class SqlWriteTransaction(SqlTransaction):
             "SELECT count(*) FROM reunite_change WHERE id > ? AND id <= ?",
             (self._trimmed_id, last_id),
         )[0]
+        index_log(self._session)
+        execute(
+            "DELETE FROM reunite_change_key WHERE (key, table_name, id) IN ("
+            "SELECT key, table_name, id FROM reunite_change WHERE id <= ?1 UNION ALL "
+            "SELECT old_key, table_name, id FROM reunite_change "
+            "WHERE id <= ?1 AND old_key IS NOT NULL)",
+            (last_id,),
+        )
         # The largest id stays, as a mark without content: SQLite gives the next one after it.
         execute(
             "DELETE FROM reunite_change "

@@ -6,16 +6,16 @@ Three forms of a value, and where each is made:
     wire form   `core/values.py`; made by `select_list` in SQL, finished by `to_wire` where SQL has
                 no such value (true, false, parsed JSON); `to_database` leads back
     log form    JSON in `reunite_change.old`, `row` and `key`, made by triggers that run in other
-                programs: no function of ours, no loss. Reals with 20 digits (with 17, SQLite's
-                printf misses one in a hundred), blobs in hexadecimal digits, since SQLite's SQL
-                has no base64; `log_to_wire` reads it
+                programs: no function of ours, no loss. Reals with 20 digits where they need
+                them (with 17, SQLite's printf misses one in a hundred), blobs in hexadecimal
+                digits, since SQLite's SQL has no base64; `log_to_wire` reads it
 
     column      stored          log form
+    real        real            0.1 or 0.10000000000000000555
     blob        blob            "C0FFEE"; what is no blob stands in an array of one: ["text"]
     boolean     0, 1            false, true
     json        valid text      the value itself; other text as a string
-    any         real            0.10000000000000000555; infinities "Infinity", "-Infinity"
-    any other   blob            {"reunite:blob": "C0FFEE"}
+    any other   real, blob      {"reunite:stored": "1.5"}, {"reunite:stored": "X'C0FFEE'"}
 
 The rule         these texts are stored in triggers: changing one means a new layout version.
 """
@@ -39,7 +39,11 @@ from reunite.core.values import SAFE_INTEGER_MAX, Row, Value, wire_integer
 IMAGE_PIECE_COLUMNS = 100
 
 _REAL_MAX = "1.7976931348623157e308"
-_BLOB_TAG = "reunite:blob"
+# Reals within these bounds and with this many units to the one are printed exactly by SQLite's own
+# json_array, which writes 15 digits.
+_SHORT_REAL_MAX = "1e8"
+_SHORT_REAL_UNITS = "1e6"
+_STORED_TAG = "reunite:stored"
 _SAFE = f"BETWEEN -{SAFE_INTEGER_MAX} AND {SAFE_INTEGER_MAX}"
 _TEXT_LIKE = frozenset({ColumnType.TEXT, ColumnType.UUID})
 _TIMES = frozenset({ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME})
@@ -277,8 +281,13 @@ def _log_expression(schema: TableSchema, column: Column, x: str) -> str:
         return x
     match column.type:
         case ColumnType.REAL:
-            finite = f"WHEN {x} BETWEEN -{_REAL_MAX} AND {_REAL_MAX} THEN {_log_real(x)}"
-            return f"CASE {finite} ELSE {_log_any(x)} END"
+            units = f"CAST({x} * {_SHORT_REAL_UNITS} + ({x} > 0) - 0.5 AS INTEGER)"
+            return (
+                f"CASE WHEN {x} BETWEEN -{_SHORT_REAL_MAX} AND {_SHORT_REAL_MAX} "
+                f"AND {units} / {_SHORT_REAL_UNITS} = {x} THEN {x} "
+                f"WHEN {x} BETWEEN -1e308 AND 1e308 THEN json(printf('%!.20g', {x})) "
+                f"ELSE {_log_any(x)} END"
+            )
         case ColumnType.BOOLEAN:
             known = "WHEN 0 THEN json('false') WHEN 1 THEN json('true')"
             return f"CASE {x} {known} ELSE {_log_any(x)} END"
@@ -318,22 +327,9 @@ def _is_rowid(schema: TableSchema, column: Column) -> bool:
 
 
 def _log_any(x: str) -> str:
-    # Integers, the most frequent ones besides texts, are found by two comparisons.
-    return (
-        f"CASE typeof({x}) WHEN 'real' THEN {_log_any_real(x)} "
-        f"WHEN 'blob' THEN json_object('{_BLOB_TAG}', hex({x})) ELSE {x} END"
-    )
-
-
-def _log_real(x: str) -> str:
-    return f"json(printf('%!.20g', {x}))"
-
-
-def _log_any_real(x: str) -> str:
-    return (
-        f"CASE WHEN {x} > {_REAL_MAX} THEN 'Infinity' WHEN {x} < -{_REAL_MAX} THEN '-Infinity' "
-        f"ELSE {_log_real(x)} END"
-    )
+    """Any value: those that JSON would not carry whole are quoted as SQL."""
+    stored = f"json_object('{_STORED_TAG}', quote({x}))"
+    return f"CASE WHEN typeof({x}) IN ('real', 'blob') THEN {stored} ELSE {x} END"
 
 
 # --- Log form → wire form -------------------------------------------------------------------------
@@ -388,9 +384,10 @@ def _log_step(column_type: ColumnType, kind: type) -> Callable[[Any], Value] | N
     if kind is type(None):
         return None
     if kind is dict:
-        return _untagged
+        return _untagged(column_type)
     if column_type is ColumnType.BLOB:
-        return _from_hexadecimal if kind is str else lambda value: _untagged(value[0])
+        inside = _untagged(column_type)
+        return _from_hexadecimal if kind is str else lambda value: inside(value[0])
     if column_type is ColumnType.JSON or kind not in (int, float):
         return None
     if column_type in _TEXT_LIKE or column_type is ColumnType.DECIMAL:
@@ -398,11 +395,20 @@ def _log_step(column_type: ColumnType, kind: type) -> Callable[[Any], Value] | N
     return wire_integer if kind is int else None
 
 
-def _untagged(value: Any) -> Value:
-    if isinstance(value, dict) and value.keys() == {_BLOB_TAG}:
-        with suppress(ValueError, TypeError):  # somebody's JSON may look like ours
-            return _from_hexadecimal(value[_BLOB_TAG])
-    return value  # type: ignore[no-any-return]
+def _untagged(column_type: ColumnType) -> Callable[[Any], Any]:
+    """What reads {"reunite:stored": …}; other objects stay, for somebody's JSON may look so."""
+    finish = wire_text if column_type in _TEXT_LIKE | {ColumnType.DECIMAL} else wire_value
+
+    def untagged(value: Any) -> Any:
+        if isinstance(value, dict) and value.keys() == {_STORED_TAG}:
+            with suppress(ValueError, TypeError, AttributeError):
+                quoted_value = value[_STORED_TAG]
+                if quoted_value.startswith("X'"):
+                    return _from_hexadecimal(quoted_value[2:-1])
+                return finish(float(quoted_value))
+        return value
+
+    return untagged
 
 
 def _from_hexadecimal(text: str) -> str:

@@ -150,8 +150,14 @@ class _TriggerWriter:
         )
 
     def _touches(self, conditions: Sequence[str]) -> list[str]:
+        """Log the rows that meet one of the conditions, each of which is looked up in an index."""
+        names = [self._details.rowid_name] if self._details.rowid_name else self._schema.key
+        place = ", ".join(f"t.{quoted(name)}" for name in names)
+        found = " UNION ".join(
+            f"SELECT {place} FROM {self._table} AS t WHERE {condition}" for condition in conditions
+        )
         source = f"{self._table} AS t"
-        return [touch_statement(self._schema, source, condition) for condition in conditions]
+        return [touch_statement(self._schema, source, f"({place}) IN ({found})")]
 
     def _same_rowids(self) -> list[str]:
         """Another row with the rowid of the new one. Without an INTEGER PRIMARY KEY programs

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
@@ -33,46 +32,39 @@ class _Rate(ProgressColumn):
 
 
 @contextmanager
-def progress_bars(
-    label: str = "", *, console: Console | None = None
-) -> Iterator[Callable[[SyncProgress], None]]:
+def progress_bars(label: str) -> Iterator[Callable[[SyncProgress], None]]:
     """Show what a sync does while the block runs; yields the `on_progress` to give it.
 
-    The bars are on stderr, and only where that is a terminal.
+    The bars are on stderr, only where that is a terminal, and go away at the end.
     """
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         _Rows(),
         _Rate(),
-        console=console or err(),
-        disable=not (console or err()).is_terminal,
+        console=err(),
+        transient=True,
+        disable=not err().is_terminal,
     )
     tasks: dict[str, TaskID] = {}
 
     def on_progress(news: SyncProgress) -> None:
         if news.phase not in tasks:
             word = _WORD_BY_PHASE.get(news.phase, news.phase)
-            tasks[news.phase] = progress.add_task(f"{word} {label}".rstrip(), total=None)
+            tasks[news.phase] = progress.add_task(f"{word} {label}", total=None)
         progress.update(tasks[news.phase], completed=news.rows, total=news.rows_total)
 
     with progress:
         yield on_progress
-        for task in progress.tasks:
-            progress.update(task.id, total=task.completed)
 
 
 class Stopwatch:
-    """Seconds since it was made, and what that means a second."""
+    """Measures from when it was made."""
 
     def __init__(self) -> None:
         self._began = time.perf_counter()
 
-    def seconds(self) -> float:
-        """How long it has been."""
-        return time.perf_counter() - self._began
-
-    def rate(self, count: int, word: str = "rows") -> str:
+    def rate(self, rows: int) -> str:
         """`368,000 rows in 9.1 s (40,000 rows/s)`."""
-        seconds = self.seconds()
-        return f"{count:,} {word} in {seconds:.1f} s ({count / max(seconds, 0.001):,.0f} {word}/s)"
+        seconds = time.perf_counter() - self._began
+        return f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 0.001):,.0f} rows/s)"

@@ -54,24 +54,21 @@ def note(text: str, *, style: str = "") -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table on stdout."""
-    cells = [[readable(value) for value in row] for row in rows]
+    """Print a table on stdout. A cell is a value, or a `Text` that is shown as it is."""
+    cells = [
+        [cell if isinstance(cell, Text) else Text(readable(cell)) for cell in row] for row in rows
+    ]
     console = out()
     if console.is_terminal:
-        console.print(rich_table(columns, cells))
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+        console.print(table)
     else:
-        for line in _aligned([list(columns), *cells]):
+        for line in _aligned([list(columns), *([cell.plain for cell in row] for row in cells)]):
             console.print(Text(line), soft_wrap=True)
-
-
-def rich_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> Table:
-    """A table for terminals; cells are values or `Text`."""
-    table = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(readable(cell)) for cell in row))
-    return table
 
 
 def readable(value: Any) -> str:

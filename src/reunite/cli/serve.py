@@ -27,7 +27,9 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 for other machines as well.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port; 0 takes any free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(help="The port; 0 takes any free one.", envvar="REUNITE_PORT")
+    ] = 8000,
     token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:

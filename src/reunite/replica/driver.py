@@ -279,6 +279,8 @@ class Driver:
             state = self._file.state()
             asked_from = state.cursor
             page = self._ask_page(state)
+            if _brings_nothing(page, state):
+                return
             schemas = self._schemas_for(page, state)
             with self._file.writing(bulk=_is_large(page)) as (connection, state):
                 if state.cursor != asked_from:
@@ -338,7 +340,7 @@ class Driver:
                 outbox.forget_marks()
             state.next_n = 1 + outbox.renumber_all()
             self._adopt(state, answer)
-            state.known_n = state.sent_n = 0
+            state.known_n = state.sent_n = state.covered_n = 0
             state.resend_n = state.next_n - 1
             state.has_misplaced = True
 
@@ -383,6 +385,19 @@ class Driver:
             self._on_progress(
                 SyncProgress(phase=phase, rows=rows, bytes=self._bytes, rows_total=total)
             )
+
+
+def _brings_nothing(page: Page, state: State) -> bool:
+    """Whether the page only says that the replica shows the hub's newest state already."""
+    return (
+        page.checkpoint
+        and not page.tables
+        and not page.outcomes
+        and page.cursor == state.checkpoint
+        and page.answered == state.covered_n
+        and page.answered == state.known_n
+        and state.next_schemas is None
+    )
 
 
 def _is_large(page: Page) -> bool:

@@ -55,7 +55,9 @@ class ReplicaFile:
         if not path.exists():
             raise NotAReplicaError(f"There is no file {path}: make it with `reunite clone`.")
         with translated():
-            self._inner = connect_sqlite(path)
+            # A power cut may take the last pages and answers back, never a part of one: they come
+            # again. What the application commits is synchronous, and takes all before along.
+            self._inner = connect_sqlite(path, synchronous="NORMAL")
             self._inner.execute("pragma foreign_keys = off")
             found = self._inner.execute(
                 "select count(*) from sqlite_master where name = 'reunite_state'"

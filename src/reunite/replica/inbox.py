@@ -141,6 +141,7 @@ class Inbox:
         self._close(scene)
         done.blocked = scene.blocked
         state.mark = final.mark or 0
+        state.covered_n = final.answered or 0
         state.cursor = state.checkpoint = final.cursor
         self._connection.execute("delete from reunite_inbox")
         return done

@@ -20,7 +20,8 @@ class State(msgspec.Struct, kw_only=True):
     """One value of everything; `save_changes` writes what differs from what was loaded.
 
     `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
-    is shown. `known_n` is the last number whose outcome is stored, `sent_n` the last one that was
+    is shown. `known_n` is the last number whose outcome is stored, `covered_n` the last one that
+    the shown checkpoint includes, `sent_n` the last one that was
     ever sent, `resend_n` the last one that must be sent before the next pull (after a new
     identity). `blocks` hold the next key to give and the last one, `granted` the whole blocks;
     `next_schemas` are those of the snapshot that gathers in the inbox, where they are others;
@@ -39,6 +40,7 @@ class State(msgspec.Struct, kw_only=True):
     mark: int = 0
     next_n: int = 1
     known_n: int = 0
+    covered_n: int = 0
     sent_n: int = 0
     resend_n: int = 0
     stamp: str = ""

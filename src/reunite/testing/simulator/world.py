@@ -236,6 +236,11 @@ class World(WireObserver):
             self.book.count("renumber")
         told = ", ".join(
             f"n{outcome.n} {outcome.kind} {outcome.code or ''} {outcome.key or ''}".rstrip()
+            + "".join(
+                f" [{conflict.column or 'row'}: hub {conflict.hub}, replica {conflict.replica}"
+                f" → {conflict.result}]"
+                for conflict in outcome.conflicts
+            )
             for outcome in answer.outcomes
         )
         self.log(

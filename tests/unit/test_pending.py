@@ -50,6 +50,7 @@ def pending(n: int, table: str, op: Op, old: tuple | None, row: tuple | None) ->
         row=row,
         stamp="",
         mark=0,
+        covered=0,
         at_ms=0,
     )
 

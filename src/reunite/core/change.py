@@ -24,11 +24,12 @@ class Op(enum.StrEnum):
     DELETE = "delete"
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One row inserted, updated or deleted on a replica.
 
     `key` is the row's key after the change; `old_key` the one before, where the key moved.
-    `mark` is the hub's last change id in the snapshot behind the replica's last checkpoint.
+    `mark` is the hub's last change id in the snapshot behind the replica's last checkpoint when the
+    change was made, `covered` the last of the replica's own numbers in that snapshot.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     was: tuple[Value, ...] = ()
     stamp: str
     mark: int = 0
+    covered: int = 0
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True):

@@ -72,7 +72,12 @@ def _join(first: Change, then: Change) -> Change | None:
         if first.op is Op.INSERT:
             return None
         return msgspec.structs.replace(
-            then, key=start, columns=tuple(was), was=tuple(was.values()), mark=first.mark
+            then,
+            key=start,
+            columns=tuple(was),
+            was=tuple(was.values()),
+            mark=first.mark,
+            covered=first.covered,
         )
     values = _by_column(first.columns, first.set) | _by_column(then.columns, then.set)
     if first.op is Op.INSERT:
@@ -84,6 +89,7 @@ def _join(first: Change, then: Change) -> Change | None:
             set=tuple(values.values()),
             was=(),
             mark=first.mark,
+            covered=first.covered,
         )
     names = [name for name in values if not is_written_alike(values[name], was[name])]
     old_key = None if start == then.key else start
@@ -96,6 +102,7 @@ def _join(first: Change, then: Change) -> Change | None:
         set=tuple(values[name] for name in names),
         was=tuple(was[name] for name in names),
         mark=first.mark,
+        covered=first.covered,
     )
 
 

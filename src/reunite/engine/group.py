@@ -17,8 +17,9 @@ from typing import Any
 from reunite.core.change import APPLIED, Change, Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.merge import conflicting_columns, merge_insert, merge_row
+from reunite.core.pointers import pointed_parents, pointer_places
 from reunite.core.principal import Principal
-from reunite.core.schema import ForeignKey, RowMerge, TableSchema
+from reunite.core.schema import RowMerge, TableSchema
 from reunite.core.values import Row, Value, same
 from reunite.engine.lineage import hub_stamps, is_gone, last_image
 from reunite.engine.ports import LogEntry, Writes, WriteTransaction
@@ -147,7 +148,7 @@ class GroupJudge:
             for change in inserts:
                 if change.columns is not columns:
                     columns = change.columns
-                    places = _pointer_places(foreign_key, columns, self._tables)
+                    places = pointer_places(self._tables.schemas, foreign_key, columns)
                 if places:
                     key = tuple([change.set[place] for place in places])
                     found.setdefault(foreign_key.parent, set()).add(key)
@@ -192,12 +193,8 @@ class GroupJudge:
     def _parents(self, change: Change) -> Iterator[tuple[str, Key]]:
         """The tracked rows that the values this change sets point to, by their primary keys."""
         if change.op is Op.DELETE:
-            return
-        schema = self._tables.schemas[change.table]
-        for foreign_key in schema.foreign_keys:
-            key = _pointed_key(foreign_key, change, self._tables)
-            if key is not None:
-                yield foreign_key.parent, key
+            return iter(())
+        return pointed_parents(self._tables.schemas, change.table, change.columns, change.set)
 
     def _is_gone(self, table: str, key: Key, mark: int) -> bool:
         if (table, key) in self.established:
@@ -459,37 +456,13 @@ class GroupJudge:
         )
 
 
-def pointed_keys(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
+def places_of(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
     """(table, key) of every row that the change touches or that the values it sets point to."""
     yield change.table, change.key
     if change.old_key is not None:
         yield change.table, change.old_key
     if change.op is not Op.DELETE:
-        for foreign_key in tables.schemas[change.table].foreign_keys:
-            key = _pointed_key(foreign_key, change, tables)
-            if key is not None:
-                yield foreign_key.parent, key
-
-
-def _pointed_key(foreign_key: ForeignKey, change: Change, tables: Tables) -> Key | None:
-    """The parent's primary key, if the change sets one; None for NULL."""
-    places = _pointer_places(foreign_key, change.columns, tables)
-    key = tuple([change.set[place] for place in places])
-    return key if key and None not in key else None
-
-
-def _pointer_places(foreign_key: ForeignKey, columns: Sequence[str], tables: Tables) -> list[int]:
-    """Where in a change of these columns the parent's primary key stands, in its order; nowhere
-    for parents that are not tracked or are pointed to by another unique key, and where the
-    change leaves a part of the pointer alone."""
-    parent = tables.schemas.get(foreign_key.parent)
-    if parent is None or set(foreign_key.parent_columns) != set(parent.key):
-        return []
-    column_of = dict(zip(foreign_key.parent_columns, foreign_key.columns, strict=True))
-    names = [column_of[name] for name in parent.key]
-    if not all(name in columns for name in names):
-        return []
-    return [columns.index(name) for name in names]
+        yield from pointed_parents(tables.schemas, change.table, change.columns, change.set)
 
 
 def _row_of_insert(schema: TableSchema, change: Change) -> Row:

@@ -98,6 +98,7 @@ def _changes(
                 was=run.was[i] if run.was else (),
                 stamp=stamps[i] if len(stamps) > 1 else stamps[0],
                 mark=run.mark,
+                covered=run.covered,
             )
             n += 1
 
@@ -145,6 +146,8 @@ def _check_run(run: Run, schema: TableSchema, path: str) -> None:
         ) from None
     if not 0 <= run.mark < 2**63:
         raise BadRequestError("A mark is a change id of the hub.", path=f"{path}.mark")
+    if run.covered < 0:
+        raise BadRequestError("What a checkpoint covers is a number.", path=f"{path}.covered")
     count = len(run.ids)
     needed = {
         Op.INSERT: {"set"},

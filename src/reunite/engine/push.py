@@ -10,8 +10,8 @@
           └── renumber: the push ends before this group; its number does not move
 
 The rules: a rejection commits too, so the replica's number moves on and it is never stuck. A group
-that touches or points to a row of a rejected group, of this push or of one whose rejection the
-replica had not seen, is rejected with it. Outcomes are stored with the change's id in the same
+that touches or points to a row of a rejected group that its replica still showed when the group was
+made is rejected with it. Outcomes are stored with the change's id in the same
 transaction as its effect; idempotence lies in the ids.
 """
 
@@ -30,7 +30,7 @@ from reunite.engine.group import (
     GroupJudge,
     GroupRejectedError,
     RenumberNeededError,
-    pointed_keys,
+    places_of,
 )
 from reunite.engine.lineage import is_gone
 from reunite.engine.outcomes import outcome_message
@@ -108,7 +108,8 @@ class _Session:
         self._settled: list[StoredOutcome] = []  # in order of n: stored before, and new
         self._new: list[StoredOutcome] = []
         self._renumber: Renumber | None = None
-        self._tainted: set[tuple[str, Key]] = set()
+        # The rows of rejected changes, with the largest number that was rejected there.
+        self._tainted: dict[tuple[str, Key], int] = {}
         self._known_until: dict[tuple[str, Key], int] = {}
         self._origins: dict[tuple[str, Key], Change] = {}
         self._inserted: set[tuple[str, Key]] = set()
@@ -130,10 +131,11 @@ class _Session:
                 f"{record.last_n + 1}.",
                 path="first_n",
             )
-        after_n = min(request.known, request.first_n - 1)
+        covered = [change.covered for group in groups for change in group.changes]
+        after_n = min([*covered, request.first_n - 1])
         for stored in self._tx.outcomes(record.id, after_n=after_n):
-            if stored.outcome.kind is OutcomeKind.REJECTED and stored.n > request.known:
-                self._taint(stored.table, stored.key, stored.old_key)
+            if stored.outcome.kind is OutcomeKind.REJECTED:
+                self._taint(stored.n, stored.table, stored.key, stored.old_key)
             if stored.n >= request.first_n:
                 self._answered[stored.n] = stored
         for group in groups:
@@ -195,7 +197,7 @@ class _Session:
         """Answered before: the same outcome again. If the replica has moved the row since then,
         it must first learn under which key the change took effect."""
         if stored.outcome.kind is OutcomeKind.REJECTED:
-            self._taint(change.table, change.key, change.old_key)
+            self._taint(change.n, change.table, change.key, change.old_key)
         self._take_over(change, stored, is_new=False)
 
     def _recognise(self, change: Change, stored: StoredOutcome) -> None:
@@ -213,7 +215,7 @@ class _Session:
             outcome=msgspec.structs.replace(stored.outcome, kind=kind),
         )
         if is_rejected:
-            self._taint(change.table, change.key, change.old_key)
+            self._taint(change.n, change.table, change.key, change.old_key)
         elif stored.op is Op.INSERT or stored.old_key is not None:
             self._establish(change, stored)
         self._take_over(change, again, is_new=True)
@@ -265,7 +267,10 @@ class _Session:
                     raise GroupRejectedError(change, "bad-value", self._faults[change.id])
         if self._tainted:
             for change in changes:
-                if not self._tainted.isdisjoint(pointed_keys(change, self._tables)):
+                if any(
+                    self._tainted.get(place, 0) > change.covered
+                    for place in places_of(change, self._tables)
+                ):
                     raise GroupRejectedError(
                         change,
                         "depends-on-rejected",
@@ -305,7 +310,7 @@ class _Session:
     def _reject(self, changes: Sequence[Change], error: GroupRejectedError) -> None:
         blamed = error.change
         for change in changes:
-            self._taint(change.table, change.key, change.old_key)
+            self._taint(change.n, change.table, change.key, change.old_key)
             if change.id == blamed.id or len(changes) == 1:
                 reason, columns = error.reason, error.columns
             else:
@@ -316,10 +321,11 @@ class _Session:
                 Outcome(kind=OutcomeKind.REJECTED, code=error.code, reason=reason, columns=columns),
             )
 
-    def _taint(self, table: str, key: Key, old_key: Key | None) -> None:
-        self._tainted.add((table, key))
-        if old_key is not None:
-            self._tainted.add((table, old_key))
+    def _taint(self, n: int, table: str, key: Key, old_key: Key | None) -> None:
+        """What was made on a replica that still showed this rejected change hangs on it."""
+        for place in (key, old_key):
+            if place is not None:
+                self._tainted[table, place] = max(n, self._tainted.get((table, place), 0))
 
     def _add(self, change: Change, outcome: Outcome) -> None:
         stored = StoredOutcome(

@@ -24,12 +24,16 @@ from reunite.protocol.register import KeyBlock
 class Run(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """Neighbouring changes of one shape. `stamps` has one entry for all, or one for each."""
+    """Neighbouring changes of one shape. `stamps` has one entry for all, or one for each.
+
+    `mark` and `covered` are those of the checkpoint that the replica showed when they were made.
+    """
 
     table: str
     op: Op
     columns: tuple[str, ...]
     mark: int
+    covered: int
     stamps: tuple[str, ...]
     ids: tuple[str, ...]
     keys: tuple[tuple[Any, ...], ...] = ()

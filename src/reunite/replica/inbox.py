@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import TypeAlias
 
 import msgspec
@@ -33,11 +35,11 @@ from reunite.replica.pending import (
     Pending,
     Place,
     Schemas,
+    dependencies,
     fold,
     misplaced,
     move_key,
     places,
-    pointers,
 )
 from reunite.replica.rows import RowForms, TableWriter
 from reunite.replica.state import State
@@ -351,34 +353,37 @@ class Inbox:
     def _dependents(
         self, pendings: Sequence[Pending], rejected: Sequence[Pending]
     ) -> list[Pending]:
-        """Changes never sent whose group touches or points to a row of a rejected one."""
-        tainted = places(rejected)
+        """Changes without an answer that hang on a rejected one, as the hub would find: sent or
+        not, it has rejected them or will. And those of tables that the hub no longer has."""
+        tainted: dict[Place, int] = {}
+        for pending in rejected:
+            for place in places([pending]):
+                tainted[place] = max(pending.n, tainted.get(place, 0))
         found: list[Pending] = []
-        unsent = [pending for pending in pendings if pending.n > self._state.sent_n]
-        for group in _groups(unsent):
-            if any(pending.table not in self._schemas for pending in group):
+        waiting = [pending for pending in pendings if pending.outcome is None]
+        for unit in _units(waiting):
+            if any(pending.table not in self._schemas for pending in unit):
                 code, reason = "unknown-table", "The hub no longer has this table for you."
             elif tainted and any(
-                not tainted.isdisjoint(places([pending]))
-                or any(
-                    (parent, (value,)) in tainted
-                    for _, parent, value in pointers(self._schemas[pending.table], pending.row)
-                )
-                for pending in group
+                tainted.get(place, 0) > pending.covered
+                for pending in unit
+                for place in dependencies(self._schemas, pending)
             ):
                 code = "depends-on-rejected"
                 reason = "It touches or points to a row of a change that was rejected."
             else:
                 continue
-            tainted |= places(group)
-            for pending in group:
+            for pending in unit:
                 pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
-            found.extend(group)
+                for place in places([pending]):
+                    tainted[place] = max(pending.n, tainted.get(place, 0))
+            found.extend(unit)
         return found
 
     def _close_gaps(self, scene: Scene, parked: set[int]) -> set[int]:
-        """Numbers without gaps for changes never sent, after parked ones among them went; the
-        identities (`id()`) of the changes that got another number."""
+        """Numbers without gaps, after parked changes among them went; the identities (`id()`) of
+        the changes that got another number. If the hub has taken one of the old numbers after
+        all, it finds a fork, and everything is sent again under its old ids."""
         new_of: dict[int, int] = {}
         shift = 0
         for n in range(min(parked), self._state.next_n):
@@ -395,6 +400,7 @@ class Inbox:
             pending.group = new_of.get(first, first) * (1 if pending.group > 0 else -1)
         scene.to_move = {new_of.get(n, n) for n in scene.to_move if n not in parked}
         self._state.next_n -= len(parked)
+        self._state.sent_n -= sum(1 for n in parked if n <= self._state.sent_n)
         return renumbered
 
     def _note_conflicts(self, pending: Pending, outcome: Outcome) -> int:
@@ -553,15 +559,14 @@ def _show_table(
         blocked.add(offender)
 
 
-def _groups(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
-    group: list[Pending] = []
-    for pending in pendings:
-        if group and pending.group != group[0].group:
-            yield group
-            group = []
-        group.append(pending)
-    if group:
-        yield group
+def _units(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
+    """What the hub takes whole or not at all: groups, and single changes of divisible ones."""
+    for number, group in groupby(pendings, key=attrgetter("group")):
+        if number > 0:
+            yield list(group)
+        else:
+            for pending in group:
+                yield [pending]
 
 
 def _translated(before: TableSchema, after: TableSchema, row: Row | None) -> Row | None:

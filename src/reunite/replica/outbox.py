@@ -44,13 +44,16 @@ _RAW_SUMMARY = """
 """
 _RAW_TABLES = "select distinct table_name from reunite_change where n is null"
 _NUMBER_RANGE = """
-    update reunite_change set n = id + ?, grp = ?, stamp = ?, mark = ? where id between ? and ?
+    update reunite_change set n = id + ?, grp = ?, stamp = ?, mark = ?, covered = ?
+    where id between ? and ?
 """
 _GROUPS = "select first_id, last_id from reunite_group order by first_id"
-_NUMBER = "update reunite_change set op = ?, n = ?, grp = ?, stamp = ?, mark = ? where id = ?"
+_NUMBER = """
+    update reunite_change set op = ?, n = ?, grp = ?, stamp = ?, mark = ?, covered = ? where id = ?
+"""
 _PENDING = """
-    select id, uid, n, grp, table_name, op, key, old_key, old, row, schema, stamp, mark, at_ms,
-           outcome
+    select id, uid, n, grp, table_name, op, key, old_key, old, row, schema, stamp, mark,
+           covered, at_ms, outcome
     from reunite_change where n is not null {where} order by n
 """
 _GROUP_SIZES = """
@@ -61,7 +64,7 @@ _GROUP_SIZES = """
 """
 _SAVE = """
     update reunite_change set key = ?, old_key = ?, old = ?, row = ?, schema = ?, n = ?, grp = ?,
-           outcome = ? where id = ?
+           covered = ?, outcome = ? where id = ?
 """
 
 
@@ -152,7 +155,9 @@ class Outbox:
             ).fetchone()[0]
             stamp = next_stamp(stamp, now_ms=min(at_ms, now_ms))
             n = state.next_n + first - first_id
-            connection.execute(_NUMBER_RANGE, (n - first, n, str(stamp), state.mark, first, last))
+            connection.execute(
+                _NUMBER_RANGE, (n - first, n, str(stamp), state.mark, state.covered_n, first, last)
+            )
         state.next_n += count
         state.stamp = str(stamp)
         connection.execute("delete from reunite_group")
@@ -245,7 +250,7 @@ class Outbox:
                 key = parse_integer(self._forms.read_key(raw.table, raw.key)[0])
                 if not blocks.note(raw.table, key) and (raw.table, raw.key) not in vacated:
                     to_move.append(n)
-            updates.append((raw.op, n, group, stamp_text, state.mark, raw.id))
+            updates.append((raw.op, n, group, stamp_text, state.mark, state.covered_n, raw.id))
             n += 1
         self._connection.executemany(_NUMBER, updates)
         state.next_n = n
@@ -289,7 +294,7 @@ class Outbox:
     def _decoded(self, rows: Iterable[tuple]) -> Iterator[Pending]:  # type: ignore[type-arg]
         for (
             change_id, uid, n, group, table, op, key, old_key, old, row, version, stamp, mark,
-            at_ms, outcome,
+            covered, at_ms, outcome,
         ) in rows:  # fmt: skip
             if table not in self._schemas:
                 continue
@@ -307,6 +312,7 @@ class Outbox:
                 row=None if row is None else read(row),
                 stamp=stamp,
                 mark=mark,
+                covered=covered,
                 at_ms=at_ms,
                 outcome=None if outcome is None else _decode_outcome(outcome),
             )
@@ -330,7 +336,7 @@ class Outbox:
             first = new_of.get(abs(pending.group), new_of[pending.n])
             pending.group = first if pending.group > 0 else -first
             pending.n = new_of[pending.n]
-            pending.outcome = None
+            pending.outcome, pending.covered = None, 0
         self.save(pendings)
         return len(pendings)
 
@@ -353,6 +359,7 @@ class Outbox:
                     self._schemas[pending.table].version,
                     pending.n,
                     pending.group,
+                    pending.covered,
                     None if pending.outcome is None else _encode_outcome(pending.outcome),
                     pending.id,
                 )
@@ -456,7 +463,14 @@ def _shape(schema: TableSchema, pending: Pending) -> tuple[object, ...]:
     columns: tuple[int, ...] | None = None
     if pending.op is Op.UPDATE:
         columns = changed_columns(schema, pending)
-    return (pending.table, pending.op, columns, pending.old_key is not None, pending.mark)
+    return (
+        pending.table,
+        pending.op,
+        columns,
+        pending.old_key is not None,
+        pending.mark,
+        pending.covered,
+    )
 
 
 def _run(schema: TableSchema, pendings: Sequence[Pending], shape: tuple[object, ...]) -> Run:
@@ -469,6 +483,7 @@ def _run(schema: TableSchema, pendings: Sequence[Pending], shape: tuple[object, 
         "table": schema.name,
         "op": op,
         "mark": pendings[0].mark,
+        "covered": pendings[0].covered,
         "stamps": tuple(stamps),
         "ids": tuple(pending.uid for pending in pendings),
     }

@@ -11,7 +11,7 @@ The rule         the hub's rows never follow a key that this replica moves; only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from reunite.core.change import Op, Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.merge import overlay
+from reunite.core.pointers import pointed_parents
 from reunite.core.schema import RowMerge, TableSchema
 from reunite.core.values import Row, Value, is_written_alike, parse_integer
 from reunite.protocol.register import KeyBlock
@@ -46,6 +47,7 @@ class Pending(msgspec.Struct, kw_only=True):
     row: Row | None
     stamp: str
     mark: int
+    covered: int
     at_ms: int
     outcome: Outcome | None = None
 
@@ -77,15 +79,19 @@ def changed_columns(schema: TableSchema, pending: Pending) -> tuple[int, ...]:
     return tuple(i for i in range(len(row)) if not is_written_alike(old[i], row[i]))
 
 
-def pointers(schema: TableSchema, row: Row | None) -> Iterator[tuple[int, str, Value]]:
-    """(position, parent, value) of each single-column foreign key of a row that is not NULL."""
-    if row is None:
-        return
-    for foreign_key in schema.foreign_keys:
-        if len(foreign_key.columns) == 1:
-            position = schema.position[foreign_key.columns[0]]
-            if row[position] is not None:
-                yield position, foreign_key.parent, row[position]
+def dependencies(schemas: Schemas, pending: Pending) -> set[Place]:
+    """The rows that a change touches or that the values it sets point to."""
+    found = places([pending])
+    schema = schemas.get(pending.table)
+    if schema is not None and pending.row is not None:
+        names = schema.column_names
+        columns: tuple[int, ...] = tuple(range(len(names)))
+        if pending.op is Op.UPDATE:
+            columns = changed_columns(schema, pending)
+        values = tuple(pending.row[i] for i in columns)
+        chosen = [names[i] for i in columns]
+        found.update(pointed_parents(schemas, pending.table, chosen, values))
+    return found
 
 
 class Collision(Exception):  # noqa: N818 — asks for a move; not an error

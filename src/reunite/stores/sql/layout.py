@@ -4,8 +4,10 @@
     reunite_change_key  its index by key, old keys included
     reunite_commit    runs of it that have a number
     reunite_push      runs of it that a push made, with replica and principal
-    reunite_origin    which pushed change an entry goes back to
-    reunite_outcome   the hub's answers, kept so that a change takes effect once
+    reunite_origin    which pushed change an entry goes back to: runs of ids and numbers side by side
+    reunite_outcome   the hub's answers, kept so that a change takes effect once; some hundred in a
+                      row, as JSON, since a push writes many and seldom reads one
+    reunite_outcome_slot  where the answer for a change id is: by 64 bits of the id
     reunite_replica   who has registered; reunite_block: keys leased; reunite_token: who may come
     reunite_schema    every version of every tracked table, so that old images can be read
     reunite_meta      epoch, layout version, where the log begins
@@ -18,6 +20,9 @@ SQLite: there is one writer at a time.
 The index by key is filled when changes are numbered, or before a writer of ours looks into it, not
 by the triggers: other programs' writes would pay a fifth more for it, and in bulk it costs half.
 `reunite_meta.indexed_id` says how far it goes; what is behind that is read from the log itself.
+
+The random id of a change in an outbox begins with its time, so that ids of one time are neighbours
+in the hub's `reunite_outcome_slot`; 80 random bits remain.
 """
 
 from __future__ import annotations
@@ -77,18 +82,23 @@ HUB_LAYOUT = (
     """,
     """
     CREATE TABLE IF NOT EXISTS reunite_origin (
-        change_id INTEGER PRIMARY KEY, n INTEGER NOT NULL, op TEXT NOT NULL, stamp TEXT NOT NULL
+        first_id INTEGER PRIMARY KEY, last_id INTEGER NOT NULL, first_n INTEGER NOT NULL,
+        op TEXT NOT NULL, stamp TEXT NOT NULL
     )
     """,
     """
     CREATE TABLE IF NOT EXISTS reunite_outcome (
-        replica INTEGER NOT NULL, n INTEGER NOT NULL, uid TEXT NOT NULL, table_name TEXT NOT NULL,
-        op TEXT NOT NULL, key TEXT NOT NULL, old_key TEXT, outcome TEXT, push INTEGER NOT NULL,
-        PRIMARY KEY (replica, n)
-    ) WITHOUT ROWID
+        id INTEGER PRIMARY KEY, replica INTEGER NOT NULL, last_n INTEGER NOT NULL,
+        outcomes TEXT NOT NULL
+    )
     """,
     """
-    CREATE INDEX IF NOT EXISTS reunite_outcome_uid ON reunite_outcome (uid)
+    CREATE INDEX IF NOT EXISTS reunite_outcome_last_n ON reunite_outcome (replica, last_n)
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_outcome_slot (
+        slot INTEGER NOT NULL, outcome INTEGER NOT NULL, PRIMARY KEY (slot, outcome)
+    ) WITHOUT ROWID
     """,
     """
     CREATE TABLE IF NOT EXISTS reunite_block (
@@ -109,10 +119,12 @@ OUTBOX_LAYOUT = (
     CREATE TABLE IF NOT EXISTS reunite_change (
         id INTEGER PRIMARY KEY AUTOINCREMENT, table_name TEXT NOT NULL, key TEXT NOT NULL,
         old_key TEXT, op TEXT NOT NULL, old TEXT, schema INTEGER NOT NULL, row TEXT,
-        uid TEXT NOT NULL DEFAULT (lower(hex(randomblob(16)))),
+        uid TEXT NOT NULL DEFAULT (
+            printf('%012x', CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER))
+            || lower(hex(randomblob(10)))),
         at_ms INTEGER NOT NULL
             DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)),
-        n INTEGER, grp INTEGER, stamp TEXT, mark INTEGER, outcome TEXT
+        n INTEGER, grp INTEGER, stamp TEXT, mark INTEGER, covered INTEGER, outcome TEXT
     )
     """,
     """

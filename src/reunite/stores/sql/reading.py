@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
@@ -23,18 +24,19 @@ from reunite.engine.ports import (
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
 
-# A change belongs to the commit, and to the push, with the largest first id that is not above its
-# own, if that one reaches so far.
+# A change belongs to the commit, the push and the origin with the largest first id that is not
+# above its own, if that one reaches so far.
 _ENTRY = """
     SELECT c.id, m.seq, m.at_ms, c.table_name, c.key, c.old_key, c.op, c.old, c.schema,
-           r.id, p.principal, o.n, o.op, o.stamp
+           r.id, p.principal, o.first_n + c.id - o.first_id, o.op, o.stamp
     FROM {source} reunite_change AS c {condition}
     LEFT JOIN reunite_commit AS m ON m.last_id >= c.id AND m.seq = (
         SELECT seq FROM reunite_commit WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
     LEFT JOIN reunite_push AS p ON p.last_id >= c.id AND p.id = (
         SELECT id FROM reunite_push WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
     LEFT JOIN reunite_replica AS r ON r.number = p.replica
-    LEFT JOIN reunite_origin AS o ON o.change_id = c.id
+    LEFT JOIN reunite_origin AS o ON o.last_id >= c.id AND o.first_id = (
+        SELECT first_id FROM reunite_origin WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
 """
 _LOG = _ENTRY.format(source="", condition="") + "WHERE c.id > ? AND c.id <= ? ORDER BY c.id LIMIT ?"
 _ENTRIES = (
@@ -57,23 +59,24 @@ _REPLICA = """
     SELECT id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq
     FROM reunite_replica
 """
-_OUTCOME = """
-    SELECT r.id, o.n, o.uid, o.table_name, o.op, o.key, o.old_key, o.outcome
-    FROM {source} reunite_outcome AS o {condition}
-    JOIN reunite_replica AS r ON r.number = o.replica
+_OUTCOMES = """
+    SELECT r.id, o.outcomes FROM reunite_replica AS r
+    JOIN reunite_outcome AS o ON o.replica = r.number AND o.last_n > ?2
+    WHERE r.id = ?1 ORDER BY o.last_n
 """
-_OUTCOMES = (
-    _OUTCOME.format(source="", condition="")
-    + "WHERE o.replica = (SELECT number FROM reunite_replica WHERE id = ?) AND o.n > ? ORDER BY o.n"
-)
-_OUTCOMES_BY_TEXT = (
-    _OUTCOME.format(source="json_each(?) AS k CROSS JOIN", condition="ON o.uid = k.value")
-    + "ORDER BY o.push DESC, o.n DESC"
-)
+_OUTCOMES_BY_SLOT = """
+    SELECT r.id, o.outcomes FROM reunite_outcome AS o
+    JOIN reunite_replica AS r ON r.number = o.replica
+    WHERE o.id IN (SELECT s.outcome FROM json_each(?) AS k
+                   CROSS JOIN reunite_outcome_slot AS s ON s.slot = k.value)
+    ORDER BY o.id DESC
+"""
 
 _OPS = {op.value: op for op in Op}
 _encode = msgspec.json.Encoder().encode
-_decode_outcome = msgspec.json.Decoder(Outcome).decode
+_decode_outcomes = msgspec.json.Decoder(
+    list[tuple[int, str, str, Op, Key, Key | None, Outcome | None]]
+).decode
 
 
 def index_log(session: Session) -> None:
@@ -262,12 +265,25 @@ class SqlTransaction:
         ]
 
     def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
-        return list(map(_stored_outcome, self._session.execute(_OUTCOMES, (replica_id, after_n))))
+        return [
+            outcome
+            for replica, text in self._session.execute(_OUTCOMES, (replica_id, after_n))
+            for outcome in _stored_outcomes(replica, text)
+            if outcome.n > after_n
+        ]
 
     def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
-        rows = self._session.execute(_OUTCOMES_BY_TEXT, (_encode(ids).decode(),))
+        rows = self._session.execute(
+            _OUTCOMES_BY_SLOT, (_encode(list(map(outcome_slot, ids))).decode(),)
+        )
+        wanted = set(ids)
         # The first answer comes last and stays.
-        return {row[2]: _stored_outcome(row) for row in rows}
+        return {
+            outcome.id: outcome
+            for replica, text in rows
+            for outcome in reversed(_stored_outcomes(replica, text))
+            if outcome.id in wanted
+        }
 
     def principal_of(self, token_hash: str) -> str | None:
         rows = self._session.execute(
@@ -290,15 +306,45 @@ def _replica_record(row: tuple[Any, ...]) -> ReplicaRecord:
     )
 
 
-def _stored_outcome(row: tuple[Any, ...]) -> StoredOutcome:
-    replica, n, uid, table, op, key, old_key, outcome = row
-    return StoredOutcome(
-        replica=replica,
-        n=n,
-        id=uid,
-        table=table,
-        op=_OPS[op],
-        key=parse_key(key),
-        old_key=None if old_key is None else parse_key(old_key),
-        outcome=APPLIED if outcome is None else _decode_outcome(outcome),
-    )
+def outcomes_text(outcomes: Sequence[StoredOutcome]) -> str:
+    """Outcomes as a row of `reunite_outcome` keeps them; plainly applied ones as null."""
+    return _encode(
+        [
+            (
+                outcome.n,
+                outcome.id,
+                outcome.table,
+                outcome.op,
+                outcome.key,
+                outcome.old_key,
+                None if outcome.outcome == APPLIED else outcome.outcome,
+            )
+            for outcome in outcomes
+        ]
+    ).decode()
+
+
+def _stored_outcomes(replica: str, text: str) -> list[StoredOutcome]:
+    return [
+        StoredOutcome(
+            replica=replica,
+            n=n,
+            id=id_,
+            table=table,
+            op=op,
+            key=key,
+            old_key=old_key,
+            outcome=APPLIED if outcome is None else outcome,
+        )
+        for n, id_, table, op, key, old_key, outcome in _decode_outcomes(text)
+    ]
+
+
+def outcome_slot(change_id: str) -> int:
+    """64 bits of a change id, as SQLite's integers have them. Ids of 32 hexadecimal digits keep
+    their order; others are hashed."""
+    try:
+        number = int(change_id[:16], 16)
+    except ValueError:
+        number = int(blake2b(change_id.encode(), digest_size=8).hexdigest(), 16)
+    return number - (number >> 63 << 64)

@@ -8,8 +8,7 @@ from typing import Any
 
 import msgspec
 
-from reunite.core.change import APPLIED
-from reunite.core.key import Key, key_text
+from reunite.core.key import Key
 from reunite.engine.ports import (
     LogEntry,
     Origin,
@@ -23,9 +22,16 @@ from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
 from reunite.stores.sql.dialects.sqlite_capture import touch_statement
-from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
+from reunite.stores.sql.reading import (
+    SqlTransaction,
+    head_of,
+    index_log,
+    outcome_slot,
+    outcomes_text,
+)
 
-_encode_outcome = msgspec.json.Encoder().encode
+# Outcomes kept in one row: few enough to read one of them cheaply.
+OUTCOMES_PER_ROW = 250
 
 
 class SqlWriteTransaction(SqlTransaction):
@@ -92,28 +98,29 @@ class SqlWriteTransaction(SqlTransaction):
             (number, principal, last_n, now_ms, self._last_id_before),
         )
         self._session.executemany(
-            "INSERT INTO reunite_origin (change_id, n, op, stamp) VALUES (?, ?, ?, ?)",
-            [(origin.change_id, origin.n, origin.op.value, origin.stamp) for origin in origins],
+            "INSERT INTO reunite_origin (first_id, last_id, first_n, op, stamp) "
+            "VALUES (?, ?, ?, ?, ?)",
+            _origin_runs(origins),
+        )
+        (last,) = execute("SELECT coalesce(max(id), 0) FROM reunite_outcome")[0]
+        parts = [
+            outcomes[start : start + OUTCOMES_PER_ROW]
+            for start in range(0, len(outcomes), OUTCOMES_PER_ROW)
+        ]
+        self._session.executemany(
+            "INSERT INTO reunite_outcome (id, replica, last_n, outcomes) VALUES (?, ?, ?, ?)",
+            [
+                (id_, number, max(outcome.n for outcome in part), outcomes_text(part))
+                for id_, part in enumerate(parts, last + 1)
+            ],
         )
         self._session.executemany(
-            "INSERT INTO reunite_outcome "
-            "(replica, n, uid, table_name, op, key, old_key, outcome, push) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, (SELECT max(id) FROM reunite_push))",
-            [
-                (
-                    number,
-                    outcome.n,
-                    outcome.id,
-                    outcome.table,
-                    outcome.op.value,
-                    key_text(outcome.key),
-                    None if outcome.old_key is None else key_text(outcome.old_key),
-                    None
-                    if outcome.outcome is APPLIED or outcome.outcome == APPLIED
-                    else _encode_outcome(outcome.outcome).decode(),
-                )
-                for outcome in outcomes
-            ],
+            "INSERT OR IGNORE INTO reunite_outcome_slot (slot, outcome) VALUES (?, ?)",
+            sorted(
+                (outcome_slot(outcome.id), id_)
+                for id_, part in enumerate(parts, last + 1)
+                for outcome in part
+            ),
         )
 
     def _replica_number(self, replica_id: str) -> int:
@@ -210,7 +217,7 @@ class SqlWriteTransaction(SqlTransaction):
             "UPDATE reunite_change SET key = '', old_key = NULL, old = NULL WHERE id <= ?",
             (last_id,),
         )
-        execute("DELETE FROM reunite_origin WHERE change_id <= ?", (last_id,))
+        execute("DELETE FROM reunite_origin WHERE last_id <= ?", (last_id,))
         execute("DELETE FROM reunite_commit WHERE seq < ?", (commit.seq,))
         execute(
             "DELETE FROM reunite_push "
@@ -221,3 +228,18 @@ class SqlWriteTransaction(SqlTransaction):
             execute("UPDATE reunite_meta SET value = ? WHERE name = ?", (value, name))
         self._trimmed_seq, self._trimmed_id = commit.seq, last_id
         return int(count)
+
+
+def _origin_runs(origins: Sequence[Origin]) -> list[list[Any]]:
+    """Origins in which ids and numbers count up side by side, with one op and one stamp."""
+    runs: list[list[Any]] = []
+    next_id, step, op, stamp = 0, 0, "", ""
+    for origin in sorted(origins, key=lambda origin: origin.change_id):
+        id_ = origin.change_id
+        if id_ == next_id and id_ - origin.n == step and origin.op == op and origin.stamp == stamp:
+            runs[-1][1] = id_
+        else:
+            step, op, stamp = id_ - origin.n, origin.op.value, origin.stamp
+            runs.append([id_, id_, origin.n, op, stamp])
+        next_id = id_ + 1
+    return runs

@@ -15,7 +15,7 @@ Three forms of a value, and where each is made:
     blob        blob            "C0FFEE"; what is no blob stands in an array of one: ["text"]
     boolean     0, 1            false, true
     json        valid text      the value itself; other text as a string
-    any other   real, blob      {"reunite:stored": "1.5"}, {"reunite:stored": "X'C0FFEE'"}
+    any other   real, blob      {"reunite:real": "1.5"}, {"reunite:blob": "C0FFEE"}
 
 The rule         these texts are stored in triggers: changing one means a new layout version.
 """
@@ -43,7 +43,8 @@ _REAL_MAX = "1.7976931348623157e308"
 # json_array, which writes 15 digits.
 _SHORT_REAL_MAX = "1e8"
 _SHORT_REAL_UNITS = "1e6"
-_STORED_TAG = "reunite:stored"
+_REAL_TAG = "reunite:real"
+_BLOB_TAG = "reunite:blob"
 _SAFE = f"BETWEEN -{SAFE_INTEGER_MAX} AND {SAFE_INTEGER_MAX}"
 _TEXT_LIKE = frozenset({ColumnType.TEXT, ColumnType.UUID})
 _TIMES = frozenset({ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME})
@@ -86,7 +87,7 @@ def wire_text(value: Any) -> Any:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, float) and value not in (float("inf"), float("-inf")):
-        return repr(value)
+        return repr(value + 0.0)  # what SQLite prints of -0.0 depends on the way
     return wire_value(value)
 
 
@@ -327,9 +328,10 @@ def _is_rowid(schema: TableSchema, column: Column) -> bool:
 
 
 def _log_any(x: str) -> str:
-    """Any value: those that JSON would not carry whole are quoted as SQL."""
-    stored = f"json_object('{_STORED_TAG}', quote({x}))"
-    return f"CASE WHEN typeof({x}) IN ('real', 'blob') THEN {stored} ELSE {x} END"
+    """Any value: those that JSON would not carry whole are tagged."""
+    real = f"json_object('{_REAL_TAG}', printf('%!.20g', {x}))"
+    blob = f"json_object('{_BLOB_TAG}', hex({x}))"
+    return f"CASE typeof({x}) WHEN 'real' THEN {real} WHEN 'blob' THEN {blob} ELSE {x} END"
 
 
 # --- Log form → wire form -------------------------------------------------------------------------
@@ -396,16 +398,16 @@ def _log_step(column_type: ColumnType, kind: type) -> Callable[[Any], Value] | N
 
 
 def _untagged(column_type: ColumnType) -> Callable[[Any], Any]:
-    """What reads {"reunite:stored": …}; other objects stay, for somebody's JSON may look so."""
+    """What reads tagged values; other objects stay, for somebody's JSON may look like ours."""
     finish = wire_text if column_type in _TEXT_LIKE | {ColumnType.DECIMAL} else wire_value
 
     def untagged(value: Any) -> Any:
-        if isinstance(value, dict) and value.keys() == {_STORED_TAG}:
-            with suppress(ValueError, TypeError, AttributeError):
-                quoted_value = value[_STORED_TAG]
-                if quoted_value.startswith("X'"):
-                    return _from_hexadecimal(quoted_value[2:-1])
-                return finish(float(quoted_value))
+        if isinstance(value, dict) and len(value) == 1:
+            with suppress(ValueError, TypeError):
+                if _REAL_TAG in value:
+                    return finish(float(value[_REAL_TAG]))
+                if _BLOB_TAG in value:
+                    return _from_hexadecimal(value[_BLOB_TAG])
         return value
 
     return untagged

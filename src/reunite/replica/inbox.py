@@ -13,21 +13,21 @@ The rule         a page always applies. If a unique value stands in the way, it 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TypeAlias
 
 import msgspec
 
-from reunite.core.change import Conflict, Op, Outcome, OutcomeKind
+from reunite.core.change import Op, Outcome, OutcomeKind
 from reunite.core.key import Key, key_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
 from reunite.errors import IdentityForkedError
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, TablePage
-from reunite.protocol.push import OutcomeMessage, PushAnswer
+from reunite.protocol.push import PushAnswer
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pending import (
@@ -41,23 +41,13 @@ from reunite.replica.pending import (
     move_key,
     places,
 )
-from reunite.replica.rows import RowForms, TableWriter
+from reunite.replica.records import Records, outcome_of
+from reunite.replica.rows import RowForms
+from reunite.replica.showing import order_of, show_table
 from reunite.replica.state import State
 
 # Generated keys that hub rows took from pending inserts in one checkpoint; each costs a pass.
 COLLISIONS_MAX = 10_000
-
-_INSERT_CONFLICT = """
-    insert into reunite_conflict
-        (uid, n, table_name, key, column_name, base, hub, replica, result, rule, is_open, at_ms)
-    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_INSERT_PARKED = """
-    insert into reunite_parked
-        (uid, n, table_name, op, key, old_key, old, row, stamp, at_ms, code, reason, columns)
-    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-"""
-
 
 ChangeTables: TypeAlias = Callable[
     [sqlite3.Connection, Sequence[TableSchema], Sequence[TableSchema]], None
@@ -119,6 +109,7 @@ class Inbox:
         self._change_tables = change_tables
         self._now_ms = now_ms
         self._outbox = Outbox(connection, state, schemas, forms)
+        self._records = Records(connection, now_ms=now_ms)
 
     def store(self, page: Page) -> None:
         """Keep a page that is no checkpoint; one with `reset` replaces what was gathered."""
@@ -337,10 +328,10 @@ class Inbox:
         rejected = [pending for pending in covered if pending.is_rejected]
         for pending in covered:
             assert pending.outcome is not None, "checked in _take_outcomes"
-            done.conflicts += self._note_conflicts(pending, pending.outcome)
+            done.conflicts += self._records.note_conflicts(pending, pending.outcome)
         parked = self._dependents(pendings, rejected)
         for pending in [*rejected, *parked]:
-            self._park(pending)
+            self._records.park(pending)
         done.rejected = len(rejected) + len(parked)
         self._outbox.remove([*covered, *parked])
         gone = {pending.n for pending in (*covered, *parked)}
@@ -403,53 +394,6 @@ class Inbox:
         self._state.sent_n -= sum(1 for n in parked if n <= self._state.sent_n)
         return renumbered
 
-    def _note_conflicts(self, pending: Pending, outcome: Outcome) -> int:
-        """Keep the conflicts of an outcome for people to see; how many."""
-        self._connection.executemany(
-            _INSERT_CONFLICT,
-            [
-                (
-                    pending.uid,
-                    pending.n,
-                    pending.table,
-                    key_text(outcome.key or pending.key),
-                    conflict.column,
-                    _json(conflict.base),
-                    _json(conflict.hub),
-                    _json(conflict.replica),
-                    _json(conflict.result),
-                    conflict.rule,
-                    conflict.is_open,
-                    self._now_ms,
-                )
-                for conflict in outcome.conflicts
-            ],
-        )
-        return len(outcome.conflicts)
-
-    def _park(self, pending: Pending) -> None:
-        """Keep a rejected change, with its reason, for someone to retry, edit or discard."""
-        outcome = pending.outcome
-        assert outcome is not None, "only rejected changes are parked"
-        self._connection.execute(
-            _INSERT_PARKED,
-            (
-                pending.uid,
-                pending.n,
-                pending.table,
-                pending.op,
-                key_text(pending.key),
-                None if pending.old_key is None else key_text(pending.old_key),
-                None if pending.old is None else _json(pending.old),
-                None if pending.row is None else _json(pending.row),
-                pending.stamp,
-                pending.at_ms,
-                outcome.code or "",
-                outcome.reason or "",
-                _json(outcome.columns),
-            ),
-        )
-
     # -- 5: keys ------------------------------------------------------------------------------
 
     def _make_way(self, scene: Scene) -> None:
@@ -508,55 +452,14 @@ class Inbox:
         blocked = 0
         for table, keys in keys_by_table.items():
             blocked += len(
-                _show_table(
+                show_table(
                     self._forms.writer(self._connection, self._schemas[table]),
-                    _order_of(remaining, table, keys),
+                    order_of(remaining, table, keys),
                     {key: hub[table, key] for key in keys},
                     {key: shown.get((table, key), hub[table, key]) for key in keys},
                 )
             )
         return blocked
-
-
-def _order_of(remaining: Sequence[Pending], table: str, keys: Iterable[Key]) -> list[Key]:
-    """The keys in the order of their first pending change; those without one first."""
-    rank: dict[Key, int] = {}
-    for pending in remaining:
-        if pending.table == table:
-            rank.setdefault(pending.source, pending.n)
-            rank.setdefault(pending.key, pending.n)
-    return sorted(keys, key=lambda key: rank.get(key, 0))
-
-
-def _show_table(
-    writer: TableWriter,
-    order: Sequence[Key],
-    hub: dict[Key, Row | None],
-    wanted: dict[Key, Row | None],
-) -> set[Key]:
-    """Write the wanted rows; keys whose pending row had to step aside.
-
-    The hub's own rows agree among themselves, so each pass that finds a row in the way sets one
-    more pending key aside, and the last possible pass writes nothing but the hub's.
-    """
-    if writer.replace(order, [row for key in order if (row := wanted[key]) is not None]):
-        return set()
-    blocked: set[Key] = set()
-    while True:
-        culprit = writer.replace_one_by_one(
-            order, {key: hub[key] if key in blocked else wanted[key] for key in order}
-        )
-        if culprit is None:
-            return blocked
-        # The hub's row must go in; if it is the one refused, a pending row holds its value.
-        offender = culprit
-        if culprit in blocked or hub[culprit] == wanted[culprit]:
-            offender = next(
-                key
-                for key in reversed(order)
-                if key not in blocked and wanted[key] is not None and wanted[key] != hub[key]
-            )
-        blocked.add(offender)
 
 
 def _units(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
@@ -586,30 +489,3 @@ def aligned(schema: TableSchema, part: TablePage) -> list[Row]:
     position = {name: i for i, name in enumerate(part.columns)}
     places_ = [position.get(name) for name in schema.column_names]
     return [tuple(None if i is None else row[i] for i in places_) for row in part.puts]
-
-
-def outcome_of(message: OutcomeMessage) -> Outcome:
-    """The outcome that a message carries."""
-    return Outcome(
-        kind=message.kind,
-        key=message.key,
-        code=message.code,
-        reason=message.reason,
-        columns=message.columns,
-        conflicts=tuple(
-            Conflict(
-                column=conflict.column,
-                base=conflict.base,
-                hub=conflict.hub,
-                replica=conflict.replica,
-                result=conflict.result,
-                rule=conflict.rule,
-                is_open=conflict.is_open,
-            )
-            for conflict in message.conflicts
-        ),
-    )
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()

@@ -1,0 +1,105 @@
+"""What a replica keeps of the hub's answers for people to see: conflicts, and parked changes."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import msgspec
+
+from reunite.core.change import Conflict, Outcome
+from reunite.core.key import key_text
+from reunite.protocol.push import OutcomeMessage
+from reunite.replica.pending import Pending
+
+_INSERT_CONFLICT = """
+    insert into reunite_conflict
+        (uid, n, table_name, key, column_name, base, hub, replica, result, rule, is_open, at_ms)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_INSERT_PARKED = """
+    insert into reunite_parked
+        (uid, n, table_name, op, key, old_key, old, row, stamp, at_ms, code, reason, columns)
+    values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+
+class Records:
+    """Writes records inside the caller's transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, *, now_ms: int) -> None:
+        self._connection = connection
+        self._now_ms = now_ms
+
+    def note_conflicts(self, pending: Pending, outcome: Outcome) -> int:
+        """Keep the conflicts of an outcome for people to see; how many."""
+        self._connection.executemany(
+            _INSERT_CONFLICT,
+            [
+                (
+                    pending.uid,
+                    pending.n,
+                    pending.table,
+                    key_text(outcome.key or pending.key),
+                    conflict.column,
+                    _json(conflict.base),
+                    _json(conflict.hub),
+                    _json(conflict.replica),
+                    _json(conflict.result),
+                    conflict.rule,
+                    conflict.is_open,
+                    self._now_ms,
+                )
+                for conflict in outcome.conflicts
+            ],
+        )
+        return len(outcome.conflicts)
+
+    def park(self, pending: Pending) -> None:
+        """Keep a rejected change, with its reason, for someone to retry, edit or discard."""
+        outcome = pending.outcome
+        assert outcome is not None, "only rejected changes are parked"
+        self._connection.execute(
+            _INSERT_PARKED,
+            (
+                pending.uid,
+                pending.n,
+                pending.table,
+                pending.op,
+                key_text(pending.key),
+                None if pending.old_key is None else key_text(pending.old_key),
+                None if pending.old is None else _json(pending.old),
+                None if pending.row is None else _json(pending.row),
+                pending.stamp,
+                pending.at_ms,
+                outcome.code or "",
+                outcome.reason or "",
+                _json(outcome.columns),
+            ),
+        )
+
+
+def outcome_of(message: OutcomeMessage) -> Outcome:
+    """The outcome that a message carries."""
+    return Outcome(
+        kind=message.kind,
+        key=message.key,
+        code=message.code,
+        reason=message.reason,
+        columns=message.columns,
+        conflicts=tuple(
+            Conflict(
+                column=conflict.column,
+                base=conflict.base,
+                hub=conflict.hub,
+                replica=conflict.replica,
+                result=conflict.result,
+                rule=conflict.rule,
+                is_open=conflict.is_open,
+            )
+            for conflict in message.conflicts
+        ),
+    )
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

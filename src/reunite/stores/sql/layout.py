@@ -1,16 +1,16 @@
 """reunite's own tables, in the hub's database and in a replica's file.
 
-    reunite_change    the log: one row a change, written by triggers alone
-    reunite_change_key  its index by key, old keys included
-    reunite_commit    runs of it that have a number
-    reunite_push      runs of it that a push made, with replica and principal
-    reunite_origin    which pushed change an entry goes back to: runs of ids and numbers side by side
-    reunite_outcome   the hub's answers, kept so that a change takes effect once; some hundred in a
-                      row, as JSON, since a push writes many and seldom reads one
+    reunite_change        the log: one row a change, written by triggers alone
+    reunite_change_key    its index by key, old keys included
+    reunite_commit        runs of it that have a number
+    reunite_push          runs of it that a push made, with replica and principal
+    reunite_origin        which pushed changes entries go back to; ids and numbers side by side
+    reunite_outcome       the hub's answers, kept so that a change takes effect once; some hundred
+                          in a row, as JSON, since a push writes many and seldom reads one
     reunite_outcome_slot  where the answer for a change id is: by 64 bits of the id
-    reunite_replica   who has registered; reunite_block: keys leased; reunite_token: who may come
-    reunite_schema    every version of every tracked table, so that old images can be read
-    reunite_meta      epoch, layout version, where the log begins
+    reunite_replica       who has registered; reunite_block: keys leased; reunite_token: who may come
+    reunite_schema        every version of every tracked table, so that old images can be read
+    reunite_meta          epoch, layout version, where the log begins
 
 `reunite_change.id` ascends and is never used again: SQLite gives the largest id plus one, and a
 trim always leaves the largest. (AUTOINCREMENT would cost each captured row a tenth more.) A

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.change import APPLIED, Op, Outcome
-from reunite.core.key import Key, parse_key
+from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.engine.ports import (

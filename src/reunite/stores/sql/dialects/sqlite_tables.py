@@ -39,12 +39,12 @@ def create_table_sql(schema: TableSchema) -> str:
     parts = [_column(schema, column) for column in schema.columns]
     if not schema.generated_key:
         parts.append(f"PRIMARY KEY ({_names(schema.key)})")
-    for foreign_key in schema.foreign_keys:
-        parts.append(
-            f"FOREIGN KEY ({_names(foreign_key.columns)}) REFERENCES {quoted(foreign_key.parent)} "
-            f"({_names(foreign_key.parent_columns)}) ON DELETE {foreign_key.on_delete.upper()} "
-            f"ON UPDATE {foreign_key.on_update.upper()}"
-        )
+    parts += [
+        f"FOREIGN KEY ({_names(foreign_key.columns)}) REFERENCES {quoted(foreign_key.parent)} "
+        f"({_names(foreign_key.parent_columns)}) ON DELETE {foreign_key.on_delete.upper()} "
+        f"ON UPDATE {foreign_key.on_update.upper()}"
+        for foreign_key in schema.foreign_keys
+    ]
     return f"CREATE TABLE IF NOT EXISTS {quoted(schema.name)} ({', '.join(parts)})"
 
 

@@ -8,7 +8,8 @@
     reunite_outcome       the hub's answers, kept so that a change takes effect once; some hundred
                           in a row, as JSON, since a push writes many and seldom reads one
     reunite_outcome_slot  where the answer for a change id is: by 64 bits of the id
-    reunite_replica       who has registered; reunite_block: keys leased; reunite_token: who may come
+    reunite_replica       who has registered
+    reunite_block         generated keys leased to replicas; reunite_token: who may come
     reunite_schema        every version of every tracked table, so that old images can be read
     reunite_meta          epoch, layout version, where the log begins
 

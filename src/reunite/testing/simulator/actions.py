@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from reunite.errors import HubUnreachableError
 from reunite.testing.simulator.book import InvariantBroken
+from reunite.testing.simulator.checks.hub import strays
 from reunite.testing.simulator.checks.replica import check_equal
 from reunite.testing.simulator.files import ReplicaKilled, SimulatedFile, Written
 from reunite.testing.simulator.world import World
@@ -236,6 +237,8 @@ def _recorded(world: World, file: SimulatedFile) -> Iterator[None]:
     if not captured and before.tables == after.tables:
         return
     world.book.count("replica transaction")
+    led_astray = {*strays(after.tables)} - {*strays(before.tables)}
+    world.hub_check.led_astray.update(ident for ident, _, found in led_astray if found is not None)
     world.replica_check.wrote(
         file,
         Written(step=world.step, before=before.tables, after=after.tables, captured=captured),

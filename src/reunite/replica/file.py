@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,8 +141,8 @@ class ReplicaFile:
                 raise
 
     @contextmanager
-    def group(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of the application: captured, and pushed as one group."""
+    def group(self, now_ms: Callable[[], int]) -> Iterator[sqlite3.Connection]:
+        """A transaction of the application: captured, and pushed as one group of its own time."""
         with self._lock:
             if self._outer is None:
                 with translated():
@@ -157,8 +157,8 @@ class ReplicaFile:
                     last = _last_change_id(connection)
                     if last > first:
                         connection.execute(
-                            "insert into reunite_group (first_id, last_id) values (?, ?)",
-                            (first + 1, last),
+                            "insert into reunite_group (first_id, last_id, at_ms) values (?, ?, ?)",
+                            (first + 1, last, now_ms()),
                         )
                     connection.execute("commit")
             except BaseException:

@@ -104,7 +104,7 @@ class Inbox:
     ) -> None:
         self._connection = connection
         self._state = state
-        self._schemas = schemas
+        self._schemas = self._known_schemas = schemas
         self._forms = forms
         self._change_tables = change_tables
         self._now_ms = now_ms
@@ -238,6 +238,7 @@ class Inbox:
                 scene.changed.add(index)
         self._change_tables(self._connection, state.schemas, tuple(after.values()))
         state.schemas, state.next_schemas = tuple(after.values()), None
+        self._known_schemas = {**before, **after}
         self._schemas = after
         self._forms = RowForms(after, {})
         self._outbox = Outbox(self._connection, state, after, self._forms)
@@ -331,7 +332,7 @@ class Inbox:
             done.conflicts += self._records.note_conflicts(pending, pending.outcome)
         parked = self._dependents(pendings, rejected)
         for pending in [*rejected, *parked]:
-            self._records.park(pending)
+            self._records.park(pending, self._known_schemas[pending.table])
         done.rejected = len(rejected) + len(parked)
         self._outbox.remove([*covered, *parked])
         gone = {pending.n for pending in (*covered, *parked)}

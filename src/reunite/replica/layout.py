@@ -23,7 +23,7 @@ LAYOUT = (
     """,
     """
     create table if not exists reunite_group (
-        first_id integer primary key, last_id integer not null, principal text
+        first_id integer primary key, last_id integer not null, at_ms integer not null
     )
     """,
     """

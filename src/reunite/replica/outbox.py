@@ -47,7 +47,7 @@ _NUMBER_RANGE = """
     update reunite_change set n = id + ?, grp = ?, stamp = ?, mark = ?, covered = ?
     where id between ? and ?
 """
-_GROUPS = "select first_id, last_id from reunite_group order by first_id"
+_GROUPS = "select first_id, last_id, at_ms from reunite_group order by first_id"
 _NUMBER = """
     update reunite_change set op = ?, n = ?, grp = ?, stamp = ?, mark = ?, covered = ? where id = ?
 """
@@ -141,7 +141,7 @@ class Outbox:
         if count == 0:
             return True
         ranges = connection.execute(_GROUPS).fetchall()
-        covered = sum(last - first + 1 for first, last in ranges)
+        covered = sum(last - first + 1 for first, last, _ in ranges)
         tables = [schema.name for schema in self._schemas.values() if not schema.generated_key]
         if others or not covered == count == last_id - first_id + 1:
             return False
@@ -149,10 +149,7 @@ class Outbox:
         if not found.issubset(tables):
             return False
         stamp = self._last_stamp()
-        for first, last in ranges:
-            at_ms = connection.execute(
-                "select at_ms from reunite_change where id = ?", (last,)
-            ).fetchone()[0]
+        for first, last, at_ms in ranges:
             stamp = next_stamp(stamp, now_ms=min(at_ms, now_ms))
             n = state.next_n + first - first_id
             connection.execute(
@@ -241,14 +238,17 @@ class Outbox:
                 at_ms = -1
             is_first = False
             if at_ms < 0 or (own is None and raw.at_ms != at_ms):
-                at_ms = raw.at_ms
+                at_ms = raw.at_ms if own is None else own[2]
                 last = next_stamp(last, now_ms=min(at_ms, now_ms))
                 stamp_text = str(last)
             if raw.op == Op.DELETE or raw.old_key is not None:
                 vacated.add((raw.table, raw.source))
             if raw.op == Op.INSERT and self._schemas[raw.table].generated_key:
                 key = parse_integer(self._forms.read_key(raw.table, raw.key)[0])
-                if not blocks.note(raw.table, key) and (raw.table, raw.key) not in vacated:
+                is_given = (raw.table, key) in state.reserved
+                if is_given:
+                    state.reserved = tuple(p for p in state.reserved if p != (raw.table, key))
+                elif not blocks.note(raw.table, key) and (raw.table, raw.key) not in vacated:
                     to_move.append(n)
             updates.append((raw.op, n, group, stamp_text, state.mark, state.covered_n, raw.id))
             n += 1

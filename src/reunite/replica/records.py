@@ -8,6 +8,8 @@ import msgspec
 
 from reunite.core.change import Conflict, Outcome
 from reunite.core.key import key_text
+from reunite.core.schema import TableSchema
+from reunite.core.values import Row
 from reunite.protocol.push import OutcomeMessage
 from reunite.replica.pending import Pending
 
@@ -54,7 +56,7 @@ class Records:
         )
         return len(outcome.conflicts)
 
-    def park(self, pending: Pending) -> None:
+    def park(self, pending: Pending, schema: TableSchema) -> None:
         """Keep a rejected change, with its reason, for someone to retry, edit or discard."""
         outcome = pending.outcome
         assert outcome is not None, "only rejected changes are parked"
@@ -67,8 +69,8 @@ class Records:
                 pending.op,
                 key_text(pending.key),
                 None if pending.old_key is None else key_text(pending.old_key),
-                None if pending.old is None else _json(pending.old),
-                None if pending.row is None else _json(pending.row),
+                _named(schema, pending.old),
+                _named(schema, pending.row),
                 pending.stamp,
                 pending.at_ms,
                 outcome.code or "",
@@ -99,6 +101,11 @@ def outcome_of(message: OutcomeMessage) -> Outcome:
             for conflict in message.conflicts
         ),
     )
+
+
+def _named(schema: TableSchema, row: Row | None) -> str | None:
+    """A row with its columns' names, since the table may change before anyone looks."""
+    return None if row is None else _json(dict(zip(schema.column_names, row, strict=True)))
 
 
 def _json(value: object) -> str:

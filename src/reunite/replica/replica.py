@@ -126,7 +126,7 @@ class Replica:
         only; foreign keys are enforced on it.
         """
         self._check_ready()
-        with self._file.group() as connection:
+        with self._file.group(self._now_ms) as connection:
             yield connection
 
     def new_key(self, table: str) -> int:
@@ -144,6 +144,8 @@ class Replica:
                 if not self._file.forms.exists(connection, schema, (key,)):
                     break
             state.blocks = blocks.value()
+            if key is not None:
+                state.reserved = (*state.reserved, (table, key))
         if key is None:
             raise CallerError(f"The block of keys of {table!r} is used up: sync to get another.")
         return key
@@ -247,7 +249,7 @@ class Replica:
         if column is None:
             raise BadRequestError(f"There is no conflict {conflict_id} of a single column.")
         conflict = found[0]
-        with self._file.group() as connection:
+        with self._file.group(self._now_ms) as connection:
             self._file.update_row(connection, conflict.table, conflict.key, {column: value})
             connection.execute(
                 "update reunite_conflict set is_open = 0, decided = ? where id = ?",
@@ -256,8 +258,8 @@ class Replica:
 
     def parked(self) -> list[ParkedChange]:
         """The changes that the hub rejected, with its reasons, oldest first."""
-        with self._file.reading() as (connection, state):
-            return ParkedChange.all(connection, self._file.schemas(state))
+        with self._file.reading() as (connection, _):
+            return ParkedChange.all(connection)
 
     def retry(self, parked_id: int, values: Mapping[str, Any] | None = None) -> None:
         """Make a parked change again, as a new local one; `values` replaces some of its columns.
@@ -265,7 +267,7 @@ class Replica:
         Raises BadRequestError if it is not there, or if its row is no longer.
         """
         change = self._parked(parked_id)
-        with self._file.group() as connection:
+        with self._file.group(self._now_ms) as connection:
             if change.op is Op.DELETE:
                 self._file.delete_row(connection, change.table, change.key)
             elif change.op is Op.INSERT:

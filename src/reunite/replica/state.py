@@ -23,7 +23,8 @@ class State(msgspec.Struct, kw_only=True):
     is shown. `known_n` is the last number whose outcome is stored, `covered_n` the last one that
     the shown checkpoint includes, `sent_n` the last one that was
     ever sent, `resend_n` the last one that must be sent before the next pull (after a new
-    identity). `blocks` hold the next key to give and the last one, `granted` the whole blocks;
+    identity). `blocks` hold the next key to give and the last one, `granted` the whole blocks,
+    `reserved` keys that were asked for and no insert has used yet;
     `next_schemas` are those of the snapshot that gathers in the inbox, where they are others;
     `has_misplaced` says that an insert waits for a block to move into.
     """
@@ -46,6 +47,7 @@ class State(msgspec.Struct, kw_only=True):
     stamp: str = ""
     blocks: tuple[KeyBlock, ...] = ()
     granted: tuple[KeyBlock, ...] = ()
+    reserved: tuple[tuple[str, int], ...] = ()
     has_misplaced: bool = False
     synced_ms: int = 0
     last_error: str = ""

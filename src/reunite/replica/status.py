@@ -10,7 +10,6 @@ import msgspec
 from reunite.core.change import Op
 from reunite.core.key import Key, parse_key
 from reunite.core.values import is_written_alike
-from reunite.replica.pending import Schemas
 from reunite.replica.state import State
 
 if TYPE_CHECKING:
@@ -99,10 +98,10 @@ class ParkedChange(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
 
     @classmethod
-    def all(cls, connection: sqlite3.Connection, schemas: Schemas) -> list[ParkedChange]:
+    def all(cls, connection: sqlite3.Connection) -> list[ParkedChange]:
         """Every parked change in the file, oldest first."""
         return [
-            _parked(row, schemas)
+            _parked(row)
             for row in connection.execute(
                 "select id, uid, table_name, op, key, old_key, old, row, code, reason, columns,"
                 " at_ms from reunite_parked order by id"
@@ -110,17 +109,14 @@ class ParkedChange(msgspec.Struct, frozen=True, kw_only=True):
         ]
 
 
-def _parked(row: Any, schemas: Schemas) -> ParkedChange:
+def _parked(row: Any) -> ParkedChange:
     key = parse_key(row[4])
-    names = schemas[row[2]].column_names if row[2] in schemas else ()
-    old = None if row[6] is None else msgspec.json.decode(row[6])
-    new = None if row[7] is None else msgspec.json.decode(row[7])
-    wanted = dict(zip(names, new or (), strict=False))
-    was = dict(zip(names, old or (), strict=False))
-    if old is not None and new is not None:
-        changed = [name for name in names if not is_written_alike(was[name], wanted[name])]
+    was = {} if row[6] is None else msgspec.json.decode(row[6])
+    wanted = {} if row[7] is None else msgspec.json.decode(row[7])
+    if was and wanted:
+        changed = [name for name in wanted if not is_written_alike(was.get(name), wanted[name])]
         wanted = {name: wanted[name] for name in changed}
-        was = {name: was[name] for name in changed}
+        was = {name: was.get(name) for name in changed}
     return ParkedChange(
         id=row[0],
         uid=row[1],

@@ -1,0 +1,146 @@
+"""Two sides changed the same thing: what wins, what is kept of the rest, who sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.pair.conftest import Pair
+
+
+def test_the_later_writer_wins_and_the_losing_value_is_a_conflict(pair: Pair) -> None:
+    tablet = pair.clone("tablet")
+    pair.clock.advance(1000)
+    pair.write(pair.replica, "update product set name = 'Laptop' where id = 1")
+    pair.clock.advance(1000)
+    pair.write(tablet, "update product set name = 'Tablet' where id = 1")
+    pair.clock.advance(1000)
+    pair.replica.sync()
+    tablet.sync()
+    (conflict,) = tablet.conflicts()
+    assert (conflict.table, conflict.key, conflict.column) == ("product", (1,), "name")
+    assert (conflict.base, conflict.hub, conflict.replica, conflict.result) == (
+        "Apple",
+        "Laptop",
+        "Tablet",
+        "Tablet",
+    )
+    pair.assert_agreed()
+
+
+def test_different_columns_of_one_row_merge_without_a_conflict(pair: Pair) -> None:
+    tablet = pair.clone("tablet")
+    pair.write(pair.replica, "update product set name = 'Laptop' where id = 1")
+    pair.write(tablet, "update product set code = 'Z' where id = 1")
+    pair.assert_agreed()
+    assert pair.rows(tablet, "product")[0] == (1, "Laptop", "Z", 10)
+    assert tablet.conflicts() == pair.replica.conflicts() == []
+
+
+def test_a_conflict_is_decided_by_an_ordinary_change(pair: Pair) -> None:
+    pair.hub.track("product", merge={"stock": "counter", "name": "ask"})
+    tablet = pair.clone("tablet")
+    pair.at_hub("update product set name = 'Hub' where id = 1")
+    pair.write(tablet, "update product set name = 'Tablet' where id = 1")
+    tablet.sync()
+    assert pair.rows(tablet, "product")[0][1] == "Hub"
+    (conflict,) = tablet.conflicts(open_only=True)
+
+    tablet.decide(conflict.id, "Both")
+    tablet.sync()
+
+    assert tablet.conflicts(open_only=True) == []
+    assert pair.at_hub("select name from product where id = 1") == [("Both",)]
+    pair.assert_agreed()
+
+
+def test_update_meets_delete_and_the_lost_values_are_a_conflict(pair: Pair) -> None:
+    pair.at_hub("delete from product where id = 1")
+    pair.write(pair.replica, "update product set name = 'Late' where id = 1")
+    pair.replica.sync()
+    (conflict,) = pair.replica.conflicts()
+    assert (conflict.column, conflict.hub, conflict.replica) == (None, None, {"name": "Late"})
+    pair.assert_agreed()
+
+
+def test_update_wins_brings_the_row_back(pair: Pair) -> None:
+    pair.hub.track("product", merge={"stock": "counter"}, rows="update_wins")
+    tablet = pair.clone("tablet")
+    pair.at_hub("delete from product where id = 1")
+    pair.write(tablet, "update product set name = 'Back' where id = 1")
+    tablet.sync()
+    assert pair.at_hub("select name, code from product where id = 1") == [("Back", "A")]
+    pair.assert_agreed()
+
+
+def test_a_deleted_parent_takes_new_children_with_it(pair: Pair) -> None:
+    pair.at_hub("delete from product where id = 1")
+    pair.write(pair.replica, "insert into sale (product_id, amount) values (1, 1)")
+    pair.replica.sync()
+    (parked,) = pair.replica.parked()
+    assert parked.code == "parent-deleted"
+    pair.assert_agreed()
+
+
+def test_a_parent_that_wins_is_brought_back_by_its_new_child(pair: Pair) -> None:
+    pair.hub.track("product", merge={"stock": "counter"}, rows="update_wins")
+    tablet = pair.clone("tablet")
+    pair.at_hub("delete from product where id = 1")
+    pair.write(tablet, "insert into sale (product_id, amount) values (1, 1)")
+    tablet.sync()
+    assert pair.at_hub("select name from product where id = 1") == [("Apple",)]
+    pair.write(tablet, "insert into sale (product_id, amount) values (1, 2)")
+    pair.assert_agreed()
+    assert tablet.parked() == []
+
+
+def test_a_pushed_delete_cascades_at_the_hub_and_reaches_every_replica(pair: Pair) -> None:
+    tablet = pair.clone("tablet")
+    pair.at_hub("insert into sale (product_id, amount) values (1, 7)")
+    pair.in_file(pair.replica, "delete from product where id = 1")
+    pair.replica.sync()
+    tablet.sync()
+    assert pair.rows(tablet, "sale") == [(2, 2, 4)]
+    pair.assert_agreed()
+
+
+def test_inserts_of_one_chosen_key_become_one_row(pair: Pair) -> None:
+    tablet = pair.clone("tablet")
+    pair.write(pair.replica, "insert into note values ('same', 'Laptop')")
+    pair.clock.advance(5)
+    pair.write(tablet, "insert into note values ('same', 'Tablet')")
+    pair.assert_agreed()
+    assert pair.at_hub("select * from note") == [("same", "Tablet")]
+    (conflict,) = tablet.conflicts()
+    assert (conflict.hub, conflict.result) == ("Laptop", "Tablet")
+
+
+def test_a_function_merges_a_column(pair: Pair) -> None:
+    def joined(base: Any, theirs: Any, mine: Any, context: Any) -> Any:
+        return f"{theirs} & {mine}"
+
+    pair.hub.track("product", merge={"stock": "counter", "name": joined})
+    tablet = pair.clone("tablet")
+    pair.at_hub("update product set name = 'Hub' where id = 1")
+    pair.write(tablet, "update product set name = 'Tablet' where id = 1")
+    tablet.sync()
+    assert pair.rows(tablet, "product")[0][1] == "Hub & Tablet"
+
+
+def test_pending_counters_show_right_before_they_are_pushed(pair: Pair) -> None:
+    pair.write(pair.replica, "update product set stock = stock - 1 where id = 1")
+    pair.at_hub("update product set stock = stock + 5 where id = 1")
+    pair.replica.pull()
+    assert pair.rows(pair.replica, "product")[0][3] == 14
+    assert pair.replica.status().pending == 1
+    pair.assert_agreed()
+
+
+def test_a_pending_row_steps_aside_for_the_hubs_unique_value(pair: Pair) -> None:
+    pair.write(pair.replica, "update product set code = 'X' where id = 1")
+    pair.at_hub("update product set code = 'X' where id = 2")
+    pair.replica.pull()
+    assert [row[2] for row in pair.rows(pair.replica, "product")] == ["A", "X"]
+    pair.replica.sync()
+    (parked,) = pair.replica.parked()
+    assert parked.code == "unique"
+    pair.assert_agreed()

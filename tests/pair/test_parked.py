@@ -1,0 +1,141 @@
+"""Rejected changes are undone, parked with their reason, and can be made again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reunite import BadRequestError, HookedChange, Veto
+from tests.pair.conftest import Pair
+
+
+def test_a_rejected_change_is_undone_and_parked_with_code_and_column(pair: Pair) -> None:
+    pair.write(pair.replica, "update product set code = 'C', name = 'Plum' where id = 2")
+    pair.at_hub("insert into product (id, name, code) values (3, 'Fig', 'C')")
+
+    report = pair.replica.sync()
+
+    assert (report.rejected, report.pending) == (1, 0)
+    (parked,) = pair.replica.parked()
+    assert (parked.code, parked.columns) == ("unique", ("code",))
+    assert parked.set == {"code": "C", "name": "Plum"}
+    assert parked.was == {"code": "B", "name": "Pear"}
+    pair.assert_agreed()
+
+
+def test_a_parked_change_can_be_edited_and_retried(pair: Pair) -> None:
+    pair.write(pair.replica, "insert into sale (product_id, amount) values (1, -5)")
+    pair.replica.sync()
+    (parked,) = pair.replica.parked()
+    assert parked.code == "check"
+
+    pair.replica.retry(parked.id, {"amount": 5})
+    pair.replica.sync()
+
+    assert pair.replica.parked() == []
+    assert pair.at_hub("select product_id from sale where amount = 5") == [(1,)]
+    pair.assert_agreed()
+
+
+def test_a_parked_change_can_be_discarded_once(pair: Pair) -> None:
+    pair.write(pair.replica, "insert into sale (product_id, amount) values (1, -5)")
+    pair.replica.sync()
+    (parked,) = pair.replica.parked()
+    pair.replica.discard(parked.id)
+    assert pair.replica.parked() == []
+    with pytest.raises(BadRequestError):
+        pair.replica.discard(parked.id)
+
+
+def test_a_group_is_rejected_whole_and_the_rest_goes_through(pair: Pair) -> None:
+    pair.write(
+        pair.replica,
+        "insert into note values ('n1', 'goes with it')",
+        "insert into sale (product_id, amount) values (1, -5)",
+    )
+    pair.write(pair.replica, "insert into note values ('n2', 'fine')")
+    pair.replica.sync()
+    assert pair.at_hub("select id from note") == [("n2",)]
+    assert len(pair.replica.parked()) == 2
+    pair.assert_agreed()
+
+
+def test_poison_among_other_programs_writes_is_found_by_halving(pair: Pair) -> None:
+    """Their borders are unknown, so one bad statement must not take the others with it (I9)."""
+    good = [f"insert into note values ('n{i}', 'good')" for i in range(9)]
+    bad = "insert into sale (product_id, amount) values (1, -5)"
+    pair.in_file(pair.replica, *good[:5], bad, *good[5:])
+
+    report = pair.replica.sync()
+
+    assert report.rejected == 1
+    assert pair.at_hub("select count(*) from note") == [(9,)]
+    pair.assert_agreed()
+
+
+def test_what_hangs_on_a_rejected_row_is_parked_with_it_whenever_it_was_made(pair: Pair) -> None:
+    pair.write(pair.replica, "insert into product (name, code) values ('Fig', 'F')")
+    (key,) = pair.rows(pair.replica, "product")[-1][:1]
+    pair.at_hub("insert into product (id, name, code) values (9, 'Other fig', 'F')")
+    pair.replica.push()  # rejected; the replica still shows its row
+    # This names the row that was just rejected, under its key in the file:
+    pair.write(pair.replica, f"insert into sale (product_id, amount) values ({key}, 1)")
+
+    pair.replica.sync()
+
+    assert sorted(change.code for change in pair.replica.parked()) == [
+        "depends-on-rejected",
+        "unique",
+    ]
+    pair.assert_agreed()
+
+
+def test_a_hook_vetoes_and_its_reason_reaches_the_person(pair: Pair) -> None:
+    @pair.hub.on_update("product")
+    def no_gifts(change: HookedChange, db: Any) -> None:
+        if change.row and change.row["stock"] < 0:
+            raise Veto("The shelf is empty.")
+
+    pair.write(pair.replica, "update product set stock = -1 where id = 1")
+    pair.replica.sync()
+    (parked,) = pair.replica.parked()
+    assert (parked.code, parked.reason) == ("vetoed", "The shelf is empty.")
+    pair.assert_agreed()
+
+
+def test_a_hook_that_writes_another_table_reaches_everyone(pair: Pair) -> None:
+    @pair.hub.on_insert("sale")
+    def take_from_stock(change: HookedChange, db: Any) -> None:
+        assert change.row is not None
+        db.execute(
+            "update product set stock = stock - ? where id = ?",
+            (change.row["amount"], change.row["product_id"]),
+        )
+
+    other = pair.clone("tablet")
+    pair.write(pair.replica, "insert into sale (product_id, amount) values (1, 4)")
+    pair.replica.sync()
+    other.sync()
+    assert pair.rows(other, "product")[0] == (1, "Apple", "A", 6)
+    assert pair.rows(pair.replica, "product")[0] == (1, "Apple", "A", 6)
+    pair.assert_agreed()
+
+
+def test_a_hook_that_always_fails_parks_its_group_and_lets_the_rest_pass(pair: Pair) -> None:
+    calls = []
+
+    @pair.hub.on_insert("note")
+    def broken(change: HookedChange, db: Any) -> None:
+        calls.append(change.key)
+        raise RuntimeError("boom")
+
+    pair.write(pair.replica, "insert into note values ('n1', 'x')")
+    pair.write(pair.replica, "update product set name = 'Quince' where id = 1")
+    pair.replica.sync()
+    (parked,) = pair.replica.parked()
+    assert parked.code == "hook-failed"
+    assert "boom" not in parked.reason
+    assert len(calls) == 2  # tried again once
+    assert pair.at_hub("select name from product where id = 1") == [("Quince",)]
+    pair.assert_agreed()

@@ -35,7 +35,7 @@ class ReuniteGroup(TyperGroup):
         except (ReuniteError, OSError, sqlite3.Error, ModuleNotFoundError) as error:
             if isinstance(error, BrokenPipeError):
                 raise  # typer ends quietly when the reader of a pipe has gone
-            if isinstance(error, ModuleNotFoundError) and error.name not in _EXTRA_BY_MODULE:
+            if isinstance(error, ModuleNotFoundError) and _missing_extra(error) is None:
                 raise
             note(line_of(error))
             raise typer.Exit(exit_code_of(error)) from error
@@ -44,7 +44,7 @@ class ReuniteGroup(TyperGroup):
 def line_of(error: Exception) -> str:
     """The error as `code: message`, on one line."""
     if isinstance(error, ModuleNotFoundError):
-        extra = _EXTRA_BY_MODULE[error.name or ""]
+        extra = _missing_extra(error)
         code, message = "missing-extra", f"This needs: pip install 'reunite[{extra}]'"
     elif isinstance(error, ReuniteError):
         code, message = error.code, error.message
@@ -60,3 +60,8 @@ def line_of(error: Exception) -> str:
 def exit_code_of(error: Exception) -> int:
     """The exit code that a failed command ends with."""
     return EXIT_UNREACHABLE if isinstance(error, HubUnreachableError) else EXIT_FAILED
+
+
+def _missing_extra(error: ModuleNotFoundError) -> str | None:
+    """The extra that brings the module, if it is one of an extra."""
+    return _EXTRA_BY_MODULE.get((error.name or "").partition(".")[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -43,24 +44,36 @@ def serve(
     from reunite import server
 
     hub, tracked = hub_over(database)
-
-    def announce(url: str) -> None:
-        token_now = accepted_token(hub, token)
-        if as_json:
-            emit({"url": url, "token": token_now})
-        else:
-            say(f"The hub listens at {url}")
-            say(f"Token: {token_now}")
-            say(f"On a device: reunite clone {url} FILE --token {token_now}")
-            say("Ctrl-C stops it; replicas go on working and sync later.")
-
     with hub:
+        chosen = accepted_token(hub, token) if token else None
+        failures: list[ReuniteError] = []
+
+        def announce(url: str) -> None:
+            try:
+                # Not earlier: a start that finds its port in use leaves no token behind.
+                _announce(url, chosen or hub.create_token(label=SERVE_LABEL), as_json=as_json)
+            except ReuniteError as error:
+                failures.append(error)
+                signal.raise_signal(signal.SIGINT)
+
         describe(tracked)
         if not _is_loopback(host):
             note("Tokens and rows travel as they are: put a proxy with TLS in front of this hub.")
         with numbering(hub):
             server.serve(hub, host, port, on_listening=announce)
+    if failures:
+        raise failures[0]
     note("Stopped.")
+
+
+def _announce(url: str, token: str, *, as_json: bool) -> None:
+    if as_json:
+        emit({"url": url, "token": token})
+        return
+    say(f"The hub listens at {url}")
+    say(f"Token: {token}")
+    say(f"On a device: reunite clone {url} FILE --token {token}")
+    say("Ctrl-C stops it; replicas go on working and sync later.")
 
 
 def describe(tracked: Tracked) -> None:
@@ -70,13 +83,12 @@ def describe(tracked: Tracked) -> None:
         note(f"Left out: {reason}")
 
 
-def accepted_token(hub: Hub, chosen: str | None) -> str:
-    """The chosen token, which the hub accepts from now on, or a new one."""
-    if chosen:
-        with suppress(NotAuthenticatedError):
-            hub.authenticate(chosen)
-            return chosen
-    return hub.create_token(label=SERVE_LABEL, token=chosen or None)
+def accepted_token(hub: Hub, chosen: str) -> str:
+    """The chosen token, which the hub accepts from now on."""
+    with suppress(NotAuthenticatedError):
+        hub.authenticate(chosen)
+        return chosen
+    return hub.create_token(label=SERVE_LABEL, token=chosen)
 
 
 @contextmanager

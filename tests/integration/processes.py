@@ -1,0 +1,86 @@
+"""Real processes for tests: a hub served by the command line, and waiting for what others do."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+COMMAND = (sys.executable, "-c", "from reunite.cli import main; main()")
+DEADLINE_S = 30
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    """Return when the condition holds; fail when it does not in time."""
+    pause = threading.Event()
+    deadline = time.monotonic() + DEADLINE_S
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        pause.wait(0.02)
+
+
+class ServeProcess:
+    """`reunite serve FILE --json` on a free port, until the block ends; then Ctrl-C.
+
+    `notes` are the lines of its stderr so far.
+    """
+
+    def __init__(self, file: Path, *options: object) -> None:
+        self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 — closed below
+        environment = {**os.environ, "REUNITE_PORT": "0"}
+        environment.pop("REUNITE_TOKEN", None)
+        self._process = subprocess.Popen(
+            [*COMMAND, "serve", str(file), "--json", *map(str, options)],
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            text=True,
+            env=environment,
+        )
+        assert self._process.stdout is not None
+        alarm = threading.Timer(DEADLINE_S, self._process.kill)
+        alarm.start()
+        line = self._process.stdout.readline()
+        alarm.cancel()
+        alarm.join()
+        if not line:
+            self._end()
+            raise AssertionError("\n".join(self.notes))
+        told = json.loads(line)
+        self.url: str = told["url"]
+        self.token: str = told["token"]
+        self.port = int(self.url.rpartition(":")[2])
+
+    @property
+    def notes(self) -> list[str]:
+        if not self._stderr.closed:
+            self._stderr.flush()
+            position = os.lseek(self._stderr.fileno(), 0, os.SEEK_CUR)
+            self._notes = os.pread(self._stderr.fileno(), position, 0).decode().splitlines()
+        return self._notes
+
+    def _end(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(timeout=DEADLINE_S)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        assert self.notes is not None
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+        assert self._process.returncode == 0, self.notes

@@ -1,0 +1,681 @@
+"""The `reunite` command: what people type, what they read, and what it exits with."""
+
+import json
+import os
+import re
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner, Result
+
+from reunite.cli.app import app
+from reunite.cli.serve import numbering
+from reunite.hub import Hub
+from reunite.server import ServerThread
+from tests.integration.processes import COMMAND, ServeProcess, wait_until
+
+TABLES = """
+    create table airlines (carrier text not null primary key, name text, motto text);
+    create table planes (tailnum text not null primary key, seats integer not null
+        check (seats > 0), carrier text references airlines (carrier));
+    create table notes (id integer primary key, text text not null);
+    insert into airlines values ('AA', 'American Airlines Inc.', null), ('UA', 'United', 'Fly');
+    insert into planes values ('N10156', 55, 'UA'), ('N102UW', 182, 'AA');
+"""
+
+
+def run(*arguments: object, code: int = 0, typed: str | None = None) -> Result:
+    """Run the command in this process; it must end with `code`."""
+    result = CliRunner(env={"REUNITE_TOKEN": None}).invoke(
+        app, [str(argument) for argument in arguments], input=typed
+    )
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result
+
+
+def run_json(*arguments: object, code: int = 0) -> Any:
+    """The one object that the command prints with --json."""
+    return json.loads(run(*arguments, "--json", code=code).stdout)
+
+
+def run_lines(*arguments: object) -> list[Any]:
+    """The objects that the command prints with --json, one a line."""
+    return [json.loads(line) for line in run(*arguments, "--json").stdout.splitlines()]
+
+
+def execute(path: Path, script: str) -> None:
+    """Write with SQLite and nothing of reunite."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("pragma foreign_keys = on")
+        db.executescript(script)
+
+
+def rows(path: Path, question: str) -> list[tuple[Any, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(question).fetchall()
+
+
+class World:
+    """A hub's file, its hub while it is served, and two replicas of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.hub_file = folder / "hub.db"
+        self.laptop = folder / "laptop.db"
+        self.tablet = folder / "tablet.db"
+        execute(self.hub_file, TABLES)
+        self.hub = Hub(self.hub_file)
+        self.hub.track_all()
+        self.token = self.hub.create_token(label="test")
+        self.server = ServerThread(self.hub)
+        self.url = self.server.url
+
+    def clone(self) -> None:
+        for file in (self.laptop, self.tablet):
+            run("clone", self.url, file, "--token", self.token)
+
+    def close(self) -> None:
+        self.server.close()
+        self.hub.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def cloned(world: World) -> World:
+    world.clone()
+    return world
+
+
+@pytest.fixture
+def in_conflict(cloned: World) -> World:
+    """Both devices renamed an airline; the tablet came second."""
+    execute(cloned.laptop, "update airlines set name = 'Laptop Air' where carrier = 'AA'")
+    execute(cloned.tablet, "update airlines set name = 'Tablet Air' where carrier = 'AA'")
+    run("sync", cloned.laptop)
+    run("sync", cloned.tablet)
+    return cloned
+
+
+@pytest.fixture
+def parked(cloned: World) -> World:
+    """The hub rejected a plane of an airline that was deleted meanwhile."""
+    execute(cloned.laptop, "insert into planes values ('N1', 4, 'AA')")
+    execute(cloned.hub_file, "delete from planes; delete from airlines where carrier = 'AA'")
+    run("sync", cloned.laptop)
+    return cloned
+
+
+# --- The whole story, with processes of its own ---------------------------------------------------
+
+
+@pytest.mark.slow
+def test_two_devices_edit_apart_and_reunite(tmp_path: Path) -> None:
+    hub, laptop, tablet = (tmp_path / name for name in ("hub.db", "laptop.db", "tablet.db"))
+    execute(hub, TABLES)
+
+    def reunite(*arguments: object, code: int = 0) -> str:
+        done = subprocess.run(
+            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    with ServeProcess(hub) as served:
+        for file in (laptop, tablet):
+            reunite("clone", served.url, file, "--token", served.token)
+        execute(laptop, "update airlines set name = 'Laptop Air' where carrier = 'AA'")
+        execute(
+            tablet,
+            "update airlines set name = 'Tablet Air' where carrier = 'AA';"
+            "delete from planes where tailnum = 'N10156'",
+        )
+        for file in (laptop, tablet, laptop):
+            reunite("sync", file)
+
+        for file in (hub, laptop, tablet):
+            assert rows(file, "select name from airlines order by 1") == [
+                ("Tablet Air",),
+                ("United",),
+            ]
+            assert rows(file, "select tailnum from planes") == [("N102UW",)]
+        assert "Nothing waits to be pushed." in reunite("status", laptop)
+        assert "Laptop Air" in reunite("conflicts", tablet)
+        assert "Tablet Air" in reunite("history", hub, "airlines", '["AA"]')
+        for file in (hub, laptop, tablet):
+            assert "is well." in reunite("doctor", file)
+
+    assert served.notes[-1] == "Stopped."
+    execute(laptop, "insert into notes (text) values ('written on a plane')")
+    told = reunite("sync", laptop, code=75)
+    assert told.startswith("hub-unreachable: ")
+    assert "Nothing is lost." in told
+    assert "1 change waits to be pushed." in reunite("status", laptop)
+
+    with ServeProcess(hub, "--port", served.port) as again:
+        assert again.token != served.token
+        reunite("sync", laptop)  # a token of an earlier start is still good
+    assert rows(hub, "select text from notes") == [("written on a plane",)]
+
+
+@pytest.mark.slow
+def test_demo_tells_its_story_and_ends(tmp_path: Path) -> None:
+    done = run("demo", "--once", "--small", "--port", 0, "--folder", tmp_path / "demo")
+    titles = re.findall(r"^\d\. .*$", done.stdout, re.MULTILINE)
+    assert len(titles) == 9, done.stdout
+    assert "hub-unreachable" in done.stdout
+    after = done.stdout.partition("6. Everyone")[2].partition("7. ")[0]
+    for fact in ("Tablet Air", "Turbo-prop", "60"):
+        assert re.search(rf"{fact} +{fact} +{fact}", after), after
+    assert "✗" not in done.stdout
+    # A second run begins anew on the same data.
+    run("demo", "--once", "--small", "--port", 0, "--folder", tmp_path / "demo")
+
+
+def test_two_demos_do_not_share_a_folder(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "running.db", isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        told = run("demo", "--once", "--folder", tmp_path, code=1).stderr
+    assert "--folder" in told
+
+
+# --- serve ----------------------------------------------------------------------------------------
+
+
+def test_serve_says_what_it_leaves_out_and_why(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES + "create table scraps (text);")
+    with ServeProcess(file) as served:
+        assert served.notes[:2] == [
+            "Tracking 3 tables: airlines, notes, planes.",
+            (
+                "Left out: The table 'scraps' has no primary key: add one, so that its rows can "
+                "be told apart."
+            ),
+        ]
+
+
+def test_serve_numbers_what_others_write(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    with ServeProcess(file):
+        execute(file, "insert into notes (text) values ('from elsewhere')")
+        wait_until(lambda: rows(file, "select count(*) from reunite_commit") == [(1,)])
+
+
+def test_serve_accepts_a_token_that_was_chosen(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    for _ in range(2):
+        with ServeProcess(file, "--token", "a-token-that-was-chosen") as served:
+            assert served.token == "a-token-that-was-chosen"
+    assert len(run_lines("token", "list", file)) == 1
+    assert "16" in run("serve", file, "--port", 0, "--token", "short", code=1).stderr
+
+
+def test_serve_keeps_the_policies_that_a_program_chose(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    with Hub(file) as hub:
+        hub.track("planes", merge={"seats": "counter"}, rows="update_wins")
+    with ServeProcess(file), Hub(file) as hub:
+        schemas = {schema.name: schema for schema in hub.adopt()}
+    assert schemas["planes"].column["seats"].merge == "counter"
+    assert schemas["planes"].rows == "update_wins"
+    assert set(schemas) == {"airlines", "notes", "planes"}
+
+
+def test_serve_does_not_guess_a_merge_function(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    with Hub(file) as hub:
+        hub.track("airlines", merge={"name": lambda base, theirs, mine, context: theirs})
+    assert "airlines.name is merged by a function" in run("serve", file, code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("create table scraps (text)", "The table 'scraps' has no primary key: add one"),
+        ("create table t (k text primary key); insert into t values (null)", "is NULL: give it"),
+        ("select 1", "It has no tables: create some first."),
+    ],
+    ids=["no key", "NULL in a key", "empty"],
+)
+def test_serve_refuses_a_database_it_cannot_track(
+    tmp_path: Path, script: str, sentence: str
+) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, script)
+    told = run("serve", file, "--port", 0, code=1).stderr
+    assert told.startswith("untrackable-table: ")
+    assert sentence in told
+
+
+def test_serve_says_what_to_do_about_files_and_ports(world: World, tmp_path: Path) -> None:
+    assert "There is no file" in run("serve", tmp_path / "missing.db", code=1).stderr
+    assert not (tmp_path / "missing.db").exists()
+    (tmp_path / "letter.txt").write_text("Dear hub, I am not a database. " * 40)
+    told = run("serve", tmp_path / "letter.txt", code=1).stderr
+    assert "is not an SQLite database" in told
+    assert "is not a file" in run("serve", tmp_path, code=1).stderr
+    port = world.url.rpartition(":")[2]
+    tokens = len(run_lines("token", "list", world.hub_file))
+    told = run("serve", world.hub_file, "--port", port, code=1).stderr
+    assert "is in use" in told
+    assert "--port" in told
+    assert len(run_lines("token", "list", world.hub_file)) == tokens
+    assert "Missing argument" in run("serve", code=2).stderr
+
+
+def test_a_replica_is_not_served(cloned: World) -> None:
+    assert "is a replica" in run("serve", cloned.laptop, code=1).stderr
+
+
+def test_numbering_ends_with_its_block(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    with Hub(file) as hub:
+        hub.track_all()
+        with numbering(hub):
+            pass
+
+
+# --- clone and its token --------------------------------------------------------------------------
+
+
+def test_clone_remembers_the_token_beside_the_replica_for_its_owner_only(world: World) -> None:
+    done = run("clone", world.url, world.laptop, "--token", world.token)
+    kept = world.laptop.with_name("laptop.db-token")
+    assert kept.read_text().strip() == world.token
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert world.token not in done.output
+    for ending in ("", "-wal", "-shm"):
+        path = world.laptop.with_name("laptop.db" + ending)
+        assert not path.exists() or world.token.encode() not in path.read_bytes()
+    run("sync", world.laptop)
+
+
+def test_a_token_from_the_environment_is_not_written(world: World) -> None:
+    runner = CliRunner(env={"REUNITE_TOKEN": world.token})
+    assert runner.invoke(app, ["clone", world.url, str(world.laptop)]).exit_code == 0
+    assert not world.laptop.with_name("laptop.db-token").exists()
+    assert runner.invoke(app, ["sync", str(world.laptop)]).exit_code == 0
+    told = run("sync", world.laptop, code=1).stderr
+    assert told.startswith("not-authenticated: ")
+    assert "--token or REUNITE_TOKEN" in told
+
+
+def test_a_new_token_is_remembered_by_the_sync_it_was_good_for(cloned: World) -> None:
+    run("token", "revoke", cloned.hub_file, "test")
+    assert "not-authenticated" in run("sync", cloned.laptop, code=1).stderr
+    token = run_json("token", "create", cloned.hub_file)["token"]
+    run("sync", cloned.laptop, "--token", "not-the-right-one", code=1)
+    run("sync", cloned.laptop, "--token", token)
+    run("sync", cloned.laptop)
+
+
+def test_a_clone_that_was_refused_leaves_no_file(world: World) -> None:
+    run("clone", world.url, world.laptop, "--token", "not-the-right-one", code=1)
+    run("clone", world.url, world.laptop, code=1)
+    run("clone", world.url, world.laptop, "--token", world.token, "--table", "nope", code=1)
+    world.server.close()
+    run("clone", world.url, world.laptop, "--token", world.token, code=75)
+    assert [path.name for path in world.laptop.parent.glob("laptop*")] == []
+
+
+def test_clone_takes_the_tables_asked_for(world: World) -> None:
+    arguments = (world.url, world.laptop, "--token", world.token)
+    told = run_json("clone", *arguments, "--table", "airlines", "--table", "notes")
+    assert told == {
+        "file": str(world.laptop),
+        "url": world.url,
+        "rows": 2,
+        "tables": {"airlines": 2, "notes": 0},
+    }
+
+
+def test_a_file_is_cloned_into_once(cloned: World) -> None:
+    told = run("clone", cloned.url, cloned.laptop, "--token", cloned.token, code=1).stderr
+    assert "reunite sync" in told
+    told = run("clone", cloned.url, cloned.hub_file, "--token", cloned.token, code=1).stderr
+    assert "hub's database" in told
+
+
+# --- sync, status, conflicts, parked --------------------------------------------------------------
+
+
+def test_sync_json_has_these_fields(cloned: World) -> None:
+    execute(cloned.laptop, "insert into notes (text) values ('a'), ('b')")
+    execute(cloned.hub_file, "insert into airlines values ('B6', 'JetBlue', null)")
+    told = run_json("sync", cloned.laptop)
+    assert list(told) == ["pushed", "pulled", "rejected", "conflicts", "pending", "cursor"]
+    assert told["pushed"] == 2
+    assert told["pulled"] >= 1
+    assert (told["rejected"], told["conflicts"], told["pending"]) == (0, 0, 0)
+    assert isinstance(told["cursor"], str)
+
+
+def test_a_dry_run_changes_nothing(cloned: World) -> None:
+    execute(cloned.laptop, "insert into notes (text) values ('a')")
+    execute(cloned.hub_file, "insert into airlines values ('B6', 'JetBlue', null)")
+    told = run("sync", cloned.laptop, "--dry-run").stdout
+    assert "would push 1 change and pull 1 row" in told
+    assert rows(cloned.hub_file, "select count(*) from notes") == [(0,)]
+    assert rows(cloned.laptop, "select count(*) from airlines") == [(2,)]
+
+
+def test_sync_without_a_hub_exits_75_and_status_says_so(cloned: World) -> None:
+    execute(cloned.laptop, "insert into notes (text) values ('a')")
+    cloned.server.close()
+    told = run("sync", cloned.laptop, code=75)
+    assert told.stdout == ""
+    assert len(told.stderr.splitlines()) == 1
+    status = run_json("status", cloned.laptop)
+    assert status["pending"] == 1
+    assert status["last_error"].startswith("hub-unreachable")
+
+
+def test_status_shows_the_tables_and_how_many_rows(cloned: World) -> None:
+    told = run("status", cloned.laptop).stdout
+    assert f"{cloned.laptop} is a replica of {cloned.url}." in told
+    assert "planes    2" in told
+
+
+def test_conflicts_show_the_value_that_lost(in_conflict: World) -> None:
+    assert "There are no conflicts." in run("conflicts", in_conflict.laptop).stdout
+    (conflict,) = run_lines("conflicts", in_conflict.tablet)
+    assert (conflict["table"], conflict["key"], conflict["column"]) == ("airlines", ["AA"], "name")
+    assert (conflict["hub"], conflict["replica"]) == ("Laptop Air", "Tablet Air")
+    assert conflict["result"] == "Tablet Air"
+    told = run("conflicts", "list", in_conflict.tablet).stdout
+    for value in ("American Airlines Inc.", "Laptop Air", "Tablet Air", "last_writer", "settled"):
+        assert value in told
+
+
+def test_a_conflict_can_be_decided_otherwise(in_conflict: World) -> None:
+    run("conflicts", "decide", in_conflict.tablet, 1, "Both Air")
+    assert "decided" in run("conflicts", in_conflict.tablet).stdout
+    run("sync", in_conflict.tablet)
+    assert rows(in_conflict.hub_file, "select name from airlines where carrier = 'AA'") == [
+        ("Both Air",)
+    ]
+    assert "lists them" in run("conflicts", "decide", in_conflict.tablet, 7, "x", code=1).stderr
+    run("conflicts", "decide", in_conflict.tablet, 1, code=2)
+    run("conflicts", "decide", in_conflict.tablet, 1, "x", "--null", code=2)
+    run("conflicts", "decide", in_conflict.tablet, "one", "x", code=2)
+
+
+def test_parked_changes_are_listed_and_discarded(parked: World) -> None:
+    assert rows(parked.laptop, "select * from planes") == []
+    (change,) = run_lines("parked", parked.laptop)
+    assert (change["table"], change["key"]) == ("planes", ["N1"])
+    assert change["set"]["seats"] == 4
+    assert change["reason"] in run("parked", parked.laptop).stdout
+    assert "parked" in run("doctor", parked.laptop).stdout
+    run("parked", "discard", parked.laptop, change["id"])
+    assert "Nothing is parked." in run("parked", parked.laptop).stdout
+    assert "no parked change" in run("parked", "discard", parked.laptop, 99, code=1).stderr
+
+
+def test_a_parked_change_can_be_retried(parked: World) -> None:
+    execute(parked.hub_file, "insert into airlines values ('AA', 'American again', null)")
+    run("sync", parked.laptop)
+    (change,) = run_lines("parked", parked.laptop)
+    run("parked", "retry", parked.laptop, change["id"])
+    run("sync", parked.laptop)
+    assert rows(parked.hub_file, "select tailnum, seats from planes") == [("N1", 4)]
+
+
+def test_a_parked_change_can_be_edited(parked: World) -> None:
+    (change,) = run_lines("parked", parked.laptop)
+    edit = ("parked", "edit", parked.laptop, change["id"])
+    run(*edit, "carrier", code=2)
+    run(*edit, "wings=2", code=2)
+    run(*edit, "seats=many", code=2)
+    run(*edit, "carrier:=null", "seats=5")
+    run("sync", parked.laptop)
+    assert rows(parked.hub_file, "select * from planes") == [("N1", 5, None)]
+
+
+# --- At the hub -----------------------------------------------------------------------------------
+
+
+def test_history_shows_who_when_where_and_what(in_conflict: World) -> None:
+    told = run("history", in_conflict.hub_file, "airlines", '["AA"]').stdout.splitlines()
+    assert re.search(r"owner +laptop.db +update +name +American Airlines Inc. +Laptop Air", told[1])
+    assert re.search(r"owner +tablet.db +update +name +Laptop Air +Tablet Air", told[2])
+    first, second = run_lines("history", in_conflict.hub_file, "airlines", '["AA"]')
+    assert first["changed"] == {"name": ["American Airlines Inc.", "Laptop Air"]}
+    assert (second["principal"], second["seq"]) == ("owner", 2)
+
+
+def test_history_of_a_row_written_at_the_hub(world: World) -> None:
+    execute(world.hub_file, "insert into notes values (7, 'new'); delete from notes")
+    told = run("history", world.hub_file, "notes", "[7]").stdout
+    assert re.search(r"at the hub +insert +id +7", told)
+    assert re.search(r"delete +id +7\s", told)
+
+
+@pytest.mark.parametrize("key", ["AA", '"AA"', "[]", "{}"])
+def test_history_says_how_a_key_is_written(world: World, key: str) -> None:
+    told = run("history", world.hub_file, "airlines", key, code=2).stderr
+    assert "JSON array" in " ".join(re.sub(r"[│╭╮╰╯─]", " ", told).split())
+
+
+def test_log_is_read_in_parts(cloned: World) -> None:
+    execute(cloned.hub_file, "insert into notes (text) values ('a'), ('b'), ('c')")
+    first = run_lines("log", cloned.hub_file, "--limit", 2)
+    assert [(entry["table"], entry["key"]) for entry in first] == [("notes", [1]), ("notes", [2])]
+    (last,) = run_lines("log", cloned.hub_file, "--after", first[-1]["id"])
+    assert last["key"] == [3]
+    assert "--after 2" in run("log", cloned.hub_file, "--limit", 2).stderr
+    assert "no change after" in run("log", cloned.hub_file, "--after", 3).stdout
+
+
+def test_query_reads_rows_without_being_a_replica(world: World) -> None:
+    ask = ("query", world.url, "planes", "--token", world.token)
+    assert run_lines(*ask, "--where", "seats=182") == [
+        {"tailnum": "N102UW", "seats": 182, "carrier": "AA"}
+    ]
+    ask_airlines = ("query", world.url, "airlines", "--token", world.token)
+    assert len(run_lines(*ask_airlines, "--where", "motto:=null")) == 1
+    told = run(*ask, "--limit", 1)
+    assert "N10156" in told.stdout
+    assert "--limit 0" in told.stderr
+    assert len(run_lines(*ask, "--limit", 0)) == 2
+    run(*ask, "--where", "wings=2", code=2)
+    assert "It has airlines" in run("query", world.url, "nope", *ask[3:], code=1).stderr
+    assert "not-authenticated" in run("query", world.url, "planes", code=1).stderr
+
+
+def test_tokens_are_made_listed_and_revoked(world: World) -> None:
+    made = run("token", "create", world.hub_file, "--principal", "ann", "--label", "phone")
+    token = made.stdout.strip()
+    assert world.hub.authenticate(token).user == "ann"
+    told = run("token", "list", world.hub_file).stdout
+    assert "ann" in told
+    assert token not in told
+    assert "Revoked 1 token." in run("token", "revoke", world.hub_file, "phone").stdout
+    assert "token list" in run("token", "revoke", world.hub_file, "phone", code=1).stderr
+    run("token", "revoke", world.hub_file, "", code=2)
+
+
+def test_trim_takes_ages(cloned: World) -> None:
+    execute(cloned.hub_file, "insert into notes (text) values ('a')")
+    run("sync", cloned.laptop)
+    run("sync", cloned.tablet)
+    assert run_json("trim", cloned.hub_file, "--older-than", "30d") == {"removed": 0}
+    assert "1 change" in run("trim", cloned.hub_file, "--older-than", "0s").stdout
+    assert "such as 30d" in run("trim", cloned.hub_file, "--older-than", "a month", code=2).stderr
+    run("trim", cloned.hub_file, code=2)
+
+
+def test_uninstall_asks_and_leaves_the_rows(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    before = rows(file, "select name, sql from sqlite_schema order by name")
+    with Hub(file) as hub:
+        hub.track_all()
+    run("uninstall", file, typed="n\n", code=1)
+    assert rows(file, "select count(*) from reunite_schema") != []
+    run("uninstall", file, typed="y\n")
+    assert rows(file, "select name, sql from sqlite_schema order by name") == before
+    assert rows(file, "select count(*) from planes") == [(2,)]
+    assert "no hub's database yet" in run("uninstall", file, "--yes", code=1).stderr
+
+
+# --- doctor ---------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_hub_and_replicas_well(in_conflict: World) -> None:
+    for file, kind in ((in_conflict.hub_file, "hub"), (in_conflict.laptop, "replica")):
+        told = run_json("doctor", file)
+        assert (told["kind"], told["is_well"]) == (kind, True)
+        assert "✗" not in run("doctor", file).stdout
+
+
+def test_doctor_tells_of_tables_that_are_not_tracked(world: World) -> None:
+    execute(
+        world.hub_file, "create table scraps (text); create table late (id integer primary key)"
+    )
+    told = run("doctor", world.hub_file).stdout
+    assert "· scraps is not tracked. The table 'scraps' has no primary key" in told
+    assert "· late is not tracked: start `reunite serve` again" in told
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        ("alter table planes add column wings integer", "planes has other columns"),
+        ("drop table planes", "planes cannot be captured any more"),
+        ("delete from reunite_commit where seq = 1", "numbers break at commit"),
+        ("update reunite_change set old = '[1]' where old is not null", "cannot be read"),
+        ("drop table reunite_token", "reunite_token are missing"),
+    ],
+)
+def test_doctor_finds_what_is_wrong_with_a_hub(cloned: World, script: str, sentence: str) -> None:
+    for text in ("a", "b", "c"):
+        execute(cloned.hub_file, f"insert into notes (text) values ('{text}')")
+        run("sync", cloned.laptop)
+    execute(cloned.hub_file, "update notes set text = 'd'")
+    run("sync", cloned.laptop)
+    cloned.close()
+    if "commit" in script:
+        execute(cloned.hub_file, script.replace("= 1", "= 2"))
+    else:
+        execute(cloned.hub_file, script)
+    told = run("doctor", cloned.hub_file, code=1).stdout
+    assert sentence in told
+    assert "wrong with" in told
+
+
+def test_doctor_misses_no_trigger(cloned: World) -> None:
+    for file, remedy in ((cloned.hub_file, "reunite serve"), (cloned.laptop, "clone again")):
+        ((trigger,),) = rows(
+            file,
+            "select name from sqlite_schema where type = 'trigger' and tbl_name = 'notes'"
+            " order by name limit 1",
+        )
+        execute(file, f'drop trigger "{trigger}"')
+        told = run("doctor", file, code=1).stdout
+        assert "✗ notes lacks a trigger" in told
+        assert remedy in told
+
+
+def test_doctor_finds_what_is_wrong_with_a_replica(cloned: World) -> None:
+    token = cloned.laptop.with_name("laptop.db-token")
+    token.chmod(0o644)
+    assert f"chmod 600 {token}" in run("doctor", cloned.laptop, code=1).stdout
+    token.unlink()
+    assert "No token is remembered" in run("doctor", cloned.laptop).stdout
+    execute(cloned.laptop, "update reunite_guard set suspended = 1")
+    assert "Capture is suspended" in run("doctor", cloned.laptop, code=1).stdout
+    execute(cloned.laptop, "drop table reunite_parked")
+    assert "reunite_parked are missing" in run("doctor", cloned.laptop, code=1).stdout
+
+
+def test_doctor_of_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "plain.db"
+    execute(file, TABLES)
+    assert "neither" in run("doctor", file, code=1).stderr
+    run("doctor", tmp_path / "missing.db", code=1)
+
+
+# --- Errors, help and manners ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (("status", "{hub}"), "not-a-replica"),
+        (("sync", "{hub}", "--token", "x"), "not-a-replica"),
+        (("history", "{laptop}", "airlines", '["AA"]'), "caller-error"),
+        (("token", "list", "{laptop}"), "caller-error"),
+        (("history", "{hub}", "nope", "[1]"), "unknown-table"),
+        (("clone", "ftp://x", "x.db", "--token", "x"), "bad-request"),
+    ],
+)
+def test_an_error_is_one_line_with_its_code(
+    cloned: World, command: tuple[str, ...], code: str
+) -> None:
+    names = {"hub": cloned.hub_file, "laptop": cloned.laptop}
+    told = run(*(part.format(**names) if "{" in part else part for part in command), code=1)
+    assert told.stdout == ""
+    assert re.fullmatch(rf"{code}: .+\n", told.stderr)
+
+
+def test_values_cannot_steer_the_terminal(world: World) -> None:
+    execute(world.hub_file, "insert into notes values (1, 'a' || char(27) || '[2Jb' || char(10))")
+    told = run("query", world.url, "notes", "--token", world.token).stdout
+    assert r"a\x1b[2Jb\n" in told
+    assert "\x1b" not in told
+
+
+def test_every_command_has_help_and_wrong_usage_is_2(tmp_path: Path) -> None:
+    listed = run("--help").stdout
+    for name in get_command(app).commands:
+        assert name in listed
+        assert "Usage" in run(name, "--help").stdout
+    assert "75" in listed
+    run("nonsense", code=2)
+    run("status", tmp_path, "--nonsense", code=2)
+    assert run("--version").stdout.startswith("reunite ")
+
+
+def test_without_its_extra_the_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['typer'] = None; from reunite.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert (
+        done.stderr == "The `reunite` command needs the extra `cli`: pip install 'reunite[cli]'\n"
+    )
+
+
+def test_without_the_server_extra_serve_says_what_to_install(tmp_path: Path) -> None:
+    execute(tmp_path / "hub.db", TABLES)
+    program = (
+        "import sys; sys.modules['starlette'] = None; sys.argv = ['reunite', 'serve', 'hub.db'];"
+        "from reunite.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "REUNITE_PORT": "0"},
+    )
+    assert done.returncode == 1
+    assert "pip install 'reunite[server]'" in done.stderr

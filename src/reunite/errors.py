@@ -36,7 +36,7 @@ from typing import ClassVar
 
 
 class ReuniteError(Exception):
-    """Something went wrong in a way that reunite knows and names."""
+    """Something went wrong in a way that reunite knows and names. The message says what to do."""
 
     code: ClassVar[str] = "error"
 
@@ -47,31 +47,31 @@ class ReuniteError(Exception):
 
 
 class CallerError(ReuniteError):
-    """The call itself cannot be carried out: change it."""
+    """The call itself cannot be carried out. Change it as the message says."""
 
     code = "caller-error"
 
 
 class BadRequestError(CallerError):
-    """A message or value is malformed; `path` says which, e.g. `groups[0].runs[1].set[3][2]`."""
+    """A message or value is malformed. Correct what `path` names: `groups[0].runs[1].set[3][2]`."""
 
     code = "bad-request"
 
 
 class UnknownTableError(CallerError):
-    """No table of this name is tracked by the hub; `reunite doctor` lists those that are."""
+    """The hub tracks no table of this name. `reunite doctor` lists those that it tracks."""
 
     code = "unknown-table"
 
 
 class UntrackableTableError(CallerError):
-    """The table cannot be tracked as it is; the message says what to change."""
+    """The table cannot be tracked as it is. Change it as the message says, then track it again."""
 
     code = "untrackable-table"
 
 
 class LimitExceededError(CallerError):
-    """A documented limit was passed: send less at a time. `limit` is the limit's name."""
+    """A documented limit was passed. Send less at a time; `limit` is the limit's name."""
 
     code = "limit-exceeded"
 
@@ -81,19 +81,19 @@ class LimitExceededError(CallerError):
 
 
 class RightsError(ReuniteError):
-    """Who is asking may not do this."""
+    """Who is asking may not do this. Ask whoever runs the hub for the right to do it."""
 
     code = "rights-error"
 
 
 class NotAuthenticatedError(RightsError):
-    """No token came with the request, or one that this hub did not give out."""
+    """No token came, or one that this hub did not give out. Get one: `reunite token create`."""
 
     code = "not-authenticated"
 
 
 class NotAllowedError(RightsError):
-    """The token is valid, but may not do this."""
+    """The token is valid, but may not do this. Ask whoever runs the hub for the right to do it."""
 
     code = "not-allowed"
 
@@ -105,49 +105,49 @@ class PeerError(ReuniteError):
 
 
 class UnknownReplicaError(PeerError):
-    """The hub has no replica of this id for this principal: register again, keep the outbox."""
+    """The hub has no such replica of this principal. It registers again and keeps its outbox."""
 
     code = "replica-unknown"
 
 
 class IdentityForkedError(PeerError):
-    """A number of this replica belongs to another change: its file was copied or restored."""
+    """The replica's file was copied or restored. It takes a new identity and keeps its outbox."""
 
     code = "identity-forked"
 
 
 class HubRestoredError(PeerError):
-    """The hub knows less than this replica was told: the hub was restored from a backup."""
+    """The hub was restored from a backup. The replica sends again what the hub does not know."""
 
     code = "hub-restored"
 
 
 class EpochChangedError(PeerError):
-    """The hub's log is not the one this replica has read: take a snapshot, keep the outbox."""
+    """The hub's log is another one. The replica takes a snapshot and keeps its outbox."""
 
     code = "epoch-changed"
 
 
 class NumberGapError(PeerError):
-    """A push began later than the hub's last number of this replica; nothing of it was taken."""
+    """A push left out numbers, so nothing of it was taken. The replica sends its outbox again."""
 
     code = "number-gap"
 
 
 class SchemaChangedError(PeerError):
-    """A pushed table has another version at the hub. Pull first; the outbox is kept."""
+    """A pushed table has another version at the hub. The replica pulls first, then pushes."""
 
     code = "schema-changed"
 
 
 class UpgradeRequiredError(PeerError):
-    """Hub and replica speak protocol versions that do not overlap: upgrade the older one."""
+    """Hub and replica speak protocol versions that do not overlap. Upgrade the older one."""
 
     code = "upgrade-required"
 
 
 class ConstraintError(ReuniteError):
-    """The database refused a write.
+    """The database refused a write. Change the values that the message names.
 
     `code` is `unique`, `foreign-key`, `not-null`, `check` or `constraint`.
     """
@@ -162,7 +162,7 @@ class ConstraintError(ReuniteError):
 
 
 class HubUnreachableError(ReuniteError):
-    """The hub could not be reached or failed for the moment. Nothing is lost: sync again later."""
+    """The hub cannot be reached or failed for the moment. Nothing is lost: sync again later."""
 
     code = "hub-unreachable"
 
@@ -178,24 +178,24 @@ class StorageUnavailableError(ReuniteError):
 
 
 class StampOverflowError(ReuniteError):
-    """No later stamp exists: a clock here, or one heard of, reads beyond the year 10,889."""
+    """A clock here, or one heard of, reads beyond the year 10,889. Set it right, then try again."""
 
     code = "stamp-overflow"
 
 
 class ReplicaBusyError(ReuniteError):
-    """Another process is syncing this replica file: wait for it, or try again."""
+    """Another process is syncing this replica file. Wait for it, or try again."""
 
     code = "replica-busy"
 
 
 class NotAReplicaError(CallerError):
-    """The file is no replica, or its first clone has not finished: run `reunite clone`."""
+    """The file is no replica, or its first clone has not finished. Run `reunite clone`."""
 
     code = "not-a-replica"
 
 
 class Veto(ReuniteError):  # noqa: N818 — a hook says no; nothing has gone wrong
-    """Raise it in a hook to reject the change's group; the reason reaches the person."""
+    """A hook rejected the change with all of its group. Its reason says what to change."""
 
     code = "vetoed"

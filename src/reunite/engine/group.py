@@ -212,11 +212,14 @@ class GroupJudge:
         space = self._space
         if change.op is Op.INSERT and space.is_vacated(change.table, change.key):
             return True
-        if change.old_key is not None and space.is_vacated(change.table, change.key):
+        is_move = change.old_key is not None and space.is_vacated(change.table, change.key)
+        if is_move and space.slot(change.table, change.key).before is not None:
             # Swapped keys are one step; a key that was deleted is not free before it is gone.
+            return True
+        if change.op is Op.DELETE and change.table in self._referenced:
+            # Children of a row that this step makes must be there to be taken along.
             slot = space.slot(change.table, change.key)
-            if slot.before is not None:
-                return True
+            return slot.before is None and slot.after is not None
         # What a deleted parent takes along shows only in the database.
         return change.op is not Op.DELETE and not self._referenced.isdisjoint(
             space.tables_deleted_from

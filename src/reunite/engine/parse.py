@@ -18,7 +18,7 @@ from reunite.core.stamp import clamp, parse_stamp
 from reunite.core.values import value_faults
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError, LimitExceededError, SchemaChangedError
-from reunite.protocol.limits import PUSH_CHANGES_MAX
+from reunite.protocol.limits import FORMERS_MAX, PUSH_CHANGES_MAX
 from reunite.protocol.push import GroupMessage, PushRequest, Run
 
 _ID_LENGTH = 32
@@ -45,6 +45,10 @@ def parse_push(request: PushRequest, tables: Tables, *, now_ms: int) -> ParsedPu
         raise LimitExceededError(
             f"A push carries at most {PUSH_CHANGES_MAX} changes; this one has {count}.",
             limit="PUSH_CHANGES_MAX",
+        )
+    if len(request.formers) > FORMERS_MAX:
+        raise LimitExceededError(
+            f"A push names at most {FORMERS_MAX} earlier identities.", limit="FORMERS_MAX"
         )
     groups = []
     faults: dict[str, str] = {}

@@ -53,6 +53,9 @@ from reunite.errors import (
 )
 from reunite.protocol.push import PushAnswer, PushRequest, Renumber
 
+# Above every number that a replica can give.
+MAX_NUMBER = 2**63 - 1
+
 
 def push(
     store: Store, tables: Tables, principal: Principal, request: PushRequest, *, now_ms: int
@@ -76,6 +79,17 @@ def push(
         session.check_identity(parsed.groups)
         session.run(parsed.groups)
         return session.finish()
+
+
+def _formers(tx: WriteTransaction, principal: Principal, request: PushRequest) -> dict[str, int]:
+    """Earlier identities of the replica's file that are this principal's, with the last number
+    of each that was this very file's."""
+    found = {}
+    for former in request.formers:
+        record = tx.replica(former.replica)
+        if record is not None and record.principal == principal.user:
+            found[former.replica] = former.n
+    return found
 
 
 class _Stop(Exception):  # noqa: N818 — ends a push early; not an error
@@ -104,6 +118,7 @@ class _Session:
         self._request = request
         self._now_ms = now_ms
         self._head = tx.head()
+        self._own = {record.id: MAX_NUMBER, **_formers(tx, principal, request)}
         self._answered: dict[int, StoredOutcome] = {}
         self._settled: list[StoredOutcome] = []  # in order of n: stored before, and new
         self._new: list[StoredOutcome] = []
@@ -112,7 +127,7 @@ class _Session:
         self._tainted: dict[tuple[str, Key], int] = {}
         self._known_until: dict[tuple[str, Key], int] = {}
         self._origins: dict[tuple[str, Key], Change] = {}
-        self._inserted: set[tuple[str, Key]] = set()
+        self._inserted: dict[tuple[str, Key], Change] = {}  # the change that made the row
 
     # -- who is it ----------------------------------------------------------------------------
 
@@ -245,7 +260,7 @@ class _Session:
         if not is_gone(entries, key, mark=change.mark, is_mine=is_its):
             self._tx.touch(stored.table, [key])
             self._origins[stored.table, key] = change
-            self._inserted.add((stored.table, key))
+            self._inserted[stored.table, key] = change
             self._known_until[stored.table, key] = self._tx.last_change_id()
 
     def _settle(self, changes: Sequence[Change], *, is_divisible: bool) -> None:
@@ -301,11 +316,11 @@ class _Session:
             last_id = self._tx.last_change_id()
             for place, change in judge.established.items():
                 self._known_until[place] = last_id
-                self._inserted.add(place)
+                self._inserted[place] = change
                 self._origins.setdefault(place, change)
 
     def _is_mine(self, entry: LogEntry) -> bool:
-        return entry.replica == self._record.id and entry.n is not None
+        return entry.n is not None and entry.n <= self._own.get(entry.replica or "", 0)
 
     def _reject(self, changes: Sequence[Change], error: GroupRejectedError) -> None:
         blamed = error.change
@@ -382,12 +397,14 @@ class _Session:
             if change is None and touch.old_key is not None:
                 change = self._origins.get((touch.table, touch.old_key))
             if change is not None:
-                is_insert = (touch.table, touch.key) in self._inserted
+                # A row that was made and changed in one step is one entry: it has the number of
+                # the change that made it, and the stamp of its last value.
+                maker = self._inserted.get((touch.table, touch.key))
                 origins.append(
                     Origin(
                         change_id=touch.id,
-                        n=change.n,
-                        op=Op.INSERT if is_insert else change.op,
+                        n=change.n if maker is None else maker.n,
+                        op=change.op if maker is None else Op.INSERT,
                         stamp=change.stamp,
                     )
                 )

@@ -54,9 +54,8 @@ class Workspace:
 
     def delete(self, slot: Slot) -> None:
         slot.after = None
-        if slot.before is not None:
-            self._vacated.add((slot.schema.name, slot.after_key))
-            self.tables_deleted_from.add(slot.schema.name)
+        self._vacated.add((slot.schema.name, slot.after_key))
+        self.tables_deleted_from.add(slot.schema.name)
 
     def move(self, slot: Slot, key: Key, row: Row) -> None:
         """The row is to be so, under a new key."""

@@ -32,3 +32,6 @@ QUERY_ROWS_MAX = 1_000
 
 # Keys in one leased block of generated keys.
 KEY_BLOCK_SIZE = 1_000
+
+# Earlier identities that a push may name. A file that was forked more often forgets the oldest.
+FORMERS_MAX = 20

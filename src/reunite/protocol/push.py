@@ -51,6 +51,13 @@ class GroupMessage(
     divisible: bool = False
 
 
+class Former(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An identity that this file had before: changes of it up to `n` were this file's."""
+
+    replica: str
+    n: int
+
+
 class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`known` is the last number whose outcome this replica has stored. `lease` names tables of
     which it wants another block of keys; a push without groups may ask for nothing else."""
@@ -63,6 +70,7 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     schemas: dict[str, int]
     groups: tuple[GroupMessage, ...]
     lease: tuple[str, ...] = ()
+    formers: tuple[Former, ...] = ()
 
 
 class ConflictMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -33,9 +33,9 @@ from reunite.errors import (
     UnknownTableError,
 )
 from reunite.protocol.codec import decode, encode
-from reunite.protocol.limits import PUSH_BYTES_AIM, PUSH_CHANGES_AIM
+from reunite.protocol.limits import FORMERS_MAX, PUSH_BYTES_AIM, PUSH_CHANGES_AIM
 from reunite.protocol.pull import Page, PullRequest
-from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
+from reunite.protocol.push import Former, PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.replica.file import ReplicaFile
@@ -270,6 +270,7 @@ class Driver:
                 },
                 groups=tuple(groups),
                 lease=wanted,
+                formers=state.formers,
             )
 
     # -- pull ---------------------------------------------------------------------------------
@@ -335,9 +336,12 @@ class Driver:
             outbox.prepare(now_ms=self._now_ms())
             if state.epoch != answer.epoch:
                 # Marks are change ids of a log that is gone.
-                state.mark = 0
+                state.mark, state.formers = 0, ()
                 state.cursor = state.checkpoint = None
                 outbox.forget_marks()
+            else:
+                former = Former(replica=state.replica, n=state.known_n)
+                state.formers = (former, *state.formers)[:FORMERS_MAX]
             state.next_n = 1 + outbox.renumber_all()
             self._adopt(state, answer)
             state.known_n = state.sent_n = state.covered_n = 0

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.schema import TableSchema
+from reunite.protocol.push import Former
 from reunite.protocol.register import KeyBlock
 
 
@@ -32,6 +33,7 @@ class State(msgspec.Struct, kw_only=True):
     url: str = ""
     replica: str = ""
     epoch: str = ""
+    formers: tuple[Former, ...] = ()
     tables: tuple[str, ...] | None = None
     schemas: tuple[TableSchema, ...] = ()
     next_schemas: tuple[TableSchema, ...] | None = None

@@ -31,9 +31,11 @@ def drop_statements(connection: sqlite3.Connection, table: str) -> list[str]:
 
 
 def create_triggers(connection: sqlite3.Connection, schema: TableSchema, *, outbox: bool) -> None:
-    """Make the triggers of a table, in place of those of ours it has. Nothing if they are right."""
+    """Make the triggers of a table, in place of those of ours it has. Nothing if they are right:
+    the same texts, and younger than the user's own, for SQLite fires the youngest first."""
     wanted = trigger_statements(connection, schema, outbox=outbox)
-    if {sql for _, sql in _triggers(connection, schema.name)} == set(wanted):
+    texts = {sql for _, sql in _triggers(connection, schema.name)}
+    if texts == set(wanted) and _are_youngest(connection, schema.name):
         return
     drop_triggers(connection, schema.name)
     for statement in wanted:
@@ -44,6 +46,16 @@ def drop_triggers(connection: sqlite3.Connection, table: str) -> None:
     """Take our triggers off a table."""
     for statement in drop_statements(connection, table):
         connection.execute(statement)
+
+
+def _are_youngest(connection: sqlite3.Connection, table: str) -> bool:
+    oldest_of_ours, youngest_of_others = connection.execute(
+        "SELECT min(rowid) FILTER (WHERE name LIKE 'reunite\\_%' ESCAPE '\\'), "
+        "max(rowid) FILTER (WHERE name NOT LIKE 'reunite\\_%' ESCAPE '\\') "
+        "FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?",
+        (table,),
+    ).fetchone()
+    return youngest_of_others is None or oldest_of_ours > youngest_of_others
 
 
 def _triggers(connection: sqlite3.Connection, table: str) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from __future__ import annotations
 import base64
 import binascii
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -228,12 +228,17 @@ _DATABASE_VALUES: dict[ColumnType, Callable[[Any], Any]] = {
 # --- Stored → log form --------------------------------------------------------------------------
 
 
-def image(schema: TableSchema, alias: str) -> str:
-    """The whole row `alias` (OLD, NEW or a table) as the JSON array that the log keeps."""
-    values = [
-        _log_expression(schema, column, f"{alias}.{quoted(column.name)}")
-        for column in schema.columns
-    ]
+def image(schema: TableSchema, alias: str, defaults: Mapping[str, str] | None = None) -> str:
+    """The whole row `alias` (OLD, NEW or a table) as the JSON array that the log keeps.
+
+    `defaults` are those of NOT NULL columns, which UPDATE OR REPLACE puts in place of NULL.
+    """
+    values = []
+    for column in schema.columns:
+        x = f"{alias}.{quoted(column.name)}"
+        if defaults and column.name in defaults:
+            x = f"coalesce({x}, {defaults[column.name]})"
+        values.append(_log_expression(schema, column, x))
     if len(values) <= IMAGE_PIECE_COLUMNS:
         return _json_array(values)
     starts = range(0, len(values), IMAGE_PIECE_COLUMNS)

@@ -100,7 +100,7 @@ class _TriggerWriter:
             "old": image(self._schema, "OLD"),
         }
         if self._outbox:
-            values["row"] = image(self._schema, "NEW")
+            values["row"] = image(self._schema, "NEW", self._details.required_defaults)
         return self._trigger("BEFORE UPDATE", [self._entry(values)])
 
     def before_update_touches(self) -> str:
@@ -200,7 +200,7 @@ class _TriggerWriter:
             return self._elsewhere(term.sql, side)
         value = f"{side}.{quoted(term.column)}"
         # OR REPLACE puts the default in place of NULL, after this trigger has run.
-        default = dict(self._details.required_defaults).get(term.column)
+        default = self._details.required_defaults.get(term.column)
         if side == "NEW" and default is not None:
             return f"coalesce({value}, {default})"
         return value

@@ -27,7 +27,7 @@ import msgspec
 
 from reunite.core.schema import Column, ColumnType, ForeignKey, TableSchema, Unique
 from reunite.errors import UnknownTableError, UntrackableTableError
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.dialects.sqlite import literal, quoted
 
 _TYPES: tuple[tuple[str, ColumnType], ...] = (
     ("BOOL", ColumnType.BOOLEAN),
@@ -90,7 +90,7 @@ class TableDetails(msgspec.Struct, frozen=True, kw_only=True):
     rowid_alias: str | None
     rowid_name: str | None
     uniques: tuple[UniqueIndex, ...]
-    required_defaults: tuple[tuple[str, str], ...]
+    required_defaults: dict[str, str]
     has_deferred_keys: bool
 
 
@@ -179,9 +179,11 @@ def table_details(connection: sqlite3.Connection, table: str) -> TableDetails:
         rowid_alias=_rowid_alias(connection, table),
         rowid_name=free[0] if is_rowid_table and free else None,
         uniques=tuple(unique_indexes(connection, table)),
-        required_defaults=tuple(
-            (row[1], row[4]) for row in infos if row[3] and row[4] is not None and row[6] == 0
-        ),
+        required_defaults={
+            row[1]: _as_expression(row[4])
+            for row in infos
+            if row[3] and row[4] is not None and row[6] == 0
+        },
         has_deferred_keys=re.search(r"INITIALLY\s+DEFERRED", sql, re.IGNORECASE) is not None,
     )
 
@@ -246,6 +248,13 @@ def _infos(
         'SELECT cid, name, type, "notnull", dflt_value, pk, hidden FROM pragma_table_xinfo(?)',
         (table,),
     ).fetchall()
+
+
+def _as_expression(default: str) -> str:
+    """A default as it can stand anywhere: in a DEFAULT clause SQLite takes "x" for a text."""
+    if default.startswith('"') and default.endswith('"'):
+        return literal(default[1:-1].replace('""', '"'))
+    return f"({default})"
 
 
 def _is_without_rowid(connection: sqlite3.Connection, table: str) -> bool:

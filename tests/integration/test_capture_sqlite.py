@@ -544,7 +544,7 @@ CELLS = [
         tables="create table t (id integer primary key, "
         + ", ".join(f"c{i} {'real' if i % 3 else 'text'}" for i in range(200))
         + ", u text unique);",
-        rows="insert into t (id, c0, c1, c199, u) values (1, 'x', 0.1, 'y', 'u'), (2, 1, 1, 2, 'v')",
+        rows="insert into t (id, c0, c1, c199, u) values (1, 'x', 0.1, 'y', 'u'), (2, 1, 1, 2, 5)",
         write="update t set c150 = 1.5; delete from t where id = 2;"
         "replace into t (id, u, c101) values (9, 'u', 'z')",
     ),

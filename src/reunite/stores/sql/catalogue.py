@@ -13,7 +13,6 @@ import msgspec
 
 from reunite.core.key import Key, parse_key
 from reunite.core.schema import ForeignKey, TableSchema
-from reunite.core.values import Row
 from reunite.errors import UnknownTableError
 from reunite.stores.sql.database import Session
 from reunite.stores.sql.dialects import sqlite_reflection
@@ -32,6 +31,7 @@ class Catalogue:
         self.plans = {name: TablePlan(schema) for name, schema in schemas.items()}
         self._former: dict[tuple[str, int], TablePlan | None] = {}
         self._details: dict[str, TableDetails] = {}
+        self._has_deferred_keys: bool | None = None
         self._references: dict[str, list[tuple[str, ForeignKey]]] | None = None
 
     @staticmethod
@@ -80,7 +80,11 @@ class Catalogue:
 
     def has_deferred_keys(self, session: Session) -> bool:
         """Whether foreign keys of any tracked table wait for COMMIT."""
-        return any(self.details(session, table).has_deferred_keys for table in self.plans)
+        if self._has_deferred_keys is None:
+            self._has_deferred_keys = any(
+                self.details(session, table).has_deferred_keys for table in self.plans
+            )
+        return self._has_deferred_keys
 
     def references(self, session: Session) -> dict[str, list[tuple[str, ForeignKey]]]:
         """By parent table: the tables that point to it, tracked or not, and by which key."""
@@ -105,8 +109,3 @@ class Catalogue:
         for name in self.schemas:
             visit(name)
         return places
-
-
-def stored_image(plan: TablePlan, text: str | None) -> Row | None:
-    """A row image from the log."""
-    return None if text is None else plan.read_image(text)

@@ -13,15 +13,15 @@ from __future__ import annotations
 import re
 import sqlite3
 import threading
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from reunite.errors import (
     CallerError,
     ConstraintError,
-    ReuniteError,
     StorageUnavailableError,
     UnknownTableError,
 )
@@ -71,6 +71,14 @@ class Database(Protocol):
         """A transaction alone among writers; committed if the block ends without an exception."""
         ...
 
+    def prepare(self) -> str:
+        """Make the database fit for many readers beside a writer; how `restore` undoes it."""
+        ...
+
+    def restore(self, former: str) -> None:
+        """Undo `prepare`, as far as nobody else is using the database."""
+        ...
+
     def close(self) -> None:
         """Release all connections. May be called twice."""
         ...
@@ -106,7 +114,10 @@ def connect_sqlite(
 
 
 class SqliteDatabase:
-    """An SQLite file in WAL mode, through a pool of connections that grows with the need."""
+    """An SQLite file, through a pool of connections that grows with the need.
+
+    Raises CallerError if the file is no SQLite database.
+    """
 
     def __init__(
         self,
@@ -121,15 +132,7 @@ class SqliteDatabase:
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._is_closed = False
-        connection = self._take()
-        try:
-            with translated():
-                connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        except ReuniteError:
-            # A read-only file can still be read; writing will say what is wrong.
-            pass
-        finally:
-            self._give_back(connection)
+        self._pragma("schema_version")
 
     def read(self) -> AbstractContextManager[Session]:
         return self._transaction("BEGIN")
@@ -137,12 +140,38 @@ class SqliteDatabase:
     def write(self) -> AbstractContextManager[Session]:
         return self._transaction("BEGIN IMMEDIATE")
 
+    def prepare(self) -> str:
+        former = str(self._pragma("journal_mode"))
+        if former != "wal":
+            self._pragma("journal_mode = WAL")
+        return former
+
+    def restore(self, former: str) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        with suppress(StorageUnavailableError):
+            self._pragma(f"journal_mode = {former}")
+
+    def _pragma(self, text: str) -> Any:
+        connection = self._take()
+        try:
+            with translated():
+                return connection.execute(f"PRAGMA {text}").fetchone()[0]
+        finally:
+            self._give_back(connection)
+
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            warnings.warn(f"{self.path} was not closed", ResourceWarning, source=self, stacklevel=2)
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Session]:
@@ -158,11 +187,8 @@ class SqliteDatabase:
                 # Still open: the block raised, or COMMIT was refused.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-        except BaseException:
-            # Whatever state a hook or a broken disk left it in, nobody meets it again.
-            connection.close()
-            raise
-        self._give_back(connection)
+        finally:
+            self._give_back(connection)
 
     def _take(self) -> sqlite3.Connection:
         with self._lock:
@@ -173,8 +199,9 @@ class SqliteDatabase:
         return connect_sqlite(self.path, timeout_s=self._timeout_s, synchronous=self._synchronous)
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
+        connection.row_factory = None  # a hook may have set one
         with self._lock:
-            if not self._is_closed:
+            if not self._is_closed and not connection.in_transaction:
                 self._idle.append(connection)
                 return
         connection.close()

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -135,15 +135,16 @@ class SqlStore:
     # --- Tables -----------------------------------------------------------------------------------
 
     def track(self, schemas: Sequence[TableSchema]) -> None:
+        former = self._database.prepare()
         with self._database.write() as session:
-            self._lay_out(session)
+            self._lay_out(session, former)
             for schema in schemas:
                 sqlite_reflection.check_keys_have_no_null(session.handle, schema)
                 schema = _remember(session, schema)
                 capture.create_triggers(session.handle, schema, outbox=False)
             _begin_generation(session)
 
-    def _lay_out(self, session: Session) -> None:
+    def _lay_out(self, session: Session, former: str) -> None:
         for statement in hub_layout():
             session.execute(statement)
         session.executemany(
@@ -155,6 +156,7 @@ class SqlStore:
                 ("trimmed_seq", 0),
                 ("trimmed_id", 0),
                 ("indexed_id", 0),
+                ("former", former),
             ],
         )
 
@@ -172,6 +174,7 @@ class SqlStore:
 
     def uninstall(self) -> None:
         with self._database.write() as session:
+            _, meta = self._known(session)
             names = session.execute(
                 "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'table') "
                 "AND name LIKE 'reunite\\_%' ESCAPE '\\' ORDER BY type DESC"
@@ -179,6 +182,7 @@ class SqlStore:
             for kind, name in names:
                 session.execute(f"DROP {kind} {quoted(name)}")
         self._catalogue = Catalogue(-1, {})
+        self._database.restore(meta["former"])
 
     def reflect(self, table: str) -> TableSchema:
         with self._database.read() as session:
@@ -190,6 +194,12 @@ class SqlStore:
 
     def close(self) -> None:
         self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _epoch(session: Session) -> str:

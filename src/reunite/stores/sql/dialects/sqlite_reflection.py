@@ -242,6 +242,8 @@ def _infos(
             f"The database has no table {table!r}. Names are taken as they are written, with "
             "capitals and small letters."
         )
+    if table.startswith("reunite_"):
+        raise UntrackableTableError(f"{table!r} is one of reunite's own tables.")
     if kind[0] != "table":
         raise UntrackableTableError(f"{table!r} is a {kind[0]}; only ordinary tables are tracked.")
     return connection.execute(

@@ -29,11 +29,12 @@ lint: setup  ## formatting, lint, types, import layers
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-docs: setup  ## run the examples of the manual, check its links and tables
+docs: setup  ## refresh the generated pages, run the manual's examples, check its links
+	$(PYTHON) -m docs.generate_reference
 	$(PYTEST) tests/docs $(ARGS)
 
-check: lint docs  ## what CI runs: lint, docs, then the other tests
-	$(PYTEST) -n $(JOBS) --ignore=tests/docs $(ARGS)
+check: lint  ## what CI runs: lint, then all tests, those of the docs among them
+	$(PYTEST) -n $(JOBS) $(ARGS)
 
 bench: setup  ## speed beside its limit, measured in the same run
 	$(PYTHON) -m benchmarks $(ARGS)

@@ -5,7 +5,8 @@
     │   ├── BadRequestError         a message, value or option is malformed; carries its path
     │   ├── UnknownTableError       no such table here, or it is not tracked
     │   ├── UntrackableTableError   a table cannot be tracked as it is (no key, NULL in a key …)
-    │   └── LimitExceededError      a documented limit was passed; carries its name
+    │   ├── LimitExceededError      a documented limit was passed; carries its name
+    │   └── NotAReplicaError        the file is no replica, or its clone has not finished
     ├── RightsError                 who you are does not allow it
     │   ├── NotAuthenticatedError   no token, or one that is not valid here
     │   └── NotAllowedError         a valid token that may not do this
@@ -22,7 +23,6 @@
     ├── StorageUnavailableError     the database is locked, full or read-only: try later
     ├── StampOverflowError          a clock reads beyond the year 10,889: set it right
     ├── ReplicaBusyError            another process is syncing this replica file
-    ├── NotAReplicaError            the file is no replica, or its clone has not finished
     └── Veto                        raised by a hook to reject a change; a reason for the person
 
 Each class has a stable `code`, which is what travels on the wire and what programs compare. The
@@ -178,7 +178,7 @@ class StorageUnavailableError(ReuniteError):
 
 
 class StampOverflowError(ReuniteError):
-    """A clock here, or one heard of, reads beyond the year 10,889. Set it right, then try again."""
+    """A clock here, or one heard of, reads beyond the year 10,889. Set it right, and try again."""
 
     code = "stamp-overflow"
 

@@ -27,6 +27,7 @@ from reunite.errors import CallerError, ReuniteError
 from reunite.replica.layout import LAYOUT
 from reunite.replica.state import load_state
 from reunite.stores.sql.capture import trigger_statements
+from reunite.stores.sql.dialects.sqlite import log_key_to_wire, log_to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
 from reunite.stores.sql.layout import hub_layout, outbox_layout
 
@@ -154,6 +155,38 @@ def _installed(connection: sqlite3.Connection, table: str) -> set[str]:
     }
 
 
+class _Readers:
+    """Reads keys and rows of the log or the outbox, in every version of their tables."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._by_version = {}
+        for table, version, text in connection.execute(
+            "select table_name, version, schema from reunite_schema"
+        ):
+            schema = msgspec.json.decode(text, type=TableSchema)
+            self._by_version[table, version] = (
+                (log_key_to_wire(schema), len(schema.key)),
+                (log_to_wire(schema), len(schema.columns)),
+            )
+
+    def can_read(
+        self, table: str, version: int, *, keys: Iterable[Any], rows: Iterable[Any]
+    ) -> bool:
+        """Whether each text is a key, or a row, of this version; None is neither and passes."""
+        if (table, version) not in self._by_version:
+            return False
+        key_form, row_form = self._by_version[table, version]
+        try:
+            return all(
+                len(read(text)) == length
+                for (read, length), texts in ((key_form, keys), (row_form, rows))
+                for text in texts
+                if text is not None
+            )
+        except (ValueError, TypeError, LookupError, msgspec.MsgspecError):
+            return False
+
+
 # --- Questions to a hub ---------------------------------------------------------------------------
 
 
@@ -189,22 +222,12 @@ def _commits(connection: sqlite3.Connection) -> Finding:
 
 def _log(connection: sqlite3.Connection) -> Finding:
     """Every change can be read in the version of its table's schema."""
-    names = {
-        (table, version): msgspec.json.decode(text, type=TableSchema).column_names
-        for table, version, text in connection.execute(
-            "select table_name, version, schema from reunite_schema"
-        )
-    }
+    readers = _Readers(connection)
     count = 0
     for change_id, table, version, key, old_key, old in connection.execute(
         "select id, table_name, schema, key, old_key, old from reunite_change"
     ):
-        columns = names.get((table, version))
-        if columns is None or not (
-            _is_array(key)
-            and (old_key is None or _is_array(old_key))
-            and (old is None or _is_array(old, len(columns)))
-        ):
+        if not readers.can_read(table, version, keys=(key, old_key), rows=(old,)):
             return wrong(f"Change {change_id} of {table} cannot be read: restore from a backup.")
         count += 1
     return well(f"The log's {counted(count, 'change')} can all be read.")
@@ -226,16 +249,23 @@ def _left_out(connection: sqlite3.Connection, path: Path, tracked: set[str]) -> 
 
 
 def _outbox(connection: sqlite3.Connection) -> Finding:
-    """The outbox's numbers rise without a gap in the order of its changes, and all can be read."""
+    """The outbox's numbers rise in the order of its changes, and all can be read."""
+    readers = _Readers(connection)
     last_n = None
     count = 0
-    for change_id, n, key, old, row in connection.execute(
-        "select id, n, key, old, row from reunite_change order by id"
+    for change_id, n, table, version, key, old_key, old, row in connection.execute(
+        "select id, n, table_name, schema, key, old_key, old, row from reunite_change order by id"
     ):
-        if not all(text is None or _is_array(text) for text in (key, old, row)):
-            return wrong(f"Change {change_id} in the outbox cannot be read.")
+        if not readers.can_read(table, version, keys=(key, old_key), rows=(old, row)):
+            return wrong(
+                f"Change {change_id} of {table} in the outbox cannot be read: clone again into a "
+                "new file, and make this change there."
+            )
         if n is not None and last_n is not None and n <= last_n:
-            return wrong(f"The outbox's numbers break at change {change_id}.")
+            return wrong(
+                f"The outbox's numbers break at change {change_id}: clone again into a new file, "
+                "and make the changes that wait there."
+            )
         last_n = n if n is not None else last_n
         count += 1
     if not count:
@@ -264,11 +294,3 @@ def _token(path: Path) -> Iterator[Finding]:
         yield wrong(f"Others can read the token in {token}: chmod 600 {token}")
     else:
         yield well("The token is remembered, and only you can read it.")
-
-
-def _is_array(text: Any, length: int | None = None) -> bool:
-    try:
-        value = msgspec.json.decode(text)
-    except (msgspec.DecodeError, TypeError):
-        return False
-    return isinstance(value, list) and (length is None or len(value) == length)

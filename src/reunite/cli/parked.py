@@ -13,6 +13,7 @@ from reunite.cli.options import FileArgument, JsonOption
 from reunite.cli.schemas import replica_schemas
 from reunite.cli.screen import emit, moment, readable, say, show_table
 from reunite.cli.typed import assignments
+from reunite.core.change import Op
 from reunite.errors import BadRequestError
 from reunite.replica import ParkedChange, Replica
 
@@ -85,7 +86,11 @@ COLUMNS = ("id", "when", "table", "key", "change", "wanted", "code", "reason")
 
 def cells(change: ParkedChange) -> tuple[Any, ...]:
     """A parked change as a row of a table; the columns are `COLUMNS`."""
-    wanted = ", ".join(f"{name}={readable(value)}" for name, value in change.set.items())
+    wanted = ", ".join(
+        f"{name}={readable(value)}"
+        for name, value in change.set.items()
+        if value is not None or change.op is not Op.INSERT
+    )
     return (
         change.id,
         moment(change.at_ms),

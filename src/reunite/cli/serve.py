@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from reunite.cli.options import DatabaseArgument, JsonOption, TokenOption
+from reunite.cli.options import TOKEN_VARIABLE, DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, note, say
 from reunite.cli.tracking import Tracked, hub_over
 from reunite.errors import NotAuthenticatedError, ReuniteError
@@ -31,14 +31,21 @@ def serve(
     port: Annotated[
         int, typer.Option(help="The port; 0 takes any free one.", envvar="REUNITE_PORT")
     ] = 8000,
-    token: TokenOption = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKEN",
+            envvar=TOKEN_VARIABLE,
+            show_envvar=True,
+            help="Accept this token, of 16 characters or more, instead of making a new one.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve a database to replicas until Ctrl-C.
 
     Tracks every table that has a primary key, and says which it leaves out and why.
     Prints the URL and a token; tokens of earlier starts stay valid.
-    With --token, that token is accepted instead of a new one.
     With --json, one line {"url", "token"} is printed when the hub listens.
     """
     from reunite import server

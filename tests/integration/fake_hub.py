@@ -25,6 +25,7 @@ RUN = Run(
     op=Op.INSERT,
     columns=("id", "name"),
     mark=0,
+    covered=0,
     stamps=("s",),
     ids=("c1",),
     set=((1, "a"),),

@@ -94,6 +94,7 @@ def sale_run(*rows: list[Any], first_id: int = 1) -> dict[str, Any]:
         "op": "insert",
         "columns": ["till", "number", "product_id"],
         "mark": 0,
+        "covered": 0,
         "stamps": [STAMP],
         "ids": [change_id(first_id + index) for index in range(len(rows))],
         "set": list(rows),

@@ -24,7 +24,7 @@ class Op(enum.StrEnum):
     DELETE = "delete"
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Change(msgspec.Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """One row inserted, updated or deleted on a replica.
 
     `key` is the row's key after the change; `old_key` the one before, where the key moved.
@@ -46,7 +46,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     covered: int = 0
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
+class Group(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A local transaction: applied whole or not at all.
 
     `divisible` marks the run of other programs' changes, whose borders SQLite's triggers cannot
@@ -66,7 +66,7 @@ class OutcomeKind(enum.StrEnum):
     REJECTED = "rejected"
 
 
-class Conflict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Conflict(msgspec.Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """Two values for one column set without knowledge of each other.
 
     `column` is None when the rows themselves met: one side deleted what the other changed; then
@@ -82,7 +82,7 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_open: bool = False  # `ask`: a person decides
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Outcome(msgspec.Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
     """The hub's answer for a pushed change. `code` is stable; `reason` is for people."""
 
     kind: OutcomeKind

@@ -41,7 +41,7 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
     id: int
 
 
-class Touch(msgspec.Struct, frozen=True, kw_only=True):
+class Touch(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A change in the log, without its image. `seq` is None while it is not numbered."""
 
     id: int
@@ -51,7 +51,7 @@ class Touch(msgspec.Struct, frozen=True, kw_only=True):
     old_key: Key | None = None
 
 
-class LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+class LogEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """A change in the log as history and merge need it.
 
     `old` stands in `old_columns` (the schema version it was written in). `replica`, `n`,
@@ -99,7 +99,7 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     seen_seq: int  # the commit its last confirmed checkpoint stood at
 
 
-class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
+class StoredOutcome(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """The outcome of change `id`, which was pushed as number `n` of `replica` with `key`."""
 
     replica: str
@@ -112,7 +112,7 @@ class StoredOutcome(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
 
 
-class Origin(msgspec.Struct, frozen=True, kw_only=True):
+class Origin(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Says which pushed change a log entry of this transaction goes back to."""
 
     change_id: int
@@ -121,7 +121,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     stamp: str
 
 
-class Update(msgspec.Struct, frozen=True, kw_only=True):
+class Update(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Set `columns` to `values` in the row under `key`; the key's own columns may be among them."""
 
     key: Key

@@ -16,7 +16,7 @@ BODY_DEPTH_MAX = 80
 PUSH_CHANGES_MAX = 100_000
 
 # Changes a replica aims for in one push; a larger group travels alone.
-PUSH_CHANGES_AIM = 5_000
+PUSH_CHANGES_AIM = 2_000
 
 # Bytes of row images a replica aims for in one push; a larger group travels alone.
 PUSH_BYTES_AIM = 8 * 1024 * 1024

@@ -35,7 +35,7 @@ from reunite.errors import (
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.limits import FORMERS_MAX, PUSH_BYTES_AIM, PUSH_CHANGES_AIM
 from reunite.protocol.pull import Page, PullRequest
-from reunite.protocol.push import Former, PushAnswer, PushRequest, SchemaAnswer
+from reunite.protocol.push import Former, GroupMessage, PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.replica.file import ReplicaFile
@@ -85,6 +85,15 @@ class SyncProgress(msgspec.Struct, frozen=True, kw_only=True):
     rows_total: int | None = None
 
 
+class _Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Groups read from the outbox, ready to send."""
+
+    first_n: int
+    last_n: int
+    groups: tuple[GroupMessage, ...]
+    schemas: dict[str, int]
+
+
 OnProgress = Callable[[SyncProgress], None]
 
 
@@ -128,22 +137,28 @@ class Driver:
     def push(self) -> None:
         """Send the outbox until every change has an outcome."""
         renumbers = 0
+        ahead: _Batch | None = None
         while True:
             try:
-                with self._file.writing() as (connection, state):
-                    self._inbox(connection, state).rearrange()
-                request = self._next_push()
+                if ahead is None:
+                    with self._file.writing() as (connection, state):
+                        self._inbox(connection, state).rearrange()
+                request, batch = self._next_push(ahead)
                 if request is None:
                     return
-                answer = self._call("push", request, PushAnswer)
+                answer, ahead = self._send(request, batch)
                 with self._file.writing() as (connection, state):
                     if state.replica == request.replica:
                         self._inbox(connection, state).take_answer(answer)
+                if answer.outcomes or answer.renumber or answer.last_n < batch.last_n:
+                    ahead = None  # keys may have moved since it was read
             except _LOST_IDENTITY as exc:
+                ahead = None
                 self._take_new_identity(exc)
                 continue
             except (SchemaChangedError, UnknownTableError):
                 # The page that brings the new schema rewrites the outbox for it.
+                ahead = None
                 self._pull_pages()
                 self._try_again()
                 continue
@@ -242,36 +257,54 @@ class Driver:
 
     # -- push ---------------------------------------------------------------------------------
 
-    def _next_push(self) -> PushRequest | None:
+    def _next_push(self, ahead: _Batch | None) -> tuple[PushRequest | None, _Batch]:
+        """The next request, of the batch that was read ahead if there is one."""
         with self._file.writing() as (connection, state):
-            outbox = self._outbox(connection, state)
-            numbers = outbox.next_numbers(changes=PUSH_CHANGES_AIM, size=PUSH_BYTES_AIM)
+            batch = ahead or self._read_batch(connection, state, after_n=state.known_n)
             blocks = KeyBlocks(state.blocks)
             wanted = tuple(
                 schema.name
                 for schema in state.schemas
                 if schema.generated_key and blocks.left(schema.name) < KEYS_LEFT_MIN
             )
-            if numbers is None and not wanted and not state.has_misplaced:
-                return None
-            schemas = {schema.name: schema for schema in state.schemas}
-            pendings = outbox.load(numbers=numbers) if numbers else []
-            groups = group_messages(schemas, pendings)
-            first_n, last_n = numbers or (state.known_n + 1, 0)
-            state.sent_n = max(state.sent_n, last_n)
-            return PushRequest(
+            if not batch.groups and not wanted and not state.has_misplaced:
+                return None, batch
+            state.sent_n = max(state.sent_n, batch.last_n)
+            request = PushRequest(
                 protocol=PROTOCOL_VERSION,
                 epoch=state.epoch,
                 replica=state.replica,
                 known=state.known_n,
-                first_n=first_n,
-                schemas={
-                    run.table: schemas[run.table].version for group in groups for run in group.runs
-                },
-                groups=tuple(groups),
+                first_n=batch.first_n if batch.groups else state.known_n + 1,
+                schemas=batch.schemas,
+                groups=batch.groups,
                 lease=wanted,
                 formers=state.formers,
             )
+            return request, batch
+
+    def _read_batch(self, connection: sqlite3.Connection, state: State, *, after_n: int) -> _Batch:
+        """The next whole groups after a number."""
+        pendings = self._outbox(connection, state).next_to_push(
+            after_n=after_n, changes=PUSH_CHANGES_AIM, size=PUSH_BYTES_AIM
+        )
+        schemas = {schema.name: schema for schema in state.schemas}
+        return _Batch(
+            first_n=pendings[0].n if pendings else 0,
+            last_n=pendings[-1].n if pendings else 0,
+            groups=tuple(group_messages(schemas, pendings)),
+            schemas={pending.table: schemas[pending.table].version for pending in pendings},
+        )
+
+    def _send(self, request: PushRequest, batch: _Batch) -> tuple[PushAnswer, _Batch | None]:
+        """The answer; while a hub in another process works on it, the next batch is read."""
+        if not self._transport.is_remote or len(batch.groups) == 0:
+            return self._call("push", request, PushAnswer), None
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            future = pool.submit(self._call, "push", request, PushAnswer)
+            with self._file.reading() as (connection, state):
+                ahead = self._read_batch(connection, state, after_n=batch.last_n)
+            return future.result(), ahead if ahead.groups else None
 
     # -- pull ---------------------------------------------------------------------------------
 

@@ -56,12 +56,6 @@ _PENDING = """
            covered, at_ms, outcome
     from reunite_change where n is not null {where} order by n
 """
-_GROUP_SIZES = """
-    select min(n), max(n), sum(coalesce(length(old), 0) + coalesce(length(row), 0))
-    from (select n, grp, old, row from reunite_change
-          where n is not null and outcome is null order by n limit ?)
-    group by grp order by min(n)
-"""
 _SAVE = """
     update reunite_change set key = ?, old_key = ?, old = ?, row = ?, schema = ?, n = ?, grp = ?,
            covered = ?, outcome = ? where id = ?
@@ -260,38 +254,40 @@ class Outbox:
 
     # -- pending ------------------------------------------------------------------------------
 
-    def load(self, *, numbers: tuple[int, int] | None = None) -> list[Pending]:
-        """The pending changes in order of n; of a range of numbers, if asked."""
-        if numbers is None:
-            return list(self._decoded(self._connection.execute(_PENDING.format(where=""))))
-        text = _PENDING.format(where="and n between ? and ?")
-        return list(self._decoded(self._connection.execute(text, numbers)))
+    def load(self) -> list[Pending]:
+        """All pending changes in order of n."""
+        return list(self._decoded(self._connection.execute(_PENDING.format(where=""))))
 
-    def next_numbers(self, *, changes: int, size: int) -> tuple[int, int] | None:
-        """First and last number of the whole groups to push next; None if all are answered.
+    def next_to_push(self, *, after_n: int, changes: int, size: int) -> list[Pending]:
+        """The whole groups to push next: changes after `after_n` that have no answer.
 
-        Groups are taken while their changes and the bytes of their rows stay below the two aims;
+        Groups are taken while their changes, and the bytes of their rows, stay below the two aims;
         the first one always.
         """
-        first = last = taken = taken_size = 0
-        for group_first, group_last, group_size in self._connection.execute(
-            _GROUP_SIZES, (2 * changes,)
-        ):
-            count = group_last - group_first + 1
-            if taken and (taken + count > changes or taken_size + group_size > size):
+        taken: list[Pending] = []
+        whole = taken_size = 0
+        rows = self._connection.execute(
+            _PENDING.format(where="and n > ? and outcome is null"), (after_n,)
+        )
+        for pending, row_size in self._decoded_with_sizes(rows):
+            if taken and pending.group != taken[-1].group:
+                whole = len(taken)
+            taken.append(pending)
+            taken_size += row_size
+            if whole and (len(taken) > changes or taken_size > size):
+                del taken[whole:]
                 break
-            first, last = first or group_first, group_last
-            taken, taken_size = taken + count, taken_size + group_size
-        if taken >= 2 * changes:
-            # The look ahead may have ended within the only group.
-            last = self._connection.execute(
-                "select max(n) from reunite_change where grp ="
-                " (select grp from reunite_change where n = ?)",
-                (first,),
-            ).fetchone()[0]
-        return (first, last) if taken else None
+        rows.close()
+        return taken
 
     def _decoded(self, rows: Iterable[tuple]) -> Iterator[Pending]:  # type: ignore[type-arg]
+        return (pending for pending, _ in self._decoded_with_sizes(rows))
+
+    def _decoded_with_sizes(
+        self,
+        rows: Iterable[tuple],  # type: ignore[type-arg]
+    ) -> Iterator[tuple[Pending, int]]:
+        """The changes, each with the size of its row images."""
         for (
             change_id, uid, n, group, table, op, key, old_key, old, row, version, stamp, mark,
             covered, at_ms, outcome,
@@ -299,22 +295,26 @@ class Outbox:
             if table not in self._schemas:
                 continue
             read = self._forms.reader(table, version)
-            yield Pending(
-                id=change_id,
-                uid=uid,
-                n=n,
-                group=group,
-                table=table,
-                op=_OPS[op],
-                key=self._forms.read_key(table, key),
-                old_key=None if old_key is None else self._forms.read_key(table, old_key),
-                old=None if old is None else read(old),
-                row=None if row is None else read(row),
-                stamp=stamp,
-                mark=mark,
-                covered=covered,
-                at_ms=at_ms,
-                outcome=None if outcome is None else _decode_outcome(outcome),
+            size = (len(old) if old else 0) + (len(row) if row else 0)
+            yield (
+                Pending(
+                    id=change_id,
+                    uid=uid,
+                    n=n,
+                    group=group,
+                    table=table,
+                    op=_OPS[op],
+                    key=self._forms.read_key(table, key),
+                    old_key=None if old_key is None else self._forms.read_key(table, old_key),
+                    old=None if old is None else read(old),
+                    row=None if row is None else read(row),
+                    stamp=stamp,
+                    mark=mark,
+                    covered=covered,
+                    at_ms=at_ms,
+                    outcome=None if outcome is None else _decode_outcome(outcome),
+                ),
+                size,
             )
 
     def stored_bases(self) -> dict[Place, Row | None]:

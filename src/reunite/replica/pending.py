@@ -28,7 +28,7 @@ Place: TypeAlias = tuple[str, Key]
 Schemas: TypeAlias = Mapping[str, TableSchema]
 
 
-class Pending(msgspec.Struct, kw_only=True):
+class Pending(msgspec.Struct, gc=False, kw_only=True):
     """One captured change that no checkpoint has covered yet. Whole rows, in schema order.
 
     `group` is the number of the first change of its local transaction; negative for a run of

@@ -6,15 +6,16 @@
     UUID, GUID                        uuid
     DATETIME, TIMESTAMP               datetime
     DATE / TIME                       date / time
-    DEC, NUM, MONEY                   decimal
+    DECIMAL, NUMERIC, NUMBER, MONEY   decimal
     INT                               integer
     CHAR, CLOB, TEXT                  text
     BLOB, BINARY, BYTEA               blob
     REAL, FLOA, DOUB                  real
     anything else, or no type         text; numbers in it travel as text
 
-The first line that fits decides. `TableDetails` holds what a schema does not say, since only this
-database needs it: what OR REPLACE may overwrite, and how rows are found.
+The first line that fits decides. A key must have a type, since 5 and '5' are two keys without one.
+`TableDetails` holds what a schema does not say, since only this database needs it: what OR REPLACE
+may overwrite, and how rows are found.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ _TYPES: tuple[tuple[str, ColumnType], ...] = (
     ("TIMESTAMP", ColumnType.DATETIME),
     ("DATE", ColumnType.DATE),
     ("TIME", ColumnType.TIME),
-    ("DEC", ColumnType.DECIMAL),
-    ("NUM", ColumnType.DECIMAL),
+    ("DECIMAL", ColumnType.DECIMAL),
+    ("NUMERIC", ColumnType.DECIMAL),
+    ("NUMBER", ColumnType.DECIMAL),
     ("MONEY", ColumnType.DECIMAL),
     ("INT", ColumnType.INTEGER),
     ("CHAR", ColumnType.TEXT),
@@ -52,6 +54,10 @@ _TYPES: tuple[tuple[str, ColumnType], ...] = (
     ("FLOA", ColumnType.REAL),
     ("DOUB", ColumnType.REAL),
 )
+
+
+# Declared types under which SQLite keeps every value as it came.
+_NO_TYPE = frozenset({"", "ANY"})
 
 
 class IndexTerm(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +128,12 @@ def reflect(connection: sqlite3.Connection, table: str) -> TableSchema:
         raise UntrackableTableError(
             f"The table {table!r} has no primary key: add one, so that its rows can be told apart."
         )
+    for row in infos:
+        if row[5] and row[2].upper() in _NO_TYPE:
+            raise UntrackableTableError(
+                f"The key column {row[1]!r} of {table!r} has no type: declare one, e.g. INTEGER or "
+                "TEXT, so that 5 and '5' are not two keys."
+            )
     stored = [row for row in infos if row[6] == 0]
     columns = tuple(
         Column(
@@ -210,7 +222,8 @@ def unique_indexes(connection: sqlite3.Connection, table: str) -> Iterator[Uniqu
         if not is_unique:
             continue
         members = connection.execute(
-            "SELECT name, cid, coll FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno", (name,)
+            "SELECT name, cid, upper(coll) FROM pragma_index_xinfo(?) WHERE key ORDER BY seqno",
+            (name,),
         ).fetchall()
         texts: Sequence[str] = [member[0] or "" for member in members]
         predicate = None
@@ -334,39 +347,38 @@ _TOKEN = re.compile(
 
 
 def index_parts(sql: str) -> tuple[list[str], str | None]:
-    """The terms and the WHERE of a CREATE INDEX statement, without ASC and DESC."""
+    """The terms and the WHERE of a CREATE INDEX statement, without ASC, DESC and comments."""
     terms: list[list[str]] = [[]]
+    predicate: list[str] | None = None
     depth = 0
     is_done = False
-    predicate: str | None = None
     for token in _TOKEN.finditer(sql):
-        kind, text = token.lastgroup, token.group()
-        if kind == "skip":
-            continue
-        if is_done:
-            if text.upper() == "WHERE":
-                predicate = sql[token.end() :].strip()
-                break
-            continue
-        if text == "(":
-            depth += 1
-            if depth == 1:
-                continue
-        elif text == ")":
-            depth -= 1
-            is_done = depth == 0
-            if is_done:
-                continue
-        if depth == 1 and text == ",":
+        text = " " if token.lastgroup == "skip" else token.group()
+        if predicate is not None:
+            predicate.append(text)
+        elif is_done:
+            predicate = [] if text.upper() == "WHERE" else None
+        elif text == "(" and depth == 0:
+            depth = 1
+        elif depth == 1 and text == ",":
             terms.append([])
-        elif depth >= 1:
-            terms[-1].append(text)
-    return [_without_order(term) for term in terms], predicate
+        else:
+            depth += (text == "(") - (text == ")")
+            is_done = depth == 0 and text == ")"
+            if depth and not is_done:
+                terms[-1].append(text)
+    where = None if predicate is None else "".join(predicate).strip()
+    return [_without_order(term) for term in terms], where
 
 
 def _without_order(tokens: list[str]) -> str:
-    while tokens and tokens[-1].upper() in {"ASC", "DESC"}:
-        tokens = tokens[:-1]
-    if len(tokens) > 2 and tokens[-2].upper() == "COLLATE":
-        tokens = tokens[:-2]
-    return " ".join(tokens)
+    """The text of a term without COLLATE, ASC and DESC, which stand at its end."""
+    words = [token for token in tokens if token != " "]
+    tail = [word for word in words[-1:] if word.upper() in {"ASC", "DESC"}]
+    rest = words[: len(words) - len(tail)]
+    if len(rest) > 2 and rest[-2].upper() == "COLLATE":
+        tail = [*rest[-2:], *tail]
+    text = "".join(tokens).strip()
+    for word in reversed(tail):
+        text = text.removesuffix(word).strip()
+    return text

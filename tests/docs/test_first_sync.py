@@ -159,3 +159,18 @@ def test_console_session_works_as_written(tmp_path: Path) -> None:
             assert is_told(expected, printed), f"$ {command}\n" + "\n".join(printed)
     finally:
         terminal.stop_hub()
+
+
+def test_commands_of_the_readme_are_among_them() -> None:
+    run = {part.strip() for command, _ in steps() for part in command.split("&&")}
+    blocks, _ = blocks_and_prose(ROOT / "README.md")
+    shown = {
+        part.strip()
+        for block in blocks
+        if block.language == "console"
+        for line in block.text.splitlines()
+        if line.startswith("$ ") and not line.startswith("$ make ")
+        for part in line.removeprefix("$ ").split("&&")
+    }
+    assert len(shown) > 5
+    assert shown - run == set()

@@ -35,6 +35,10 @@ LOCK_TIMEOUT_S = 10.0
 # Pages that one connection keeps in memory: what a large push touches should fit.
 CACHE_KIB = 16 * 1024
 
+# Pages in the write-ahead log before a commit copies them into the database file: large pushes
+# write the same pages again and again. The log then grows to about 16 MB.
+CHECKPOINT_PAGES = 4_000
+
 # Prepared statements kept by each connection; a hub of a hundred tables uses about ten a table.
 STATEMENTS_CACHED = 1_000
 
@@ -104,6 +108,7 @@ def connect_sqlite(
             # Savepoints keep what they may have to undo; in files it would cost a write a page.
             connection.execute("PRAGMA temp_store = MEMORY")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             if synchronous is not None:
                 connection.execute(f"PRAGMA synchronous = {synchronous}")
             register_functions(connection)

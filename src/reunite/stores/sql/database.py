@@ -137,7 +137,11 @@ class SqliteDatabase:
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._is_closed = False
-        self._pragma("schema_version")
+        try:
+            self._pragma("schema_version")
+        except BaseException:
+            self.close()
+            raise
 
     def read(self) -> AbstractContextManager[Session]:
         return self._transaction("BEGIN")
@@ -260,14 +264,14 @@ class SqliteSession:
 _DRIVER_ERRORS = (sqlite3.Error, OverflowError, UnicodeEncodeError)
 
 _CONSTRAINT_CODES = {
-    "SQLITE_CONSTRAINT_UNIQUE": "unique",
-    "SQLITE_CONSTRAINT_PRIMARYKEY": "unique",
-    "SQLITE_CONSTRAINT_ROWID": "unique",
-    "SQLITE_CONSTRAINT_FOREIGNKEY": "foreign-key",
-    "SQLITE_CONSTRAINT_NOTNULL": "not-null",
-    "SQLITE_CONSTRAINT_CHECK": "check",
-    "SQLITE_CONSTRAINT_DATATYPE": "check",
-    "SQLITE_MISMATCH": "check",
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE: "unique",
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY: "unique",
+    sqlite3.SQLITE_CONSTRAINT_ROWID: "unique",
+    sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY: "foreign-key",
+    sqlite3.SQLITE_CONSTRAINT_NOTNULL: "not-null",
+    sqlite3.SQLITE_CONSTRAINT_CHECK: "check",
+    3091: "check",  # SQLITE_CONSTRAINT_DATATYPE, which the standard library has no name for
+    sqlite3.SQLITE_MISMATCH: "check",
 }
 _COLUMNS_FAILED = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: (?P<columns>.+)", re.DOTALL)
 _TABLE_MISSING = re.compile(r"no such table: (?:main\.)?(?P<table>.+)", re.DOTALL)
@@ -289,7 +293,7 @@ def _ours(exc: Exception) -> Exception:
     name = getattr(exc, "sqlite_errorname", None) or ""
     text = str(exc)
     if isinstance(exc, sqlite3.IntegrityError):
-        code = _CONSTRAINT_CODES.get(name, "constraint")
+        code = _CONSTRAINT_CODES.get(exc.sqlite_errorcode, "constraint")
         table, columns = _failed_columns(text)
         return ConstraintError(text, code=code, table=table, columns=columns)
     if isinstance(exc, sqlite3.DataError):

@@ -215,6 +215,8 @@ class World(WireObserver):
         )
         for change in changes:
             self.push_check.sent(change)
+        hub = self.hub_check
+        self.push_check.check_families(changes, hub.tables, hub.led_astray)
 
     def answered(self, request: Request, answer: bytes) -> None:
         match request.operation:

@@ -9,14 +9,22 @@ reuse a change of a row whose key another row got has no effect on that other ro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import groupby
 
 from reunite.core.change import Op, OutcomeKind
 from reunite.protocol.push import OutcomeMessage, PushRequest
 from reunite.testing.simulator.book import Book, InvariantBroken, PushedChange
 from reunite.testing.simulator.checks.model import Model, Place, is_contested, merged
-from reunite.testing.simulator.tables import FACTS, FORBIDDEN, Scalar, Tables, differences
+from reunite.testing.simulator.tables import (
+    CHILDREN,
+    FACTS,
+    FORBIDDEN,
+    Key,
+    Scalar,
+    Tables,
+    differences,
+)
 
 
 class PushCheck:
@@ -50,6 +58,27 @@ class PushCheck:
             seen = {column: value for column, value in seen.items() if column not in facts.key}
         if (captured.table, wanted, was) != (change.table, sent, seen):
             raise InvariantBroken("I1", f"Captured {captured}, sent {change}.")
+
+    def check_families(
+        self, changes: Sequence[PushedChange], hub: Tables, led_astray: Set[Scalar]
+    ) -> None:
+        """A new child names its parent by the key that the parent is sent with, or has."""
+        key_of: dict[Scalar, Key] = {}
+        for facts in FACTS.values():
+            if CHILDREN[facts.name]:
+                key_of.update((facts.at(row, "ident"), key) for key, row in hub[facts.name].items())
+        sent = [change for change in changes if change.op is Op.INSERT]
+        key_of.update(
+            (change.set["ident"], change.key) for change in sent if CHILDREN[change.table]
+        )
+        for change in sent:
+            parent = FACTS[change.table].parent
+            if parent is None or change.set.get("ident") in led_astray:
+                continue
+            value = change.set.get(parent.column)
+            key = key_of.get(change.set.get(parent.ident_column))
+            if value is not None and key is not None and key != (value,):
+                raise InvariantBroken("parents", f"Its parent has key {list(key)}: {change}")
 
     def answered(
         self,
@@ -185,7 +214,11 @@ class PushCheck:
     ) -> None:
         table = change.table
         key = change.old_key or change.key
+        is_alone = len([other for other in group if _touched(other) & _touched(change)]) == 1
         if change.op is Op.INSERT:
+            row = model.row(table, outcome.key or change.key)
+            if row is not None and is_alone:
+                self._check_conflicts(change, outcome, row)
             if not model.insert(change, outcome.key or change.key):
                 raise InvariantBroken("I2", f"Two rows became one: {change}")
             if table == "sale":
@@ -198,7 +231,7 @@ class PushCheck:
             if FACTS[table].chosen and change.op is Op.DELETE:
                 model.unsure.add((table, key))
             return
-        if len([other for other in group if _touched(other) & _touched(change)]) == 1:
+        if is_alone:
             self._check_conflicts(change, outcome, row)
         if change.op is Op.UPDATE:
             model.update(change, key)
@@ -233,10 +266,17 @@ class PushCheck:
             if lost and all(len(values) == 1 for values in row.values()) and None not in recorded:
                 raise InvariantBroken("I10", f"Deleted what it had not seen: {change}, {row}")
             return
+        facts = FACTS[change.table]
         for column, wanted in change.set.items():
-            policy = FACTS[change.table].merge.get(column, "last_writer")
-            was = change.was.get(column)
-            if all(is_contested(policy, hub, was, wanted) for hub in row[column]):
+            policy = facts.merge.get(column, "last_writer")
+            if change.op is Op.INSERT:
+                contested = [policy != "counter" and hub != wanted for hub in row[column]]
+            else:
+                was = change.was.get(column)
+                contested = [is_contested(policy, hub, was, wanted) for hub in row[column]]
+            if column in facts.key:
+                continue
+            if all(contested):
                 if column not in recorded:
                     raise InvariantBroken(
                         "I10", f"No conflict record for {column}: {change}, hub {row[column]}"

@@ -54,7 +54,8 @@ def decide(
     file: FileArgument,
     conflict_id: Annotated[int, typer.Argument(metavar="ID", help="The conflict's id.")],
     value: Annotated[
-        str | None, typer.Argument(metavar="VALUE", help="The value that the column gets.")
+        str | None,
+        typer.Argument(metavar="VALUE", help="The value that the column gets; -- before a minus."),
     ] = None,
     null: Annotated[bool, typer.Option("--null", help="Decide for NULL instead.")] = False,
     as_json: JsonOption = False,

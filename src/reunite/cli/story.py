@@ -179,7 +179,7 @@ class Story:
                 progress_bars(path.name) as on_progress,
             ):
                 report = replica.sync(on_progress=on_progress)
-            for sentence in sentences(report, path.name):
+            for sentence in sentences(report, path):
                 say(sentence)
 
     def _show_what_all_see(self) -> None:

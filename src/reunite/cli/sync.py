@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,25 +37,25 @@ def sync(
     if as_json:
         emit(report)
         return
-    for sentence in sentences(report, file.name, dry_run=dry_run):
+    for sentence in sentences(report, file, dry_run=dry_run):
         say(sentence)
 
 
-def sentences(report: SyncReport, name: str, *, dry_run: bool = False) -> list[str]:
+def sentences(report: SyncReport, file: Path, *, dry_run: bool = False) -> list[str]:
     """What a sync did, for people."""
     changes, rows = counted(report.pushed, "change"), counted(report.pulled, "row")
     if dry_run:
-        return [f"A sync of {name} would push {changes} and pull {rows}. Nothing was changed."]
-    found = [f"{name}: pushed {changes}, pulled {rows}."]
+        return [f"A sync of {file} would push {changes} and pull {rows}. Nothing was changed."]
+    found = [f"{file}: pushed {changes}, pulled {rows}."]
     if report.conflicts:
         found.append(
             f"{counted(report.conflicts, 'conflict was', 'conflicts were')} found; "
-            f"see `reunite conflicts {name}`."
+            f"see `reunite conflicts {file}`."
         )
     if report.rejected:
         found.append(
             f"{counted(report.rejected, 'change was', 'changes were')} rejected, undone here and "
-            f"parked; see `reunite parked {name}`."
+            f"parked; see `reunite parked {file}`."
         )
     if report.pending:
         found.append(

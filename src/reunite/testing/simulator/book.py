@@ -149,11 +149,13 @@ class Delivered:
 class Book:
     """All that was said, and some counts of it for people.
 
-    `captured` is what the triggers of a file made of each change when a program wrote it.
+    `captured` is what the triggers of a file made of each change when a program wrote it,
+    `pending_before` the changes that were pending there then, and so in what the program saw.
     """
 
     judged: dict[str, Judged] = field(default_factory=dict)
     captured: dict[str, Captured] = field(default_factory=dict)
+    pending_before: dict[str, tuple[str, ...]] = field(default_factory=dict)
     by_number: dict[tuple[str, int], str] = field(default_factory=dict)
     last_n: dict[str, int] = field(default_factory=dict)
     blocks: dict[str, list[tuple[int, int]]] = field(default_factory=dict)

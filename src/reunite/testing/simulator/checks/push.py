@@ -14,7 +14,7 @@ from itertools import groupby
 
 from reunite.core.change import Op, OutcomeKind
 from reunite.protocol.push import OutcomeMessage, PushRequest
-from reunite.testing.simulator.book import Book, InvariantBroken, PushedChange
+from reunite.testing.simulator.book import Book, Captured, InvariantBroken, PushedChange
 from reunite.testing.simulator.checks.model import Model, Place, is_contested, merged
 from reunite.testing.simulator.tables import (
     CHILDREN,
@@ -90,7 +90,7 @@ class PushCheck:
     ) -> None:
         """A push was answered; `fresh` are the outcomes that are new with it."""
         self._check_groups(changes, fresh)
-        self._check_dependents(request, changes, fresh)
+        self._check_dependents(changes, fresh)
         if not fresh and before != after:
             raise InvariantBroken(
                 "I2", f"A push without anything new changed {differences(before, after)}."
@@ -117,33 +117,22 @@ class PushCheck:
                 raise InvariantBroken("I5", f"Half rejected: {[str(change) for change in group]}")
 
     def _check_dependents(
-        self,
-        request: PushRequest,
-        changes: Sequence[PushedChange],
-        fresh: dict[str, OutcomeMessage],
+        self, changes: Sequence[PushedChange], fresh: dict[str, OutcomeMessage]
     ) -> None:
-        tainted: dict[Place, PushedChange] = {}
-        for n in range(request.known + 1, request.first_n):
-            change_id = self._book.by_number.get((request.replica, n))
-            judged = self._book.judged.get(change_id or "")
-            if judged is not None and judged.is_rejected:
-                tainted.update((place, judged.change) for place in _touched(judged.change))
-        for _, members in groupby(changes, key=lambda change: change.group):
-            group = list(members)
-            for change in group:
-                outcome = fresh.get(change.id)
-                if outcome is None or _is_rejected(outcome):
+        """What a program wrote on top of a change falls with it."""
+        for change in changes:
+            outcome = fresh.get(change.id)
+            if outcome is None or _is_rejected(outcome):
+                continue
+            stands_on = _stands_on(self._book.captured[change.id])
+            for uid in self._book.pending_before[change.id]:
+                judged = self._book.judged.get(uid)
+                if judged is None or not judged.is_rejected:
                     continue
-                for place in (*_touched(change), *_pointed(change)):
-                    if place in tainted:
-                        raise InvariantBroken(
-                            "I10",
-                            f"Accepted: {change}; it depends on {tainted[place]}, rejected.",
-                        )
-            for change in group:
-                judged = self._book.judged.get(change.id)
-                if judged is not None and judged.is_rejected:
-                    tainted.update((place, change) for place in _touched(change))
+                if not stands_on.isdisjoint(_anchors(self._book.captured[uid])):
+                    raise InvariantBroken(
+                        "I10", f"Accepted: {change}; it stands on {judged.change}, rejected."
+                    )
 
     def _check_reasons(
         self, group: Sequence[PushedChange], fresh: dict[str, OutcomeMessage], model: Model
@@ -331,16 +320,29 @@ def _has(change: PushedChange, column: str, value: Scalar) -> bool:
     return column in change.set and change.set[column] == value
 
 
+def _anchors(captured: Captured) -> set[tuple[str, str, object]]:
+    """The rows that a change is about: by ident, and by key where keys never move by themselves."""
+    table = captured.table
+    anchors: set[tuple[str, str, object]] = {("ident", table, captured.ident)}
+    if not FACTS[table].generated:
+        anchors |= {("key", table, captured.key), ("key", table, captured.old_key or captured.key)}
+    return anchors
+
+
+def _stands_on(captured: Captured) -> set[tuple[str, str, object]]:
+    """Those rows, and the one that it sets a foreign key to."""
+    facts, row, old = FACTS[captured.table], captured.row, captured.old
+    found = _anchors(captured)
+    if facts.parent is not None and row is not None:
+        value = facts.at(row, facts.parent.column)
+        if value is not None and (old is None or facts.at(old, facts.parent.column) != value):
+            found.add(("ident", facts.parent.table, facts.at(row, facts.parent.ident_column)))
+    return found
+
+
 def _touched(change: PushedChange) -> set[Place]:
     keys = {change.key} if change.old_key is None else {change.key, change.old_key}
     return {(change.table, key) for key in keys}
-
-
-def _pointed(change: PushedChange) -> set[Place]:
-    parent = FACTS[change.table].parent
-    if parent is None or change.set.get(parent.column) is None:
-        return set()
-    return {(parent.table, (change.set[parent.column],))}
 
 
 def _is_orphan(change: PushedChange, group: Sequence[PushedChange], model: Model) -> bool:

@@ -33,6 +33,7 @@ class ReplicaCheck:
         """A program has committed a transaction to the file."""
         for captured in writing.captured:
             self._book.captured[captured.uid] = captured
+            self._book.pending_before[captured.uid] = tuple(file.memory.unsettled)
             file.memory.unsettled[captured.uid] = captured
         file.memory.writings.append(writing)
         self._check_captured(writing)

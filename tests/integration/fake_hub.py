@@ -46,7 +46,7 @@ GETS = ("v1/schema", "v1/query/planes")
 
 ANSWERS: dict[str, msgspec.Struct] = {
     "register": RegisterAnswer(
-        protocol=1, replica="r1", epoch="e1", tables=(), blocks=(), stamp=STAMP
+        protocol=1, replica="r1", epoch="e1", mark=0, tables=(), blocks=(), stamp=STAMP
     ),
     "push": PushAnswer(first_n=1, last_n=1, outcomes=(), stamp=STAMP),
     "pull": Page(cursor="c1", stamp=STAMP, schemas={}, checkpoint=True, answered=0, mark=0),

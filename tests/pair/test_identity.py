@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 
-from reunite import NotAReplicaError, Replica, UnknownTableError
+from reunite import CallerError, Hub, NotAReplicaError, Replica, UnknownTableError
+from reunite.testing import SeededIds
 from tests.pair.conftest import Pair
 
 
@@ -104,3 +108,89 @@ def test_new_key_gives_keys_that_stay(pair: Pair) -> None:
     pair.replica.sync()
     assert pair.at_hub("select name from product where id = ?", key) == [("Fig",)]
     assert pair.replica.new_key("product") != key
+
+
+def restored(pair: Pair, backup: Path) -> None:
+    """Put an older copy of the hub's database in the place of the one that is there."""
+    pair.hub.close()
+    pair.hub_db.close()
+    for suffix in ("", "-wal", "-shm"):
+        (pair.folder / f"hub.db{suffix}").unlink(missing_ok=True)
+    shutil.copy(backup, pair.folder / "hub.db")
+    reopened(pair)
+
+
+def reopened(pair: Pair) -> None:
+    """A hub over the database that is there now."""
+    path = pair.folder / "hub.db"
+    pair.hub_db = pair.closing.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+    pair.hub = pair.closing.enter_context(Hub(path, clock=pair.clock, new_id=SeededIds(2)))
+    pair.hub.track("note")
+    pair.hub.track("product", merge={"stock": "counter"})
+    pair.hub.track("sale")
+    pair.wire.hub = pair.hub
+
+
+def backup_of(pair: Pair) -> Path:
+    path = pair.folder / "backup.db"
+    pair.hub_db.execute("vacuum into ?", (str(path),))
+    return path
+
+
+@pytest.mark.parametrize("grows", [False, True], ids=["quiet", "grown past the replica's mark"])
+def test_a_hub_restored_from_a_backup_gets_the_pending_changes(pair: Pair, grows: bool) -> None:
+    """What replicas had not sent is not lost, what the backup lacks is gone for all (I10)."""
+    backup = backup_of(pair)
+    pair.write(pair.replica, "insert into note values ('n1', 'lost with the hub')")
+    pair.replica.sync()
+    pair.write(pair.replica, "update product set stock = stock - 3 where id = 1")
+    restored(pair, backup)
+    if grows:
+        for i in range(20):
+            pair.at_hub("insert into note values (?, 'new')", f"m{i}")
+
+    pair.replica.sync()
+
+    assert pair.at_hub("select stock from product where id = 1") == [(7,)]
+    assert pair.at_hub("select count(*) from note where id = 'n1'") == [(0,)]
+    pair.assert_agreed()
+
+
+def test_another_database_at_the_same_url_gets_what_it_has_a_place_for(pair: Pair) -> None:
+    """Tables that it lacks are parked, columns that it has more are filled (I9, I10)."""
+    pair.write(pair.replica, "insert into note values ('n1', 'kept')")
+    pair.write(pair.replica, "insert into product (name) values ('Fig')")
+    pair.hub.close()
+    pair.hub_db.close()
+    for suffix in ("", "-wal", "-shm"):
+        (pair.folder / f"hub.db{suffix}").unlink(missing_ok=True)
+    path = pair.folder / "hub.db"
+    pair.hub_db = pair.closing.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+    pair.hub_db.execute("create table product (id integer primary key, name text, extra text)")
+    pair.hub = pair.closing.enter_context(Hub(path, clock=pair.clock, new_id=SeededIds(3)))
+    pair.hub.track("product")
+    pair.wire.hub = pair.hub
+    pair.token = pair.hub.create_token("owner")
+    replica = pair.closing.enter_context(
+        Replica(pair.replica.path, transport=pair.wire.transport(pair.token), clock=pair.clock)
+    )
+    replica.sync()
+    replica.sync()
+    assert pair.at_hub("select name, extra from product") == [("Fig", None)]
+    (parked,) = replica.parked()
+    assert (parked.code, parked.set) == ("unknown-table", {"id": "n1", "title": "kept"})
+
+
+def test_a_refused_clone_leaves_the_file_as_it_was(pair: Pair) -> None:
+    path = pair.folder / "own.db"
+    db = sqlite3.connect(path)
+    db.execute("create table product (x)")
+    db.close()
+    with pytest.raises(CallerError):
+        Replica.clone(path, transport=pair.wire.transport(pair.token))
+    db = sqlite3.connect(path)
+    assert db.execute("select name from sqlite_master").fetchall() == [("product",)]
+    assert db.execute("pragma journal_mode").fetchall() == [("delete",)]
+    db.close()
+    with pytest.raises(CallerError):
+        Replica.clone(pair.folder / "no" / "x.db", transport=pair.wire.transport(pair.token))

@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from reunite.core.change import Change, Group, Op, Outcome, OutcomeKind
+from reunite.core.cursor import decode_cursor
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.stamp import commit_stamp
@@ -70,15 +71,31 @@ def push(
     check_protocol(request.protocol)
     for name in request.lease:
         tables.schema(name, path="lease")
-    parsed = parse_push(request, tables, now_ms=now_ms)
     with store.write() as tx:
         record = own_replica(tx, principal, request.replica)
+        _check_log(tx, request)
+        parsed = parse_push(request, tables, now_ms=now_ms)
         session = _Session(
             tx, tables, principal, record, request, faults=parsed.faults, now_ms=now_ms
         )
         session.check_identity(parsed.groups)
         session.run(parsed.groups)
         return session.finish()
+
+
+def _check_log(tx: WriteTransaction, request: PushRequest) -> None:
+    """Refuse a replica that has read another log than this one: its marks mean nothing here."""
+    head = tx.head()
+    if request.epoch != head.epoch:
+        raise EpochChangedError("This hub's log is another one than the replica has read.")
+    if request.checkpoint is None:
+        return
+    cursor = decode_cursor(request.checkpoint)
+    if cursor.seq == 0 or cursor.seq < tx.trimmed_seq():
+        return
+    commit = tx.commit(cursor.seq)
+    if commit is None or commit.nonce != cursor.nonce:
+        raise HubRestoredError("This hub's log is an older one than the replica has read.")
 
 
 def _formers(tx: WriteTransaction, principal: Principal, request: PushRequest) -> dict[str, int]:
@@ -134,8 +151,6 @@ class _Session:
     def check_identity(self, groups: Sequence[Group]) -> None:
         """Refuse a push that this replica, as the hub knows it, cannot have made."""
         request, record = self._request, self._record
-        if request.epoch != self._head.epoch:
-            raise EpochChangedError("This hub's log is another one than the replica has read.")
         marks = [change.mark for group in groups for change in group.changes]
         last_id = max(self._tx.last_change_id(), self._tx.trimmed_id())
         if request.known > record.last_n or max(marks, default=0) > last_id:

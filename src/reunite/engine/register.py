@@ -76,6 +76,7 @@ def register(
             )
         )
         blocks = lease_blocks(tx, tables, tuple(asked), replica_id)
+        mark = tx.last_change_id()
     return RegisterAnswer(
         protocol=PROTOCOL_VERSION,
         replica=replica_id,
@@ -83,4 +84,5 @@ def register(
         tables=tuple(asked.values()),
         blocks=blocks,
         stamp=commit_stamp(max(now_ms, head.at_ms)),
+        mark=mark,
     )

@@ -69,6 +69,7 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     first_n: int
     schemas: dict[str, int]
     groups: tuple[GroupMessage, ...]
+    checkpoint: str | None = None
     lease: tuple[str, ...] = ()
     formers: tuple[Former, ...] = ()
 

@@ -32,3 +32,4 @@ class RegisterAnswer(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[TableSchema, ...]
     blocks: tuple[KeyBlock, ...]
     stamp: str  # the hub's newest stamp; the replica's next is later
+    mark: int  # the last change in the hub's log; for an outbox that outlived another log

@@ -13,7 +13,7 @@ waited for; so a crash at any point leaves a state from which the next sync goes
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -63,6 +63,9 @@ _LOST_IDENTITY = (
     UnknownReplicaError,
     NumberGapError,
 )
+
+# Of these, the ones after which nothing that was read of the hub's log can be relied on.
+_LOST_LOG = (HubRestoredError, EpochChangedError, UnknownReplicaError)
 
 
 class SyncReport(msgspec.Struct, kw_only=True):
@@ -138,8 +141,13 @@ class Driver:
         """Send the outbox until every change has an outcome."""
         renumbers = 0
         ahead: _Batch | None = None
+        must_pull = False
         while True:
             try:
+                if must_pull:
+                    # The page that brings the new schema rewrites the outbox for it.
+                    self._pull_pages()
+                    must_pull = False
                 if ahead is None:
                     with self._file.writing() as (connection, state):
                         self._inbox(connection, state).rearrange()
@@ -156,11 +164,9 @@ class Driver:
                 ahead = None
                 self._take_new_identity(exc)
                 continue
-            except (SchemaChangedError, UnknownTableError):
-                # The page that brings the new schema rewrites the outbox for it.
-                ahead = None
-                self._pull_pages()
-                self._try_again()
+            except (SchemaChangedError, UnknownTableError) as exc:
+                ahead, must_pull = None, True
+                self._try_again(exc)
                 continue
             answered = answer.last_n - request.first_n + 1
             renumbers = 0 if answered > 0 else renumbers + 1
@@ -280,6 +286,7 @@ class Driver:
                 groups=batch.groups,
                 lease=wanted,
                 formers=state.formers,
+                checkpoint=state.checkpoint,
             )
             return request, batch
 
@@ -347,8 +354,9 @@ class Driver:
 
     def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
         """The hub's schemas, if the page is written in other versions than the file has."""
-        if page.schemas == {schema.name: schema.version for schema in state.schemas}:
-            return None
+        for known in (state.schemas, state.next_schemas or ()):
+            if page.schemas == {schema.name: schema.version for schema in known}:
+                return None if known is state.schemas else state.next_schemas
         answer = self._call("schema", {}, SchemaAnswer)
         return tuple(table for table in answer.tables if table.name in page.schemas)
 
@@ -367,11 +375,11 @@ class Driver:
         with self._file.writing() as (connection, state):
             outbox = self._outbox(connection, state)
             outbox.prepare(now_ms=self._now_ms())
-            if state.epoch != answer.epoch:
-                # Marks are change ids of a log that is gone.
-                state.mark, state.formers = 0, ()
+            if state.epoch != answer.epoch or isinstance(error, _LOST_LOG):
+                # Marks are change ids of a log that is gone; from here on this one counts.
+                state.mark, state.formers = answer.mark, ()
                 state.cursor = state.checkpoint = None
-                outbox.forget_marks()
+                outbox.set_marks(answer.mark)
             else:
                 former = Former(replica=state.replica, n=state.known_n)
                 state.formers = (former, *state.formers)[:FORMERS_MAX]
@@ -422,6 +430,13 @@ class Driver:
             self._on_progress(
                 SyncProgress(phase=phase, rows=rows, bytes=self._bytes, rows_total=total)
             )
+
+
+def hub_tables(transport: Transport, asked: Sequence[str] | None) -> set[str]:
+    """The names of the hub's tables, of those that are asked for."""
+    answer = decode(transport.call("schema", b"{}"), SchemaAnswer, bytes_max=None)
+    names = {table.name for table in answer.tables}
+    return names if asked is None else names & set(asked)
 
 
 def _brings_nothing(page: Page, state: State) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class ReplicaFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
+        self._sync_turn = threading.Lock()
         self._inner: sqlite3.Connection | None = None
         self._outer: sqlite3.Connection | None = None
         self._forms_key: object = None
@@ -74,7 +75,9 @@ class ReplicaFile:
     @staticmethod
     def create(path: Path) -> None:
         """Give the file reunite's tables; nothing if it has them. Raises CallerError for a hub's
-        database."""
+        database, and for a folder that is not there."""
+        if not path.parent.is_dir():
+            raise CallerError(f"There is no folder {path.parent}: make it first.")
         with translated():
             connection = connect_sqlite(path)
             try:
@@ -88,6 +91,24 @@ class ReplicaFile:
                 connection.execute("commit")
             finally:
                 connection.close()
+
+    @staticmethod
+    def check_free(path: Path, wanted: Callable[[], set[str]]) -> None:
+        """Raise CallerError if the file is no replica and has a table of one of these names. Reads
+        only."""
+        with (
+            translated(),
+            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db,
+        ):
+            names = {name for (name,) in db.execute("select name from sqlite_master")}
+        if "reunite_state" not in names:
+            _refuse_taken(path, names & wanted())
+
+    @staticmethod
+    def remove(path: Path) -> None:
+        """Undo `create`, for a new file whose clone was refused before it had an identity."""
+        for suffix in ("", "-wal", "-shm", "-sync"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
     # -- transactions -------------------------------------------------------------------------
 
@@ -148,6 +169,8 @@ class ReplicaFile:
                 with translated():
                     self._outer = connect_sqlite(self.path)
             connection = self._outer
+            if _is_open(connection):
+                raise CallerError("A transaction of this replica is open already: use that one.")
             with translated():
                 connection.execute("begin immediate")
             try:
@@ -155,12 +178,14 @@ class ReplicaFile:
                 yield connection
                 with translated():
                     last = _last_change_id(connection)
-                    if last > first:
+                    if last > first and _is_open(connection):
                         connection.execute(
                             "insert into reunite_group (first_id, last_id, at_ms) values (?, ?, ?)",
                             (first + 1, last, now_ms()),
                         )
-                    connection.execute("commit")
+                    # A block that committed by itself has written like other programs do.
+                    if _is_open(connection):
+                        connection.execute("commit")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("rollback")
@@ -173,22 +198,26 @@ class ReplicaFile:
         The lock is SQLite's own on a file of its own, so it works wherever SQLite does. Raises
         ReplicaBusyError after `timeout_s`.
         """
-        with self._lock:
+        busy = f"Somebody else is syncing {self.path}: wait for it, or try again."
+        if not self._sync_turn.acquire(timeout=timeout_s):
+            raise ReplicaBusyError(busy)
+        try:
             lock = sqlite3.connect(
                 self.path.with_name(self.path.name + "-sync"),
                 timeout=timeout_s,
                 isolation_level=None,
+                check_same_thread=False,
             )
             try:
                 try:
                     lock.execute("begin exclusive")
                 except sqlite3.OperationalError as exc:
-                    raise ReplicaBusyError(
-                        f"Another process is syncing {self.path}: wait for it, or try again."
-                    ) from exc
+                    raise ReplicaBusyError(busy) from exc
                 yield
             finally:
                 lock.close()
+        finally:
+            self._sync_turn.release()
 
     def close(self) -> None:
         """Release the connections. May be called twice."""
@@ -212,11 +241,7 @@ class ReplicaFile:
     def create_tables(self, connection: sqlite3.Connection, schemas: Sequence[TableSchema]) -> None:
         """Make the application's tables. Raises CallerError for names that are taken."""
         names = {name for (name,) in connection.execute("select name from sqlite_master")}
-        taken = sorted(names & {schema.name for schema in schemas})
-        if taken:
-            raise CallerError(
-                f"{self.path} already has a table {taken[0]!r}: clone into a new file."
-            )
+        _refuse_taken(self.path, names & {schema.name for schema in schemas})
         for schema in schemas:
             connection.execute(create_table_sql(schema))
         self._remember(connection, schemas)
@@ -400,6 +425,16 @@ class ReplicaFile:
         schemas: Mapping[str, TableSchema], versions: Mapping[tuple[str, int], TableSchema]
     ) -> RowForms:
         return RowForms(schemas, versions)
+
+
+def _refuse_taken(path: Path, taken: set[str]) -> None:
+    if taken:
+        raise CallerError(f"{path} already has a table {min(taken)!r}: clone into a new file.")
+
+
+def _is_open(connection: sqlite3.Connection) -> bool:
+    """Whether a transaction is open; asked anew each time, since blocks of others run between."""
+    return connection.in_transaction
 
 
 def _last_change_id(connection: sqlite3.Connection) -> int:

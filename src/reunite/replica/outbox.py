@@ -340,9 +340,9 @@ class Outbox:
         self.save(pendings)
         return len(pendings)
 
-    def forget_marks(self) -> None:
-        """The log that the marks belong to is gone."""
-        self._connection.execute("update reunite_change set mark = 0")
+    def set_marks(self, mark: int) -> None:
+        """The log that the marks belonged to is gone; another one has come to `mark`."""
+        self._connection.execute("update reunite_change set mark = ? where n is not null", (mark,))
 
     def save(self, pendings: Iterable[Pending]) -> None:
         """Write back what moved keys, numbers or outcomes changed."""

@@ -15,7 +15,7 @@ import msgspec
 from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.errors import BadRequestError, CallerError, NotAReplicaError, ReuniteError
-from reunite.replica.driver import Driver, OnProgress, SyncReport
+from reunite.replica.driver import Driver, OnProgress, SyncReport, hub_tables
 from reunite.replica.file import ReplicaFile
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
@@ -94,6 +94,11 @@ class Replica:
         Raises CallerError if the file has tables of these names that are no replica's,
         HubUnreachableError, NotAuthenticatedError.
         """
+        existed = Path(path).exists()
+        if existed:
+            # Before the file is touched: a refused clone leaves it as it was.
+            asked_hub = transport or _hub_at(url, token)
+            ReplicaFile.check_free(Path(path), lambda: hub_tables(asked_hub, tables))
         ReplicaFile.create(Path(path))
         replica = cls(
             path,
@@ -112,7 +117,10 @@ class Replica:
                     driver.register(replica._url or "", asked)
                 driver.clone()
         except BaseException:
+            has_identity = bool(replica._file.state().replica)
             replica.close()
+            if not has_identity and not existed:
+                ReplicaFile.remove(Path(path))
             raise
         return replica
 
@@ -123,7 +131,8 @@ class Replica:
         """A local transaction: a group that takes effect on the hub whole or not at all.
 
         Commits when the block ends, rolls back when it raises. The connection is this block's
-        only; foreign keys are enforced on it.
+        only; foreign keys are enforced on it. Other threads wait for their turn, as SQLite has one
+        writer at a time; nobody waits for the network. Raises CallerError inside another one.
         """
         self._check_ready()
         with self._file.group(self._now_ms) as connection:
@@ -213,11 +222,7 @@ class Replica:
 
     def _reach_hub(self) -> Transport:
         if self._transport is None:
-            if not self._url:
-                raise CallerError("The replica does not know its hub: give `url` and `token`.")
-            from reunite.replica.http import HttpTransport
-
-            self._transport = HttpTransport(self._url, token=self._token or "")
+            self._transport = _hub_at(self._url, self._token)
         return self._transport
 
     def _check_ready(self) -> None:
@@ -230,7 +235,7 @@ class Replica:
 
     def status(self) -> ReplicaStatus:
         """How this replica stands: pending, parked, conflicts, age, last error."""
-        with self._file.writing() as (connection, state):
+        with self._file.reading() as (connection, state):
             return status_of(connection, state, self._file, now_ms=self._now_ms())
 
     def conflicts(self, *, open_only: bool = False) -> list[ConflictRecord]:
@@ -243,7 +248,7 @@ class Replica:
 
         Raises BadRequestError if there is no such conflict, or if it is about a whole row.
         """
-        with self._file.writing() as (connection, _):
+        with self._file.reading() as (connection, _):
             found = [item for item in ConflictRecord.all(connection) if item.id == conflict_id]
         column = found[0].column if found else None
         if column is None:
@@ -322,6 +327,14 @@ class Replica:
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True):
             warnings.warn(f"{self!r} was dropped without close().", ResourceWarning, stacklevel=2)
+
+
+def _hub_at(url: str | None, token: str | Callable[[], str] | None) -> Transport:
+    if not url:
+        raise CallerError("The replica does not know its hub: give `url` and `token`.")
+    from reunite.replica.http import HttpTransport
+
+    return HttpTransport(url, token=token or "")
 
 
 class _SystemClock:

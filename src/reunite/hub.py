@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ from reunite.errors import (
     BadRequestError,
     NotAuthenticatedError,
     UnknownTableError,
+    UntrackableTableError,
 )
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, PullRequest
@@ -111,6 +113,8 @@ class Hub:
         self._clock = clock or SystemClock()
         self._new_id = new_id or random_id
         self._tables = Tables()
+        self._schema_version: int | None = None
+        self._refreshing = threading.Lock()
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -328,8 +332,34 @@ class Hub:
         )
 
     def number(self) -> Head:
-        """Number what other programs have committed; the log's head. One read if nothing is new."""
+        """Number what other programs have committed; the log's head. One read if nothing is new.
+
+        Notices migrations: tables that changed are tracked anew, those that are gone are given up.
+        """
+        self._follow_migrations()
         return self._store.number(now_ms=self._clock.now_ms(), new_nonce=self._new_id)
+
+    def _follow_migrations(self) -> None:
+        store = self._store
+        if not isinstance(store, Catalogue) or not self._tables.schemas:
+            return
+        version = store.schema_version()
+        if version == self._schema_version:
+            return
+        with self._refreshing:
+            for name, before in list(self._tables.schemas.items()):
+                try:
+                    now = store.reflect(name)
+                except (UnknownTableError, UntrackableTableError):
+                    store.untrack(name)
+                    del self._tables.schemas[name]
+                    continue
+                kept = _with_policies(now, before)
+                if kept.columns != before.columns or not store.is_captured(before):
+                    store.track([kept])
+                    with store.read() as tx:
+                        self._tables.schemas[name] = tx.schemas()[name]
+            self._schema_version = store.schema_version()
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -396,6 +426,22 @@ class Hub:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _with_policies(now: TableSchema, before: TableSchema) -> TableSchema:
+    """The table as it is now, with the policies that it was tracked with."""
+    return msgspec.structs.replace(
+        now,
+        version=before.version,
+        rows=before.rows,
+        generated_key=now.generated_key and before.generated_key,
+        columns=tuple(
+            msgspec.structs.replace(column, merge=before.column[column.name].merge)
+            if column.name in before.column
+            else column
+            for column in now.columns
+        ),
+    )
 
 
 def _hash(token: str) -> str:

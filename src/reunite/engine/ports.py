@@ -351,6 +351,14 @@ class Catalogue(Protocol):
         UntrackableTableError."""
         ...
 
+    def schema_version(self) -> int:
+        """A number that changes whenever any table or trigger of the database does. One read."""
+        ...
+
+    def is_captured(self, schema: TableSchema) -> bool:
+        """Whether the table still has the triggers that tracking it as `schema` gave it."""
+        ...
+
     def trackable_tables(self) -> list[str]:
         """The names of all tables with a primary key that are not reunite's own."""
         ...

@@ -30,6 +30,12 @@ def drop_statements(connection: sqlite3.Connection, table: str) -> list[str]:
     return [f"DROP TRIGGER {quoted(name)}" for name, _ in _triggers(connection, table)]
 
 
+def is_captured(connection: sqlite3.Connection, schema: TableSchema) -> bool:
+    """Whether a hub's table has the triggers it should have: then nothing has escaped them."""
+    texts = {sql for _, sql in _triggers(connection, schema.name)}
+    return texts == set(trigger_statements(connection, schema, outbox=False))
+
+
 def create_triggers(connection: sqlite3.Connection, schema: TableSchema, *, outbox: bool) -> None:
     """Make the triggers of a table, in place of those of ours it has. Nothing if they are right:
     the same texts, and younger than the user's own, for SQLite fires the youngest first."""

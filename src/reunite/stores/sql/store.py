@@ -140,7 +140,7 @@ class SqlStore:
             self._lay_out(session, former)
             for schema in schemas:
                 sqlite_reflection.check_keys_have_no_null(session.handle, schema)
-                schema = _remember(session, schema)
+                schema = _remember(session, schema, has_gap=_has_gap(session, schema.name))
                 capture.create_triggers(session.handle, schema, outbox=False)
             _begin_generation(session)
 
@@ -188,6 +188,14 @@ class SqlStore:
         with self._database.read() as session:
             return sqlite_reflection.reflect(session.handle, table)
 
+    def schema_version(self) -> int:
+        with self._database.read() as session:
+            return int(session.execute("PRAGMA schema_version")[0][0])
+
+    def is_captured(self, schema: TableSchema) -> bool:
+        with self._database.read() as session:
+            return capture.is_captured(session.handle, schema)
+
     def trackable_tables(self) -> list[str]:
         with self._database.read() as session:
             return sqlite_reflection.trackable_tables(session.handle)
@@ -210,8 +218,21 @@ def _begin_generation(session: Session) -> None:
     session.execute("UPDATE reunite_meta SET value = value + 1 WHERE name = 'generation'")
 
 
-def _remember(session: Session, schema: TableSchema) -> TableSchema:
-    """Store a schema as the current one of its table; it comes back with its version."""
+def _has_gap(session: Session, table: str) -> bool:
+    """Whether the table was tracked and has lost triggers since: a migration built it anew. What
+    was written meanwhile is not in the log."""
+    rows = session.execute(
+        "SELECT schema FROM reunite_schema WHERE table_name = ? AND is_tracked", (table,)
+    )
+    if not rows:
+        return False
+    tracked = msgspec.json.decode(rows[0][0], type=TableSchema)
+    return not capture.is_captured(session.handle, tracked)
+
+
+def _remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSchema:
+    """Store a schema as the current one of its table; it comes back with its version. After a
+    gap in capture it is the next one, so that replicas read the whole table again."""
     rows = session.execute(
         "SELECT version, schema FROM reunite_schema WHERE table_name = ? ORDER BY version DESC "
         "LIMIT 1",
@@ -220,7 +241,7 @@ def _remember(session: Session, schema: TableSchema) -> TableSchema:
     version = 1
     if rows:
         last = msgspec.json.decode(rows[0][1], type=TableSchema)
-        version = rows[0][0] + (_shape(last) != _shape(schema))
+        version = rows[0][0] + (has_gap or _shape(last) != _shape(schema))
     schema = msgspec.structs.replace(schema, version=version)
     session.execute(
         "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND version <> ?",

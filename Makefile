@@ -27,7 +27,7 @@ lint: setup  ## formatting, lint, types, import layers
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/mypy
-	.venv/bin/lint-imports
+	.venv/bin/lint-imports --no-cache
 
 docs: setup  ## refresh the generated pages, run the manual's examples, check its links
 	$(PYTHON) -m docs.generate_reference

@@ -10,7 +10,7 @@ from rich.text import Text
 from reunite.cli.default_command import DefaultCommandGroup
 from reunite.cli.opening import open_replica
 from reunite.cli.options import FileArgument, JsonOption
-from reunite.cli.schemas import replica_schemas
+from reunite.cli.schemas import schema_of
 from reunite.cli.screen import emit, readable, say, show_table
 from reunite.cli.typed import check, value_of
 from reunite.errors import BadRequestError
@@ -65,7 +65,7 @@ def decide(
         raise typer.BadParameter("Give either a VALUE or --null.")
     with open_replica(file) as replica:
         conflict = _found(replica.conflicts(), conflict_id)
-        schema = replica_schemas(file)[conflict.table]
+        schema = schema_of(replica, conflict.table)
         if conflict.column is None:
             raise BadRequestError(
                 f"Conflict {conflict_id} is about a whole row: change the row itself."
@@ -88,7 +88,7 @@ def cells(conflict: ConflictRecord) -> tuple[Any, ...]:
     if conflict.is_open:
         state = "open"
     else:
-        state = "settled" if conflict.decided is None else "decided"
+        state = "decided" if conflict.is_decided else "settled"
     return (
         conflict.id,
         conflict.table,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from reunite.cli.default_command import DefaultCommandGroup
 from reunite.cli.opening import open_replica
 from reunite.cli.options import FileArgument, JsonOption
-from reunite.cli.schemas import replica_schemas
+from reunite.cli.schemas import schema_of
 from reunite.cli.screen import emit, moment, readable, say, show_table
 from reunite.cli.typed import assignments
 from reunite.core.change import Op
@@ -68,7 +67,7 @@ def edit(
 ) -> None:
     """Make a parked change again with other values; the next sync pushes it."""
     with open_replica(file) as replica:
-        values = _edited(file, replica, parked_id, columns)
+        values = _edited(replica, parked_id, columns)
         replica.retry(parked_id, values)
     _done(parked_id, "edited", "It is made again as edited. The next sync sends it.", as_json)
 
@@ -103,10 +102,10 @@ def cells(change: ParkedChange) -> tuple[Any, ...]:
     )
 
 
-def _edited(file: Path, replica: Replica, parked_id: int, columns: list[str]) -> dict[str, Any]:
+def _edited(replica: Replica, parked_id: int, columns: list[str]) -> dict[str, Any]:
     for change in replica.parked():
         if change.id == parked_id:
-            return assignments(columns, replica_schemas(file)[change.table])
+            return assignments(columns, schema_of(replica, change.table))
     raise BadRequestError(f"There is no parked change {parked_id}: `reunite parked` lists them.")
 
 

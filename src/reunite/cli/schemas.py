@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
-from pathlib import Path
-
-from reunite.cli.opening import read_only
+from reunite import BadRequestError, Replica
 from reunite.core.schema import TableSchema
-from reunite.replica.state import load_state
 
 
-def replica_schemas(file: Path) -> Mapping[str, TableSchema]:
-    """The tables of this replica by name."""
-    with closing(read_only(file)) as connection:
-        return {schema.name: schema for schema in load_state(connection).schemas}
+def schema_of(replica: Replica, table: str) -> TableSchema:
+    """The table's schema. Raises BadRequestError for one that the hub no longer has."""
+    schema = replica.schemas.get(table)
+    if schema is None:
+        raise BadRequestError(f"This replica no longer has a table {table!r}: discard the change.")
+    return schema

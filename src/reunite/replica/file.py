@@ -84,8 +84,7 @@ class ReplicaFile:
                 connection.execute("pragma journal_mode = wal").fetchall()
                 connection.execute("begin immediate")
                 names = {name for (name,) in connection.execute("select name from sqlite_master")}
-                if "reunite_commit" in names:
-                    raise CallerError(f"{path} is a hub's database: clone into another file.")
+                _refuse_hub(path, names)
                 for statement in (*outbox_layout(), *LAYOUT):
                     connection.execute(statement)
                 connection.execute("commit")
@@ -101,6 +100,7 @@ class ReplicaFile:
             closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db,
         ):
             names = {name for (name,) in db.execute("select name from sqlite_master")}
+        _refuse_hub(path, names)
         if "reunite_state" not in names:
             _refuse_taken(path, names & wanted())
 
@@ -425,6 +425,11 @@ class ReplicaFile:
         schemas: Mapping[str, TableSchema], versions: Mapping[tuple[str, int], TableSchema]
     ) -> RowForms:
         return RowForms(schemas, versions)
+
+
+def _refuse_hub(path: Path, names: set[str]) -> None:
+    if "reunite_commit" in names:
+        raise CallerError(f"{path} is a hub's database: clone into another file.")
 
 
 def _refuse_taken(path: Path, taken: set[str]) -> None:

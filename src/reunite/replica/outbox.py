@@ -28,11 +28,16 @@ from reunite.core.key import Key, parse_key
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import Stamp, next_stamp, parse_stamp
 from reunite.core.values import Row, parse_integer
+from reunite.protocol.limits import BODY_BYTES_MAX, PUSH_CHANGES_MAX
 from reunite.protocol.push import GroupMessage, Run
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.pending import Pending, Place, Schemas, changed_columns, move_key
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State
+
+# Where a run of other programs' changes is cut into pushes: half of what a hub takes.
+DIVISIBLE_MAX = PUSH_CHANGES_MAX // 2
+DIVISIBLE_BYTES_MAX = BODY_BYTES_MAX // 4
 
 _RAW = """
     select id, table_name, op, key, old_key, row is null, old is row, at_ms
@@ -262,7 +267,8 @@ class Outbox:
         """The whole groups to push next: changes after `after_n` that have no answer.
 
         Groups are taken while their changes, and the bytes of their rows, stay below the two aims;
-        the first one always.
+        the first one always, but a run of other programs' changes no further than DIVISIBLE_MAX:
+        its borders are unknown anyway.
         """
         taken: list[Pending] = []
         whole = taken_size = 0
@@ -276,6 +282,10 @@ class Outbox:
             taken_size += row_size
             if whole and (len(taken) > changes or taken_size > size):
                 del taken[whole:]
+                break
+            if pending.group < 0 and (
+                len(taken) >= DIVISIBLE_MAX or taken_size >= DIVISIBLE_BYTES_MAX
+            ):
                 break
         rows.close()
         return taken

@@ -14,6 +14,7 @@ import msgspec
 
 from reunite.core.change import Op
 from reunite.core.key import Key
+from reunite.core.schema import TableSchema
 from reunite.errors import BadRequestError, CallerError, NotAReplicaError, ReuniteError
 from reunite.replica.driver import Driver, OnProgress, SyncReport, hub_tables
 from reunite.replica.file import ReplicaFile
@@ -298,6 +299,11 @@ class Replica:
     def base_rows(self, table: str) -> dict[Key, tuple[Any, ...]]:
         """The hub's image of every row, pending changes left out. For tests and `doctor`."""
         return self._file.base_rows(table, now_ms=self._now_ms())
+
+    @property
+    def schemas(self) -> Mapping[str, TableSchema]:
+        """The replica's tables by name."""
+        return self._file.schemas(self._file.state())
 
     @property
     def path(self) -> Path:

@@ -49,6 +49,7 @@ class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     is_open: bool
     at_ms: int
+    is_decided: bool = False
     decided: Any = None
 
     @classmethod
@@ -75,6 +76,7 @@ class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
                 rule=row[8],
                 is_open=bool(row[9]),
                 at_ms=row[10],
+                is_decided=row[11] is not None,
                 decided=None if row[11] is None else decode(row[11]),
             )
             for row in rows

@@ -562,7 +562,7 @@ def test_doctor_tells_of_tables_that_are_not_tracked(world: World) -> None:
         ("alter table planes add column wings integer", "planes has other columns"),
         ("drop table planes", "planes cannot be captured any more"),
         ("delete from reunite_commit where seq = 1", "numbers break at commit"),
-        ("update reunite_change set old = '[1]' where old is not null", "cannot be read"),
+        ("update reunite_change set schema = 99", "cannot be read"),
         ("drop table reunite_token", "reunite_token are missing"),
     ],
 )

@@ -13,7 +13,7 @@ import sqlite3
 
 from reunite.core.schema import TableSchema
 from reunite.stores.sql.dialects import sqlite_capture
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.dialects.sqlite import quoted, widen_log
 from reunite.stores.sql.dialects.sqlite_reflection import table_details
 
 
@@ -44,6 +44,8 @@ def create_triggers(connection: sqlite3.Connection, schema: TableSchema, *, outb
     if texts == set(wanted) and _are_youngest(connection, schema.name):
         return
     drop_triggers(connection, schema.name)
+    if not outbox:
+        widen_log(connection, len(schema.columns))
     for statement in wanted:
         connection.execute(statement)
 

@@ -11,12 +11,11 @@ from collections.abc import Iterable
 
 from reunite.core.key import Key
 from reunite.core.schema import ForeignKey
-from reunite.core.values import Row
 from reunite.errors import ConstraintError
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
-from reunite.stores.sql.dialects.sqlite import quoted
-from reunite.stores.sql.tables import TablePlan, tuple_sources
+from reunite.stores.sql.dialects.sqlite import image_column, quoted
+from reunite.stores.sql.tables import TablePlan
 
 
 class ForeignKeyCheck:
@@ -69,31 +68,21 @@ class ForeignKeyCheck:
 
     def _left_orphans(self, plan: TablePlan, child: str, foreign_key: ForeignKey) -> bool:
         """Whether a child names what a touched parent was called before and nobody is now."""
-        places = [plan.schema.position[name] for name in foreign_key.parent_columns]
-        former = {tuple(image[place] for place in places) for image in self._images(plan)}
-        types = [plan.schema.columns[place].type for place in places]
-        for source in tuple_sources(types, [names for names in former if None not in names]):
-            is_child = " AND ".join(
-                f"c.{quoted(name)} = {value}"
-                for name, value in zip(foreign_key.columns, source.columns, strict=True)
-            )
-            rows = self._session.execute(
-                f"SELECT 1 FROM {source.sql} "
-                f"WHERE NOT {_parent_exists(foreign_key, source.columns)} "
-                f"AND EXISTS (SELECT 1 FROM {quoted(child)} AS c WHERE {is_child}) LIMIT 1",
-                source.parameters,
-            )
-            if rows:
-                return True
-        return False
-
-    def _images(self, plan: TablePlan) -> Iterable[Row]:
+        former = [
+            f"l.{image_column(plan.schema.position[name])}" for name in foreign_key.parent_columns
+        ]
+        is_given = " AND ".join(f"{value} IS NOT NULL" for value in former)
+        is_child = " AND ".join(
+            f"c.{quoted(name)} = {value}"
+            for name, value in zip(foreign_key.columns, former, strict=True)
+        )
         rows = self._session.execute(
-            "SELECT old, schema FROM reunite_change WHERE id > ? AND table_name = ? "
-            "AND old IS NOT NULL",
+            f"SELECT 1 FROM reunite_change AS l WHERE l.id > ? AND l.table_name = ? "
+            f"AND {is_given} AND NOT {_parent_exists(foreign_key, former)} "
+            f"AND EXISTS (SELECT 1 FROM {quoted(child)} AS c WHERE {is_child}) LIMIT 1",
             (self._after_id, plan.name),
         )
-        return [plan.read_image(old) for old, _ in rows]
+        return bool(rows)
 
 
 def _parent_exists(foreign_key: ForeignKey, values: Iterable[str]) -> str:

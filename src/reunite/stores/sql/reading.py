@@ -27,8 +27,7 @@ from reunite.stores.sql.database import Session
 # A change belongs to the commit, the push and the origin with the largest first id that is not
 # above its own, if that one reaches so far.
 _ENTRY = """
-    SELECT c.id, m.seq, m.at_ms, c.table_name, c.key, c.old_key, c.op, c.old, c.schema,
-           r.id, p.principal, o.first_n + c.id - o.first_id, o.op, o.stamp
+    SELECT m.seq, m.at_ms, r.id, p.principal, o.first_n + c.id - o.first_id, o.op, o.stamp, c.*
     FROM {source} reunite_change AS c {condition}
     LEFT JOIN reunite_commit AS m ON m.last_id >= c.id AND m.seq = (
         SELECT seq FROM reunite_commit WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
@@ -203,8 +202,8 @@ class SqlTransaction:
     def _entries(self, sql: str, parameters: Sequence[Any]) -> list[LogEntry]:
         entries = []
         for (
-            id_, seq, at_ms, table, key, old_key, op, old, version,
-            replica, principal, n, pushed_op, stamp,
+            seq, at_ms, replica, principal, n, pushed_op, stamp,
+            id_, table, key, old_key, op, version, *image,
         ) in self._session.execute(sql, parameters):  # fmt: skip
             plan = self._catalogue.version(self._session, table, version)
             entries.append(
@@ -216,7 +215,7 @@ class SqlTransaction:
                     key=plan.read_key(key),
                     old_key=None if old_key is None else plan.read_key(old_key),
                     op=_OPS[op],
-                    old=None if old is None else plan.read_image(old),
+                    old=None if op == Op.INSERT else plan.read_image(image),
                     old_columns=plan.schema.column_names,
                     replica=replica,
                     principal=principal,

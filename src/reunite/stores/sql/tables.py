@@ -77,7 +77,7 @@ class TablePlan:
         self.schema = schema
         self.name = schema.name
         self.sql_name = sqlite.quoted(schema.name)
-        self.read_image = sqlite.log_to_wire(schema)
+        self._image_to_wire = sqlite.stored_to_wire(schema.columns)
         self.read_key = (
             parse_key if sqlite.has_plain_key(schema) else sqlite.log_key_to_wire(schema)
         )
@@ -135,6 +135,11 @@ class TablePlan:
         name = sqlite.quoted(self.schema.key[0])
         largest = session.execute(f"SELECT max({name}) FROM {self.sql_name}")[0][0] or 0
         return max(int(largest), sqlite.largest_rowid_given(session.execute, self.name))
+
+    def read_image(self, values: Sequence[Any]) -> Row:
+        """A row of this version as the log kept it; what the log has beyond its columns is not
+        of this table."""
+        return self._image_to_wire(values[: len(self.schema.columns)])
 
     def _finished(self, rows: list[Row]) -> list[Row]:
         finish = self._finish

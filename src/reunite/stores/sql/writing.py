@@ -57,6 +57,7 @@ class SqlWriteTransaction(SqlTransaction):
                     plan.schema,
                     f"{source.sql} CROSS JOIN {plan.sql_name} AS t",
                     plan.key_equals(source.columns),
+                    outbox=False,
                 ),
                 source.parameters,
             )
@@ -207,14 +208,11 @@ class SqlWriteTransaction(SqlTransaction):
             "WHERE id <= ?1 AND old_key IS NOT NULL)",
             (last_id,),
         )
+        execute("DELETE FROM reunite_change WHERE id <= ?", (last_id,))
         # The largest id stays, as a mark without content: SQLite gives the next one after it.
         execute(
-            "DELETE FROM reunite_change "
-            "WHERE id <= ? AND id < (SELECT max(id) FROM reunite_change)",
-            (last_id,),
-        )
-        execute(
-            "UPDATE reunite_change SET key = '', old_key = NULL, old = NULL WHERE id <= ?",
+            "INSERT INTO reunite_change (id, table_name, key, op, schema) "
+            "SELECT ?, '', '', 'update', 0 WHERE NOT EXISTS (SELECT 1 FROM reunite_change)",
             (last_id,),
         )
         execute("DELETE FROM reunite_origin WHERE last_id <= ?", (last_id,))

@@ -2,12 +2,15 @@
 
 Three forms of a value, and where each is made:
 
-    stored      what SQLite holds; any column may hold anything, whatever its declared type
+    stored      what SQLite holds; any column may hold anything, whatever its declared type. A hub's
+                log keeps old rows so, one column of `reunite_change` for one of theirs: cheapest
+                for whoever writes, and nothing is lost
     wire form   `core/values.py`; made by `select_list` in SQL, finished by `to_wire` where SQL has
-                no such value (true, false, parsed JSON); `to_database` leads back
-    log form    JSON in `reunite_change.old`, `row` and `key`, made by triggers that run in other
-                programs: no function of ours, no loss. Reals with 20 digits where they need
-                them (with 17, SQLite's printf misses one in a hundred), blobs in hexadecimal
+                no such value (true, false, parsed JSON), or by `stored_to_wire` from an old row;
+                `to_database` leads back
+    log form    JSON in an outbox's `old` and `row`, and in every `key`, made by triggers that run
+                in other programs: no function of ours, no loss. Reals with 20 digits where they
+                need them (with 17, SQLite's printf misses one in a hundred), blobs in hexadecimal
                 digits, since SQLite's SQL has no base64; `log_to_wire` reads it
 
     column      stored          log form
@@ -46,6 +49,9 @@ _SHORT_REAL_UNITS = "1e6"
 _REAL_TAG = "reunite:real"
 _BLOB_TAG = "reunite:blob"
 _SAFE = f"BETWEEN -{SAFE_INTEGER_MAX} AND {SAFE_INTEGER_MAX}"
+# Patterns of types that a reader of rows remembers; tables without types may have more.
+PATTERNS_MAX = 1_000
+
 _TEXT_LIKE = frozenset({ColumnType.TEXT, ColumnType.UUID})
 _TIMES = frozenset({ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME})
 # Key columns of these types are spelled in the log exactly as `core.key.key_text` spells them.
@@ -225,7 +231,80 @@ _DATABASE_VALUES: dict[ColumnType, Callable[[Any], Any]] = {
 }
 
 
-# --- Stored → log form --------------------------------------------------------------------------
+# --- Stored → log → wire form -------------------------------------------------------------------
+
+
+def image_column(place: int) -> str:
+    """The column of a hub's `reunite_change` that holds what stood in a row's column."""
+    return f"c{place}"
+
+
+def widen_log(connection: sqlite3.Connection, count: int) -> None:
+    """Give a hub's `reunite_change` columns for the images of rows with `count` columns."""
+    names = {
+        name
+        for (name,) in connection.execute("SELECT name FROM pragma_table_info('reunite_change')")
+    }
+    for place in range(count):
+        if image_column(place) not in names:
+            connection.execute(f"ALTER TABLE reunite_change ADD COLUMN {image_column(place)}")
+
+
+def stored_to_wire(columns: Sequence[Column]) -> Callable[[Sequence[Any]], Row]:
+    """What brings values of these columns, as SQLite gives them, into the same form as
+    `select_list` and `to_wire` do."""
+    return _PatternReader([column.type for column in columns], _stored_step).read
+
+
+def _stored_step(column_type: ColumnType, kind: type) -> Callable[[Any], Any] | None:
+    if kind is type(None):
+        return None
+    match column_type:
+        case ColumnType.BOOLEAN:
+            return _wire_boolean
+        case ColumnType.JSON:
+            return _wire_json
+        case ColumnType.BLOB:
+            return wire_value if kind is bytes else None
+        case ColumnType.TEXT | ColumnType.UUID | ColumnType.DECIMAL:
+            return None if kind is str else wire_text
+        case _:
+            return None if kind is str else wire_value
+
+
+class _PatternReader:
+    """Converts rows of values by their columns' types and their own.
+
+    Rows come in few patterns of Python types, so what each pattern needs is worked out once.
+    """
+
+    def __init__(
+        self,
+        types: Sequence[ColumnType],
+        step: Callable[[ColumnType, type], Callable[[Any], Any] | None],
+    ) -> None:
+        self._types = types
+        self._step = step
+        self._steps: dict[tuple[type, ...], list[tuple[int, Callable[[Any], Any]]]] = {}
+
+    def read(self, values: Sequence[Any]) -> Row:
+        pattern = tuple(map(type, values))
+        steps = self._steps.get(pattern)
+        if steps is None:
+            steps = [
+                (index, function)
+                for index, kind in enumerate(pattern)
+                if (function := self._step(self._types[index], kind)) is not None
+            ]
+            if len(self._steps) < PATTERNS_MAX:
+                self._steps[pattern] = steps
+        row = list(values)
+        for index, function in steps:
+            row[index] = function(row[index])
+        return tuple(row)
+
+
+# --- Stored → log form in an outbox --------------------------------------------------------------
 
 
 def image(schema: TableSchema, alias: str, defaults: Mapping[str, str] | None = None) -> str:
@@ -245,9 +324,15 @@ def image(schema: TableSchema, alias: str, defaults: Mapping[str, str] | None = 
     return _json_array([_json_array(values[i : i + IMAGE_PIECE_COLUMNS]) for i in starts])
 
 
-def key_image(schema: TableSchema, alias: str) -> str:
-    """The key of the row `alias` as the JSON array that the log keeps."""
-    return key_image_of(schema, [f"{alias}.{quoted(name)}" for name in schema.key])
+def key_image(schema: TableSchema, alias: str, *, rowid: str | None = None) -> str:
+    """The key of the row `alias` as the JSON array that the log keeps.
+
+    `rowid` is the column that is the rowid, if that is known: it holds nothing but integers.
+    """
+    expressions = [f"{alias}.{quoted(name)}" for name in schema.key]
+    if schema.key == (rowid,):
+        return f"json_array({_safe_integer(expressions[0])})"
+    return key_image_of(schema, expressions)
 
 
 def key_image_of(schema: TableSchema, expressions: Sequence[str]) -> str:
@@ -312,12 +397,12 @@ def _log_expression(schema: TableSchema, column: Column, x: str) -> str:
 
 
 def _key_expression(schema: TableSchema, column: Column, x: str) -> str:
-    safe = f"CASE WHEN {x} {_SAFE} THEN {x} ELSE CAST({x} AS TEXT) END"
     if _is_rowid(schema, column):
-        return safe
+        return _safe_integer(x)
     match column.type:
         case ColumnType.INTEGER:
-            return f"CASE typeof({x}) WHEN 'integer' THEN {safe} ELSE {_log_any(x)} END"
+            integer = _safe_integer(x)
+            return f"CASE typeof({x}) WHEN 'integer' THEN {integer} ELSE {_log_any(x)} END"
         case ColumnType.TEXT | ColumnType.UUID:
             return (
                 f"CASE typeof({x}) WHEN 'text' THEN {x} WHEN 'integer' THEN CAST({x} AS TEXT) "
@@ -325,6 +410,10 @@ def _key_expression(schema: TableSchema, column: Column, x: str) -> str:
             )
         case _:
             return _log_expression(schema, column, x)
+
+
+def _safe_integer(x: str) -> str:
+    return f"CASE WHEN {x} {_SAFE} THEN {x} ELSE CAST({x} AS TEXT) END"
 
 
 def _is_rowid(schema: TableSchema, column: Column) -> bool:
@@ -339,7 +428,7 @@ def _log_any(x: str) -> str:
     return f"CASE typeof({x}) WHEN 'real' THEN {real} WHEN 'blob' THEN {blob} ELSE {x} END"
 
 
-# --- Log form → wire form -------------------------------------------------------------------------
+# --- Log form in an outbox → wire form ------------------------------------------------------------
 
 
 def log_to_wire(schema: TableSchema) -> Callable[[str], Row]:
@@ -358,30 +447,14 @@ def has_plain_key(schema: TableSchema) -> bool:
 
 
 def _log_reader(columns: Sequence[Column]) -> Callable[[str], Row]:
-    types = [column.type for column in columns]
-    is_wide = len(types) > IMAGE_PIECE_COLUMNS
-    # Which values of a row need work depends on the types that JSON gave them; rows come in few
-    # patterns, so each pattern is worked out once.
-    steps_by_pattern: dict[tuple[type, ...], tuple[tuple[int, Callable[[Any], Value]], ...]] = {}
-    patterns_max = 1_000
+    is_wide = len(columns) > IMAGE_PIECE_COLUMNS
+    reader = _PatternReader([column.type for column in columns], _log_step)
 
     def read(text: str) -> Row:
         values = _decode_json(text)
         if is_wide:
             values = [value for piece in values for value in piece]
-        pattern = tuple(map(type, values))
-        steps = steps_by_pattern.get(pattern)
-        if steps is None:
-            steps = tuple(
-                (index, function)
-                for index, kind in enumerate(pattern)
-                if (function := _log_step(types[index], kind)) is not None
-            )
-            if len(steps_by_pattern) < patterns_max:
-                steps_by_pattern[pattern] = steps
-        for index, function in steps:
-            values[index] = function(values[index])
-        return tuple(values)
+        return reader.read(values)
 
     return read
 

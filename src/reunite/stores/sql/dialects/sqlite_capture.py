@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from reunite.core.change import Op
 from reunite.core.schema import TableSchema
-from reunite.stores.sql.dialects.sqlite import image, key_image, literal, quoted
+from reunite.stores.sql.dialects.sqlite import image, image_column, key_image, literal, quoted
 from reunite.stores.sql.dialects.sqlite_reflection import IndexTerm, TableDetails, UniqueIndex
 
 _NOT_SUSPENDED = "(SELECT suspended FROM reunite_guard) = 0"
@@ -49,13 +49,40 @@ def trigger_statements(schema: TableSchema, details: TableDetails, *, outbox: bo
     ]
 
 
-def touch_statement(schema: TableSchema, source: str, condition: str) -> str:
+def touch_statement(schema: TableSchema, source: str, condition: str, *, outbox: bool) -> str:
     """Log rows of `source`, in which the table is called t, as they are."""
-    return (
-        "INSERT INTO reunite_change (table_name, key, op, old, schema) "
-        f"SELECT {literal(schema.name)}, {key_image(schema, 't')}, '{Op.UPDATE}', "
-        f"{image(schema, 't')}, {schema.version} FROM {source} WHERE {condition}"
+    values = _entry(schema, Op.UPDATE, key_image(schema, "t")) | _old_image(
+        schema, "t", outbox=outbox
     )
+    names, expressions = ", ".join(values), ", ".join(values.values())
+    return (
+        f"INSERT INTO reunite_change ({names}) SELECT {expressions} FROM {source} WHERE {condition}"
+    )
+
+
+def _entry(schema: TableSchema, op: Op, key: str) -> dict[str, str]:
+    """What every entry has."""
+    return {
+        "table_name": literal(schema.name),
+        "schema": str(schema.version),
+        "key": key,
+        "op": f"'{op}'",
+    }
+
+
+def _old_image(schema: TableSchema, alias: str, *, outbox: bool) -> dict[str, str]:
+    """The whole row as it is: value by value in a log, as one JSON text in an outbox."""
+    if outbox:
+        return {"old": image(schema, alias)}
+    return {
+        image_column(place): f"{alias}.{quoted(name)}"
+        for place, name in enumerate(schema.column_names)
+    }
+
+
+def _insert(values: dict[str, str]) -> str:
+    names, expressions = ", ".join(values), ", ".join(values.values())
+    return f"INSERT INTO reunite_change ({names}) VALUES ({expressions})"
 
 
 class _TriggerWriter:
@@ -78,7 +105,7 @@ class _TriggerWriter:
         return self._trigger("BEFORE INSERT", self._touches(conditions), when=f"({exists})")
 
     def after_insert(self) -> str:
-        values = {"key": key_image(self._schema, "NEW"), "op": f"'{Op.INSERT}'"}
+        values = _entry(self._schema, Op.INSERT, self._key("NEW"))
         if self._outbox:
             # By rowid where there is one: a user's trigger may have changed the row, or removed it.
             place = (
@@ -89,19 +116,16 @@ class _TriggerWriter:
             values["row"] = (
                 f"(SELECT {image(self._schema, 't')} FROM {self._table} AS t WHERE {place})"
             )
-        return self._trigger("AFTER INSERT", [self._entry(values)])
+        return self._trigger("AFTER INSERT", [_insert(values)])
 
     def before_update(self) -> str:
         moved = " OR ".join(self._differs(name) for name in self._schema.key)
-        values = {
-            "key": key_image(self._schema, "NEW"),
-            "old_key": f"CASE WHEN {moved} THEN {key_image(self._schema, 'OLD')} END",
-            "op": f"'{Op.UPDATE}'",
-            "old": image(self._schema, "OLD"),
-        }
+        values = _entry(self._schema, Op.UPDATE, self._key("NEW"))
+        values["old_key"] = f"CASE WHEN {moved} THEN {self._key('OLD')} END"
+        values |= _old_image(self._schema, "OLD", outbox=self._outbox)
         if self._outbox:
             values["row"] = image(self._schema, "NEW", self._details.required_defaults)
-        return self._trigger("BEFORE UPDATE", [self._entry(values)])
+        return self._trigger("BEFORE UPDATE", [_insert(values)])
 
     def before_update_touches(self) -> str:
         """Only where a unique value changes; the row itself is logged by `before_update`."""
@@ -125,12 +149,9 @@ class _TriggerWriter:
         )
 
     def before_delete(self) -> str:
-        values = {
-            "key": key_image(self._schema, "OLD"),
-            "op": f"'{Op.DELETE}'",
-            "old": image(self._schema, "OLD"),
-        }
-        return self._trigger("BEFORE DELETE", [self._entry(values)])
+        values = _entry(self._schema, Op.DELETE, self._key("OLD"))
+        values |= _old_image(self._schema, "OLD", outbox=self._outbox)
+        return self._trigger("BEFORE DELETE", [_insert(values)])
 
     # --- Pieces -----------------------------------------------------------------------------------
 
@@ -143,11 +164,8 @@ class _TriggerWriter:
         body = " ".join(f"{statement};" for statement in statements)
         return f"CREATE TRIGGER {name} {event} ON {self._table}{condition} BEGIN {body} END"
 
-    def _entry(self, values: dict[str, str]) -> str:
-        return (
-            f"INSERT INTO reunite_change (table_name, schema, {', '.join(values)}) VALUES "
-            f"({literal(self._schema.name)}, {self._schema.version}, {', '.join(values.values())})"
-        )
+    def _key(self, side: str) -> str:
+        return key_image(self._schema, side, rowid=self._details.rowid_alias)
 
     def _touches(self, conditions: Sequence[str]) -> list[str]:
         """Log the rows that meet one of the conditions, each of which is looked up in an index."""
@@ -157,7 +175,8 @@ class _TriggerWriter:
             f"SELECT {place} FROM {self._table} AS t WHERE {condition}" for condition in conditions
         )
         source = f"{self._table} AS t"
-        return [touch_statement(self._schema, source, f"({place}) IN ({found})")]
+        condition = f"({place}) IN ({found})"
+        return [touch_statement(self._schema, source, condition, outbox=self._outbox)]
 
     def _same_rowids(self) -> list[str]:
         """Another row with the rowid of the new one. Without an INTEGER PRIMARY KEY programs

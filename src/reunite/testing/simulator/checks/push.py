@@ -203,6 +203,9 @@ class PushCheck:
     ) -> None:
         table = change.table
         key = change.old_key or change.key
+        if (table, key) in model.unsure:
+            model.unsure |= _touched(change)
+            return
         is_alone = len([other for other in group if _touched(other) & _touched(change)]) == 1
         if change.op is Op.INSERT:
             row = model.row(table, outcome.key or change.key)
@@ -217,8 +220,6 @@ class PushCheck:
         if row is None or self._is_another(model, change, outcome):
             if change.op is Op.UPDATE and not _has_row_conflict(outcome):
                 raise InvariantBroken("I10", f"Lost without a conflict record: {change}")
-            if FACTS[table].chosen and change.op is Op.DELETE:
-                model.unsure.add((table, key))
             return
         if is_alone:
             self._check_conflicts(change, outcome, row)
@@ -240,7 +241,12 @@ class PushCheck:
         # Rows of several idents are merged, and some move away and back: the log knows better.
         is_same = meant in found and found.isdisjoint(self.moved)
         if change.op is Op.DELETE:
-            return not is_same
+            if is_same or _has_row_conflict(outcome):
+                return False
+            row = model.row(change.table, change.key) or {}
+            if all(row[column] == {was} for column, was in change.was.items()):
+                model.unsure.add((change.table, change.key))
+            return True
         if is_same and _has_row_conflict(outcome):
             raise InvariantBroken("I10", f"Its row is there, and the change is lost: {change}")
         return _has_row_conflict(outcome)

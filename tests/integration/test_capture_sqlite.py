@@ -217,7 +217,8 @@ CELLS = [
     ),
     Cell(
         name="replace over an index of expressions",
-        tables=PLAIN + "create unique index u on t (lower(a) || '', b + 1 desc) where a <> 'it''s, (';",
+        tables=PLAIN
+        + "create unique index u on t (lower(a) || '', b + 1 desc) where a <> 'it''s, (';",
         rows=TWO_ROWS,
         write="replace into t values (9, 'ONE', 1)",
     ),

@@ -52,6 +52,7 @@ from reunite.errors import (
     IdentityForkedError,
     NumberGapError,
 )
+from reunite.protocol.limits import KEY_BLOCK_SIZE
 from reunite.protocol.push import PushAnswer, PushRequest, Renumber
 
 # Above every number that a replica can give.
@@ -240,8 +241,9 @@ class _Session:
             id=change.id,
             table=stored.table,
             op=stored.op,
-            key=stored.key,
-            old_key=stored.old_key,
+            # What was rejected took effect under no key; what hangs on it names today's.
+            key=change.key if is_rejected else stored.key,
+            old_key=change.old_key if is_rejected else stored.old_key,
             outcome=msgspec.structs.replace(stored.outcome, kind=kind),
         )
         if is_rejected:
@@ -253,7 +255,7 @@ class _Session:
     def _take_over(self, change: Change, stored: StoredOutcome, *, is_new: bool) -> None:
         """Answer with an outcome of before; stop where the row has another key there than here."""
         effective = stored.outcome.key or stored.key
-        has_moved = effective != change.key and stored.outcome.kind is not OutcomeKind.REJECTED
+        has_moved = effective != change.key
         if has_moved:
             outcome = msgspec.structs.replace(stored.outcome, key=effective)
             stored = msgspec.structs.replace(stored, outcome=outcome)
@@ -387,10 +389,10 @@ class _Session:
                 origins=self._origins_of_fresh(),
                 outcomes=self._new,
             )
-        wanted = dict.fromkeys(request.lease)
+        wanted = dict(request.lease)
         if self._renumber is not None:
-            wanted[self._renumber.table] = None
-        blocks = lease_blocks(tx, self._tables, tuple(wanted), record.id)
+            wanted.setdefault(self._renumber.table, KEY_BLOCK_SIZE)
+        blocks = lease_blocks(tx, self._tables, wanted, record.id)
         return PushAnswer(
             first_n=request.first_n,
             last_n=last_n,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from reunite.core.principal import Principal
 from reunite.core.stamp import commit_stamp
 from reunite.engine.ports import ReplicaRecord, Store, Transaction, WriteTransaction
 from reunite.engine.tables import Tables
 from reunite.errors import UnknownReplicaError, UpgradeRequiredError
-from reunite.protocol.limits import KEY_BLOCK_SIZE
+from reunite.protocol.limits import KEY_BLOCK_MAX, KEY_BLOCK_SIZE
 from reunite.protocol.register import KeyBlock, RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION, PROTOCOL_VERSION_MIN
 
@@ -37,13 +37,15 @@ def own_replica(tx: Transaction, principal: Principal, replica_id: str) -> Repli
 
 
 def lease_blocks(
-    tx: WriteTransaction, tables: Tables, names: Sequence[str], replica_id: str
+    tx: WriteTransaction, tables: Tables, sizes: Mapping[str, int], replica_id: str
 ) -> tuple[KeyBlock, ...]:
-    """A fresh block for each of these tables whose keys the database generates."""
+    """A fresh block of about so many keys for each of these tables whose keys the database
+    generates."""
     blocks = []
-    for name in names:
+    for name, size in sizes.items():
         if tables.schemas[name].generated_key:
-            first, last = tx.lease(name, replica_id, size=KEY_BLOCK_SIZE)
+            bounded = max(KEY_BLOCK_SIZE, min(size, KEY_BLOCK_MAX))
+            first, last = tx.lease(name, replica_id, size=bounded)
             blocks.append(KeyBlock(table=name, first=first, last=last))
     return tuple(blocks)
 
@@ -75,7 +77,7 @@ def register(
                 seen_seq=head.seq,
             )
         )
-        blocks = lease_blocks(tx, tables, tuple(asked), replica_id)
+        blocks = lease_blocks(tx, tables, dict.fromkeys(asked, KEY_BLOCK_SIZE), replica_id)
         mark = tx.last_change_id()
     return RegisterAnswer(
         protocol=PROTOCOL_VERSION,

@@ -244,7 +244,7 @@ class PushCheck:
             if is_same or _has_row_conflict(outcome):
                 return False
             row = model.row(change.table, change.key) or {}
-            if all(row[column] == {was} for column, was in change.was.items()):
+            if all(was in row[column] for column, was in change.was.items()):
                 model.unsure.add((change.table, change.key))
             return True
         if is_same and _has_row_conflict(outcome):

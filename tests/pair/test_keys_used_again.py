@@ -65,3 +65,45 @@ def test_swapped_unique_values_leave_children_alone(pair: Pair) -> None:
 
     assert pair.at_hub("select id, code from product order by id") == [(1, "B"), (2, "A")]
     assert pair.rows(other, "sale") == [(1, 1, 3), (2, 2, 4)]
+
+
+def test_many_implicit_keys_at_hub_and_replica_move_in_a_few_rounds(pair: Pair) -> None:
+    """The hub continues inside the replica's block, as SQLite does; nobody counts to a thousand."""
+    replica = pair.replica
+    pair.in_file(replica, "insert into sale (product_id, amount) values (1, 0)")
+    replica.sync()
+    for i in range(300):
+        pair.at_hub("insert into sale (product_id, amount) values (1, ?)", 1000 + i)
+    pair.in_file(
+        replica, *(f"insert into sale (product_id, amount) values (2, {i})" for i in range(300))
+    )
+    before = len(pair.wire.requests)
+    replica.sync()
+    assert len(pair.wire.requests) - before < 12
+    assert pair.at_hub("select count(*) from sale where product_id = 2 and amount < 300") == [
+        (301,)
+    ]
+    pair.assert_agreed()
+
+
+def test_a_row_with_the_largest_key_leaves_keys_for_others(pair: Pair) -> None:
+    pair.at_hub("insert into sale (id, product_id, amount) values (9223372036854775807, 1, 1)")
+    pair.replica.sync()
+    pair.in_file(pair.replica, "insert into sale (product_id, amount) values (1, 2)")
+    other = pair.clone("tablet")
+    pair.in_file(other, "insert into sale (product_id, amount) values (1, 3)")
+    pair.assert_agreed()
+    assert pair.at_hub("select count(*) from sale") == [(5,)]
+
+
+def test_new_key_is_not_given_to_another_program(pair: Pair) -> None:
+    with pair.replica.transaction() as db:
+        key = pair.replica.new_key("sale")
+        db.execute("insert into product (name) values ('by the way')")
+        db.execute("insert into sale (id, product_id, amount) values (?, 1, 1)", (key,))
+    later = pair.replica.new_key("sale")
+    pair.in_file(pair.replica, "insert into sale (product_id, amount) values (1, 2)")
+    pair.write(pair.replica, f"insert into sale (id, product_id, amount) values ({later}, 1, 3)")
+    pair.assert_agreed()
+    assert pair.at_hub("select id from sale where amount = 1") == [(key,)]
+    assert pair.at_hub("select id from sale where amount = 3 and id > 2") == [(later,)]

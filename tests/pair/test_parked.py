@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import Any
 
 import pytest
@@ -138,4 +139,19 @@ def test_a_hook_that_always_fails_parks_its_group_and_lets_the_rest_pass(pair: P
     assert "boom" not in parked.reason
     assert len(calls) == 2  # tried again once
     assert pair.at_hub("select name from product where id = 1") == [("Quince",)]
+    pair.assert_agreed()
+
+
+def test_thousands_of_orphans_are_rejected_one_by_one_and_the_rest_goes_through(pair: Pair) -> None:
+    orphans = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1500)"
+    db = sqlite3.connect(pair.replica.path)
+    with db:
+        db.execute("insert into note values ('n1', 'fine')")
+        db.execute(f"{orphans} insert into sale (product_id, amount) select 4711, i from n")
+        db.execute("insert into note values ('n2', 'fine')")
+    db.close()
+    report = pair.replica.sync()
+    assert report.rejected == 1500
+    assert pair.at_hub("select count(*) from note") == [(2,)]
+    assert {change.code for change in pair.replica.parked()} == {"foreign-key"}
     pair.assert_agreed()

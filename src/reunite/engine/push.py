@@ -24,6 +24,7 @@ import msgspec
 from reunite.core.change import Change, Group, Op, Outcome, OutcomeKind
 from reunite.core.cursor import decode_cursor
 from reunite.core.key import Key
+from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.stamp import commit_stamp
 from reunite.engine.group import (
@@ -54,6 +55,8 @@ from reunite.errors import (
 )
 from reunite.protocol.limits import KEY_BLOCK_SIZE
 from reunite.protocol.push import PushAnswer, PushRequest, Renumber
+
+_DEPENDS = "It touches or points to a row of a change that was rejected."
 
 # Above every number that a replica can give.
 MAX_NUMBER = 2**63 - 1
@@ -138,7 +141,7 @@ class _Session:
         self._head = tx.head()
         self._own = {record.id: MAX_NUMBER, **_formers(tx, principal, request)}
         self._answered: dict[int, StoredOutcome] = {}
-        self._settled: list[StoredOutcome] = []  # in order of n: stored before, and new
+        self._settled: list[StoredOutcome] = []  # stored before, and new
         self._new: list[StoredOutcome] = []
         self._renumber: Renumber | None = None
         # The rows of rejected changes, with the largest number that was rejected there.
@@ -286,11 +289,56 @@ class _Session:
             self._apply(changes)
         except GroupRejectedError as exc:
             if is_divisible and len(changes) > 1:
+                if exc.code == "foreign-key":
+                    kept = self._reject_orphans(changes)
+                    if len(kept) < len(changes):
+                        if kept:
+                            self._settle(kept, is_divisible=True)
+                        return
                 middle = len(changes) // 2
                 self._settle(changes[:middle], is_divisible=True)
                 self._settle(changes[middle:], is_divisible=True)
             else:
                 self._reject(changes, exc)
+
+    def _reject_orphans(self, changes: Sequence[Change]) -> list[Change]:
+        """Reject each change that points to a parent that is nowhere, and what hangs on it; the
+        rest. Thousands of orphans (programs write with foreign keys off) would else be found by
+        halving, with the hub's database locked all the while."""
+        schemas = self._tables.schemas
+        parents = {
+            change.id: list(pointed_parents(schemas, change.table, change.columns, change.set))
+            for change in changes
+            if change.op is not Op.DELETE
+        }
+        made = {(change.table, change.key) for change in changes if change.op is not Op.DELETE}
+        wanted: dict[str, set[Key]] = {}
+        for pointed in parents.values():
+            for parent, key in pointed:
+                if (parent, key) not in made:
+                    wanted.setdefault(parent, set()).add(key)
+        missing = {
+            (parent, key)
+            for parent, keys in wanted.items()
+            for key in keys - set(self._tx.rows(parent, keys))
+        }
+        kept = []
+        for change in changes:
+            if not missing.isdisjoint(parents.get(change.id, ())):
+                code, reason = "foreign-key", "The row that it points to is not at the hub."
+            elif self._hangs_on_rejected(change):
+                code, reason = "depends-on-rejected", _DEPENDS
+            else:
+                kept.append(change)
+                continue
+            self._reject([change], GroupRejectedError(change, code, reason))
+        return kept
+
+    def _hangs_on_rejected(self, change: Change) -> bool:
+        return any(
+            self._tainted.get(place, 0) > change.covered
+            for place in places_of(change, self._tables)
+        )
 
     def _apply(self, changes: Sequence[Change]) -> None:
         if self._faults:
@@ -299,15 +347,8 @@ class _Session:
                     raise GroupRejectedError(change, "bad-value", self._faults[change.id])
         if self._tainted:
             for change in changes:
-                if any(
-                    self._tainted.get(place, 0) > change.covered
-                    for place in places_of(change, self._tables)
-                ):
-                    raise GroupRejectedError(
-                        change,
-                        "depends-on-rejected",
-                        "It touches or points to a row of a change that was rejected.",
-                    )
+                if self._hangs_on_rejected(change):
+                    raise GroupRejectedError(change, "depends-on-rejected", _DEPENDS)
         for attempt in range(1, HOOK_TRIES_MAX + 1):
             judge = GroupJudge(
                 self._tx,
@@ -378,6 +419,8 @@ class _Session:
     def finish(self) -> PushAnswer:
         """Record the push, and say what came of it."""
         request, record, tx = self._request, self._record, self._tx
+        for stored_list in (self._settled, self._new):
+            stored_list.sort(key=lambda stored: stored.n)
         last_n = request.first_n - 1 + len(self._settled)
         if self._new:
             tx.add_push(

@@ -33,7 +33,7 @@ from reunite.errors import (
     UnknownTableError,
 )
 from reunite.protocol.codec import decode, encode
-from reunite.protocol.limits import FORMERS_MAX, PUSH_BYTES_AIM, PUSH_CHANGES_AIM
+from reunite.protocol.limits import FORMERS_MAX, KEY_BLOCK_SIZE, PUSH_BYTES_AIM, PUSH_CHANGES_AIM
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import Former, GroupMessage, PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
@@ -55,6 +55,8 @@ RENUMBER_TRIES_MAX = 1_000
 
 # Rows from which dropping and making the triggers anew is cheaper than their guards.
 LARGE_PAGE_ROWS = 2_000
+
+_ALL_NUMBERS = 2**62
 
 _LOST_IDENTITY = (
     IdentityForkedError,
@@ -95,6 +97,13 @@ class _Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     last_n: int
     groups: tuple[GroupMessage, ...]
     schemas: dict[str, int]
+
+
+class _PageHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a page is needed to ask for the next one."""
+
+    cursor: str
+    checkpoint: bool = False
 
 
 OnProgress = Callable[[SyncProgress], None]
@@ -206,19 +215,24 @@ class Driver:
         rows, total = 0, None
         with ThreadPoolExecutor(max_workers=1) as pool:
 
-            def ask(state: State) -> Future[Page]:
+            def ask(state: State) -> Future[bytes]:
+                request = encode(self._pull_request(state))
                 if self._transport.is_remote:
-                    return pool.submit(self._ask_page, state)
-                answered: Future[Page] = Future()
-                answered.set_result(self._ask_page(state))
+                    return pool.submit(self._transport.call, "pull", request)
+                answered: Future[bytes] = Future()
+                answered.set_result(self._transport.call("pull", request))
                 return answered
 
             state = self._file.state()
             future = None if state.is_ready else ask(state)
             while future is not None:
-                page, future = future.result(), None
-                if not page.checkpoint:
-                    future = ask(msgspec.structs.replace(state, cursor=page.cursor))
+                body, future = future.result(), None
+                self._bytes += len(body)
+                # The next page is asked for before this one is read through.
+                head = decode(body, _PageHead, bytes_max=None)
+                if not head.checkpoint:
+                    future = ask(msgspec.structs.replace(state, cursor=head.cursor))
+                page = decode(body, Page, bytes_max=None)
                 with self._file.writing() as (connection, state):
                     rows += self._file.write_clone_page(connection, state, page)
                     state.cursor = page.cursor
@@ -266,14 +280,18 @@ class Driver:
     def _next_push(self, ahead: _Batch | None) -> tuple[PushRequest | None, _Batch]:
         """The next request, of the batch that was read ahead if there is one."""
         with self._file.writing() as (connection, state):
-            batch = ahead or self._read_batch(connection, state, after_n=state.known_n)
+            missing = dict(state.missing_keys)
             blocks = KeyBlocks(state.blocks)
-            wanted = tuple(
-                schema.name
+            wanted = {
+                schema.name: max(KEY_BLOCK_SIZE, missing.get(schema.name, 0))
                 for schema in state.schemas
                 if schema.generated_key and blocks.left(schema.name) < KEYS_LEFT_MIN
+            }
+            # Inserts that wait for keys go out when they have them.
+            batch = ahead or self._read_batch(
+                connection, state, after_n=_ALL_NUMBERS if missing else state.known_n
             )
-            if not batch.groups and not wanted and not state.has_misplaced:
+            if not batch.groups and not wanted:
                 return None, batch
             state.sent_n = max(state.sent_n, batch.last_n)
             request = PushRequest(
@@ -342,7 +360,10 @@ class Driver:
                     return
 
     def _ask_page(self, state: State) -> Page:
-        request = PullRequest(
+        return self._call("pull", self._pull_request(state), Page)
+
+    def _pull_request(self, state: State) -> PullRequest:
+        return PullRequest(
             protocol=PROTOCOL_VERSION,
             replica=state.replica,
             known=state.known_n,
@@ -350,7 +371,6 @@ class Driver:
             tables=state.tables,
             limit=self._page_rows,
         )
-        return self._call("pull", request, Page)
 
     def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
         """The hub's schemas, if the page is written in other versions than the file has."""

@@ -142,6 +142,8 @@ class ReplicaFile:
         """
         with self._lock, translated():
             connection = self._connection()
+            if self._outer is not None and _is_open(self._outer):
+                raise CallerError("Finish this replica's open transaction first.")
             connection.execute("begin immediate")
             try:
                 state = load_state(connection)
@@ -160,6 +162,21 @@ class ReplicaFile:
                 if connection.in_transaction:
                     connection.execute("rollback")
                 raise
+
+    @contextmanager
+    def keeping(self) -> Iterator[tuple[sqlite3.Connection, State]]:
+        """The state, to change it: inside the application's open transaction if there is one."""
+        with self._lock:
+            outer = self._outer
+            if outer is None or not _is_open(outer):
+                with self.writing() as found:
+                    yield found
+                return
+            with translated():
+                state = load_state(outer)
+                before = msgspec.structs.replace(state)
+                yield outer, state
+                save_changes(outer, before, state)
 
     @contextmanager
     def group(self, now_ms: Callable[[], int]) -> Iterator[sqlite3.Connection]:

@@ -31,14 +31,13 @@ from reunite.protocol.push import PushAnswer
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pending import (
-    Collision,
     Pending,
     Place,
     Schemas,
     dependencies,
     fold,
     misplaced,
-    move_key,
+    move_keys,
     places,
 )
 from reunite.replica.records import Records, outcome_of
@@ -46,8 +45,9 @@ from reunite.replica.rows import RowForms
 from reunite.replica.showing import order_of, show_table
 from reunite.replica.state import State
 
-# Generated keys that hub rows took from pending inserts in one checkpoint; each costs a pass.
-COLLISIONS_MAX = 10_000
+# Passes over the outbox to move pending inserts out of the way of the hub's rows. A second one
+# finds something only if a key that was free for the file is not for the hub.
+COLLISIONS_MAX = 100
 
 ChangeTables: TypeAlias = Callable[
     [sqlite3.Connection, Sequence[TableSchema], Sequence[TableSchema]], None
@@ -144,6 +144,12 @@ class Inbox:
         rows move where the hub says that their keys are others, or taken."""
         state = self._state
         self._outbox.set_applied(answer.first_n, answer.last_n)
+        if answer.renumber is not None:
+            # Somebody gives keys where this replica does: leave those blocks with all that is
+            # still to be sent, or the hub would have to name the taken ones one by one.
+            table = answer.renumber.table
+            state.blocks = tuple(block for block in state.blocks if block.table != table)
+            state.granted = tuple(block for block in state.granted if block.table != table)
         blocks = KeyBlocks(state.blocks)
         blocks.add(answer.blocks)
         state.blocks = blocks.value()
@@ -161,14 +167,13 @@ class Inbox:
             scene.changed.add(index)
         self._follow_outcomes(scene)
         if answer.renumber is not None:
-            index = position_of[answer.renumber.n]
-            self._evade(scene, index)
+            scene.to_move.add(answer.renumber.n)
         self._close(scene)
 
     def rearrange(self) -> None:
         """Number what was captured and move generated keys into this replica's blocks."""
         to_move = self._outbox.prepare(now_ms=self._now_ms)
-        if to_move or self._state.has_misplaced:
+        if to_move or self._state.has_misplaced or self._state.missing_keys:
             self._close(self._open(to_move))
 
     def _open(self, to_move: Sequence[int] = ()) -> Scene:
@@ -317,8 +322,8 @@ class Inbox:
                     and occupant.key == outcome.key
                     and occupant.outcome is None
                 ):
-                    self._evade(scene, other)
-            scene.changed |= move_key(self._schemas, pendings, index, outcome.key)
+                    self._evade(scene, [other])
+            scene.changed |= move_keys(self._schemas, pendings, {index: outcome.key})
 
     def _retire(self, scene: Scene, final: Page, done: Applied) -> None:
         """Take covered changes out of the outbox; rejected ones and what hangs on them are
@@ -401,32 +406,36 @@ class Inbox:
         """Move pending inserts into this replica's blocks, and away from keys that the hub's rows
         hold."""
         numbers = scene.to_move | misplaced(self._schemas, scene.pendings, self._state.granted)
-        changed, left = self._outbox.move_into_blocks(scene.pendings, sorted(numbers))
-        scene.changed |= changed
-        self._state.has_misplaced = bool(left)
+        positions = [i for i, pending in enumerate(scene.pendings) if pending.n in numbers]
+        moves, missing = self._outbox.new_keys(scene.pendings, positions)
+        scene.changed |= move_keys(self._schemas, scene.pendings, moves)
+        self._state.missing_keys = tuple(sorted(missing.items()))
+        self._state.has_misplaced = False
         for _ in range(COLLISIONS_MAX):
-            try:
-                fold(self._schemas, scene.pendings, lambda place: self._image(scene, place))
-            except Collision as collision:
-                index = next(
-                    i for i, pending in enumerate(scene.pendings) if pending is collision.pending
-                )
-                self._evade(scene, index)
-            else:
+            collisions: list[int] = []
+            fold(self._schemas, scene.pendings, lambda place: self._image(scene, place), collisions)
+            if not collisions:
                 return
-        raise AssertionError("every collision moves one pending insert to a key that is free")
+            self._evade(scene, collisions)
+        raise AssertionError("every collision moves to a key that is free")
 
-    def _evade(self, scene: Scene, index: int) -> None:
-        """Give a pending insert the next key of the blocks."""
-        table = scene.pendings[index].table
-        blocks = KeyBlocks(self._state.blocks)
-        key = self._outbox.free_key(scene.pendings, table, blocks)
-        self._state.blocks = blocks.value()
-        if key is None:
-            # No key left to give before the next push, which brings a block and moves it again.
-            key = self._forms.key_above_all(self._connection, table, scene.pendings)
+    def _evade(self, scene: Scene, positions: Sequence[int]) -> None:
+        """Give pending inserts the next keys of the blocks."""
+        moves, missing = self._outbox.new_keys(scene.pendings, positions)
+        if missing:
+            # No key left to give before the next push, which brings a block and moves them again.
             self._state.has_misplaced = True
-        scene.changed |= move_key(self._schemas, scene.pendings, index, key)
+            above: dict[str, int] = {}
+            for position in positions:
+                table = scene.pendings[position].table
+                if position not in moves:
+                    if table not in above:
+                        above[table] = self._forms.key_above_all(
+                            self._connection, table, scene.pendings
+                        )
+                    moves[position] = (above[table],)
+                    above[table] += 1
+        scene.changed |= move_keys(self._schemas, scene.pendings, moves)
 
     def _image(self, scene: Scene, place: Place) -> Row | None:
         """The hub's row as this replica knows it."""

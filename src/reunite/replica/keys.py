@@ -38,6 +38,14 @@ class KeyBlocks:
                 return block.first
         return None
 
+    def take_last(self, table: str) -> int | None:
+        """A key from the end of the blocks, where other programs' implicit keys come last."""
+        for index, block in enumerate(self.blocks):
+            if block.table == table and block.first <= block.last:
+                self.blocks[index] = msgspec.structs.replace(block, last=block.last - 1)
+                return block.last
+        return None
+
     def left(self, table: str) -> int:
         """How many keys are left to give."""
         return sum(

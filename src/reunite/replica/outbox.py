@@ -31,7 +31,7 @@ from reunite.core.values import Row, parse_integer
 from reunite.protocol.limits import BODY_BYTES_MAX, PUSH_CHANGES_MAX
 from reunite.protocol.push import GroupMessage, Run
 from reunite.replica.keys import KeyBlocks
-from reunite.replica.pending import Pending, Place, Schemas, changed_columns, move_key
+from reunite.replica.pending import Pending, Place, Schemas, changed_columns, places
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State
 
@@ -397,36 +397,30 @@ class Outbox:
         ).fetchone()
         return int(row[0]), int(row[1])
 
-    def move_into_blocks(
-        self, pendings: list[Pending], numbers: Iterable[int]
-    ) -> tuple[set[int], list[int]]:
-        """Move these inserts to keys of the blocks; (positions changed, numbers left over)."""
+    def new_keys(
+        self, pendings: Sequence[Pending], positions: Iterable[int]
+    ) -> tuple[dict[int, Key], dict[str, int]]:
+        """A free key of the blocks for each of these inserts; how many more each table needs."""
         blocks = KeyBlocks(self._state.blocks)
-        position_of = {pending.n: index for index, pending in enumerate(pendings)}
-        touched: set[int] = set()
-        left = []
-        for n in numbers:
-            index = position_of.get(n)
-            if index is None:
-                continue
-            key = self.free_key(pendings, pendings[index].table, blocks)
+        taken = places(pendings)
+        found: dict[int, Key] = {}
+        missing: dict[str, int] = {}
+        for position in positions:
+            table = pendings[position].table
+            key = None if table in missing else self._free_key(table, blocks, taken)
             if key is None:
-                left.append(n)
+                missing[table] = missing.get(table, 0) + 1
             else:
-                touched |= move_key(self._schemas, pendings, index, key)
+                found[position] = key
         self._state.blocks = blocks.value()
-        return touched, left
+        return found, missing
 
-    def free_key(self, pendings: Sequence[Pending], table: str, blocks: KeyBlocks) -> Key | None:
+    def _free_key(self, table: str, blocks: KeyBlocks, taken: set[Place]) -> Key | None:
         """The next key of the blocks that neither the file nor the outbox holds."""
-        schema = self._schemas[table]
         while (value := blocks.take(table)) is not None:
             key = (value,)
-            is_pending = any(
-                pending.table == table and key in (pending.key, pending.old_key)
-                for pending in pendings
-            )
-            if not is_pending and not self._forms.exists(self._connection, schema, key):
+            is_there = self._forms.exists(self._connection, self._schemas[table], key)
+            if (table, key) not in taken and not is_there:
                 return key
         return None
 

@@ -94,20 +94,16 @@ def dependencies(schemas: Schemas, pending: Pending) -> set[Place]:
     return found
 
 
-class Collision(Exception):  # noqa: N818 — asks for a move; not an error
-    """A pending insert's generated key is held by another row: `pending` must move."""
-
-    def __init__(self, pending: Pending) -> None:
-        super().__init__(pending.uid)
-        self.pending = pending
-
-
 def fold(
-    schemas: Schemas, pendings: Sequence[Pending], image_of: Callable[[Place], Row | None]
+    schemas: Schemas,
+    pendings: Sequence[Pending],
+    image_of: Callable[[Place], Row | None],
+    collisions: list[int] | None = None,
 ) -> dict[Place, Row | None]:
     """What each touched row looks like with the pending changes on top of the hub's images.
 
-    Raises Collision for an insert whose generated key another row holds.
+    `collisions` collects the positions of inserts whose generated key another row holds: they must
+    move, and the result counts for nothing. Without it there must be none.
     """
     shown: dict[Place, Row | None] = {}
 
@@ -116,7 +112,7 @@ def fold(
             shown[place] = image_of(place)
         return shown[place]
 
-    for pending in pendings:
+    for index, pending in enumerate(pendings):
         schema = schemas.get(pending.table)
         if schema is None:
             continue
@@ -124,6 +120,9 @@ def fold(
         target = (pending.table, pending.key)
         image = now(source)
         match pending.op:
+            case Op.INSERT if image is not None and schema.generated_key:
+                assert collisions is not None, "keys were settled before"
+                collisions.append(index)
             case Op.INSERT:
                 shown[target] = _insert(schema, pending, image)
             case Op.UPDATE:
@@ -144,8 +143,6 @@ def _insert(schema: TableSchema, pending: Pending, image: Row | None) -> Row | N
     assert row is not None, "an insert knows its row"
     if image is None:
         return row
-    if schema.generated_key:
-        raise Collision(pending)
     return overlay(schema, columns=schema.column_names, was=None, set=row, hub=image)
 
 
@@ -196,108 +193,91 @@ def misplaced(
     return found
 
 
-def move_key(
-    schemas: Schemas,
-    pendings: Sequence[Pending],
-    start: int,
-    to: Key,
-) -> set[int]:
-    """Give the row that `pendings[start]` made (or means) the key `to`; the positions changed.
+def move_keys(schemas: Schemas, pendings: Sequence[Pending], moves: Mapping[int, Key]) -> set[int]:
+    """Give the rows that the changes at these positions made (or mean) other keys.
 
-    Changes the list's members. Later changes of that row follow, up to the one that deletes it or
-    moves it on; so do changes that point to it, and later ones of the rows that then point to it.
+    Changes the list's members; the positions that changed. Later changes of such a row follow, up
+    to the one that deletes it or moves it on; so do changes that point to it, and later ones of
+    the rows that then point to it. One pass over the list, however many rows move.
     """
-    first = pendings[start]
-    table, from_key = first.table, first.key
-    schema = schemas[table]
-    assert len(to) == len(from_key), "a key keeps its shape"
-    if to == from_key:
-        return set()
-    touched: set[int] = set()
-    followers: set[tuple[str, Key, int]] = set()
-    is_alive = True
-    for index in range(start, len(pendings)):
-        pending = pendings[index]
-        if pending.table == table and is_alive:
-            is_alive = _follow(schema, pending, index, from_key, to, is_first=index == start,
-                               touched=touched)  # fmt: skip
-        can_point = index > start or first.op is Op.INSERT
-        if len(from_key) == 1 and can_point and pending.table in schemas:
-            _point(schemas[pending.table], pending, index, table, from_key[0], to[0],
-                   followers, touched, is_alive=is_alive)  # fmt: skip
-    return touched
+    walk = _Walk(schemas)
+    for index, pending in enumerate(pendings):
+        if pending.table in schemas:
+            walk.take(index, pending, moves.get(index))
+    return walk.touched
 
 
-def _follow(
-    schema: TableSchema,
-    pending: Pending,
-    index: int,
-    from_key: Key,
-    to: Key,
-    *,
-    is_first: bool,
-    touched: set[int],
-) -> bool:
-    """Move the key of one change if it means the row; whether the row lives on under `to`."""
-    if is_first and pending.op is Op.INSERT:
+class _Walk:
+    """Where moved rows are, and who points to them, while the changes go by."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
+        self._moved: dict[Place, Key] = {}  # the key that a row had → the one it has
+        self._pointers: dict[tuple[str, Key, int], tuple[Value, Value]] = {}
+        self.touched: set[int] = set()
+
+    def take(self, index: int, pending: Pending, to: Key | None) -> None:
+        """Rewrite one change; `to` is the new key of its row, if it moves here."""
+        schema = self._schemas[pending.table]
+        if to is not None and to != pending.key:
+            assert len(to) == len(pending.key), "a key keeps its shape"
+            self.touched.add(index)
+            self._begin(schema, pending, to)
+        elif self._moved and pending.op is not Op.INSERT:
+            self._follow(schema, index, pending)
+        if self._moved or self._pointers:
+            self._point(schema, index, pending)
+
+    def _begin(self, schema: TableSchema, pending: Pending, to: Key) -> None:
+        self._moved[pending.table, pending.key] = to
+        is_known_before = pending.op is not Op.INSERT and pending.old_key is None
+        if is_known_before:
+            pending.old = _with_key(schema, pending.old, to)
+        if pending.op is Op.DELETE:
+            del self._moved[pending.table, pending.key]
         pending.key = to
         pending.row = _with_key(schema, pending.row, to)
-        touched.add(index)
-        return True
-    if is_first and pending.old_key is not None:
-        # A move that took effect under another key: what came before stays.
+
+    def _follow(self, schema: TableSchema, index: int, pending: Pending) -> None:
+        source = (pending.table, pending.source)
+        to = self._moved.get(source)
+        if to is None:
+            return
+        self.touched.add(index)
+        pending.old = _with_key(schema, pending.old, to)
+        if pending.old_key is not None:
+            pending.old_key = to
+            del self._moved[source]
+            return
+        if pending.op is Op.DELETE:
+            del self._moved[source]
         pending.key = to
         pending.row = _with_key(schema, pending.row, to)
-        touched.add(index)
-        return True
-    if pending.source != from_key or (pending.op is Op.INSERT and not is_first):
-        return True
-    touched.add(index)
-    pending.old = _with_key(schema, pending.old, to)
-    if pending.op is Op.DELETE:
-        pending.key = to
-        return False
-    if pending.old_key is not None:
-        pending.old_key = to
-        return False
-    pending.key = to
-    pending.row = _with_key(schema, pending.row, to)
-    return True
 
-
-def _point(
-    schema: TableSchema,
-    pending: Pending,
-    index: int,
-    parent: str,
-    from_value: Value,
-    to_value: Value,
-    followers: set[tuple[str, Key, int]],
-    touched: set[int],
-    *,
-    is_alive: bool,
-) -> None:
-    """Rewrite what this change says of foreign keys that mean the moved row."""
-    for foreign_key in schema.foreign_keys:
-        if foreign_key.parent != parent or len(foreign_key.columns) != 1:
-            continue
-        position = schema.position[foreign_key.columns[0]]
-        follower = (pending.table, pending.source, position)
-        old, row = pending.old, pending.row
-        pointed = follower in followers
-        if pointed:
-            followers.discard(follower)
-            if old is not None and old[position] == from_value:
-                pending.old = _with(old, position, to_value)
-                touched.add(index)
-        if row is None or row[position] != from_value:
-            continue
-        # Set by this change, or carried along from one that set it to the moved row.
-        sets = pending.op is Op.INSERT or (old is not None and old[position] != from_value)
-        if (sets and is_alive) or (pointed and not sets):
-            pending.row = _with(row, position, to_value)
-            followers.add((pending.table, pending.key, position))
-            touched.add(index)
+    def _point(self, schema: TableSchema, index: int, pending: Pending) -> None:
+        """Rewrite what this change says of foreign keys that mean moved rows."""
+        for foreign_key in schema.foreign_keys:
+            if len(foreign_key.columns) != 1:
+                continue
+            position = schema.position[foreign_key.columns[0]]
+            old, row = pending.old, pending.row
+            carried = self._pointers.pop((pending.table, pending.source, position), None)
+            if carried is not None and old is not None and old[position] == carried[0]:
+                pending.old = _with(old, position, carried[1])
+                self.touched.add(index)
+            if row is None or row[position] is None:
+                continue
+            value = row[position]
+            # Set by this change, or carried along from one that set it to the moved row.
+            sets = pending.op is Op.INSERT or (old is not None and old[position] != value)
+            to = self._moved.get((foreign_key.parent, (value,))) if sets else None
+            if to is not None:
+                carried = (value, to[0])
+            elif sets or carried is None or carried[0] != value:
+                continue
+            pending.row = _with(row, position, carried[1])
+            self._pointers[pending.table, pending.key, position] = carried
+            self.touched.add(index)
 
 
 def _with(row: Row, position: int, value: Value) -> Row:

@@ -140,17 +140,19 @@ class Replica:
             yield connection
 
     def new_key(self, table: str) -> int:
-        """The next generated key of this replica's block, for an insert that needs to know it.
+        """A generated key of this replica's block, for an insert that needs to know it.
+
+        Works inside and outside of `transaction()`.
 
         Raises BadRequestError for a table whose keys are not generated, CallerError when the block
         is used up (sync brings another).
         """
-        with self._file.writing() as (connection, state):
+        with self._file.keeping() as (connection, state):
             schema = self._file.schemas(state).get(table)
             if schema is None or not schema.generated_key:
                 raise BadRequestError(f"The keys of {table!r} are not generated.")
             blocks = KeyBlocks(state.blocks)
-            while (key := blocks.take(table)) is not None:
+            while (key := blocks.take_last(table)) is not None:
                 if not self._file.forms.exists(connection, schema, (key,)):
                     break
             state.blocks = blocks.value()

@@ -96,14 +96,14 @@ class RowForms:
     def exists(self, connection: sqlite3.Connection, schema: TableSchema, key: Key) -> bool:
         """Whether the table has a row of this key."""
         text = f"select exists (select 1 from {quoted(schema.name)} where {_where(schema)})"
-        return bool(connection.execute(text, _stored_key(schema, key)).fetchone()[0])
+        return bool(connection.execute(text, stored_key(schema, key)).fetchone()[0])
 
     def read(self, connection: sqlite3.Connection, schema: TableSchema, key: Key) -> Row | None:
         """The row of this key, in wire form."""
         text = (
             f"select {select_list(schema)} from {quoted(schema.name)} as t where {_where(schema)}"
         )
-        row = connection.execute(text, _stored_key(schema, key)).fetchone()
+        row = connection.execute(text, stored_key(schema, key)).fetchone()
         return None if row is None else _finished(schema, row)
 
     def read_all(self, connection: sqlite3.Connection, schema: TableSchema) -> Iterator[Row]:
@@ -114,8 +114,8 @@ class RowForms:
 
     def key_above_all(
         self, connection: sqlite3.Connection, table: str, pendings: Iterable[Pending]
-    ) -> Key:
-        """A generated key that neither the file nor the outbox holds."""
+    ) -> int:
+        """The first generated key above all that the file and the outbox hold."""
         schema = self._schemas[table]
         name = quoted(schema.key[0])
         found = connection.execute(f"select max({name}) from {quoted(table)}").fetchone()[0]
@@ -125,7 +125,7 @@ class RowForms:
             if pending.table == table
             for key in (pending.key, pending.source)
         ]
-        return (max([found or 0, *keys]) + 1,)
+        return max([found or 0, *keys]) + 1
 
     def writer(self, connection: sqlite3.Connection, schema: TableSchema) -> TableWriter:
         """What writes rows of this table."""
@@ -166,7 +166,7 @@ class TableWriter:
     def delete(self, keys: Collection[Key]) -> None:
         """Delete the rows of these keys."""
         schema = self._schema
-        self._connection.executemany(self._delete, (_stored_key(schema, key) for key in keys))
+        self._connection.executemany(self._delete, (stored_key(schema, key) for key in keys))
 
     def write(self, gone: Collection[Key], puts: Sequence[Row]) -> None:
         """Deletes before puts; a put replaces what is under its key."""
@@ -222,7 +222,8 @@ def _where(schema: TableSchema) -> str:
     return " and ".join(f"{quoted(name)} = ?" for name in schema.key)
 
 
-def _stored_key(schema: TableSchema, key: Key) -> Row:
+def stored_key(schema: TableSchema, key: Key) -> Row:
+    """A key as SQLite is given it."""
     convert = to_database([schema.column[name] for name in schema.key])
     return key if convert is None else convert(key)
 

@@ -27,7 +27,8 @@ class State(msgspec.Struct, kw_only=True):
     identity). `blocks` hold the next key to give and the last one, `granted` the whole blocks,
     `reserved` keys that were asked for and no insert has used yet;
     `next_schemas` are those of the snapshot that gathers in the inbox, where they are others;
-    `has_misplaced` says that an insert waits for a block to move into.
+    `has_misplaced` says that inserts may lie outside the blocks, `missing_keys` how many more keys
+    are needed to move them.
     """
 
     url: str = ""
@@ -51,6 +52,7 @@ class State(msgspec.Struct, kw_only=True):
     granted: tuple[KeyBlock, ...] = ()
     reserved: tuple[tuple[str, int], ...] = ()
     has_misplaced: bool = False
+    missing_keys: tuple[tuple[str, int], ...] = ()
     synced_ms: int = 0
     last_error: str = ""
 

@@ -70,6 +70,10 @@ def tuple_sources(types: Sequence[ColumnType], tuples: Sequence[Key]) -> Iterato
         )
 
 
+# Generated keys that somebody chose beyond here are left alone.
+KEYS_COUNTED_BELOW = 2**62
+
+
 class TablePlan:
     """The statements of one table in one version of its schema."""
 
@@ -131,10 +135,17 @@ class TablePlan:
         return int(session.execute(f"SELECT count(*) FROM {self.sql_name}")[0][0])
 
     def largest_key(self, session: Session) -> int:
-        """The largest generated key that is, or that SQLite remembers having been."""
+        """The largest generated key that is, or that SQLite remembers having been.
+
+        Keys from KEYS_COUNTED_BELOW on do not count: a row with the largest integer there is must
+        not leave the others without keys.
+        """
         name = sqlite.quoted(self.schema.key[0])
-        largest = session.execute(f"SELECT max({name}) FROM {self.sql_name}")[0][0] or 0
-        return max(int(largest), sqlite.largest_rowid_given(session.execute, self.name))
+        largest = session.execute(
+            f"SELECT max({name}) FROM {self.sql_name} WHERE {name} < {KEYS_COUNTED_BELOW}"
+        )[0][0]
+        remembered = sqlite.largest_rowid_given(session.execute, self.name)
+        return max(int(largest or 0), remembered if remembered < KEYS_COUNTED_BELOW else 0)
 
     def read_image(self, values: Sequence[Any]) -> Row:
         """A row of this version as the log kept it; what the log has beyond its columns is not

@@ -2,8 +2,8 @@
 
 A replica does not judge the hub's rows: no CHECK, and no unique
 constraint inside the table (indexes are made when the first clone is complete). Decimals live in
-TEXT columns, so that nothing is rounded. Generated keys are AUTOINCREMENT: a key is not given
-again on the device.
+TEXT columns, so that nothing is rounded. Generated keys are not AUTOINCREMENT: one row with the
+largest key there is would leave no key for anybody; the outbox sees keys that are given again.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def create_index_sql(schema: TableSchema) -> list[str]:
 def _column(schema: TableSchema, column: Column) -> str:
     words = [quoted(column.name), _DECLARED[column.type]]
     if schema.generated_key and schema.key == (column.name,):
-        return " ".join([quoted(column.name), "INTEGER PRIMARY KEY AUTOINCREMENT"])
+        return " ".join([quoted(column.name), "INTEGER PRIMARY KEY"])
     if not column.nullable:
         words.append("NOT NULL")
     if column.default is not None and _PORTABLE_DEFAULT.fullmatch(column.default):

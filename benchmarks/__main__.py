@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
                 folder=folder,
                 is_quick=options.quick,
                 is_large=options.large,
+                is_patient=options.patient,
                 rounds=options.rounds or (2 if options.quick else 5),
             )
             with console.status(f"measuring {name} …"):
@@ -87,6 +88,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--large", action="store_true", help="also the memory of a clone of 1,000,000 rows"
+    )
+    parser.add_argument(
+        "--patient", action="store_true", help="wait for moments in which nothing else runs"
     )
     parser.add_argument(
         "--folder", type=Path, default=_default_folder(), help="where to measure: %(default)s"

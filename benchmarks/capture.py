@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks import standard
-from benchmarks.figures import Figure, Pairs, Settings, in_turn, numbered_folders, timed
+from benchmarks.figures import Figure, Pairs, Settings, Spent, in_turn, numbered_folders, timed
 from reunite import Hub
 
 ROWS = 100_000
@@ -25,10 +25,9 @@ def run(settings: Settings) -> Iterator[Figure]:
     for number, folder in numbered_folders(settings.folder, settings.rounds):
         plain, tracked = _Writer(folder / "plain.db"), _Writer(folder / "hub.db", is_tracked=True)
         for name in AIMS:
-            limit_s, measured_s = in_turn(
-                number, plain.timer(name, batch), tracked.timer(name, batch)
-            )
-            pairs[name].add(measured_s=measured_s, limit_s=limit_s)
+            settings.wait_until_idle()
+            limit, measured = in_turn(number, plain.timer(name, batch), tracked.timer(name, batch))
+            pairs[name].add(measured=measured, limit=limit)
         assert tracked.captured() == len(AIMS) * count, "the log misses changes"
         plain.close()
         tracked.close()
@@ -46,7 +45,7 @@ class _Writer:
                 hub.track(standard.TABLE, generated_key=False)
         self._connection = standard.connect(path)
 
-    def timer(self, name: str, batch: list[tuple[int | float | str, ...]]) -> Callable[[], float]:
+    def timer(self, name: str, batch: list[tuple[int | float | str, ...]]) -> Callable[[], Spent]:
         """What runs one of the bulk writes, and says how long it took."""
         work: dict[str, Callable[[sqlite3.Connection], object]] = {
             "insert": lambda db: db.executemany(standard.INSERT, batch),

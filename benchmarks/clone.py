@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import standard
-from benchmarks.figures import Figure, Pairs, Settings, in_turn, numbered_folders, timed
+from benchmarks.figures import Figure, Pairs, Settings, Spent, in_turn, numbered_folders, timed
 from benchmarks.hub_process import HubProcess
 from benchmarks.memory import peak_mb, peak_mb_of_clone
 from reunite import Replica
@@ -26,34 +26,40 @@ def run(settings: Settings) -> Iterator[Figure]:
     pairs = Pairs()
     with HubProcess(database) as hub:
         for number, folder in numbered_folders(settings.folder, settings.rounds):
-            limit_s, measured_s = in_turn(
+            settings.wait_until_idle()
+            limit, measured = in_turn(
                 number,
                 partial(_fill_plainly, folder / "plain.db", batch),
                 partial(_clone, folder / "replica.db", hub, count),
             )
-            pairs.add(measured_s=measured_s, limit_s=limit_s)
-    yield pairs.speed("clone", f"{count:,} rows", limit="executemany", aim=0.40)
+            pairs.add(measured=measured, limit=limit)
+    name = f"{count:,} rows"
+    yield pairs.speed("clone", name, limit="executemany", aim=0.40)
+    yield pairs.work("clone", f"{name}, processor time", limit="executemany")
     for rows in [count] + ([ROWS_LARGE] if settings.is_large else []):
         yield from _memory(settings.folder / f"memory-{rows}", rows)
 
 
-def _fill_plainly(path: Path, batch: list[tuple[int | float | str, ...]]) -> float:
+def _fill_plainly(path: Path, batch: list[tuple[int | float | str, ...]]) -> Spent:
     connection = standard.connect(path)
     standard.create_tables(connection)
-    elapsed_s = timed(lambda: standard.insert(connection, batch))
+    spent = timed(lambda: standard.insert(connection, batch))
     connection.close()
-    return elapsed_s
+    return spent
 
 
-def _clone(path: Path, hub: HubProcess, count: int) -> float:
+def _clone(path: Path, hub: HubProcess, count: int) -> Spent:
     made: list[Replica] = []
-    elapsed_s = timed(lambda: made.append(Replica.clone(path, hub.url, token=hub.token)))
+    spent = timed(
+        lambda: made.append(Replica.clone(path, hub.url, token=hub.token)),
+        others_s=hub.processor_s,
+    )
     made[0].close()
     connection = standard.connect(path)
     (found,) = connection.execute("SELECT count(*) FROM parcel").fetchone()
     connection.close()
     assert found == count, f"the replica has {found} rows of {count}"
-    return elapsed_s
+    return spent
 
 
 def _memory(folder: Path, rows: int) -> Iterator[Figure]:

@@ -61,6 +61,16 @@ class HubProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    def processor_s(self) -> float:
+        """The processor time that the hub has used so far; 0 where there is no /proc."""
+        try:
+            status = Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8")
+        except OSError:
+            return 0.0
+        # After the name, which is in parentheses, the 12th and 13th words: user and system time.
+        words = status.rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
     def close(self) -> None:
         """End the process. May be called twice."""
         for stream in (self._process.stdin, self._process.stdout):

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx2
 
 from benchmarks import standard
-from benchmarks.figures import Figure, Pairs, Settings, timed
+from benchmarks.figures import Figure, Pairs, Settings, Spent, timed
 from benchmarks.hub_process import HubProcess
 from reunite import Hub, Replica
 
@@ -42,14 +42,15 @@ def run(settings: Settings) -> Iterator[Figure]:
         nothing = {scene: Pairs() for scene in scenes}
         changed = {scene: Pairs() for scene in scenes}
         for sample in range(samples + 1):
+            settings.wait_until_idle()
             for scene in scenes:
-                trip_s = timed(scene.make_round_trip)
-                nothing_s = scene.pull(0)
+                trip = timed(scene.make_round_trip)
+                without = scene.pull(0)
                 scene.change(CHANGES)
-                changed_s = scene.pull(CHANGES)
+                with_changes = scene.pull(CHANGES)
                 if sample:  # the first one warms the caches
-                    nothing[scene].add(measured_s=nothing_s, limit_s=trip_s)
-                    changed[scene].add(measured_s=changed_s, limit_s=trip_s)
+                    nothing[scene].add(measured=without, limit=trip)
+                    changed[scene].add(measured=with_changes, limit=trip)
     for kind, pairs_by_scene, aim in (
         ("nothing new", nothing, ROUND_TRIPS_MAX),
         (f"{CHANGES} changes", changed, None),
@@ -59,13 +60,13 @@ def run(settings: Settings) -> Iterator[Figure]:
             yield pairs.times("pull", name, limit="round trip", aim=aim)
         shortest, *_, longest = scenes
         growth = Pairs()
-        for measured_s, limit_s in zip(
-            pairs_by_scene[longest].measured_s, pairs_by_scene[shortest].measured_s, strict=True
+        for measured, limit in zip(
+            pairs_by_scene[longest].measured, pairs_by_scene[shortest].measured, strict=True
         ):
-            growth.add(measured_s=measured_s, limit_s=limit_s)
+            growth.add(measured=measured, limit=limit)
         name = f"{kind}, log of {longest.commits:,}"
-        limit = f"log of {shortest.commits:,}"
-        yield growth.times("pull", name, limit=limit, aim=GROWTH_MAX)
+        beside = f"log of {shortest.commits:,}"
+        yield growth.times("pull", name, limit=beside, aim=GROWTH_MAX)
 
 
 class _Scene(ExitStack):
@@ -91,12 +92,12 @@ class _Scene(ExitStack):
         """Some other program changes rows of the hub's database, in one transaction."""
         self._writer.execute("UPDATE parcel SET quantity = quantity + 1 WHERE id <= ?", (count,))
 
-    def pull(self, expected: int) -> float:
-        """Seconds of one pull, which must bring so many rows."""
+    def pull(self, expected: int) -> Spent:
+        """What one pull takes, which must bring so many rows."""
         pulled = []
-        elapsed_s = timed(lambda: pulled.append(self._replica.pull().pulled))
+        spent = timed(lambda: pulled.append(self._replica.pull().pulled))
         assert pulled == [expected], f"the pull brought {pulled[0]} rows, not {expected}"
-        return elapsed_s
+        return spent
 
     __hash__ = object.__hash__
 

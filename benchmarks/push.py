@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks import standard
-from benchmarks.figures import Figure, Pairs, Settings, in_turn, numbered_folders, timed
+from benchmarks.figures import Figure, Pairs, Settings, Spent, in_turn, numbered_folders, timed
 from benchmarks.hub_process import HubProcess
 from reunite import Replica
 
@@ -30,19 +30,20 @@ def run(settings: Settings) -> Iterator[Figure]:
         folder = settings.folder / f"batches-of-{size}"
         folder.mkdir()
         for number, round_folder in numbered_folders(folder, settings.rounds):
-            limit_s, (push_s, pull_s) = in_turn(
+            limit, (pushed, pulled) = in_turn(
                 number,
-                partial(_fill_plainly, round_folder / "plain.db", batches),
-                partial(_push, round_folder, batches),
+                partial(_fill_plainly, settings, round_folder / "plain.db", batches),
+                partial(_push, settings, round_folder, batches),
             )
-            pushes.add(measured_s=push_s, limit_s=limit_s)
-            syncs.add(measured_s=push_s + pull_s, limit_s=limit_s)
+            pushes.add(measured=pushed, limit=limit)
+            syncs.add(measured=pushed + pulled, limit=limit)
         name = f"{count:,} rows in groups of {size:,}"
         yield pushes.speed("push", name, limit="executemany", aim=aim)
+        yield pushes.work("push", f"{name}, processor time", limit="executemany")
         yield syncs.speed("push", f"{name}, and pull", limit="executemany", aim=None)
 
 
-def _fill_plainly(path: Path, batches: Batches) -> float:
+def _fill_plainly(settings: Settings, path: Path, batches: Batches) -> Spent:
     connection = standard.connect(path)
     standard.create_tables(connection, with_shops=True)
 
@@ -50,13 +51,14 @@ def _fill_plainly(path: Path, batches: Batches) -> float:
         for batch in batches:
             standard.insert(connection, batch)
 
-    elapsed_s = timed(fill)
+    settings.wait_until_idle()
+    spent = timed(fill)
     connection.close()
-    return elapsed_s
+    return spent
 
 
-def _push(folder: Path, batches: Batches) -> tuple[float, float]:
-    """Seconds of the push, and of the pull after it."""
+def _push(settings: Settings, folder: Path, batches: Batches) -> tuple[Spent, Spent]:
+    """What the push took, and of the pull after it."""
     database = folder / "hub.db"
     standard.build(database, 0, with_shops=True)
     count = sum(map(len, batches))
@@ -67,8 +69,9 @@ def _push(folder: Path, batches: Batches) -> tuple[float, float]:
         for batch in batches:
             with replica.transaction() as db:
                 db.executemany(standard.INSERT, batch)
-        push_s = timed(replica.push)
-        pull_s = timed(replica.pull)
+        settings.wait_until_idle()
+        pushed = timed(replica.push, others_s=hub.processor_s)
+        pulled = timed(replica.pull, others_s=hub.processor_s)
         status = replica.status()
     assert status.pending == 0, f"{status.pending} changes were not answered"
     assert status.parked == 0, f"{status.parked} changes were rejected"
@@ -76,4 +79,4 @@ def _push(folder: Path, batches: Batches) -> tuple[float, float]:
     (found,) = connection.execute("SELECT count(*) FROM parcel").fetchone()
     connection.close()
     assert found == count, f"the hub has {found} rows of {count}"
-    return push_s, pull_s
+    return pushed, pulled

@@ -194,3 +194,39 @@ def test_a_refused_clone_leaves_the_file_as_it_was(pair: Pair) -> None:
     db.close()
     with pytest.raises(CallerError):
         Replica.clone(pair.folder / "no" / "x.db", transport=pair.wire.transport(pair.token))
+
+
+def test_another_database_with_other_columns_takes_what_fits(pair: Pair) -> None:
+    """The same table name and version number, but one column more."""
+    pair.write(pair.replica, "insert into note values ('n1', 'kept')")
+    pair.hub.close()
+    pair.hub_db.close()
+    for suffix in ("", "-wal", "-shm"):
+        (pair.folder / f"hub.db{suffix}").unlink(missing_ok=True)
+    path = pair.folder / "hub.db"
+    pair.hub_db = pair.closing.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+    pair.hub_db.execute("create table note (id text primary key not null, title text, more int)")
+    pair.hub = pair.closing.enter_context(Hub(path, clock=pair.clock, new_id=SeededIds(4)))
+    pair.hub.track("note")
+    pair.wire.hub = pair.hub
+    token = pair.hub.create_token("owner")
+    with Replica(
+        pair.replica.path, transport=pair.wire.transport(token), clock=pair.clock
+    ) as replica:
+        replica.sync()
+        assert pair.at_hub("select * from note") == [("n1", "kept", None)]
+        assert pair.rows(replica, "note") == [("n1", "kept", None)]
+        assert replica.status().pending == 0
+
+
+def test_after_a_trim_a_late_replicas_edits_of_untouched_rows_still_count(pair: Pair) -> None:
+    pair.write(pair.replica, "update product set stock = stock - 1, name = 'Mine' where id = 1")
+    for i in range(3):
+        pair.at_hub("insert into note values (?, 'x')", f"n{i}")
+        pair.hub.number()
+    pair.clock.advance(10 * 86_400_000)
+    assert pair.hub.trim(older_than_s=86_400) > 0
+    pair.replica.sync()
+    assert pair.at_hub("select name, stock from product where id = 1") == [("Mine", 9)]
+    assert pair.replica.conflicts() == []
+    pair.assert_agreed()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from typing import Any
 
 import pytest
 
 from reunite import BadRequestError, HookedChange, Veto
+from reunite.protocol.codec import decode
 from tests.pair.conftest import Pair
 
 
@@ -154,4 +156,26 @@ def test_thousands_of_orphans_are_rejected_one_by_one_and_the_rest_goes_through(
     assert report.rejected == 1500
     assert pair.at_hub("select count(*) from note") == [(2,)]
     assert {change.code for change in pair.replica.parked()} == {"foreign-key"}
+    pair.assert_agreed()
+
+
+@pytest.mark.parametrize("is_group", [True, False], ids=["a transaction", "another program"])
+def test_a_change_too_large_for_any_request_is_parked_and_the_rest_goes_through(
+    pair: Pair, is_group: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reunite.hub.decode", partial(decode, bytes_max=100_000))
+    huge = "insert into note values ('huge', hex(zeroblob(100000)))"
+    small = [f"insert into note values ('n{i}', 'x')" for i in range(3)]
+    if is_group:
+        pair.write(pair.replica, small[0])
+        pair.write(pair.replica, huge)
+        pair.write(pair.replica, *small[1:])
+    else:
+        pair.in_file(pair.replica, small[0], huge, *small[1:])
+
+    pair.replica.sync()
+
+    (parked,) = pair.replica.parked()
+    assert (parked.code, parked.key) == ("limit-exceeded", ("huge",))
+    assert pair.at_hub("select count(*) from note") == [(3,)]
     pair.assert_agreed()

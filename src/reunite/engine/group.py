@@ -201,9 +201,23 @@ class GroupJudge:
             return False
         mark = max(mark, self._known_until.get((table, key), 0))
         if mark < self._trimmed_id:
-            return True
+            # The log cannot say; keys that the database generates may be another row's by now.
+            return self._tables.schemas[table].generated_key
         entries = self._entries.get((table, key), ())
         return is_gone(entries, key, mark=mark, is_mine=self._is_mine)
+
+    def _is_lost(self, change: Change, row: Row) -> bool:
+        """Whether the row that an update or delete means is gone, whatever holds its key now."""
+        schema = self._tables.schemas[change.table]
+        key = change.old_key or change.key
+        if change.mark < self._trimmed_id and (change.table, key) not in self.established:
+            # The log that would tell is trimmed away: a row that still has every value that the
+            # replica replaced is taken for the one it saw.
+            return any(
+                not same(schema.column[name].type, was, row[schema.position[name]])
+                for name, was in zip(change.columns, change.was, strict=True)
+            )
+        return self._is_gone(change.table, key, change.mark)
 
     # -- judging ------------------------------------------------------------------------------
 
@@ -290,7 +304,7 @@ class GroupJudge:
         schema = self._tables.schemas[change.table]
         key = change.old_key or change.key
         slot = self._space.slot(change.table, key)
-        if slot.after is None or self._is_gone(change.table, key, change.mark):
+        if slot.after is None or self._is_lost(change, slot.after):
             return self._update_meets_delete(schema, change, slot)
         columns, was, wanted = _without_key(schema, change)
         stamps: dict[str, str] = {}
@@ -369,7 +383,7 @@ class GroupJudge:
     def _delete(self, change: Change) -> Outcome:
         schema = self._tables.schemas[change.table]
         slot = self._space.slot(change.table, change.key)
-        if slot.after is None or self._is_gone(change.table, change.key, change.mark):
+        if slot.after is None or self._is_lost(change, slot.after):
             return APPLIED
         row = slot.after
         differs = any(

@@ -12,8 +12,10 @@ import msgspec
 
 from reunite.core.change import Op
 from reunite.core.key import Key
+from reunite.core.values import INTEGER_MAX, check_columns
 from reunite.engine.ports import LogEntry, Store
 from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError
 
 # Entries that `log` answers at a time.
 LOG_ENTRIES_MAX = 1_000
@@ -46,9 +48,16 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 def history(store: Store, tables: Tables, table: str, key: Key) -> list[HistoryEntry]:
     """Every change of the row that is, or was, under `key`, oldest first; follows key moves back.
 
-    Raises UnknownTableError. An indexed read of the key's entries.
+    Raises UnknownTableError, BadRequestError. An indexed read of the key's entries.
     """
     schema = tables.schema(table)
+    if len(key) != len(schema.key):
+        raise BadRequestError(
+            f"A key of {table!r} has a value for each of {', '.join(schema.key)}; this one has "
+            f"{len(key)} for {len(schema.key)}.",
+            path="key",
+        )
+    check_columns([schema.column[name] for name in schema.key], [key], path="key", is_loose=True)
     with store.read() as tx:
         rows = tx.rows(table, [key])
         entries: list[LogEntry] = []
@@ -72,7 +81,16 @@ def history(store: Store, tables: Tables, table: str, key: Key) -> list[HistoryE
 
 
 def log(store: Store, *, after_id: int = 0, limit: int = LOG_ENTRIES_MAX) -> Sequence[LogEntry]:
-    """The log's entries after an id, oldest first: the audit trail of all tables."""
+    """The log's entries after an id, oldest first: the audit trail of all tables.
+
+    Raises BadRequestError for an id or a limit that cannot be.
+    """
+    if not 0 <= after_id <= INTEGER_MAX:
+        raise BadRequestError(f"{after_id} is no change's id: ids are from 1 on.", path="after_id")
+    if limit < 1:
+        raise BadRequestError(
+            f"The log is read in parts of 1 entry or more, not of {limit}.", path="limit"
+        )
     with store.read() as tx:
         return tx.log(after_id=after_id, until_id=tx.last_change_id(), limit=limit)
 

@@ -27,7 +27,11 @@ def query(store: Store, tables: Tables, request: QueryRequest) -> QueryAnswer:
     if request.after is not None:
         key_columns = [schema.column[name] for name in schema.key]
         check_columns(key_columns, [request.after], path="after")
-    limit = max(1, min(request.limit or QUERY_ROWS_MAX, QUERY_ROWS_MAX))
+    if request.limit is not None and request.limit < 1:
+        raise BadRequestError(
+            f"A query asks for 1 row or more, not for {request.limit}.", path="limit"
+        )
+    limit = min(request.limit or QUERY_ROWS_MAX, QUERY_ROWS_MAX)
     with store.read() as tx:
         rows = list(tx.find(request.table, request.where, after=request.after, limit=limit + 1))
     has_more = len(rows) > limit

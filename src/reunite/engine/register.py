@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from reunite.core.principal import Principal
 from reunite.core.stamp import commit_stamp
 from reunite.engine.ports import ReplicaRecord, Store, Transaction, WriteTransaction
 from reunite.engine.tables import Tables
-from reunite.errors import UnknownReplicaError, UpgradeRequiredError
-from reunite.protocol.limits import KEY_BLOCK_MAX, KEY_BLOCK_SIZE
+from reunite.errors import (
+    BadRequestError,
+    LimitExceededError,
+    UnknownReplicaError,
+    UpgradeRequiredError,
+)
+from reunite.protocol.limits import KEY_BLOCK_MAX, KEY_BLOCK_SIZE, NAME_LENGTH_MAX
 from reunite.protocol.register import KeyBlock, RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION, PROTOCOL_VERSION_MIN
 
 # Hexadecimal digits of a replica's id: enough that no two of a hub meet, short enough to read.
 REPLICA_ID_LENGTH = 16
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def check_protocol(version: int) -> None:
@@ -24,6 +32,20 @@ def check_protocol(version: int) -> None:
             f"The replica speaks protocol {version}, this hub {PROTOCOL_VERSION_MIN} to "
             f"{PROTOCOL_VERSION}: upgrade the older side.",
             path="protocol",
+        )
+
+
+def check_name(name: str) -> None:
+    """Raises LimitExceededError, BadRequestError for a name that people could not be shown."""
+    if len(name) > NAME_LENGTH_MAX:
+        raise LimitExceededError(
+            f"A replica's name has at most {NAME_LENGTH_MAX} characters; this one has {len(name)}.",
+            limit="NAME_LENGTH_MAX",
+            path="name",
+        )
+    if _CONTROL.search(name):
+        raise BadRequestError(
+            "A replica's name has no control characters: choose another one.", path="name"
         )
 
 
@@ -59,8 +81,12 @@ def register(
     now_ms: int,
     new_id: str,
 ) -> RegisterAnswer:
-    """Make a new identity for a file; each call makes another one."""
+    """Make a new identity for a file; each call makes another one.
+
+    Raises UpgradeRequiredError, UnknownTableError, LimitExceededError, BadRequestError.
+    """
     check_protocol(request.protocol)
+    check_name(request.name)
     asked = tables.asked(request.tables)
     replica_id = new_id[:REPLICA_ID_LENGTH]
     with store.write() as tx:
@@ -69,7 +95,7 @@ def register(
             ReplicaRecord(
                 id=replica_id,
                 principal=principal.user,
-                name=request.name[:200],
+                name=request.name,
                 last_n=0,
                 known_n=0,
                 created_ms=now_ms,

@@ -26,6 +26,7 @@ from reunite.errors import (
     EpochChangedError,
     HubRestoredError,
     IdentityForkedError,
+    LimitExceededError,
     NumberGapError,
     ReuniteError,
     SchemaChangedError,
@@ -133,6 +134,7 @@ class Driver:
         self._report = SyncReport()
         self._bytes = 0
         self._tries = 0
+        self._batch_max = PUSH_CHANGES_AIM
 
     # -- use cases ----------------------------------------------------------------------------
 
@@ -171,12 +173,18 @@ class Driver:
                     ahead = None  # keys may have moved since it was read
             except _LOST_IDENTITY as exc:
                 ahead = None
-                self._take_new_identity(exc)
+                # Tables of other shapes than the outbox is written in: those come first.
+                must_pull = self._take_new_identity(exc)
+                continue
+            except LimitExceededError as exc:
+                ahead = None
+                self._make_smaller(exc)
                 continue
             except (SchemaChangedError, UnknownTableError) as exc:
                 ahead, must_pull = None, True
                 self._try_again(exc)
                 continue
+            self._batch_max = PUSH_CHANGES_AIM
             answered = answer.last_n - request.first_n + 1
             renumbers = 0 if answered > 0 else renumbers + 1
             self._report.pushed += max(0, answered)
@@ -311,7 +319,7 @@ class Driver:
     def _read_batch(self, connection: sqlite3.Connection, state: State, *, after_n: int) -> _Batch:
         """The next whole groups after a number."""
         pendings = self._outbox(connection, state).next_to_push(
-            after_n=after_n, changes=PUSH_CHANGES_AIM, size=PUSH_BYTES_AIM
+            after_n=after_n, changes=self._batch_max, size=PUSH_BYTES_AIM
         )
         schemas = {schema.name: schema for schema in state.schemas}
         return _Batch(
@@ -374,9 +382,9 @@ class Driver:
 
     def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
         """The hub's schemas, if the page is written in other versions than the file has."""
-        for known in (state.schemas, state.next_schemas or ()):
-            if page.schemas == {schema.name: schema.version for schema in known}:
-                return None if known is state.schemas else state.next_schemas
+        for known in (state.next_schemas, state.schemas):
+            if known and page.schemas == {schema.name: schema.version for schema in known}:
+                return None if known is state.schemas else known
         answer = self._call("schema", {}, SchemaAnswer)
         return tuple(table for table in answer.tables if table.name in page.schemas)
 
@@ -388,8 +396,9 @@ class Driver:
 
     # -- identity -----------------------------------------------------------------------------
 
-    def _take_new_identity(self, error: ReuniteError) -> None:
-        """Register anew; the whole outbox is sent again under its old ids."""
+    def _take_new_identity(self, error: ReuniteError) -> bool:
+        """Register anew; the whole outbox is sent again under its old ids. Whether the hub's
+        tables have other shapes than this file's."""
         self._try_again(error)
         answer = self._register(self._file.state().tables)
         with self._file.writing() as (connection, state):
@@ -408,6 +417,25 @@ class Driver:
             state.known_n = state.sent_n = state.covered_n = 0
             state.resend_n = state.next_n - 1
             state.has_misplaced = True
+            differs = [schema_shape(table) for table in answer.tables] != [
+                schema_shape(table) for table in state.schemas
+            ]
+            if differs:
+                state.next_schemas = answer.tables
+            return differs
+
+    def _make_smaller(self, error: LimitExceededError) -> None:
+        """A push was too large. Try its first group alone, then the first change of a divisible
+        one; what is too large by itself is parked, so that the rest goes on."""
+        if self._batch_max > 1:
+            self._batch_max = 1
+            return
+        with self._file.writing() as (connection, state):
+            batch = self._read_batch(connection, state, after_n=state.known_n)
+            self._inbox(connection, state).give_up(
+                range(batch.first_n, batch.last_n + 1), code=error.code, reason=error.message
+            )
+        self._batch_max = PUSH_CHANGES_AIM
 
     def _register(self, tables: tuple[str, ...] | None) -> RegisterAnswer:
         request = RegisterRequest(protocol=PROTOCOL_VERSION, name=self._name, tables=tables)
@@ -450,6 +478,11 @@ class Driver:
             self._on_progress(
                 SyncProgress(phase=phase, rows=rows, bytes=self._bytes, rows_total=total)
             )
+
+
+def schema_shape(schema: TableSchema) -> object:
+    """What of a table an outbox depends on."""
+    return schema.name, schema.version, schema.key, schema.columns
 
 
 def hub_tables(transport: Transport, asked: Sequence[str] | None) -> set[str]:

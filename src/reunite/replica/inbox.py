@@ -13,7 +13,7 @@ The rule         a page always applies. If a unique value stands in the way, it 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TypeAlias
@@ -168,6 +168,15 @@ class Inbox:
         self._follow_outcomes(scene)
         if answer.renumber is not None:
             scene.to_move.add(answer.renumber.n)
+        self._close(scene)
+
+    def give_up(self, numbers: Collection[int], *, code: str, reason: str) -> None:
+        """Park changes that the hub will not even look at, and what hangs on them."""
+        scene = self._open()
+        refused = [pending for pending in scene.pendings if pending.n in numbers]
+        for pending in refused:
+            pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
+        self._park_all(scene, refused)
         self._close(scene)
 
     def rearrange(self) -> None:
@@ -335,17 +344,36 @@ class Inbox:
         for pending in covered:
             assert pending.outcome is not None, "checked in _take_outcomes"
             done.conflicts += self._records.note_conflicts(pending, pending.outcome)
-        parked = self._dependents(pendings, rejected)
-        for pending in [*rejected, *parked]:
+        self._outbox.remove(covered)
+        gone = {pending.n for pending in covered}
+        self._keep(scene, [pending for pending in pendings if pending.n not in gone])
+        for pending in rejected:
             self._records.park(pending, self._known_schemas[pending.table])
-        done.rejected = len(rejected) + len(parked)
-        self._outbox.remove([*covered, *parked])
-        gone = {pending.n for pending in (*covered, *parked)}
-        changed = {id(pendings[index]) for index in scene.changed}
-        scene.pendings = [pending for pending in pendings if pending.n not in gone]
-        if parked:
-            changed |= self._close_gaps(scene, {pending.n for pending in parked})
-        scene.changed = {i for i, p in enumerate(scene.pendings) if id(p) in changed}
+        done.rejected = len(rejected) + self._park_all(scene, [], rejected)
+
+    def _park_all(
+        self, scene: Scene, refused: list[Pending], rejected: Sequence[Pending] = ()
+    ) -> int:
+        """Park refused changes that are still in the outbox, and those that hang on them or on
+        rejected ones; how many. The numbers of the rest close up."""
+        parked = [*refused, *self._dependents(scene.pendings, [*rejected, *refused])]
+        if not parked:
+            return 0
+        for pending in parked:
+            self._records.park(pending, self._known_schemas[pending.table])
+        self._outbox.remove(parked)
+        gone = {pending.n for pending in parked}
+        self._keep(scene, [pending for pending in scene.pendings if pending.n not in gone])
+        renumbered = self._close_gaps(scene, gone)
+        scene.changed |= {i for i, p in enumerate(scene.pendings) if id(p) in renumbered}
+        return len(parked)
+
+    @staticmethod
+    def _keep(scene: Scene, pendings: list[Pending]) -> None:
+        """Leave only these changes in the scene."""
+        changed = {id(scene.pendings[index]) for index in scene.changed}
+        scene.pendings = pendings
+        scene.changed = {i for i, pending in enumerate(pendings) if id(pending) in changed}
 
     def _dependents(
         self, pendings: Sequence[Pending], rejected: Sequence[Pending]

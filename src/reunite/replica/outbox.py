@@ -284,7 +284,7 @@ class Outbox:
                 del taken[whole:]
                 break
             if pending.group < 0 and (
-                len(taken) >= DIVISIBLE_MAX or taken_size >= DIVISIBLE_BYTES_MAX
+                len(taken) >= DIVISIBLE_MAX or taken_size >= DIVISIBLE_BYTES_MAX or changes == 1
             ):
                 break
         rows.close()

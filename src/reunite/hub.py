@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 import secrets
 import threading
 import time
@@ -26,7 +27,7 @@ from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
-from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
+from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, RowMerge, TableSchema
 from reunite.engine.history import HistoryEntry, history, log
 from reunite.engine.ports import Catalogue, Clock, Head, LogEntry, ReplicaRecord, Store
 from reunite.engine.pull import pull
@@ -134,9 +135,11 @@ class Hub:
         generated_key  False if the program chooses the table's integer keys itself; then two
                        inserts of one key are merged rather than renumbered
 
-        Raises UnknownTableError, UntrackableTableError, BadRequestError (unknown column, policy).
-        Calling it again changes the policies.
+        Raises UnknownTableError, UntrackableTableError, BadRequestError (unknown column, policy,
+        or one that cannot merge the column's type). Calling it again changes the policies.
         """
+        if not isinstance(table, str):
+            raise BadRequestError(f"A table is tracked by its name, a text; {table!r} is none.")
         schema = self._reflect(table)
         functions: dict[str, MergeFunction] = {}
         policies: dict[str, ColumnMerge] = {}
@@ -149,6 +152,7 @@ class Hub:
                 functions[name], policies[name] = policy, ColumnMerge.CUSTOM
             else:
                 policies[name] = _policy(ColumnMerge, policy)
+                _check_merges(policies[name], schema.column[name], table)
         columns = tuple(
             msgspec.structs.replace(column, merge=policies.get(column.name, column.merge))
             for column in schema.columns
@@ -364,17 +368,26 @@ class Hub:
     # -- looking ------------------------------------------------------------------------------
 
     def history(self, table: str, key: Key | Sequence[Any]) -> list[HistoryEntry]:
-        """Every change of one row, oldest first. Raises UnknownTableError."""
+        """Every change of one row, oldest first. Raises UnknownTableError, BadRequestError."""
+        if isinstance(key, str | bytes) or not isinstance(key, Sequence):
+            raise BadRequestError(f"A key is the row of its values, such as ({key!r},).")
         self.number()
         return history(self._store, self._tables, table, tuple(key))
 
     def log(self, *, after_id: int = 0, limit: int = 1_000) -> Sequence[LogEntry]:
-        """The changes of all tables after an id, oldest first."""
+        """The changes of all tables after an id, oldest first. Raises BadRequestError."""
         self.number()
         return log(self._store, after_id=after_id, limit=limit)
 
     def trim(self, *, older_than_s: float) -> int:
-        """Remove log older than this that every replica seen since then has read; how much."""
+        """Remove log older than this that every replica seen since then has read; how much.
+
+        Raises BadRequestError for an age that is negative or not finite.
+        """
+        if not (math.isfinite(older_than_s) and older_than_s >= 0):
+            raise BadRequestError(
+                f"{older_than_s} is no age: give the seconds, 0 or more, that the log is kept."
+            )
         return trim(self._store, older_than_ms=self._clock.now_ms() - int(older_than_s * 1000))
 
     def status(self) -> HubStatus:
@@ -446,6 +459,17 @@ def _with_policies(now: TableSchema, before: TableSchema) -> TableSchema:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _check_merges(policy: ColumnMerge, column: Column, table: str) -> None:
+    """Refuse a policy that has no meaning for values of the column's type."""
+    types = TYPES_BY_MERGE.get(policy)
+    if types is not None and column.type not in types:
+        known = ", ".join(sorted(types))
+        raise BadRequestError(
+            f"{policy.value!r} merges columns of type {known}, and {column.name!r} of {table!r} is "
+            f"{column.type.value}: choose another policy for it."
+        )
 
 
 def _policy(policies: type[Any], name: Any) -> Any:

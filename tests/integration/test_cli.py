@@ -280,6 +280,23 @@ def test_serve_says_what_to_do_about_files_and_ports(world: World, tmp_path: Pat
     assert "Missing argument" in run("serve", code=2).stderr
 
 
+@pytest.mark.parametrize("port", [-1, 65_536, 70_000])
+def test_serve_refuses_a_port_that_cannot_be_before_it_tracks(tmp_path: Path, port: int) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    before = rows(file, "select name, sql from sqlite_schema order by name")
+    assert "--port" in run("serve", file, "--port", port, code=2).stderr
+    assert rows(file, "select name, sql from sqlite_schema order by name") == before
+
+
+@pytest.mark.parametrize("url", ["postgresql://ann:secret@db/shop", "sqlite:///shop.db"])
+def test_serve_says_that_it_takes_files_and_no_urls(url: str) -> None:
+    told = run("serve", url, code=1).stderr
+    assert told.startswith("caller-error: ")
+    assert "PostgreSQL and other databases are not supported yet" in told
+    assert "secret" not in told
+
+
 def test_a_replica_is_not_served(cloned: World) -> None:
     assert "is a replica" in run("serve", cloned.laptop, code=1).stderr
 
@@ -366,6 +383,25 @@ def test_sync_json_has_these_fields(cloned: World) -> None:
     assert told["pulled"] >= 1
     assert (told["rejected"], told["conflicts"], told["pending"]) == (0, 0, 0)
     assert isinstance(told["cursor"], str)
+
+
+def test_sync_says_what_is_no_replica_before_it_asks_for_a_token(
+    world: World, tmp_path: Path
+) -> None:
+    letter, empty, plain = (tmp_path / name for name in ("letter.txt", "empty.db", "plain.db"))
+    letter.write_text("Dear hub, I am not a database. " * 40)
+    empty.touch()
+    execute(plain, TABLES)
+    for file, sentence in (
+        (tmp_path / "missing.db", "There is no file"),
+        (letter, "is not an SQLite database"),
+        (tmp_path, "is not a file"),
+        (world.hub_file, "is no replica"),
+        (empty, "is no replica"),
+        (plain, "is no replica"),
+    ):
+        assert sentence in run("sync", file, code=1).stderr
+    assert not (tmp_path / "missing.db").exists()
 
 
 def test_a_dry_run_changes_nothing(cloned: World) -> None:
@@ -475,6 +511,12 @@ def test_history_says_how_a_key_is_written(world: World, key: str) -> None:
     assert "JSON array" in " ".join(re.sub(r"[│╭╮╰╯─]", " ", told).split())
 
 
+def test_history_says_what_a_key_of_the_table_has(world: World) -> None:
+    told = run("history", world.hub_file, "airlines", '["AA", 1]', code=1).stderr
+    assert told.startswith("bad-request: ")
+    assert "carrier" in told
+
+
 def test_log_is_read_in_parts(cloned: World) -> None:
     execute(cloned.hub_file, "insert into notes (text) values ('a'), ('b'), ('c')")
     first = run_lines("log", cloned.hub_file, "--limit", 2)
@@ -483,6 +525,9 @@ def test_log_is_read_in_parts(cloned: World) -> None:
     assert last["key"] == [3]
     assert "--after 2" in run("log", cloned.hub_file, "--limit", 2).stderr
     assert "no change after" in run("log", cloned.hub_file, "--after", 3).stdout
+    assert "no change after" in run("log", cloned.hub_file, "--after", 2**63 - 1).stdout
+    for wrong in ("99999999999999999999", "-1"):
+        assert "--after" in run("log", cloned.hub_file, "--after", wrong, code=2).stderr
 
 
 def test_query_reads_rows_without_being_a_replica(world: World) -> None:
@@ -497,6 +542,7 @@ def test_query_reads_rows_without_being_a_replica(world: World) -> None:
     assert "--limit 0" in told.stderr
     assert len(run_lines(*ask, "--limit", 0)) == 2
     run(*ask, "--where", "wings=2", code=2)
+    run(*ask, "--limit", -1, code=2)
     assert "It has airlines" in run("query", world.url, "nope", *ask[3:], code=1).stderr
     assert "not-authenticated" in run("query", world.url, "planes", code=1).stderr
 
@@ -535,6 +581,18 @@ def test_uninstall_asks_and_leaves_the_rows(tmp_path: Path) -> None:
     assert rows(file, "select name, sql from sqlite_schema order by name") == before
     assert rows(file, "select count(*) from planes") == [(2,)]
     assert "no hub's database yet" in run("uninstall", file, "--yes", code=1).stderr
+
+
+def test_uninstall_does_not_ask_a_program(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    with Hub(file) as hub:
+        hub.track_all()
+    refused = run("uninstall", file, "--json", typed="y\n", code=1)
+    assert refused.stdout == ""
+    assert re.fullmatch(r"caller-error: .*--yes.*\n", refused.stderr)
+    assert run_lines("token", "list", file) == [], "it is a hub still"
+    assert run_json("uninstall", file, "--yes") == {"uninstalled": str(file)}
 
 
 # --- doctor ---------------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ def test_a_malformed_change_is_a_problem_and_nothing_of_its_push_stays(
         ({"schemas": {"sale": 7}}, (409, "schema-changed", "schemas.sale")),
         ({"protocol": 99}, (426, "upgrade-required", "protocol")),
         ({"groups": [{"runs": []}]}, (400, "bad-request", "groups[0]")),
-        ({"lease": ["nothing"]}, (404, "unknown-table", "lease")),
+        ({"lease": {"nothing": 1}}, (404, "unknown-table", "lease")),
     ],
     ids=str,
 )

@@ -10,11 +10,15 @@ from reunite.cli.history import replica_names
 from reunite.cli.opening import open_hub
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import emit, moment, note, say, show_table
+from reunite.core.values import INTEGER_MAX
 
 
 def log(
     database: DatabaseArgument,
-    after: Annotated[int, typer.Option(metavar="ID", help="Begin after this change.")] = 0,
+    after: Annotated[
+        int,
+        typer.Option(metavar="ID", help="Begin after this change.", min=0, max=INTEGER_MAX),
+    ] = 0,
     limit: Annotated[int, typer.Option(help="How many changes at most.", min=1, max=1_000)] = 100,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,6 +7,7 @@ The rule         no command but `serve` and `demo` puts triggers into a database
 from __future__ import annotations
 
 import enum
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -15,6 +16,9 @@ from pathlib import Path
 from reunite.errors import CallerError, NotAReplicaError
 from reunite.hub import Hub
 from reunite.replica import Replica
+
+# `sqlite://x` as a path is `sqlite:/x`; one letter before the colon is a drive.
+_URL = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
 
 
 class Kind(enum.StrEnum):
@@ -28,6 +32,11 @@ class Kind(enum.StrEnum):
 def kind_of(path: Path) -> Kind:
     """What this file is. Raises CallerError if there is none, or if it is no SQLite database."""
     if not path.exists():
+        if _URL.match(str(path)):
+            raise CallerError(
+                "This is a URL: name an SQLite file by its path. PostgreSQL and other databases "
+                "are not supported yet."
+            )
         raise CallerError(f"There is no file {path}: check the name.")
     if not path.is_file():
         raise CallerError(f"{path} is not a file: name an SQLite file.")
@@ -66,12 +75,17 @@ def open_hub(path: Path) -> Iterator[Hub]:
         yield hub
 
 
-@contextmanager
-def open_replica(path: Path, *, token: str | None = None) -> Iterator[Replica]:
-    """The replica in this file."""
+def check_is_replica(path: Path) -> None:
+    """Raises CallerError if there is no such file, NotAReplicaError if it is something else."""
     if kind_of(path) is not Kind.REPLICA:
         raise NotAReplicaError(
             f"{path} is no replica: name another file, or make one with `reunite clone`."
         )
+
+
+@contextmanager
+def open_replica(path: Path, *, token: str | None = None) -> Iterator[Replica]:
+    """The replica in this file."""
+    check_is_replica(path)
     with Replica(path, token=token) as replica:
         yield replica

@@ -22,6 +22,9 @@ NUMBER_EVERY_S = 1.0
 
 SERVE_LABEL = "serve"
 
+# The largest number that TCP has for a port.
+PORT_MAX = 65_535
+
 
 def serve(
     database: DatabaseArgument,
@@ -29,7 +32,13 @@ def serve(
         str, typer.Option(help="The address to listen on; 0.0.0.0 for other machines as well.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="The port; 0 takes any free one.", envvar="REUNITE_PORT")
+        int,
+        typer.Option(
+            help="The port; 0 takes any free one.",
+            envvar="REUNITE_PORT",
+            min=0,
+            max=PORT_MAX,
+        ),
     ] = 8000,
     token: Annotated[
         str | None,

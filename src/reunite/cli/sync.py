@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reunite.cli.opening import open_replica
+from reunite.cli.opening import check_is_replica, open_replica
 from reunite.cli.options import FileArgument, JsonOption, TokenOption
 from reunite.cli.progress import progress_bars
 from reunite.cli.screen import counted, emit, say
@@ -28,6 +28,7 @@ def sync(
     Without --token and REUNITE_TOKEN, the token that was remembered at the clone is used.
     If the hub cannot be reached, the exit code is 75; nothing is lost, and the next sync goes on.
     """
+    check_is_replica(file)  # before its token is missed
     with (
         open_replica(file, token=remembered_token(file, token)) as replica,
         progress_bars(file.name) as on_progress,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from reunite.cli.opening import open_hub
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, note, say
+from reunite.errors import CallerError
 
 
 def uninstall(
@@ -20,6 +22,8 @@ def uninstall(
 
     The history is gone then, and replicas cannot sync with this database any more.
     """
+    if as_json and not yes and not sys.stdin.isatty():
+        raise CallerError("Nobody can be asked here: give --yes to uninstall without a question.")
     with open_hub(database) as hub:
         status = hub.status()
         note(

@@ -8,7 +8,9 @@ The rule         a row is a tuple of values in the order of `TableSchema.columns
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -46,6 +48,20 @@ class ColumnMerge(enum.StrEnum):
     UNION = "union"
     ASK = "ask"
     CUSTOM = "custom"
+
+
+_NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL, ColumnType.DECIMAL})
+_ORDERED = frozenset(ColumnType) - {ColumnType.JSON, ColumnType.BLOB}
+
+# What a policy can merge; one that is not named here merges every type.
+TYPES_BY_MERGE: Mapping[ColumnMerge, frozenset[ColumnType]] = MappingProxyType(
+    {
+        ColumnMerge.COUNTER: _NUMBERS,
+        ColumnMerge.UNION: frozenset({ColumnType.JSON}),
+        ColumnMerge.MAXIMUM: _ORDERED,
+        ColumnMerge.MINIMUM: _ORDERED,
+    }
+)
 
 
 class RowMerge(enum.StrEnum):

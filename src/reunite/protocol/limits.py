@@ -30,8 +30,14 @@ PAGE_BYTES_MAX = 8 * 1024 * 1024
 # Rows in one answer of `query`.
 QUERY_ROWS_MAX = 1_000
 
-# Keys in one leased block of generated keys.
+# Keys in one leased block of generated keys, if the replica does not ask for more.
 KEY_BLOCK_SIZE = 1_000
+
+# Keys in the largest block that a replica gets, whatever it asks for.
+KEY_BLOCK_MAX = 1_000_000
+
+# Characters of the name that a replica gives itself. Every file's name fits.
+NAME_LENGTH_MAX = 255
 
 # Earlier identities that a push may name. A file that was forked more often forgets the oldest.
 FORMERS_MAX = 20

@@ -70,7 +70,7 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     schemas: dict[str, int]
     groups: tuple[GroupMessage, ...]
     checkpoint: str | None = None
-    lease: tuple[str, ...] = ()
+    lease: dict[str, int] = {}
     formers: tuple[Former, ...] = ()
 
 

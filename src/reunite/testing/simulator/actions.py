@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from reunite.errors import HubUnreachableError
+from reunite.replica import Replica
 from reunite.testing.simulator.book import InvariantBroken
 from reunite.testing.simulator.checks.hub import strays
 from reunite.testing.simulator.checks.replica import check_equal
@@ -37,9 +38,32 @@ def write_at_hub(world: World) -> None:
 def write_group(world: World) -> None:
     """A program writes through `replica.transaction()`: a group."""
     file = _pick(world)
-    if not file.is_cloned:
-        return
-    replica = file.opened()
+    if file.is_cloned:
+        _write_group(world, file, file.opened())
+
+
+def write_program(world: World) -> None:
+    """A program that knows nothing of reunite writes to a replica file, with SQLite alone."""
+    file = _pick(world)
+    if file.is_cloned:
+        for _ in range(world.chance.choice((1, 1, 2))):
+            _write_program(world, file)
+
+
+def meddle(world: World, file: SimulatedFile) -> None:
+    """Another process writes to a replica file while it syncs: it waits for the network, so no
+    transaction of it is open."""
+    world.book.count("meddling")
+    world.log(f"{file.label}: meanwhile")
+    world.look_at(file)
+    if world.chance.random() < 0.7:
+        _write_program(world, file)
+    else:
+        with file.another() as replica:
+            _write_group(world, file, replica)
+
+
+def _write_group(world: World, file: SimulatedFile, replica: Replica) -> None:
     keys: dict[str, list[int]] = {}
     if world.chance.random() < 0.3:
         table = world.chance.choice(("shop", "sale"))
@@ -55,24 +79,19 @@ def write_group(world: World) -> None:
             world.log(f"{file.label} rolled back: {exc}")
 
 
-def write_program(world: World) -> None:
-    """A program that knows nothing of reunite writes to a replica file, with SQLite alone."""
-    file = _pick(world)
-    if not file.is_cloned:
-        return
-    for _ in range(world.chance.choice((1, 1, 2))):
-        foreign_keys = world.chance.random() < 0.6
-        author = world.author(whole=False, replaces=True)
-        db = file.program(foreign_keys=foreign_keys)
-        with _recorded(world, file):
-            world.log(f"{file.label} program, foreign keys {'on' if foreign_keys else 'off'}")
-            db.execute("begin immediate")
-            try:
-                write_something(SqlWriter(db, _log_of(world, file)), author)
-                db.execute("commit")
-            except sqlite3.IntegrityError as exc:
-                db.execute("rollback")
-                world.log(f"{file.label} rolled back: {exc}")
+def _write_program(world: World, file: SimulatedFile) -> None:
+    foreign_keys = world.chance.random() < 0.6
+    author = world.author(whole=False, replaces=True)
+    db = file.program(foreign_keys=foreign_keys)
+    with _recorded(world, file):
+        world.log(f"{file.label} program, foreign keys {'on' if foreign_keys else 'off'}")
+        db.execute("begin immediate")
+        try:
+            write_something(SqlWriter(db, _log_of(world, file)), author)
+            db.execute("commit")
+        except sqlite3.IntegrityError as exc:
+            db.execute("rollback")
+            world.log(f"{file.label} rolled back: {exc}")
 
 
 def sync(world: World) -> None:
@@ -166,6 +185,7 @@ ACTIONS: tuple[tuple[Action, int], ...] = (
 
 def begin(world: World) -> None:
     """The first replicas clone the hub."""
+    world.meddle = lambda file: meddle(world, file)
     for _ in range(FILES_FIRST):
         _reach_out(world, world.add_file(), "sync")
 

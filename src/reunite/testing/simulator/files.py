@@ -120,6 +120,10 @@ class SimulatedFile:
             )
         return self.replica
 
+    def another(self) -> Replica:
+        """The file, opened a second time: another process of this device. The caller closes it."""
+        return Replica(self.path, transport=self._transport, clock=self.clock)
+
     def die(self) -> None:
         """The process ends; what it had not committed is gone."""
         if self.replica is not None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,9 @@ INTRUSIONS = 0.12
 # How often a replica's process dies just before a request, or just after its answer arrived.
 DEATHS = 0.02
 
+# How often another process writes to a replica file while it waits for the hub.
+MEDDLINGS = 0.05
+
 _READER = "reader"
 
 
@@ -70,6 +74,7 @@ class World(WireObserver):
         self.lines: deque[str] = deque(maxlen=LINES_MAX)
         self.book = Book()
         self.files: list[SimulatedFile] = []
+        self.meddle: Callable[[SimulatedFile], None] = lambda file: None
         self._seed = seed
         self._moment = 0
         self._is_intruding = False
@@ -199,6 +204,7 @@ class World(WireObserver):
         if fault is not Fault.NONE:
             self.book.count(f"fault {fault}")
             self.log(f"{request.label} {request.operation}: {fault}")
+        self._perhaps_meddle(request)
         self._perhaps_kill(request, "before its request was sent")
 
     def arriving(self, request: Request) -> None:
@@ -277,7 +283,15 @@ class World(WireObserver):
                 self._file(request.label).memory.delivered = Delivered(
                     page=built.page, replica=message.replica, snapshot=built.snapshot
                 )
+        self._perhaps_meddle(request)
         self._perhaps_kill(request, "before it took the answer in")
+
+    def _perhaps_meddle(self, request: Request) -> None:
+        if self.is_calm or request.label == _READER or self.chance.random() >= MEDDLINGS:
+            return
+        file = self._file(request.label)
+        if file.is_cloned:
+            self.meddle(file)
 
     def _perhaps_kill(self, request: Request, when: str) -> None:
         if self.is_calm or request.label == _READER or self.chance.random() >= DEATHS:

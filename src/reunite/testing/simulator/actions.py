@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
 
-from reunite.errors import HubUnreachableError
-from reunite.replica import Replica
+from reunite.errors import BadRequestError, HubUnreachableError
+from reunite.replica import ParkedChange, Replica
 from reunite.testing.simulator.book import InvariantBroken
 from reunite.testing.simulator.checks.hub import strays
 from reunite.testing.simulator.checks.replica import check_equal
 from reunite.testing.simulator.files import ReplicaKilled, SimulatedFile, Written
+from reunite.testing.simulator.tables import FACTS, WHOLE_TABLES
 from reunite.testing.simulator.world import World
 from reunite.testing.simulator.writers import REFUSALS, SqlWriter, write_something
 
@@ -92,6 +93,41 @@ def _write_program(world: World, file: SimulatedFile) -> None:
         except sqlite3.IntegrityError as exc:
             db.execute("rollback")
             world.log(f"{file.label} rolled back: {exc}")
+
+
+def settle_parked(world: World) -> None:
+    """A person retries or discards a change that the hub rejected."""
+    file = _pick(world)
+    # Two files of one identity would retry one change twice, and both would be right.
+    if not file.is_cloned or file.is_copied:
+        return
+    replica = file.opened()
+    parked = replica.parked()
+    if not parked:
+        return
+    change = world.chance.choice(parked)
+    may_retry = change.table not in WHOLE_TABLES and _parent_is_there(file, change)
+    if not may_retry or world.chance.random() < 0.3:
+        world.log(f"{file.label} discards {change.op} {change.table}{list(change.key)}")
+        replica.discard(change.id)
+        return
+    world.log(f"{file.label} retries {change.op} {change.table}{list(change.key)}")
+    world.book.count("retry")
+    with _recorded(world, file):
+        try:
+            replica.retry(change.id)
+        except (BadRequestError, *REFUSALS) as exc:
+            world.log(f"{file.label} cannot: {exc}")
+
+
+def _parent_is_there(file: SimulatedFile, change: ParkedChange) -> bool:
+    """Whether the row that a parked insert points to is still the one it was born to."""
+    facts = FACTS[change.table]
+    if facts.parent is None or change.set.get(facts.parent.column) is None:
+        return True
+    parent = FACTS[facts.parent.table]
+    row = file.look().tables[parent.name].get((change.set[facts.parent.column],))
+    return row is not None and parent.at(row, "ident") == change.set[facts.parent.ident_column]
 
 
 def sync(world: World) -> None:
@@ -178,6 +214,7 @@ ACTIONS: tuple[tuple[Action, int], ...] = (
     (restore, 2),
     (copy_file, 1),
     (join, 1),
+    (settle_parked, 5),
     (jump, 2),
     (read_raw, 5),
 )

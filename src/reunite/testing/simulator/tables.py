@@ -179,6 +179,9 @@ CHILDREN: dict[str, tuple[Facts, ...]] = {
     for name in TABLES
 }
 
+# Rows that are only ever written several in one transaction.
+WHOLE_TABLES = ("account", "twin_left", "twin_right")
+
 # Tiny pools, so that writers meet.
 SLOTS = ("a", "b", "c")
 RANKS = (1, 2, 3)

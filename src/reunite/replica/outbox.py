@@ -236,9 +236,11 @@ class Outbox:
                 vacated.clear()
                 at_ms = -1
             is_first = False
-            if at_ms < 0 or (own is None and raw.at_ms != at_ms):
-                at_ms = raw.at_ms if own is None else own[2]
-                last = next_stamp(last, now_ms=min(at_ms, now_ms))
+            # A device's clock may run ahead of the one that is asked now: such times are now.
+            raw_ms = min(raw.at_ms if own is None else own[2], now_ms)
+            if at_ms < 0 or (own is None and raw_ms != at_ms):
+                at_ms = raw_ms
+                last = next_stamp(last, now_ms=at_ms)
                 stamp_text = str(last)
             if raw.op == Op.DELETE or raw.old_key is not None:
                 vacated.add((raw.table, raw.source))

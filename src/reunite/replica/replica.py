@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -98,8 +98,8 @@ class Replica:
         existed = Path(path).exists()
         if existed:
             # Before the file is touched: a refused clone leaves it as it was.
-            asked_hub = transport or _hub_at(url, token)
-            ReplicaFile.check_free(Path(path), lambda: hub_tables(asked_hub, tables))
+            with closing(transport or _hub_at(url, token)) as asked_hub:
+                ReplicaFile.check_free(Path(path), lambda: hub_tables(asked_hub, tables))
         ReplicaFile.create(Path(path))
         replica = cls(
             path,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.errors import BadRequestError, CallerError, NotAReplicaError, ReuniteError
+from reunite.protocol.limits import NAME_LENGTH_MAX
 from reunite.replica.driver import Driver, OnProgress, SyncReport, hub_tables
 from reunite.replica.file import ReplicaFile
 from reunite.replica.keys import KeyBlocks
@@ -98,7 +99,8 @@ class Replica:
         existed = Path(path).exists()
         if existed:
             # Before the file is touched: a refused clone leaves it as it was.
-            with closing(transport or _hub_at(url, token)) as asked_hub:
+            with ExitStack() as closing_ours:
+                asked_hub = transport or closing_ours.enter_context(closing(_hub_at(url, token)))
                 ReplicaFile.check_free(Path(path), lambda: hub_tables(asked_hub, tables))
         ReplicaFile.create(Path(path))
         replica = cls(
@@ -217,7 +219,7 @@ class Replica:
             self._file,
             self._reach_hub(),
             now_ms=self._now_ms,
-            name=self._file.path.name,
+            name=_printable(self._file.path.name),
             page_rows=self._page_rows,
             on_checkpoint=on_checkpoint,
             on_progress=on_progress,
@@ -335,6 +337,11 @@ class Replica:
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True):
             warnings.warn(f"{self!r} was dropped without close().", ResourceWarning, stacklevel=2)
+
+
+def _printable(name: str) -> str:
+    """A file's name as the hub may show it."""
+    return "".join(letter for letter in name if letter.isprintable())[:NAME_LENGTH_MAX]
 
 
 def _hub_at(url: str | None, token: str | Callable[[], str] | None) -> Transport:

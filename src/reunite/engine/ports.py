@@ -219,6 +219,10 @@ class Transaction(Protocol):
         """The stored outcomes of this replica with a larger n, by n."""
         ...
 
+    def rejections(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
+        """The rejected ones of `outcomes`. Cheap where there are none, however many others."""
+        ...
+
     def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
         """Outcomes of these change ids, whichever replica sent them. A constant number of
         statements; of an id answered under two identities, the first one's."""

@@ -166,11 +166,10 @@ class _Session:
                 path="first_n",
             )
         covered = [change.covered for group in groups for change in group.changes]
-        after_n = min([*covered, request.first_n - 1])
-        for stored in self._tx.outcomes(record.id, after_n=after_n):
-            if stored.outcome.kind is OutcomeKind.REJECTED:
-                self._taint(stored.n, stored.table, stored.key, stored.old_key)
-            if stored.n >= request.first_n:
+        for stored in self._tx.rejections(record.id, after_n=min(covered, default=record.last_n)):
+            self._taint(stored.n, stored.table, stored.key, stored.old_key)
+        if request.first_n <= record.last_n:
+            for stored in self._tx.outcomes(record.id, after_n=request.first_n - 1):
                 self._answered[stored.n] = stored
         for group in groups:
             for change in group.changes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 
+from reunite.core.change import OutcomeKind
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
@@ -158,6 +159,13 @@ class MemoryTransaction:
             self._state.outcomes.backwards(("replica", replica_id)),
         )
         return list(found)[::-1]
+
+    def rejections(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
+        return [
+            outcome
+            for outcome in self.outcomes(replica_id, after_n=after_n)
+            if outcome.outcome.kind is OutcomeKind.REJECTED
+        ]
 
     def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
         outcomes = self._state.outcomes

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from reunite.core.change import APPLIED, Op, Outcome
+from reunite.core.change import APPLIED, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
@@ -62,6 +62,11 @@ _OUTCOMES = """
     SELECT r.id, o.outcomes FROM reunite_replica AS r
     JOIN reunite_outcome AS o ON o.replica = r.number AND o.last_n > ?2
     WHERE r.id = ?1 ORDER BY o.last_n
+"""
+_REJECTIONS = """
+    SELECT r.id, o.outcomes FROM reunite_replica AS r
+    JOIN reunite_outcome AS o ON o.replica = r.number AND o.last_n > ?2
+    WHERE r.id = ?1 AND instr(outcomes, '"rejected"') > 0 ORDER BY o.last_n
 """
 _OUTCOMES_BY_SLOT = """
     SELECT r.id, o.outcomes FROM reunite_outcome AS o
@@ -269,6 +274,15 @@ class SqlTransaction:
             for replica, text in self._session.execute(_OUTCOMES, (replica_id, after_n))
             for outcome in _stored_outcomes(replica, text)
             if outcome.n > after_n
+        ]
+
+    def rejections(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
+        # Most rows have none: the text is searched before it is read.
+        return [
+            outcome
+            for replica, text in self._session.execute(_REJECTIONS, (replica_id, after_n))
+            for outcome in _stored_outcomes(replica, text)
+            if outcome.n > after_n and outcome.outcome.kind is OutcomeKind.REJECTED
         ]
 
     def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:

@@ -157,6 +157,9 @@ class ReplicasContract:
             assert transaction.outcomes("r", after_n=3) == []
             assert transaction.outcomes("s", after_n=0) == [_outcome("s", 1)]
             assert transaction.outcomes("nobody", after_n=0) == []
+            assert transaction.rejections("r", after_n=0) == outcomes[1:2]
+            assert transaction.rejections("r", after_n=2) == []
+            assert transaction.rejections("s", after_n=0) == []
             by_id = transaction.outcomes_by_id(["r-3", "s-1", "unknown"])
             assert by_id == {"r-3": outcomes[2], "s-1": _outcome("s", 1)}
             assert transaction.outcomes_by_id([]) == {}

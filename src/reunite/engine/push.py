@@ -366,15 +366,19 @@ class _Session:
                     raise
         for change, outcome in zip(changes, outcomes, strict=True):
             self._add(change, outcome)
-            self._origins[change.table, change.key] = change
-            if change.old_key is not None:
-                self._origins[change.table, change.old_key] = change
-        if judge.established:
-            last_id = self._tx.last_change_id()
-            for place, change in judge.established.items():
-                self._known_until[place] = last_id
-                self._inserted[place] = change
+        made = judge.established
+        if len(made) == len(changes) and all(change.op is Op.INSERT for change in changes):
+            self._origins.update(made)  # each of them made a row of its own
+        else:
+            for change in changes:
+                self._origins[change.table, change.key] = change
+                if change.old_key is not None:
+                    self._origins[change.table, change.old_key] = change
+            for place, change in made.items():
                 self._origins.setdefault(place, change)
+        self._inserted.update(made)
+        last_id = self._tx.last_change_id()
+        self._known_until.update(dict.fromkeys(made, last_id))
 
     def _is_mine(self, entry: LogEntry) -> bool:
         return entry.n is not None and entry.n <= self._own.get(entry.replica or "", 0)

@@ -34,6 +34,8 @@ class Records:
 
     def note_conflicts(self, pending: Pending, outcome: Outcome) -> int:
         """Keep the conflicts of an outcome for people to see; how many."""
+        if not outcome.conflicts:
+            return 0
         self._connection.executemany(
             _INSERT_CONFLICT,
             [

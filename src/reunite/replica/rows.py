@@ -148,7 +148,6 @@ class TableWriter:
 
     def __init__(self, connection: sqlite3.Connection, schema: TableSchema) -> None:
         self._connection = connection
-        self._schema = schema
         table = quoted(schema.name)
         columns = ", ".join(quoted(name) for name in schema.column_names)
         marks = ", ".join("?" * len(schema.columns))
@@ -158,6 +157,7 @@ class TableWriter:
         self._delete = f"delete from {table} where {_where(schema)}"
         self._clear = f"delete from {table}"
         self._stored = to_database(schema.columns)
+        self._stored_key = to_database([schema.column[name] for name in schema.key])
 
     def clear(self) -> None:
         """Delete every row."""
@@ -165,8 +165,8 @@ class TableWriter:
 
     def delete(self, keys: Collection[Key]) -> None:
         """Delete the rows of these keys."""
-        schema = self._schema
-        self._connection.executemany(self._delete, (stored_key(schema, key) for key in keys))
+        stored = keys if self._stored_key is None else map(self._stored_key, keys)
+        self._connection.executemany(self._delete, stored)
 
     def write(self, gone: Collection[Key], puts: Sequence[Row]) -> None:
         """Deletes before puts; a put replaces what is under its key."""

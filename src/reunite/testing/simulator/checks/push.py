@@ -332,23 +332,23 @@ def _has(change: PushedChange, column: str, value: Scalar) -> bool:
     return column in change.set and change.set[column] == value
 
 
-def _anchors(captured: Captured) -> set[tuple[str, str, object]]:
-    """The rows that a change is about: by ident, and by key where keys never move by themselves."""
-    table = captured.table
-    anchors: set[tuple[str, str, object]] = {("ident", table, captured.ident)}
-    if not FACTS[table].generated:
-        anchors |= {("key", table, captured.key), ("key", table, captured.old_key or captured.key)}
-    return anchors
+def _anchors(captured: Captured) -> set[tuple[str, object]]:
+    """The rows that a change is about: by ident where reunite gives other keys, else by key."""
+    if FACTS[captured.table].generated:
+        return {(captured.table, captured.ident)}
+    return {(captured.table, captured.key), (captured.table, captured.old_key or captured.key)}
 
 
-def _stands_on(captured: Captured) -> set[tuple[str, str, object]]:
+def _stands_on(captured: Captured) -> set[tuple[str, object]]:
     """Those rows, and the one that it sets a foreign key to."""
     facts, row, old = FACTS[captured.table], captured.row, captured.old
     found = _anchors(captured)
     if facts.parent is not None and row is not None:
         value = facts.at(row, facts.parent.column)
         if value is not None and (old is None or facts.at(old, facts.parent.column) != value):
-            found.add(("ident", facts.parent.table, facts.at(row, facts.parent.ident_column)))
+            is_generated = FACTS[facts.parent.table].generated
+            born_to = facts.at(row, facts.parent.ident_column)
+            found.add((facts.parent.table, born_to if is_generated else (value,)))
     return found
 
 

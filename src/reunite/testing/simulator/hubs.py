@@ -139,7 +139,12 @@ class HubSide:
                     writer.insert(table, FACTS[table].as_dict(row))
         self.hub = Hub(store, clock=self.clock, new_id=new_id)
         for facts in FACTS.values():
-            self.hub.track(facts.name, merge=dict(facts.merge), generated_key=facts.generated)
+            self.hub.track(
+                facts.name,
+                merge=dict(facts.merge),
+                rows="update_wins" if facts.update_wins else "delete_wins",
+                generated_key=facts.generated,
+            )
         self._add_hooks()
 
     def _add_hooks(self) -> None:
@@ -222,7 +227,8 @@ def _table_schema(db: sqlite3.Connection, table: str) -> TableSchema:
         f"select name, type, \"notnull\", dflt_value from pragma_table_info('{table}')"
     )
     keys = db.execute(
-        f'select "from", "table", "to", on_delete from pragma_foreign_key_list(\'{table}\')'
+        'select "from", "table", "to", on_delete, on_update'
+        f" from pragma_foreign_key_list('{table}')"
     )
     return TableSchema(
         name=table,
@@ -239,9 +245,13 @@ def _table_schema(db: sqlite3.Connection, table: str) -> TableSchema:
         generated_key=FACTS[table].generated,
         foreign_keys=tuple(
             ForeignKey(
-                columns=(column,), parent=parent, parent_columns=(to,), on_delete=action.lower()
+                columns=(column,),
+                parent=parent,
+                parent_columns=(to,),
+                on_delete=on_delete.lower(),
+                on_update=on_update.lower(),
             )
-            for column, parent, to, action in keys
+            for column, parent, to, on_delete, on_update in keys
         ),
         uniques=tuple(Unique(columns=(column,)) for column in FACTS[table].uniques),
     )

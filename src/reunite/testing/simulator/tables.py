@@ -5,6 +5,9 @@
      slot unique    check            rank unique chosen keys     sum is 0
      stock counter  hook writes trace visits counter
 
+    doc  ◄─cascade─ remark                       song ◄─cascade─ verse
+     its key moves, remarks follow                update wins over delete
+
 What it is       DDL, and facts that are independent of reunite's own idea of a schema.
 The rule         `ident` is set when a row is inserted and never again, so that a row can be told
                  from another one that got its key; `<parent>_ident` is the parent's, likewise.
@@ -54,6 +57,30 @@ create table seat (
     guest text,
     primary key (hall, number)
 );
+create table doc (
+    code text primary key not null,
+    ident text not null,
+    title text,
+    stars integer not null default 0
+);
+create table remark (
+    id integer primary key,
+    ident text not null,
+    doc_code text references doc (code) on delete cascade on update cascade,
+    doc_ident text
+);
+create table song (
+    code text primary key not null,
+    ident text not null,
+    title text,
+    plays integer not null default 0
+);
+create table verse (
+    id integer primary key,
+    ident text not null,
+    song_code text references song (code) on delete cascade,
+    song_ident text
+);
 create table account (code text primary key not null, balance integer not null);
 create table twin_left (code text primary key not null, ident text not null, value text);
 create table twin_right (code text primary key not null, ident text not null, value text);
@@ -84,6 +111,7 @@ class Facts:
     merge: Mapping[str, str]  # columns that are not last_writer
     generated: bool = False
     chosen: bool = False
+    update_wins: bool = False
     has_ident: bool = True
     parent: Parent | None = None
     uniques: tuple[str, ...] = ()
@@ -146,6 +174,35 @@ _FACTS = (
         chosen=True,
     ),
     Facts(
+        name="doc",
+        columns=("code", "ident", "title", "stars"),
+        key=("code",),
+        merge={"stars": "counter"},
+    ),
+    Facts(
+        name="remark",
+        columns=("id", "ident", "doc_code", "doc_ident"),
+        key=("id",),
+        generated=True,
+        merge={},
+        parent=Parent(table="doc", column="doc_code", ident_column="doc_ident", cascade=True),
+    ),
+    Facts(
+        name="song",
+        columns=("code", "ident", "title", "plays"),
+        key=("code",),
+        merge={"plays": "counter"},
+        update_wins=True,
+    ),
+    Facts(
+        name="verse",
+        columns=("id", "ident", "song_code", "song_ident"),
+        key=("id",),
+        generated=True,
+        merge={},
+        parent=Parent(table="song", column="song_code", ident_column="song_ident", cascade=True),
+    ),
+    Facts(
         name="account",
         columns=("code", "balance"),
         key=("code",),
@@ -197,6 +254,10 @@ FIRST_ROWS: dict[str, tuple[Row, ...]] = {
     "sale": ((1, "sale@first1", 1, "shop@first1", 5), (2, "sale@first2", 2, "shop@first2", 7)),
     "note": (("n1", "note@first1", 1, "sale@first1", "hello", 1, 0),),
     "seat": ((1, 1, "seat@first1", "Ada"),),
+    "doc": (("d1", "doc@first1", "Plan", 0),),
+    "remark": ((1, "remark@first1", "d1", "doc@first1"),),
+    "song": (("s1", "song@first1", "Ode", 0),),
+    "verse": ((1, "verse@first1", "s1", "song@first1"),),
     "account": tuple((code, 0) for code in ACCOUNTS),
     "twin_left": (("t1", "twin@first", "one"),),
     "twin_right": (("t1", "twin@first", "one"),),

@@ -86,7 +86,7 @@ class World(WireObserver):
         self.hub = HubSide(hub, folder, new_id=SeededIds(seed))
         self.hub_check = HubCheck(self.hub.tables(), self.hub.last_change_id())
         self._snapshot = Snapshot(moment=0, tables=self.hub_check.tables)
-        self.push_check = PushCheck(self.book)
+        self.push_check = PushCheck(self.book, restored=self.hub_check.restored)
         self.replica_check = ReplicaCheck(self.book)
         self._token = self.hub.hub.create_token("owner")
         self.hub.store.watcher = self

@@ -233,10 +233,44 @@ def _insert_note(writer: Writer, author: Author, sale_id: Scalar, sale_ident: Sc
     )
 
 
+def write_doc(writer: Writer, author: Author) -> None:
+    """A new doc, a remark on one, or a doc that moves to another key with its remarks."""
+    key = author.pick(writer.rows("doc"))
+    if key is not None and author.chance.random() < 0.3:
+        writer.update("doc", key, {"code": f"moved by {author.ident('doc')}"})
+    else:
+        _write_family(writer, author, "doc", "remark")
+
+
+def write_song(writer: Writer, author: Author) -> None:
+    """A new song, or a verse of one."""
+    _write_family(writer, author, "song", "verse")
+
+
+def _write_family(writer: Writer, author: Author, table: str, child_table: str) -> None:
+    parents = writer.rows(table)
+    key = author.pick(parents)
+    if key is None or (author.chance.random() < 0.4 and len(parents) < ROWS_MAX):
+        ident = author.ident(table)
+        writer.insert(table, {"code": f"code of {ident}", "ident": ident, "title": "new"})
+    elif len(writer.rows(child_table)) < ROWS_MAX:
+        values: dict[str, Scalar] = {"ident": author.ident(child_table)}
+        values[f"{table}_code"] = key[0]
+        values[f"{table}_ident"] = FACTS[table].at(parents[key], "ident")
+        writer.insert(child_table, author.key(child_table) | values)
+
+
 def edit(writer: Writer, author: Author) -> None:
     """A plain value of a row; sometimes the one that it has, sometimes one that is refused."""
     table, column = author.chance.choice(
-        (("shop", "name"), ("note", "body"), ("seat", "guest"), ("sale", "amount"))
+        (
+            ("shop", "name"),
+            ("note", "body"),
+            ("seat", "guest"),
+            ("sale", "amount"),
+            ("doc", "title"),
+            ("song", "title"),
+        )
     )
     rows = writer.rows(table)
     key = author.pick(rows)
@@ -256,7 +290,9 @@ def edit(writer: Writer, author: Author) -> None:
 
 def count(writer: Writer, author: Author) -> None:
     """Move counters: one, or that of every row."""
-    table, column = author.chance.choice((("shop", "stock"), ("note", "visits")))
+    table, column = author.chance.choice(
+        (("shop", "stock"), ("note", "visits"), ("doc", "stars"), ("song", "plays"))
+    )
     keys = sorted(writer.rows(table), key=repr)
     if keys and author.chance.random() < 0.8:
         keys = [author.chance.choice(keys)]
@@ -293,7 +329,7 @@ def _unique(author: Author) -> tuple[str, str, tuple[Scalar, ...]]:
 
 def delete_some(writer: Writer, author: Author) -> None:
     """Delete a row; its children go or lose their parent, as their foreign key says."""
-    table = author.chance.choice(("shop", "sale", "note", "seat"))
+    table = author.chance.choice(("shop", "sale", "note", "seat", "doc", "song", "song", "verse"))
     key = author.pick(writer.rows(table))
     if key is not None:
         writer.delete(table, key)
@@ -409,6 +445,8 @@ STORIES: tuple[tuple[Story, int], ...] = (
     (new_shop, 10),
     (new_sale, 10),
     (new_note, 7),
+    (write_doc, 6),
+    (write_song, 5),
     (edit, 10),
     (count, 9),
     (take, 7),

@@ -61,6 +61,8 @@ def strays(tables: Tables) -> Iterator[tuple[Scalar, Scalar, Scalar]]:
 class HubCheck:
     """Follows the hub from one transaction to the next.
 
+    `restored` are the idents that a change brought back, where update wins over delete.
+
     No child changes its parent, however keys were moved or given again; but for those `led_astray`
     by a program that gave a key again in its own file, with foreign keys off.
     """
@@ -69,6 +71,7 @@ class HubCheck:
         self.tables = tables
         self.last_change_id = last_change_id
         self.led_astray: set[Scalar] = set()
+        self.restored: set[Scalar] = set()
         self._gone: set[tuple[str, Scalar]] = set()
         self._last_commit: Commit | None = None
 
@@ -95,6 +98,9 @@ class HubCheck:
             old, new = idents_of(before, facts.name), idents_of(after, facts.name)
             for ident in new.keys() - old.keys():
                 if (facts.name, ident) in self._gone:
+                    self.restored.add(ident)
+                    if facts.update_wins:
+                        continue
                     raise InvariantBroken("I12", f"{ident} had been deleted and is back.")
             self._gone.update((facts.name, ident) for ident in old.keys() - new.keys())
 

@@ -117,6 +117,7 @@ class Model:
             del self._rows[change.table][key]
             row.update({c: {v} for c, v in zip(facts.key, change.key, strict=True)})
             self._rows[change.table][change.key] = row
+            self._take_along(change.table, key, change.key)
 
     def delete(self, table: str, key: Key) -> None:
         """The row goes, and takes its children along or leaves them."""
@@ -130,6 +131,24 @@ class Model:
                         self.delete(facts.name, child_key)
                     else:
                         row[parent.column] = {None}
+
+    def _take_along(self, table: str, old_key: Key, new_key: Key) -> None:
+        """A row has moved: its children follow."""
+        for facts in CHILDREN[table]:
+            assert facts.parent is not None, "a child has a parent"
+            for row in self._rows[facts.name].values():
+                column = row[facts.parent.column]
+                if old_key[0] in column:
+                    row[facts.parent.column] = column - {old_key[0]} | {new_key[0]}
+
+    def doubt(self, table: str, key: Key) -> None:
+        """What is under this key, and under those that point to it, is not known any more."""
+        self.unsure.add((table, key))
+        for facts in CHILDREN[table]:
+            assert facts.parent is not None, "a child has a parent"
+            for child_key, row in self._rows[facts.name].items():
+                if key[0] in row[facts.parent.column]:
+                    self.doubt(facts.name, child_key)
 
     def expect(self, table: str, values: Mapping[str, Scalar]) -> None:
         """A row that a hook writes."""

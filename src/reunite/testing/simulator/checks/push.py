@@ -28,10 +28,13 @@ from reunite.testing.simulator.tables import (
 
 
 class PushCheck:
-    """Checks pushes one by one; `moved` are idents that have changed their key at the hub."""
+    """Checks pushes one by one; `moved` are idents that have changed their key at the hub,
+    `restored` those that an update has brought back: they count as deleted for whoever has not
+    seen that."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, *, restored: Set[Scalar]) -> None:
         self._book = book
+        self._restored = restored
         self.moved: set[Scalar] = set()
 
     def sent(self, change: PushedChange) -> None:
@@ -65,11 +68,13 @@ class PushCheck:
         """A new child names its parent by the key that the parent is sent with, or has."""
         key_of: dict[Scalar, Key] = {}
         for facts in FACTS.values():
-            if CHILDREN[facts.name]:
+            if facts.generated and CHILDREN[facts.name]:
                 key_of.update((facts.at(row, "ident"), key) for key, row in hub[facts.name].items())
         sent = [change for change in changes if change.op is Op.INSERT]
         key_of.update(
-            (change.set["ident"], change.key) for change in sent if CHILDREN[change.table]
+            (change.set["ident"], change.key)
+            for change in sent
+            if FACTS[change.table].generated and CHILDREN[change.table]
         )
         for change in sent:
             parent = FACTS[change.table].parent
@@ -159,13 +164,25 @@ class PushCheck:
             case "key-taken":
                 return any(change.old_key is not None for change in group)
             case "parent-deleted":
-                return any(_is_orphan(change, group, model) for change in group)
+                return any(self._is_orphan(change, group, model) for change in group)
             case "foreign-key":
-                return bool(tables & {"sale", "note"})
+                return any(FACTS[table].parent is not None for table in tables)
             case "depends-on-rejected":
                 return any(judged.is_rejected for judged in self._book.judged.values())
             case _:
                 return False
+
+    def _is_orphan(self, change: PushedChange, group: Sequence[PushedChange], model: Model) -> bool:
+        """Whether the change points to a row that is not the one it was born to, or may not be."""
+        parent = FACTS[change.table].parent
+        if parent is None or change.set.get(parent.column) is None:
+            return False
+        if any(other.op is Op.DELETE and CHILDREN[other.table] for other in group):
+            return True
+        born_to = change.set.get(parent.ident_column)
+        return born_to in self._restored or born_to not in model.ident(
+            parent.table, (change.set[parent.column],)
+        )
 
     # -- effects ------------------------------------------------------------------------------
 
@@ -204,7 +221,7 @@ class PushCheck:
         table = change.table
         key = change.old_key or change.key
         if (table, key) in model.unsure:
-            model.unsure |= _touched(change)
+            self._doubt(model, change)
             return
         is_alone = len([other for other in group if _touched(other) & _touched(change)]) == 1
         if change.op is Op.INSERT:
@@ -215,18 +232,39 @@ class PushCheck:
                 raise InvariantBroken("I2", f"Two rows became one: {change}")
             if table == "sale":
                 born.append(change.set["ident"])
+            self._restore_parent(model, change)
             return
         row = model.row(table, key)
         if row is None or self._is_another(model, change, outcome):
             if change.op is Op.UPDATE and not _has_row_conflict(outcome):
                 raise InvariantBroken("I10", f"Lost without a conflict record: {change}")
+            if FACTS[table].update_wins:
+                self._doubt(model, change)
             return
         if is_alone:
             self._check_conflicts(change, outcome, row)
         if change.op is Op.UPDATE:
             model.update(change, key)
+        elif FACTS[table].update_wins and _has_row_conflict(outcome):
+            pass  # the hub's change of the row wins over its deletion
         else:
             model.delete(table, key)
+        if FACTS[table].update_wins and not is_alone:
+            self._doubt(model, change)
+
+    @staticmethod
+    def _doubt(model: Model, change: PushedChange) -> None:
+        for place in _touched(change):
+            model.doubt(*place)
+
+    @staticmethod
+    def _restore_parent(model: Model, change: PushedChange) -> None:
+        """A row that is pointed to comes back, where update wins over delete."""
+        parent = FACTS[change.table].parent
+        if parent is not None and FACTS[parent.table].update_wins:
+            key = (change.set.get(parent.column),)
+            if key != (None,) and model.row(parent.table, key) is None:
+                model.doubt(parent.table, key)
 
     def _is_another(self, model: Model, change: PushedChange, outcome: OutcomeMessage) -> bool:
         """Whether the row that the replica meant is no longer the one under the key."""
@@ -236,6 +274,9 @@ class PushCheck:
         captured = self._book.captured.get(change.id)
         meant = None if captured is None else captured.ident
         found = model.ident(change.table, change.old_key or change.key)
+        if meant in self._restored:
+            model.doubt(change.table, change.key)
+            return change.op is Op.DELETE or _has_row_conflict(outcome)
         if not facts.chosen:
             return meant not in found
         # Rows of several idents are merged, and some move away and back: the log knows better.
@@ -355,14 +396,3 @@ def _stands_on(captured: Captured) -> set[tuple[str, object]]:
 def _touched(change: PushedChange) -> set[Place]:
     keys = {change.key} if change.old_key is None else {change.key, change.old_key}
     return {(change.table, key) for key in keys}
-
-
-def _is_orphan(change: PushedChange, group: Sequence[PushedChange], model: Model) -> bool:
-    """Whether the change points to a row that is not the one it was born to, or may not be."""
-    parent = FACTS[change.table].parent
-    if parent is None or change.set.get(parent.column) is None:
-        return False
-    if any(other.op is Op.DELETE and other.table in {"shop", "sale"} for other in group):
-        return True
-    born_to = change.set.get(parent.ident_column)
-    return born_to not in model.ident(parent.table, (change.set[parent.column],))

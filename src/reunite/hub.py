@@ -14,7 +14,6 @@ import hashlib
 import hmac
 import math
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +39,6 @@ from reunite.errors import (
     BadRequestError,
     NotAuthenticatedError,
     UnknownTableError,
-    UntrackableTableError,
 )
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, PullRequest
@@ -114,8 +112,6 @@ class Hub:
         self._clock = clock or SystemClock()
         self._new_id = new_id or random_id
         self._tables = Tables()
-        self._schema_version: int | None = None
-        self._refreshing = threading.Lock()
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -175,10 +171,18 @@ class Hub:
         if not isinstance(self._store, Catalogue):
             raise BadRequestError("Only a hub over a database can find its tables by itself.")
         names = self._store.trackable_tables()
+        tracked = self._tracked()
         for name in names:
-            if name not in self._tables.schemas:
+            if name not in tracked:
                 self.track(name)
         return names
+
+    def _tracked(self) -> Mapping[str, TableSchema]:
+        """The tables that this object tracks, as they are now."""
+        if not self._tables.schemas:
+            return {}
+        with self._store.read() as tx:
+            return self._tables.at(tx).schemas
 
     def adopt(self) -> list[TableSchema]:
         """Offer the tables that the database tracks already, with the policies they have; which.
@@ -328,42 +332,18 @@ class Hub:
     def schema(self, principal: Principal) -> SchemaAnswer:
         """The tables that this hub offers."""
         with self._store.read() as tx:
-            epoch = tx.head().epoch
-        return SchemaAnswer(
-            protocol=PROTOCOL_VERSION,
-            epoch=epoch,
-            tables=tuple(self._tables.asked(None).values()),
-        )
+            return SchemaAnswer(
+                protocol=PROTOCOL_VERSION,
+                epoch=tx.head().epoch,
+                tables=tuple(self._tables.at(tx).asked(None).values()),
+            )
 
     def number(self) -> Head:
         """Number what other programs have committed; the log's head. One read if nothing is new.
 
         Notices migrations: tables that changed are tracked anew, those that are gone are given up.
         """
-        self._follow_migrations()
         return self._store.number(now_ms=self._clock.now_ms(), new_nonce=self._new_id)
-
-    def _follow_migrations(self) -> None:
-        store = self._store
-        if not isinstance(store, Catalogue) or not self._tables.schemas:
-            return
-        version = store.schema_version()
-        if version == self._schema_version:
-            return
-        with self._refreshing:
-            for name, before in list(self._tables.schemas.items()):
-                try:
-                    now = store.reflect(name)
-                except (UnknownTableError, UntrackableTableError):
-                    store.untrack(name)
-                    del self._tables.schemas[name]
-                    continue
-                kept = _with_policies(now, before)
-                if kept.columns != before.columns or not store.is_captured(before):
-                    store.track([kept])
-                    with store.read() as tx:
-                        self._tables.schemas[name] = tx.schemas()[name]
-            self._schema_version = store.schema_version()
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -398,7 +378,7 @@ class Hub:
                 epoch=head.epoch,
                 seq=head.seq,
                 changes=tx.last_change_id() - tx.trimmed_id(),
-                tables=tuple(sorted(self._tables.schemas)),
+                tables=tuple(sorted(self._tables.at(tx).schemas)),
                 replicas=tuple(tx.replicas()),
             )
 
@@ -439,22 +419,6 @@ class Hub:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _with_policies(now: TableSchema, before: TableSchema) -> TableSchema:
-    """The table as it is now, with the policies that it was tracked with."""
-    return msgspec.structs.replace(
-        now,
-        version=before.version,
-        rows=before.rows,
-        generated_key=now.generated_key and before.generated_key,
-        columns=tuple(
-            msgspec.structs.replace(column, merge=before.column[column.name].merge)
-            if column.name in before.column
-            else column
-            for column in now.columns
-        ),
-    )
 
 
 def _hash(token: str) -> str:

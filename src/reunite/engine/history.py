@@ -12,6 +12,7 @@ import msgspec
 
 from reunite.core.change import Op
 from reunite.core.key import Key
+from reunite.core.schema import TableSchema
 from reunite.core.values import INTEGER_MAX, check_columns
 from reunite.engine.ports import LogEntry, Store
 from reunite.engine.tables import Tables
@@ -50,15 +51,9 @@ def history(store: Store, tables: Tables, table: str, key: Key) -> list[HistoryE
 
     Raises UnknownTableError, BadRequestError. An indexed read of the key's entries.
     """
-    schema = tables.schema(table)
-    if len(key) != len(schema.key):
-        raise BadRequestError(
-            f"A key of {table!r} has a value for each of {', '.join(schema.key)}; this one has "
-            f"{len(key)} for {len(schema.key)}.",
-            path="key",
-        )
-    check_columns([schema.column[name] for name in schema.key], [key], path="key", is_loose=True)
     with store.read() as tx:
+        schema = tables.at(tx).schema(table)
+        _check_key(schema, key)
         rows = tx.rows(table, [key])
         entries: list[LogEntry] = []
         seen: set[int] = set()
@@ -78,6 +73,16 @@ def history(store: Store, tables: Tables, table: str, key: Key) -> list[HistoryE
         after = old
     result.reverse()
     return result
+
+
+def _check_key(schema: TableSchema, key: Key) -> None:
+    if len(key) != len(schema.key):
+        raise BadRequestError(
+            f"A key of {schema.name!r} has a value for each of {', '.join(schema.key)}; this one "
+            f"has {len(key)} for {len(schema.key)}.",
+            path="key",
+        )
+    check_columns([schema.column[name] for name in schema.key], [key], path="key", is_loose=True)
 
 
 def log(store: Store, *, after_id: int = 0, limit: int = LOG_ENTRIES_MAX) -> Sequence[LogEntry]:

@@ -310,7 +310,12 @@ class WriteTransaction(Transaction, Protocol):
 
 
 class Store(Protocol):
-    """A hub's database."""
+    """A hub's database.
+
+    Transactions follow migrations: one that begins after a tracked table was altered, made anew or
+    dropped, by whatever program, finds it captured again and in its new version, or not among
+    `schemas` any more.
+    """
 
     def read(self) -> AbstractContextManager[Transaction]:
         """A snapshot; it does not block writers and is not blocked by them."""
@@ -353,14 +358,6 @@ class Catalogue(Protocol):
     def reflect(self, table: str) -> TableSchema:
         """The table's schema as the database declares it. Raises UnknownTableError,
         UntrackableTableError."""
-        ...
-
-    def schema_version(self) -> int:
-        """A number that changes whenever any table or trigger of the database does. One read."""
-        ...
-
-    def is_captured(self, schema: TableSchema) -> bool:
-        """Whether the table still has the triggers that tracking it as `schema` gave it."""
         ...
 
     def trackable_tables(self) -> list[str]:

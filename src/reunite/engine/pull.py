@@ -53,13 +53,13 @@ def pull(
     follow the page, never the table or the log.
     """
     check_protocol(request.protocol)
-    view = tables.readable(request.tables)
     cursor = None if request.cursor is None else decode_cursor(request.cursor)
     rows_max = max(1, min(request.limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX))
     _note_visit(store, principal, request, cursor, now_ms=now_ms)
     with store.read() as tx:
         own_replica(tx, principal, request.replica)
         head = tx.head()
+        view = tables.at(tx).readable(request.tables)
         builder = _PageBuilder(tx, view, head, rows_max=rows_max, now_ms=now_ms)
         if cursor is None or not _is_ours(tx, head, cursor, builder.view_hash):
             return builder.snapshot_page(None)

@@ -73,9 +73,10 @@ def push(
     group, besides the row writes themselves.
     """
     check_protocol(request.protocol)
-    for name in request.lease:
-        tables.schema(name, path="lease")
     with store.write() as tx:
+        tables = tables.at(tx)
+        for name in request.lease:
+            tables.schema(name, path="lease")
         record = own_replica(tx, principal, request.replica)
         _check_log(tx, request)
         parsed = parse_push(request, tables, now_ms=now_ms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reunite.core.values import check_columns
-from reunite.engine.ports import Store
+from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError
 from reunite.protocol.limits import QUERY_ROWS_MAX
@@ -15,6 +15,11 @@ def query(store: Store, tables: Tables, request: QueryRequest) -> QueryAnswer:
 
     Raises UnknownTableError, BadRequestError.
     """
+    with store.read() as tx:
+        return _query(tx, tables.at(tx), request)
+
+
+def _query(tx: Transaction, tables: Tables, request: QueryRequest) -> QueryAnswer:
     schema = tables.schema(request.table, path="table")
     unknown = [name for name in request.where if name not in schema.column]
     if unknown:
@@ -32,8 +37,7 @@ def query(store: Store, tables: Tables, request: QueryRequest) -> QueryAnswer:
             f"A query asks for 1 row or more, not for {request.limit}.", path="limit"
         )
     limit = min(request.limit or QUERY_ROWS_MAX, QUERY_ROWS_MAX)
-    with store.read() as tx:
-        rows = list(tx.find(request.table, request.where, after=request.after, limit=limit + 1))
+    rows = list(tx.find(request.table, request.where, after=request.after, limit=limit + 1))
     has_more = len(rows) > limit
     return QueryAnswer(
         columns=schema.column_names,

@@ -87,9 +87,10 @@ def register(
     """
     check_protocol(request.protocol)
     check_name(request.name)
-    asked = tables.asked(request.tables)
     replica_id = new_id[:REPLICA_ID_LENGTH]
     with store.write() as tx:
+        tables = tables.at(tx)
+        asked = tables.asked(request.tables)
         head = tx.head()
         tx.add_replica(
             ReplicaRecord(

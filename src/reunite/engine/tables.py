@@ -12,6 +12,7 @@ from reunite.core.key import Key
 from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
+from reunite.engine.ports import Transaction
 from reunite.errors import UnknownTableError
 
 
@@ -36,6 +37,18 @@ class Tables:
         self.schemas: dict[str, TableSchema] = {}
         self.functions: dict[str, dict[str, MergeFunction]] = {}
         self.hooks: dict[tuple[str, Op], list[Hook]] = {}
+
+    def at(self, tx: Transaction) -> Tables:
+        """These tables as they are in a transaction's snapshot; those that are gone left out.
+
+        What a use case reads and what it reads it with are of one moment then, whatever a
+        migration does meanwhile.
+        """
+        now = tx.schemas()
+        found = Tables()
+        found.schemas = {name: now[name] for name in self.schemas if name in now}
+        found.functions, found.hooks = self.functions, self.hooks
+        return found
 
     def schema(self, name: str, *, path: str | None = None) -> TableSchema:
         """The table's schema. Raises UnknownTableError."""

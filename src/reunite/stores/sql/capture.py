@@ -51,9 +51,11 @@ def create_triggers(connection: sqlite3.Connection, schema: TableSchema, *, outb
 
 
 def drop_triggers(connection: sqlite3.Connection, table: str) -> None:
-    """Take our triggers off a table."""
+    """Take our triggers off a table, and off one that has taken them along under another name."""
     for statement in drop_statements(connection, table):
         connection.execute(statement)
+    for name in sqlite_capture.trigger_names(table):
+        connection.execute(f"DROP TRIGGER IF EXISTS {quoted(name)}")
 
 
 def _are_youngest(connection: sqlite3.Connection, table: str) -> bool:

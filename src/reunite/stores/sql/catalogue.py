@@ -1,7 +1,7 @@
 """What a store knows of the tables it tracks, kept between transactions.
 
-The rule         a catalogue belongs to one generation of `reunite_schema`; every track or untrack,
-                 in whatever process, starts the next one. It may be shared by threads.
+The rule         a catalogue belongs to one edition of `reunite_schema`; every track, untrack and
+                 migration, in whatever process, starts the next one. It may be shared by threads.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _decode_schema = msgspec.json.Decoder(TableSchema).decode
 
 
 class Catalogue:
-    """The tracked tables of one generation, and readers for all their former versions."""
+    """The tracked tables of one edition, and readers for all their former versions."""
 
-    def __init__(self, generation: int, schemas: dict[str, TableSchema]) -> None:
-        self.generation = generation
+    def __init__(self, edition: int, schemas: dict[str, TableSchema]) -> None:
+        self.edition = edition
         self.schemas = schemas
         self.plans = {name: TablePlan(schema) for name, schema in schemas.items()}
         self._former: dict[tuple[str, int], TablePlan | None] = {}
@@ -35,12 +35,12 @@ class Catalogue:
         self._references: dict[str, list[tuple[str, ForeignKey]]] | None = None
 
     @staticmethod
-    def load(session: Session, generation: int) -> Catalogue:
+    def load(session: Session, edition: int) -> Catalogue:
         """The catalogue as it is in this transaction."""
         rows = session.execute(
             "SELECT table_name, schema FROM reunite_schema WHERE is_tracked ORDER BY table_name"
         )
-        return Catalogue(generation, {name: _decode_schema(text) for name, text in rows})
+        return Catalogue(edition, {name: _decode_schema(text) for name, text in rows})
 
     def plan(self, table: str) -> TablePlan:
         """The plan of a tracked table. Raises UnknownTableError."""

@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
-import msgspec
-
-from reunite.core.schema import Column, TableSchema
+from reunite.core.schema import TableSchema
 from reunite.engine.ports import Head, Transaction, WriteTransaction
-from reunite.errors import CallerError, UnknownTableError
-from reunite.stores.sql import capture
+from reunite.errors import CallerError, StorageUnavailableError, UnknownTableError
+from reunite.stores.sql import capture, following
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import LOCK_TIMEOUT_S, Database, Session, SqliteDatabase
 from reunite.stores.sql.dialects import sqlite_reflection
@@ -27,7 +25,8 @@ from reunite.stores.sql.layout import LAYOUT_VERSION, hub_layout
 from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
 from reunite.stores.sql.writing import SqlWriteTransaction
 
-_encode_schema = msgspec.json.Encoder().encode
+# Reads begun again because the tables changed under them, before one gives up.
+FOLLOW_TRIES_MAX = 5
 
 # One read tells whether there is anything to number.
 _IS_NEW = """
@@ -96,28 +95,44 @@ class SqlStore:
 
     @contextmanager
     def _reading(self) -> Iterator[SqlTransaction]:
-        with self._database.read() as session:
-            yield SqlTransaction(session, *self._known(session))
+        for _ in range(FOLLOW_TRIES_MAX):
+            with self._database.read() as session:
+                catalogue, meta = self._known(session)
+                if meta.get("ddl") == following.ddl_number(session):
+                    yield SqlTransaction(session, catalogue, meta)
+                    return
+            # A migration: what this snapshot would read is not what the catalogue says.
+            with self._writing():
+                pass
+        raise _restless()
 
     @contextmanager
     def _writing(self) -> Iterator[SqlWriteTransaction]:
-        with self._database.write() as session:
-            yield SqlWriteTransaction(session, *self._known(session))
+        for _ in range(FOLLOW_TRIES_MAX):
+            with self._database.write() as session:
+                if following.is_current(session):
+                    yield SqlWriteTransaction(session, *self._known(session))
+                    return
+                # Committed before anything else, so that no catalogue outlives a rollback.
+                following.follow(session)
+        raise _restless()
 
     def _known(self, session: Session) -> tuple[Catalogue, dict[str, Any]]:
         """The catalogue and what else is kept by name. The snapshot begins with this read."""
         meta: dict[str, Any] = dict(session.execute("SELECT name, value FROM reunite_meta"))
         catalogue = self._catalogue
-        if catalogue.generation != meta["generation"]:
-            catalogue = self._catalogue = Catalogue.load(session, meta["generation"])
+        if catalogue.edition != meta["edition"]:
+            catalogue = self._catalogue = Catalogue.load(session, meta["edition"])
         return catalogue, meta
 
     def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
         with self._database.read() as session:
             (is_new,) = session.execute(_IS_NEW)[0]
-            if not is_new:
+            if not is_new and following.is_current(session):
                 return head_of(session, _epoch(session))
         with self._database.write() as session:
+            if not following.is_current(session):
+                following.follow(session)
             head = head_of(session, _epoch(session))
             first_id, last_id = session.execute(
                 "SELECT min(id), max(id) FROM reunite_change WHERE id > ?", (head.last_id,)
@@ -140,11 +155,17 @@ class SqlStore:
             self._lay_out(session, former)
             for schema in schemas:
                 sqlite_reflection.check_keys_have_no_null(session.handle, schema)
-                schema = _remember(session, schema, has_gap=_has_gap(session, schema.name))
+                gap = following.has_gap(session, schema.name)
+                schema = following.remember(session, schema, has_gap=gap)
                 capture.create_triggers(session.handle, schema, outbox=False)
-            _begin_generation(session)
+            following.note_ddl(session)
 
     def _lay_out(self, session: Session, former: str) -> None:
+        is_new = not session.execute(
+            "SELECT 1 FROM sqlite_schema WHERE name = ?", ("reunite_meta",)
+        )
+        if not is_new and not following.is_current(session):
+            following.follow(session)
         for statement in hub_layout():
             session.execute(statement)
         session.executemany(
@@ -152,7 +173,7 @@ class SqlStore:
             [
                 ("layout", LAYOUT_VERSION),
                 ("epoch", self._new_epoch()),
-                ("generation", 0),
+                ("edition", 0),
                 ("trimmed_seq", 0),
                 ("trimmed_id", 0),
                 ("indexed_id", 0),
@@ -162,15 +183,11 @@ class SqlStore:
 
     def untrack(self, table: str) -> None:
         with self._database.write() as session:
-            known = session.execute(
-                "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND is_tracked "
-                "RETURNING 1",
-                (table,),
-            )
-            if not known:
+            if not following.is_current(session):
+                following.follow(session)
+            if not following.give_up(session, table):
                 raise UnknownTableError(f"The table {table!r} is not tracked.")
-            capture.drop_triggers(session.handle, table)
-            _begin_generation(session)
+            following.note_ddl(session)
 
     def uninstall(self) -> None:
         with self._database.write() as session:
@@ -187,14 +204,6 @@ class SqlStore:
     def reflect(self, table: str) -> TableSchema:
         with self._database.read() as session:
             return sqlite_reflection.reflect(session.handle, table)
-
-    def schema_version(self) -> int:
-        with self._database.read() as session:
-            return int(session.execute("PRAGMA schema_version")[0][0])
-
-    def is_captured(self, schema: TableSchema) -> bool:
-        with self._database.read() as session:
-            return capture.is_captured(session.handle, schema)
 
     def trackable_tables(self) -> list[str]:
         with self._database.read() as session:
@@ -214,51 +223,5 @@ def _epoch(session: Session) -> str:
     return str(session.execute("SELECT value FROM reunite_meta WHERE name = 'epoch'")[0][0])
 
 
-def _begin_generation(session: Session) -> None:
-    session.execute("UPDATE reunite_meta SET value = value + 1 WHERE name = 'generation'")
-
-
-def _has_gap(session: Session, table: str) -> bool:
-    """Whether the table was tracked and has lost triggers since: a migration built it anew. What
-    was written meanwhile is not in the log."""
-    rows = session.execute(
-        "SELECT schema FROM reunite_schema WHERE table_name = ? AND is_tracked", (table,)
-    )
-    if not rows:
-        return False
-    tracked = msgspec.json.decode(rows[0][0], type=TableSchema)
-    return not capture.is_captured(session.handle, tracked)
-
-
-def _remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSchema:
-    """Store a schema as the current one of its table; it comes back with its version. After a
-    gap in capture it is the next one, so that replicas read the whole table again."""
-    rows = session.execute(
-        "SELECT version, schema FROM reunite_schema WHERE table_name = ? ORDER BY version DESC "
-        "LIMIT 1",
-        (schema.name,),
-    )
-    version = 1
-    if rows:
-        last = msgspec.json.decode(rows[0][1], type=TableSchema)
-        version = rows[0][0] + (has_gap or _shape(last) != _shape(schema))
-    schema = msgspec.structs.replace(schema, version=version)
-    session.execute(
-        "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND version <> ?",
-        (schema.name, version),
-    )
-    session.execute(
-        "INSERT OR REPLACE INTO reunite_schema (table_name, version, schema, is_tracked) "
-        "VALUES (?, ?, ?, 1)",
-        (schema.name, version, _encode_schema(schema).decode()),
-    )
-    return schema
-
-
-def _shape(schema: TableSchema) -> tuple[object, ...]:
-    """What makes a version: how images are written and what other sides must know of columns."""
-
-    def plain(column: Column) -> tuple[object, ...]:
-        return column.name, column.type, column.nullable, column.default
-
-    return schema.key, tuple(map(plain, schema.columns))
+def _restless() -> StorageUnavailableError:
+    return StorageUnavailableError("The database's tables change all the time: try again later.")

@@ -33,6 +33,16 @@ def trigger_name(table: str, event: str) -> str:
     return f"reunite_{table}_{event.lower().replace(' ', '_')}"
 
 
+def trigger_names(table: str) -> list[str]:
+    """The names of all triggers that a table of this name may have from us."""
+    events = ("BEFORE INSERT", "AFTER INSERT", "BEFORE UPDATE", "BEFORE DELETE")
+    return [*(trigger_name(table, event) for event in events), _touches_name(table)]
+
+
+def _touches_name(table: str) -> str:
+    return trigger_name(table, "BEFORE UPDATE") + "_touches"
+
+
 def trigger_statements(schema: TableSchema, details: TableDetails, *, outbox: bool) -> list[str]:
     """The CREATE TRIGGER statements of a table, for a hub's log or a replica's outbox."""
     writer = _TriggerWriter(schema, details, outbox=outbox)

@@ -1,0 +1,162 @@
+"""Following migrations: tracked tables as the database declares them now, captured again.
+
+    shape       columns, key, foreign keys: how rows are written; another one is the next version
+    the rest    policies and unique constraints: travel with the schema, rows stay as they are
+    triggers    the texts that capture needs; if they were others, something may have escaped them
+
+`reunite_meta.ddl` is SQLite's schema_version when all of this was last right. It counts every
+CREATE, ALTER and DROP of any program, so a transaction of ours that finds the same number finds
+the same tables, and one that finds another looks at them before it does anything else.
+
+The rule         comparing, making triggers and noting happen in one write transaction: no program
+                 can write a tracked table, or change it, in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, TableSchema
+from reunite.errors import UnknownTableError, UntrackableTableError
+from reunite.stores.sql import capture
+from reunite.stores.sql.database import Session
+from reunite.stores.sql.dialects import sqlite_reflection
+
+_encode_schema = msgspec.json.Encoder().encode
+_decode_schema = msgspec.json.Decoder(TableSchema).decode
+
+
+def ddl_number(session: Session) -> int:
+    """A number that changes whenever any table, index or trigger of the database does."""
+    return int(session.execute("PRAGMA schema_version")[0][0])
+
+
+def is_current(session: Session) -> bool:
+    """Whether nothing was created, altered or dropped since `note_ddl`. Two small reads."""
+    noted = session.execute("SELECT value FROM reunite_meta WHERE name = 'ddl'")
+    return bool(noted) and noted[0][0] == ddl_number(session)
+
+
+def note_ddl(session: Session) -> None:
+    """All tracked tables are as they should be; catalogues of what they were are out of date."""
+    session.execute("UPDATE reunite_meta SET value = value + 1 WHERE name = 'edition'")
+    session.execute(
+        "INSERT OR REPLACE INTO reunite_meta (name, value) VALUES ('ddl', ?)",
+        (ddl_number(session),),
+    )
+
+
+def follow(session: Session) -> None:
+    """Bring every tracked table's schema and triggers up to date; give up those that are gone, or
+    can be tracked no longer."""
+    found = []
+    for before in list(tracked_schemas(session)):
+        try:
+            now = sqlite_reflection.reflect(session.handle, before.name)
+            gap = not capture.is_captured(session.handle, before)
+            if gap:
+                sqlite_reflection.check_keys_have_no_null(session.handle, now)
+        except (UnknownTableError, UntrackableTableError):
+            give_up(session, before.name)
+        else:
+            found.append((with_policies(now, before), gap))
+    # Not before all are looked at: tables that swapped their names have each other's triggers.
+    for schema, gap in found:
+        kept = remember(session, schema, has_gap=gap)
+        capture.create_triggers(session.handle, kept, outbox=False)
+    note_ddl(session)
+
+
+def tracked_schemas(session: Session) -> Iterator[TableSchema]:
+    """The tracked tables, each as it was when last looked at."""
+    for (text,) in session.execute(
+        "SELECT schema FROM reunite_schema WHERE is_tracked ORDER BY table_name"
+    ):
+        yield _decode_schema(text)
+
+
+def give_up(session: Session, table: str) -> bool:
+    """Stop tracking; whether the table was tracked. Its log and its versions stay."""
+    was_tracked = session.execute(
+        "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND is_tracked RETURNING 1",
+        (table,),
+    )
+    capture.drop_triggers(session.handle, table)
+    return bool(was_tracked)
+
+
+def has_gap(session: Session, table: str) -> bool:
+    """Whether the table was tracked once and its triggers have not been there ever since."""
+    rows = session.execute(
+        "SELECT schema, is_tracked FROM reunite_schema WHERE table_name = ? "
+        "ORDER BY version DESC LIMIT 1",
+        (table,),
+    )
+    if not rows:
+        return False
+    text, is_tracked = rows[0]
+    return not (is_tracked and capture.is_captured(session.handle, _decode_schema(text)))
+
+
+def remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSchema:
+    """Store a schema as the current one of its table; it comes back with its version. After a
+    gap in capture it is the next one, so that replicas read the whole table again."""
+    rows = session.execute(
+        "SELECT version, schema FROM reunite_schema WHERE table_name = ? ORDER BY version DESC "
+        "LIMIT 1",
+        (schema.name,),
+    )
+    version = 1
+    if rows:
+        last = _decode_schema(rows[0][1])
+        version = rows[0][0] + (has_gap or shape_of(last) != shape_of(schema))
+    schema = msgspec.structs.replace(schema, version=version)
+    session.execute(
+        "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND version <> ?",
+        (schema.name, version),
+    )
+    session.execute(
+        "INSERT OR REPLACE INTO reunite_schema (table_name, version, schema, is_tracked) "
+        "VALUES (?, ?, ?, 1)",
+        (schema.name, version, _encode_schema(schema).decode()),
+    )
+    return schema
+
+
+def shape_of(schema: TableSchema) -> tuple[object, ...]:
+    """What makes a version: how rows are written, and what another side must declare for them."""
+
+    def plain(column: Column) -> tuple[object, ...]:
+        return column.name, column.type, column.nullable, column.default
+
+    return (
+        schema.key,
+        schema.generated_key,
+        tuple(map(plain, schema.columns)),
+        schema.foreign_keys,
+    )
+
+
+def with_policies(now: TableSchema, before: TableSchema) -> TableSchema:
+    """The table as it is now, with the policies that it was tracked with, where they still have a
+    meaning."""
+
+    def policy(column: Column) -> ColumnMerge:
+        former = before.column.get(column.name)
+        if former is None or column.name in now.key:
+            return column.merge
+        types = TYPES_BY_MERGE.get(former.merge)
+        return former.merge if types is None or column.type in types else column.merge
+
+    was_generated = before.generated_key or now.key != before.key
+    return msgspec.structs.replace(
+        now,
+        version=before.version,
+        rows=before.rows,
+        generated_key=now.generated_key and was_generated,
+        columns=tuple(
+            msgspec.structs.replace(column, merge=policy(column)) for column in now.columns
+        ),
+    )

@@ -1,5 +1,6 @@
 """The embedded server: it says where it listens, why it cannot, and it ends cleanly."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,9 +12,9 @@ import httpx2
 import pytest
 
 from reunite.errors import CallerError
-from reunite.server import ServerThread, create_app
+from reunite.server import ServerThread, create_app, serve
 from tests.integration.fake_hub import ANSWERS, FakeHub, Gate
-from tests.integration.http_helpers import Asking, client_of
+from tests.integration.http_helpers import Asking, client_of, raw_request
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +49,26 @@ def test_serve_tells_its_url_and_ends_cleanly_at_a_signal(number: signal.Signals
             process.send_signal(number)
             out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, "ended\n", "")
+
+
+def test_what_a_callback_raises_ends_the_server_and_is_raised(hub: FakeHub) -> None:
+    def fail(url: str) -> None:
+        raise LookupError(url)
+
+    with pytest.raises(LookupError, match="http") as caught:
+        serve(hub, port=0, on_listening=fail)
+    url = caught.value.args[0]
+    with client_of(url) as client, pytest.raises(httpx2.ConnectError):
+        client.get("livez")
+
+
+def test_bytes_that_are_no_http_are_answered_with_a_problem(hub: FakeHub) -> None:
+    with ServerThread(hub) as server:
+        head, _, body = raw_request(server, "GET\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert b"Content-Type: application/problem+json" in head
+    assert b"Reunite-Protocol: 1" in head
+    assert json.loads(body)["code"] == "bad-request"
 
 
 def test_a_request_under_way_is_answered_when_the_server_stops(hub: FakeHub) -> None:

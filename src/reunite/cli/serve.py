@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -62,23 +61,16 @@ def serve(
     hub, tracked = hub_over(database)
     with hub:
         chosen = accepted_token(hub, token) if token else None
-        failures: list[ReuniteError] = []
 
         def announce(url: str) -> None:
-            try:
-                # Not earlier: a start that finds its port in use leaves no token behind.
-                _announce(url, chosen or hub.create_token(label=SERVE_LABEL), as_json=as_json)
-            except ReuniteError as error:
-                failures.append(error)
-                signal.raise_signal(signal.SIGINT)
+            # Not earlier: a start that finds its port in use leaves no token behind.
+            _announce(url, chosen or hub.create_token(label=SERVE_LABEL), as_json=as_json)
 
         describe(tracked)
         if not _is_loopback(host):
             note("Tokens and rows travel as they are: put a proxy with TLS in front of this hub.")
         with numbering(hub):
             server.serve(hub, host, port, on_listening=announce)
-    if failures:
-        raise failures[0]
     note("Stopped.")
 
 

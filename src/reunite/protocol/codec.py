@@ -42,7 +42,8 @@ def decode(
         message: Message = _decoder(message_type).decode(body)  # type: ignore[arg-type]
     except msgspec.ValidationError as exc:
         text, _, path = str(exc).partition(" - at ")
-        raise BadRequestError(text, path=path.strip("`") or None) from exc
+        # msgspec begins at `$`; elsewhere paths begin with the name of a field.
+        raise BadRequestError(text, path=path.strip("`$").lstrip(".") or None) from exc
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
         raise BadRequestError(f"The body is no JSON that can be read: {exc}") from exc
     return message

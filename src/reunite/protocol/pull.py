@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from reunite.protocol.numbers import Count, Number
 from reunite.protocol.push import OutcomeMessage
 
 
@@ -20,10 +21,10 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     protocol: int
     replica: str
-    known: int
+    known: Number
     cursor: str | None = None
     tables: tuple[str, ...] | None = None
-    limit: int | None = None  # rows; the hub may send fewer, and a few more to end a step
+    limit: Count | None = None  # rows; the hub may send fewer, and a few more to end a step
 
 
 class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,6 +18,7 @@ import msgspec
 
 from reunite.core.change import Op, OutcomeKind
 from reunite.core.schema import TableSchema
+from reunite.protocol.numbers import Count, Number
 from reunite.protocol.register import KeyBlock
 
 
@@ -32,8 +33,8 @@ class Run(
     table: str
     op: Op
     columns: tuple[str, ...]
-    mark: int
-    covered: int
+    mark: Number
+    covered: Number
     stamps: tuple[str, ...]
     ids: tuple[str, ...]
     keys: tuple[tuple[Any, ...], ...] = ()
@@ -55,7 +56,7 @@ class Former(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """An identity that this file had before: changes of it up to `n` were this file's."""
 
     replica: str
-    n: int
+    n: Number
 
 
 class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,8 +66,8 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     protocol: int
     epoch: str
     replica: str
-    known: int
-    first_n: int
+    known: Number
+    first_n: Count
     schemas: dict[str, int]
     groups: tuple[GroupMessage, ...]
     checkpoint: str | None = None

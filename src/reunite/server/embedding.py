@@ -14,13 +14,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from reunite.errors import CallerError
 from reunite.server.app import create_app
 from reunite.server.door import HubDoor
+from reunite.server.problems import refusal_of_no_http
 
 # Longer than clients keep an idle connection, so that none is closed while a request travels.
 KEEP_ALIVE_S = 65
@@ -41,7 +43,8 @@ def serve(
     """Serve `hub` until Ctrl-C or SIGTERM, then finish what is under way and return.
 
     port           0 takes a free one
-    on_listening   called once with the URL, when connections are accepted
+    on_listening   called once with the URL, when connections are accepted; what it raises ends the
+                   server and is raised here
     drain_s        how long requests under way may take after the signal; a second Ctrl-C ends it
     limits         fields of `ServerLimits`
 
@@ -56,6 +59,8 @@ def serve(
     server = _Server(hub, drain_s, limits, on_started=note_start)
     with _listen(host, port) as listener:
         server.run(sockets=[listener])
+    if server.start_failure is not None:
+        raise server.start_failure
 
 
 class ServerThread:
@@ -126,6 +131,16 @@ class ServerThread:
             self._server.should_exit = True
 
 
+def _refuse_no_http(protocol: Any, _message: str) -> None:
+    """uvicorn's answer to bytes that are no HTTP, as a problem instead of plain text."""
+    protocol.transport.write(refusal_of_no_http())
+    protocol.transport.close()
+
+
+# Whichever of its parsers uvicorn has found, with our refusal.
+_HTTP_PROTOCOL = type("HubProtocol", (AutoHTTPProtocol,), {"send_400_response": _refuse_no_http})
+
+
 class _Server(uvicorn.Server):
     """uvicorn, with a call when it listens and signals that end `run` instead of the process."""
 
@@ -134,6 +149,7 @@ class _Server(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             create_app(hub, **limits),
+            http=_HTTP_PROTOCOL,
             lifespan="off",
             ws="none",
             log_config=None,
@@ -144,11 +160,17 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self._on_started = on_started
+        self.start_failure: Exception | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
-            self._on_started()
+            try:
+                self._on_started()
+            except Exception as exc:
+                # Raised from here, it would leave the sockets open and `run` waiting for them.
+                self.start_failure = exc
+                self.should_exit = True
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reunite.errors import NotAuthenticatedError, ReuniteError
+from reunite.errors import BadRequestError, NotAuthenticatedError, ReuniteError
 from reunite.protocol.codec import encode
 from reunite.protocol.encoding import ACCEPT_ENCODING
 from reunite.protocol.problem import HTTP_KINDS, Problem, http_problem, problem_from
@@ -52,6 +52,20 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     if problem.retry_after_s is not None:
         extra["Retry-After"] = str(math.ceil(problem.retry_after_s))
     return Response(encode(problem), problem.status, extra, media_type=PROBLEM_TYPE)
+
+
+def refusal_of_no_http() -> bytes:
+    """The whole HTTP answer to bytes that are no HTTP request; the connection ends with it."""
+    problem = problem_from(BadRequestError("This is no HTTP request that can be read."))
+    body = encode(problem)
+    headers = {
+        **COMMON_HEADERS,
+        "Content-Type": PROBLEM_TYPE,
+        "Content-Length": str(len(body)),
+        "Connection": "close",
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {problem.status} Bad Request\r\n{head}\r\n".encode() + body
 
 
 async def answer_reunite_error(request: Request, error: Exception) -> Response:

@@ -44,6 +44,7 @@ from reunite.replica.records import Records, outcome_of
 from reunite.replica.rows import RowForms
 from reunite.replica.showing import order_of, show_table
 from reunite.replica.state import State
+from reunite.replica.users_triggers import UsersTrigger, rest, wake
 
 # Passes over the outbox to move pending inserts out of the way of the hub's rows. A second one
 # finds something only if a key that was free for the file is not for the hub.
@@ -110,6 +111,7 @@ class Inbox:
         self._now_ms = now_ms
         self._outbox = Outbox(connection, state, schemas, forms)
         self._records = Records(connection, now_ms=now_ms)
+        self._resting: list[UsersTrigger] = []
 
     def store(self, page: Page) -> None:
         """Keep a page that is no checkpoint; one with `reset` replaces what was gathered."""
@@ -195,6 +197,7 @@ class Inbox:
             touched=places(pendings),
             to_move=set(to_move),
         )
+        self._resting = rest(self._connection, self._schemas)
         for table, keys in scene.touched_by_table().items():
             if table in self._schemas:
                 self._forms.writer(self._connection, self._schemas[table]).delete(keys)
@@ -206,6 +209,7 @@ class Inbox:
         self._outbox.save(scene.pendings[index] for index in sorted(scene.changed))
         self._store_bases(scene)
         scene.blocked = self._show(scene)
+        wake(self._connection, self._resting)
 
     # -- 1, 2: what is pending, and on what ---------------------------------------------------
 
@@ -251,6 +255,8 @@ class Inbox:
                 pending.row = _translated(before[pending.table], after[pending.table], pending.row)
                 scene.changed.add(index)
         self._change_tables(self._connection, state.schemas, tuple(after.values()))
+        # A table made anew has lost the user's triggers: they may name columns that are gone.
+        self._resting = [t for t in self._resting if before[t.table] == after.get(t.table)]
         state.schemas, state.next_schemas = tuple(after.values()), None
         self._known_schemas = {**before, **after}
         self._schemas = after

@@ -2,16 +2,10 @@
 
     triggers ─► raw rows (n is null) ─► prepare: fold, number, stamp, group ─► pending ─► push
 
-What it is       the only reader and writer of `reunite_change` in a replica, besides triggers.
+What it is       the only reader and writer of `reunite_change` in a replica, besides triggers and
+                 `captured.py`, which makes of the raw rows what happened.
 The rule         every function runs in the caller's transaction; a raw row gets its random id from
                  the trigger, so copies of a file send the same change under the same id.
-
-Raw rows say a little more than what happened, and `prepare` takes that out:
-- A *touch* (an update without a row after) marks a row that OR REPLACE may overwrite. If it is gone
-  or another one arrived under its key, it was deleted; else nothing happened.
-- A user's AFTER INSERT trigger may run before ours: its updates of the new row are logged before
-  the insert, whose row, read from the table, has them already.
-- An update that changed nothing.
 """
 
 from __future__ import annotations
@@ -30,6 +24,7 @@ from reunite.core.stamp import Stamp, next_stamp, parse_stamp
 from reunite.core.values import Row, parse_integer
 from reunite.protocol.limits import BODY_BYTES_MAX, PUSH_CHANGES_MAX
 from reunite.protocol.push import GroupMessage, Run
+from reunite.replica.captured import Raw, Settling
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.pending import Pending, Place, Schemas, changed_columns, places
 from reunite.replica.rows import RowForms
@@ -40,7 +35,7 @@ DIVISIBLE_MAX = PUSH_CHANGES_MAX // 2
 DIVISIBLE_BYTES_MAX = BODY_BYTES_MAX // 4
 
 _RAW = """
-    select id, table_name, op, key, old_key, row is null, old is row, at_ms
+    select id, table_name, op, key, old_key, row is null, at_ms
     from reunite_change where n is null order by id
 """
 _RAW_SUMMARY = """
@@ -67,39 +62,6 @@ _SAVE = """
 """
 
 
-class _Raw:
-    """A captured row before it is numbered, without its images."""
-
-    id: int
-    table: str
-    op: str
-    key: str
-    old_key: str | None
-    at_ms: int
-
-    __slots__ = (
-        "at_ms", "has_row", "id", "is_dropped", "is_same", "key", "old_key", "op", "table"
-    )  # fmt: skip
-
-    def __init__(self, values: tuple) -> None:  # type: ignore[type-arg]
-        self.id, self.table, self.op, self.key, self.old_key = values[:5]
-        self.has_row, self.is_same, self.at_ms = not values[5], bool(values[6]), values[7]
-        self.is_dropped = False
-
-    @property
-    def source(self) -> str:
-        return self.old_key if self.old_key is not None else self.key
-
-    @property
-    def arrives(self) -> bool:
-        """Whether another row stands under `key` from here on."""
-        return self.op == Op.INSERT or self.old_key is not None
-
-    @property
-    def is_touch(self) -> bool:
-        return self.op == Op.UPDATE and not self.has_row
-
-
 class Outbox:
     """The outbox of one replica file, inside one transaction."""
 
@@ -121,10 +83,10 @@ class Outbox:
         """
         if self._number_plain_groups(now_ms):
             return []
-        raws = [_Raw(values) for values in self._connection.execute(_RAW)]
+        raws = [Raw(values) for values in self._connection.execute(_RAW)]
         if not raws:
             return []
-        self._resolve(raws)
+        Settling(self._connection, self._schemas, self._forms).settle(raws)
         kept = [raw for raw in raws if not raw.is_dropped]
         dropped = [(raw.id,) for raw in raws if raw.is_dropped]
         self._connection.executemany("delete from reunite_change where id = ?", dropped)
@@ -164,57 +126,7 @@ class Outbox:
         last = parse_stamp(self._state.stamp) if self._state.stamp else Stamp(wall_ms=0)
         return Stamp(wall_ms=last.wall_ms, counter=last.counter, replica=self._state.replica)
 
-    def _resolve(self, raws: Sequence[_Raw]) -> None:
-        """Drop or rewrite the entries that say more than what happened."""
-        by_place: dict[tuple[str, str], list[_Raw]] = {}
-        touches = []
-        for raw in raws:
-            if raw.table not in self._schemas:
-                raw.is_dropped = True
-                continue
-            if raw.op == Op.INSERT:
-                self._fold_early(raw, by_place.get((raw.table, raw.key), []))
-            elif raw.is_touch:
-                touches.append(raw)
-            elif raw.op == Op.UPDATE and raw.is_same and raw.old_key is None:
-                raw.is_dropped = True
-                continue
-            for key in {raw.key, raw.source}:
-                by_place.setdefault((raw.table, key), []).append(raw)
-        for touch in touches:
-            if not touch.is_dropped:
-                self._resolve_touch(touch, by_place[touch.table, touch.key])
-
-    @staticmethod
-    def _fold_early(insert: _Raw, earlier: Sequence[_Raw]) -> None:
-        """Drop what user's triggers logged of the new row before its insert was."""
-        is_gone = not insert.has_row
-        insert.is_dropped = is_gone
-        for raw in reversed(earlier):
-            if raw.is_dropped:
-                continue
-            is_early_update = raw.op == Op.UPDATE and not raw.is_touch and raw.key == insert.key
-            is_early_delete = is_gone and raw.op == Op.DELETE
-            if not (is_early_update or is_early_delete):
-                break
-            raw.is_dropped = True
-
-    def _resolve_touch(self, touch: _Raw, entries: Sequence[_Raw]) -> None:
-        """A touched row was deleted if another arrived under its key, or if it is not there."""
-        following = next((raw for raw in entries if raw.id > touch.id and not raw.is_dropped), None)
-        if following is None:
-            schema = self._schemas[touch.table]
-            is_deleted = not self._forms.exists(
-                self._connection, schema, self._forms.read_key(touch.table, touch.key)
-            )
-        else:
-            is_deleted = following.arrives and following.key == touch.key
-        if is_deleted:
-            touch.op = Op.DELETE
-        else:
-            touch.is_dropped = True
-
-    def _number(self, kept: Sequence[_Raw], now_ms: int) -> list[int]:
+    def _number(self, kept: Sequence[Raw], now_ms: int) -> list[int]:
         state = self._state
         blocks = KeyBlocks(state.blocks)
         ranges = self._connection.execute(_GROUPS).fetchall()

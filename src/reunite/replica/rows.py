@@ -17,6 +17,8 @@ from reunite.core.schema import TableSchema
 from reunite.core.values import Row, parse_integer
 from reunite.replica.pending import Pending
 from reunite.stores.sql.dialects.sqlite import (
+    image,
+    key_image,
     log_key_to_wire,
     log_to_wire,
     quoted,
@@ -105,6 +107,25 @@ class RowForms:
         )
         row = connection.execute(text, stored_key(schema, key)).fetchone()
         return None if row is None else _finished(schema, row)
+
+    def image_reader(
+        self, connection: sqlite3.Connection, schema: TableSchema
+    ) -> Callable[[str], str | None]:
+        """What reads rows as the log would keep them now, by keys as the log keeps them; None for
+        a key that no row has, to the letter."""
+        text = (
+            f"select {image(schema, 't')} from {quoted(schema.name)} as t where {_where(schema)} "
+            f"and {key_image(schema, 't')} = ?"
+        )
+        convert = to_database([schema.column[name] for name in schema.key])
+
+        def read_image(log_key: str) -> str | None:
+            key = self.read_key(schema.name, log_key)
+            stored = key if convert is None else convert(key)
+            found = connection.execute(text, (*stored, log_key)).fetchone()
+            return None if found is None else found[0]
+
+        return read_image
 
     def read_all(self, connection: sqlite3.Connection, schema: TableSchema) -> Iterator[Row]:
         """Every row of the table, in wire form."""

@@ -144,12 +144,18 @@ def reflect(connection: sqlite3.Connection, table: str) -> TableSchema:
         )
         for _, name, declared, not_null, default, _, _ in stored
     )
+    # Computed columns are not part of what is synced, nor are indexes and references of theirs.
+    stored_names: set[str | None] = {column.name for column in columns}
     return TableSchema(
         name=table,
         columns=columns,
         key=key,
         generated_key=_rowid_alias(connection, table) is not None,
-        foreign_keys=_foreign_keys(connection, table),
+        foreign_keys=tuple(
+            foreign_key
+            for foreign_key in _foreign_keys(connection, table)
+            if stored_names.issuperset(foreign_key.columns)
+        ),
         uniques=tuple(
             Unique(
                 columns=tuple(term.column or "" for term in index.terms),
@@ -157,7 +163,9 @@ def reflect(connection: sqlite3.Connection, table: str) -> TableSchema:
                 name=index.name,
             )
             for index in unique_indexes(connection, table)
-            if index.is_plain and index.origin != "pk"
+            if index.is_plain
+            and index.origin != "pk"
+            and stored_names.issuperset(term.column for term in index.terms)
         ),
     )
 

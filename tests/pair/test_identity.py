@@ -54,8 +54,8 @@ def test_a_column_added_at_the_hub_reaches_replicas_and_keeps_their_outbox(pair:
     pair.at_hub("alter table note add column colour text default 'red'")
     pair.hub.track("note")
     pair.replica.sync()
-    assert pair.at_hub("select * from note") == [("n1", "mine", None)]
-    assert pair.rows(pair.replica, "note") == [("n1", "mine", None)]
+    assert pair.at_hub("select * from note") == [("n1", "mine", "red")]
+    assert pair.rows(pair.replica, "note") == [("n1", "mine", "red")]
     pair.write(pair.replica, "update note set colour = 'blue'")
     pair.assert_agreed()
 

@@ -8,7 +8,8 @@ The rule         a row is a tuple of values in the order of `TableSchema.columns
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ import msgspec
 if TYPE_CHECKING:
     from reunite.core.key import Key
     from reunite.core.values import Row
+
+
+_encode = msgspec.json.Encoder().encode
 
 
 class ColumnType(enum.StrEnum):
@@ -126,9 +130,28 @@ class TableSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
         return {column.name: column for column in self.columns}
 
     @cached_property
+    def shape(self) -> tuple[object, ...]:
+        """How rows are written and what must be declared for them: all but `version`, policies
+        and unique constraints. Another shape is another version."""
+        columns = [(c.name, c.type, c.nullable, c.default) for c in self.columns]
+        return self.name, self.key, self.generated_key, tuple(columns), self.foreign_keys
+
+    @cached_property
+    def digest(self) -> bytes:
+        """A sum of all that the schema says."""
+        return hashlib.blake2b(_encode(self), digest_size=16).digest()
+
+    @cached_property
     def key_positions(self) -> tuple[int, ...]:
         return tuple(self.position[name] for name in self.key)
 
     def key_of(self, row: Row) -> Key:
         """The key of a whole row."""
         return tuple(row[index] for index in self.key_positions)
+
+
+def revision_of(schemas: Iterable[TableSchema]) -> str:
+    """A sum of schemas, as 16 hexadecimal digits: it differs when anything in them does. Their
+    order is no matter."""
+    digests = sorted(schema.digest for schema in schemas)
+    return hashlib.blake2b(b"".join(digests), digest_size=8).hexdigest()

@@ -20,7 +20,7 @@ import msgspec
 from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor, encode_cursor, view_hash
 from reunite.core.key import Key
 from reunite.core.principal import Principal
-from reunite.core.schema import TableSchema
+from reunite.core.schema import TableSchema, revision_of
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
 from reunite.engine.outcomes import outcome_message
@@ -283,6 +283,7 @@ class _PageBuilder:
             cursor=encode_cursor(cursor),
             stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),
             schemas={name: schema.version for name, schema in self._view.items()},
+            revision=revision_of(self._view.values()),
             tables=tuple(self._table_pages()),
             **fields,
         )

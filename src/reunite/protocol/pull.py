@@ -47,12 +47,14 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One answer of a pull. `answered`, `mark` and `outcomes` come with a checkpoint only.
 
     `answered` is the last number of this replica that the page's snapshot includes, `mark` the
-    last change id in it. `schemas` are the table versions that the rows are written in.
+    last change id in it. `schemas` are the table versions that the rows are written in; `revision`
+    is another text whenever anything in the schemas of these tables is another, policies included.
     """
 
     cursor: str
     stamp: str
     schemas: dict[str, int]
+    revision: str = ""
     tables: tuple[TablePage, ...] = ()
     more: bool = False
     checkpoint: bool = False

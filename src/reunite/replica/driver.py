@@ -19,8 +19,9 @@ from typing import TypeVar
 
 import msgspec
 
-from reunite.core.schema import TableSchema
+from reunite.core.schema import TableSchema, revision_of
 from reunite.errors import (
+    BadRequestError,
     CallerError,
     ConstraintError,
     EpochChangedError,
@@ -40,9 +41,10 @@ from reunite.protocol.push import Former, GroupMessage, PushAnswer, PushRequest,
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.replica.file import ReplicaFile
-from reunite.replica.inbox import Applied, Inbox
+from reunite.replica.inbox import Applied, Inbox, InboxDamagedError
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
 from reunite.replica.outbox import Outbox, group_messages
+from reunite.replica.reshaping import is_kept
 from reunite.replica.state import State
 from reunite.replica.transport import Transport
 
@@ -180,6 +182,10 @@ class Driver:
                 ahead = None
                 self._make_smaller(exc)
                 continue
+            except BadRequestError as exc:
+                ahead = None
+                self._give_up_cursor(exc)
+                continue
             except (SchemaChangedError, UnknownTableError) as exc:
                 ahead, must_pull = None, True
                 self._try_again(exc)
@@ -214,6 +220,7 @@ class Driver:
             state.tables = tables
             self._file.create_tables(connection, answer.tables)
             state.schemas = answer.tables
+            state.revision = revision_of(answer.tables)
             self._adopt(state, answer)
 
     def clone(self) -> SyncReport:
@@ -241,7 +248,17 @@ class Driver:
                 if not head.checkpoint:
                     future = ask(msgspec.structs.replace(state, cursor=head.cursor))
                 page = decode(body, Page, bytes_max=None)
+                try:
+                    schemas = self._schemas_for(page, state)
+                except SchemaChangedError as exc:
+                    self._try_again(exc)
+                    state = self._file.state()
+                    future = ask(state)
+                    continue
                 with self._file.writing() as (connection, state):
+                    if schemas is not None:
+                        self._file.remake_tables(connection, state.schemas, schemas)
+                        state.schemas, state.revision = schemas, page.revision
                     rows += self._file.write_clone_page(connection, state, page)
                     state.cursor = page.cursor
                     if page.checkpoint:
@@ -345,27 +362,54 @@ class Driver:
         while True:
             state = self._file.state()
             asked_from = state.cursor
-            page = self._ask_page(state)
-            if _brings_nothing(page, state):
-                return
-            schemas = self._schemas_for(page, state)
-            with self._file.writing(bulk=_is_large(page)) as (connection, state):
-                if state.cursor != asked_from:
-                    continue  # another process has moved on meanwhile
-                state.next_schemas = schemas
-                inbox = self._inbox(connection, state)
-                if not page.checkpoint:
-                    inbox.store(page)
-                    state.cursor = page.cursor
-                    applied = None
-                else:
-                    applied = inbox.apply(page)
+            try:
+                page = self._ask_page(state)
+                if _brings_nothing(page, state):
+                    return
+                schemas = self._schemas_for(page, state)
+            except SchemaChangedError as exc:
+                self._try_again(exc)
+                continue
+            except BadRequestError as exc:
+                self._give_up_cursor(exc)
+                continue
+            try:
+                with self._file.writing(bulk=_is_large(page)) as (connection, state):
+                    if state.cursor != asked_from:
+                        continue  # another process has moved on meanwhile
+                    state.next_schemas = schemas
+                    state.next_revision = "" if schemas is None else page.revision
+                    inbox = self._inbox(connection, state)
+                    if not page.checkpoint:
+                        inbox.store(page)
+                        state.cursor = page.cursor
+                        applied = None
+                    else:
+                        applied = inbox.apply(page)
+            except InboxDamagedError:
+                self._try_again(ReuniteError("The inbox of this replica is damaged all the time."))
+                self._void_inbox()
+                continue
             if applied is not None:
                 self._count(applied)
                 if self._on_checkpoint is not None:
                     self._on_checkpoint()
                 if not page.more:
                     return
+
+    def _give_up_cursor(self, error: BadRequestError) -> None:
+        """The hub cannot read this file's cursor: begin at the last checkpoint, or at nothing."""
+        if error.path != "cursor":
+            raise error
+        self._try_again(error)
+        with self._file.writing() as (connection, state):
+            if state.cursor == state.checkpoint:
+                state.checkpoint = None
+            self._inbox(connection, state).void()
+
+    def _void_inbox(self) -> None:
+        with self._file.writing() as (connection, state):
+            self._inbox(connection, state).void()
 
     def _ask_page(self, state: State) -> Page:
         return self._call("pull", self._pull_request(state), Page)
@@ -381,12 +425,17 @@ class Driver:
         )
 
     def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
-        """The hub's schemas, if the page is written in other versions than the file has."""
-        for known in (state.next_schemas, state.schemas):
-            if known and page.schemas == {schema.name: schema.version for schema in known}:
-                return None if known is state.schemas else known
+        """The hub's schemas, if they are others than the file has. Raises SchemaChangedError if
+        the hub's tables have other versions by now than the page is written in."""
+        if _fits(page, state.schemas, state.revision):
+            return None
+        if state.next_schemas and _fits(page, state.next_schemas, state.next_revision):
+            return state.next_schemas
         answer = self._call("schema", {}, SchemaAnswer)
-        return tuple(table for table in answer.tables if table.name in page.schemas)
+        tables = tuple(table for table in answer.tables if table.name in page.schemas)
+        if _versions(tables) != page.schemas:
+            raise SchemaChangedError("The hub's tables changed while they were pulled.")
+        return tables
 
     def _count(self, applied: Applied) -> None:
         self._report.pulled += applied.rows
@@ -417,11 +466,12 @@ class Driver:
             state.known_n = state.sent_n = state.covered_n = 0
             state.resend_n = state.next_n - 1
             state.has_misplaced = True
-            differs = [schema_shape(table) for table in answer.tables] != [
-                schema_shape(table) for table in state.schemas
-            ]
+            names = [schema.name for schema in state.schemas]
+            differs = names != [schema.name for schema in answer.tables] or not all(
+                map(is_kept, state.schemas, answer.tables)
+            )
             if differs:
-                state.next_schemas = answer.tables
+                state.next_schemas, state.next_revision = answer.tables, ""
             return differs
 
     def _make_smaller(self, error: LimitExceededError) -> None:
@@ -480,9 +530,13 @@ class Driver:
             )
 
 
-def schema_shape(schema: TableSchema) -> object:
-    """What of a table an outbox depends on."""
-    return schema.name, schema.version, schema.key, schema.columns
+def _versions(schemas: Sequence[TableSchema]) -> dict[str, int]:
+    return {schema.name: schema.version for schema in schemas}
+
+
+def _fits(page: Page, schemas: Sequence[TableSchema], revision: str) -> bool:
+    """Whether a page means these schemas."""
+    return page.revision == revision and page.schemas == _versions(schemas)
 
 
 def hub_tables(transport: Transport, asked: Sequence[str] | None) -> set[str]:
@@ -502,6 +556,7 @@ def _brings_nothing(page: Page, state: State) -> bool:
         and page.answered == state.covered_n
         and page.answered == state.known_n
         and state.next_schemas is None
+        and _fits(page, state.schemas, state.revision)
     )
 
 

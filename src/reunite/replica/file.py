@@ -31,12 +31,16 @@ from reunite.protocol.pull import Page
 from reunite.replica.inbox import aligned
 from reunite.replica.layout import LAYOUT
 from reunite.replica.outbox import Outbox, bases
+from reunite.replica.reshaping import is_kept
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State, load_state, save_changes
 from reunite.stores.sql.capture import create_triggers, drop_triggers
 from reunite.stores.sql.database import connect_sqlite, translated
 from reunite.stores.sql.dialects.sqlite import quoted, to_database
-from reunite.stores.sql.dialects.sqlite_tables import create_index_sql, create_table_sql
+from reunite.stores.sql.dialects.sqlite_tables import (
+    create_table_sql,
+    unique_index_names,
+)
 from reunite.stores.sql.layout import outbox_layout
 
 # How long a sync waits for another process that syncs the same file.
@@ -269,19 +273,31 @@ class ReplicaFile:
         before: Sequence[TableSchema],
         after: Sequence[TableSchema],
     ) -> None:
-        """Make tables anew that changed and drop those that are gone; the page that comes with
-        it fills them. Triggers are made for all."""
+        """Make tables anew whose shape changed and drop those that are gone; the pages that come
+        with it fill them. Others keep their rows. Triggers are made for all; unique constraints
+        that changed are left to `RowForms.create_indexes`."""
         self._drop_triggers(connection, before)
-        kept = {schema.name: schema for schema in after}
+        self.remake_tables(connection, before, after)
+        self._create_triggers(connection, after)
+
+    def remake_tables(
+        self,
+        connection: sqlite3.Connection,
+        before: Sequence[TableSchema],
+        after: Sequence[TableSchema],
+    ) -> None:
+        """The same for tables without triggers, before the first clone has finished."""
+        wanted = {schema.name: schema for schema in after}
         for schema in before:
-            if kept.get(schema.name) != schema:
+            changed = wanted.get(schema.name)
+            if not is_kept(schema, changed):
                 connection.execute(f"drop table if exists {quoted(schema.name)}")
+            elif changed is not None and changed.uniques != schema.uniques:
+                for name in unique_index_names(schema):
+                    connection.execute(f"drop index if exists {quoted(name)}")
         self._remember(connection, after)
         for schema in after:
             connection.execute(create_table_sql(schema))
-            for statement in create_index_sql(schema):
-                connection.execute(statement)
-        self._create_triggers(connection, after)
 
     def _remember(self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]) -> None:
         connection.executemany(
@@ -308,9 +324,7 @@ class ReplicaFile:
 
     def finish_clone(self, connection: sqlite3.Connection, state: State) -> None:
         """The first checkpoint is in: make indexes and triggers, and be ready."""
-        for schema in state.schemas:
-            for statement in create_index_sql(schema):
-                connection.execute(statement)
+        self._new_forms(self.schemas(state), {}).create_indexes(connection)
         self._create_triggers(connection, state.schemas)
         state.is_ready = True
 

@@ -13,9 +13,7 @@ The rule         a page always applies. If a unique value stands in the way, it 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -24,7 +22,7 @@ from reunite.core.change import Op, Outcome, OutcomeKind
 from reunite.core.key import Key, key_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
-from reunite.errors import IdentityForkedError
+from reunite.errors import IdentityForkedError, ReuniteError
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.push import PushAnswer
@@ -41,10 +39,13 @@ from reunite.replica.pending import (
     places,
 )
 from reunite.replica.records import Records, outcome_of
+from reunite.replica.reshaping import Reshaping, is_kept, unshared_columns
 from reunite.replica.rows import RowForms
+from reunite.replica.scene import Scene, units
 from reunite.replica.showing import order_of, show_table
 from reunite.replica.state import State
 from reunite.replica.users_triggers import UsersTrigger, rest, wake
+from reunite.stores.sql.dialects.sqlite_tables import plain_default
 
 # Passes over the outbox to move pending inserts out of the way of the hub's rows. A second one
 # finds something only if a key that was free for the file is not for the hub.
@@ -55,6 +56,10 @@ ChangeTables: TypeAlias = Callable[
 ]
 
 
+class InboxDamagedError(Exception):
+    """A page that was gathered cannot be read any more: gather again."""
+
+
 class Applied(msgspec.Struct, kw_only=True):
     """What a checkpoint did."""
 
@@ -62,32 +67,6 @@ class Applied(msgspec.Struct, kw_only=True):
     rejected: int = 0
     conflicts: int = 0
     blocked: int = 0
-
-
-class Scene:
-    """One transaction's view of what is pending: `images` are the hub's rows of touched keys,
-    `changed` the positions to save, `to_move` the numbers of inserts that need another key."""
-
-    def __init__(
-        self,
-        *,
-        pendings: list[Pending],
-        images: dict[Place, Row | None],
-        touched: set[Place],
-        to_move: set[int],
-    ) -> None:
-        self.pendings = pendings
-        self.images = images
-        self.touched = touched
-        self.to_move = to_move
-        self.changed: set[int] = set()
-        self.blocked = 0
-
-    def touched_by_table(self) -> dict[str, set[Key]]:
-        found: dict[str, set[Key]] = {}
-        for table, key in self.touched:
-            found.setdefault(table, set()).add(key)
-        return found
 
 
 class Inbox:
@@ -109,6 +88,9 @@ class Inbox:
         self._forms = forms
         self._change_tables = change_tables
         self._now_ms = now_ms
+        self._has_new_schemas = False
+        # Answered changes of tables that are made anew, as they were, and the tables then.
+        self._originals: dict[int, tuple[Pending, TableSchema]] = {}
         self._outbox = Outbox(connection, state, schemas, forms)
         self._records = Records(connection, now_ms=now_ms)
         self._resting: list[UsersTrigger] = []
@@ -118,6 +100,12 @@ class Inbox:
         if page.reset:
             self._connection.execute("delete from reunite_inbox")
         self._connection.execute("insert into reunite_inbox (page) values (?)", (encode(page),))
+
+    def void(self) -> None:
+        """Forget what was gathered: the next pull begins at the last checkpoint."""
+        self._connection.execute("delete from reunite_inbox")
+        self._state.cursor = self._state.checkpoint
+        self._state.next_schemas, self._state.next_revision = None, ""
 
     def apply(self, final: Page) -> Applied:
         """Reveal what was gathered and the checkpoint page itself.
@@ -129,7 +117,7 @@ class Inbox:
         self._take_outcomes(scene.pendings, final)
         done = Applied()
         if state.next_schemas is not None:
-            self._change_schemas(scene)
+            self._change_schemas(scene, final.answered or 0, done)
         self._write_pages(final, scene, done)
         self._follow_outcomes(scene)
         self._retire(scene, final, done)
@@ -243,25 +231,73 @@ class Inbox:
             ],
         )
 
-    def _change_schemas(self, scene: Scene) -> None:
-        """The snapshot that gathered is written in other versions of the tables: make them anew,
-        and translate what is pending column by column."""
+    def _change_schemas(self, scene: Scene, answered: int, done: Applied) -> None:
+        """What gathered is written in other versions of the tables: make those anew, and reshape
+        what is pending in them. Others keep their rows."""
         state = self._state
-        after = {schema.name: schema for schema in state.next_schemas or ()}
-        before = self._schemas
+        before, after = self._schemas, {schema.name: schema for schema in state.next_schemas or ()}
+        reshapings = {
+            name: Reshaping(
+                before[name],
+                schema,
+                {
+                    column.name: plain_default(self._connection, column)
+                    for column in unshared_columns(before[name], schema)
+                },
+            )
+            for name, schema in after.items()
+            if name in before and before[name].shape != schema.shape
+        }
+        done.rejected += self._park_misfits(scene, reshapings, answered)
         for index, pending in enumerate(scene.pendings):
-            if pending.table in after:
-                pending.old = _translated(before[pending.table], after[pending.table], pending.old)
-                pending.row = _translated(before[pending.table], after[pending.table], pending.row)
+            if pending.table in reshapings:
+                if pending.n > answered:
+                    was, wanted = reshapings[pending.table].lost_values(pending)
+                    self._records.park_values(pending, was, wanted)
+                elif pending.is_rejected:
+                    original = msgspec.structs.replace(pending)
+                    self._originals[id(pending)] = original, before[pending.table]
+                reshapings[pending.table].apply(pending)
                 scene.changed.add(index)
         self._change_tables(self._connection, state.schemas, tuple(after.values()))
+        made_anew = {name for name in before if not is_kept(before[name], after.get(name))}
+        scene.forget(made_anew)
         # A table made anew has lost the user's triggers: they may name columns that are gone.
-        self._resting = [t for t in self._resting if before[t.table] == after.get(t.table)]
+        self._resting = [trigger for trigger in self._resting if trigger.table not in made_anew]
         state.schemas, state.next_schemas = tuple(after.values()), None
+        state.revision, state.next_revision = state.next_revision, ""
         self._known_schemas = {**before, **after}
         self._schemas = after
+        self._has_new_schemas = True
         self._forms = RowForms(after, {})
         self._outbox = Outbox(self._connection, state, after, self._forms)
+
+    def _park_misfits(
+        self, scene: Scene, reshapings: Mapping[str, Reshaping], answered: int
+    ) -> int:
+        """Park the groups in which a change cannot become one of the new table; how many."""
+        refused = []
+        for unit in units([pending for pending in scene.pendings if pending.n > answered]):
+            faults = [
+                None
+                if pending.table not in reshapings
+                else reshapings[pending.table].fault(pending)
+                for pending in unit
+            ]
+            if not any(faults):
+                continue
+            for pending, fault in zip(unit, faults, strict=True):
+                reason = (
+                    f"The hub's table {pending.table} is another one now. {fault}"
+                    if fault
+                    else "Another change of the same transaction does not fit the hub's tables any "
+                    "more."
+                )
+                pending.outcome = Outcome(
+                    kind=OutcomeKind.REJECTED, code="schema-changed", reason=reason
+                )
+            refused += unit
+        return self._park_all(scene, refused) if refused else 0
 
     # -- 3: the pages -------------------------------------------------------------------------
 
@@ -273,7 +309,8 @@ class Inbox:
         """
         touched = scene.touched_by_table()
         is_long = self._connection.execute("select exists (select 1 from reunite_inbox)").fetchone()
-        indexes = self._forms.drop_unique_indexes(self._connection) if is_long[0] else []
+        if is_long[0]:
+            self._forms.drop_unique_indexes(self._connection)
         for page in self._gathered(final):
             if page.reset:
                 for schema in self._schemas.values():
@@ -282,8 +319,8 @@ class Inbox:
                     scene.images[place] = None
             for part in page.tables:
                 self._write_part(part, touched.get(part.table, set()), scene.images, done)
-        for statement in indexes:
-            self._connection.execute(statement)
+        if is_long[0] or self._has_new_schemas:
+            self._forms.create_indexes(self._connection)
 
     def _gathered(self, final: Page) -> Iterator[Page]:
         """The pages of this checkpoint in order, one in memory at a time."""
@@ -293,7 +330,11 @@ class Inbox:
             seen, body = self._connection.execute(
                 "select id, page from reunite_inbox where id > ? order by id limit 1", (seen,)
             ).fetchone()
-            yield decode(body, Page, bytes_max=None)
+            try:
+                page = decode(body, Page, bytes_max=None)
+            except ReuniteError as exc:
+                raise InboxDamagedError from exc
+            yield page
         yield final
 
     def _write_part(
@@ -354,8 +395,9 @@ class Inbox:
         gone = {pending.n for pending in covered}
         self._keep(scene, [pending for pending in pendings if pending.n not in gone])
         for pending in rejected:
-            self._records.park(pending, self._known_schemas[pending.table])
-        done.rejected = len(rejected) + self._park_all(scene, [], rejected)
+            known = pending, self._known_schemas[pending.table]
+            self._records.park(*self._originals.get(id(pending), known))
+        done.rejected += len(rejected) + self._park_all(scene, [], rejected)
 
     def _park_all(
         self, scene: Scene, refused: list[Pending], rejected: Sequence[Pending] = ()
@@ -392,7 +434,7 @@ class Inbox:
                 tainted[place] = max(pending.n, tainted.get(place, 0))
         found: list[Pending] = []
         waiting = [pending for pending in pendings if pending.outcome is None]
-        for unit in _units(waiting):
+        for unit in units(waiting):
             if any(pending.table not in self._schemas for pending in unit):
                 code, reason = "unknown-table", "The hub no longer has this table for you."
             elif tainted and any(
@@ -504,26 +546,6 @@ class Inbox:
                 )
             )
         return blocked
-
-
-def _units(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
-    """What the hub takes whole or not at all: groups, and single changes of divisible ones."""
-    for number, group in groupby(pendings, key=attrgetter("group")):
-        if number > 0:
-            yield list(group)
-        else:
-            for pending in group:
-                yield [pending]
-
-
-def _translated(before: TableSchema, after: TableSchema, row: Row | None) -> Row | None:
-    """A row of one version in the columns of another; columns it never had are NULL."""
-    if row is None:
-        return None
-    return tuple(
-        row[before.position[name]] if name in before.position else None
-        for name in after.column_names
-    )
 
 
 def aligned(schema: TableSchema, part: TablePage) -> list[Row]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 
 import msgspec
 
-from reunite.core.change import Conflict, Outcome
+from reunite.core.change import Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import key_text
 from reunite.core.schema import TableSchema
-from reunite.core.values import Row
+from reunite.core.values import Row, Value
 from reunite.protocol.push import OutcomeMessage
 from reunite.replica.pending import Pending
 
@@ -62,17 +63,39 @@ class Records:
         """Keep a rejected change, with its reason, for someone to retry, edit or discard."""
         outcome = pending.outcome
         assert outcome is not None, "only rejected changes are parked"
+        self._park(
+            pending, pending.op, _named(schema, pending.old), _named(schema, pending.row), outcome
+        )
+
+    def park_values(
+        self, pending: Pending, was: Mapping[str, Value], wanted: Mapping[str, Value]
+    ) -> None:
+        """Keep the values that a change set in columns that are gone; the rest of it goes on."""
+        if any(value is not None for value in wanted.values()):
+            names = tuple(wanted)
+            outcome = Outcome(
+                kind=OutcomeKind.REJECTED,
+                code="schema-changed",
+                reason=f"The hub's table {pending.table} has no {', '.join(names)} any more; the "
+                "rest of the change goes on.",
+                columns=names,
+            )
+            self._park(pending, Op.UPDATE, _json(was), _json(wanted), outcome)
+
+    def _park(
+        self, pending: Pending, op: Op, old: str | None, row: str | None, outcome: Outcome
+    ) -> None:
         self._connection.execute(
             _INSERT_PARKED,
             (
                 pending.uid,
                 pending.n,
                 pending.table,
-                pending.op,
+                op,
                 key_text(pending.key),
                 None if pending.old_key is None else key_text(pending.old_key),
-                _named(schema, pending.old),
-                _named(schema, pending.row),
+                old,
+                row,
                 pending.stamp,
                 pending.at_ms,
                 outcome.code or "",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -27,6 +27,7 @@ from reunite.stores.sql.dialects.sqlite import (
     to_wire,
     wire_to_log,
 )
+from reunite.stores.sql.dialects.sqlite_tables import create_index_sql
 
 
 class RowForms:
@@ -152,16 +153,26 @@ class RowForms:
         """What writes rows of this table."""
         return TableWriter(connection, schema)
 
-    def drop_unique_indexes(self, connection: sqlite3.Connection) -> list[str]:
-        """Drop the unique indexes that reunite made; the statements that bring them back."""
-        statements = []
-        for name, text in connection.execute(
-            "select name, sql from sqlite_master where type = 'index'"
+    def drop_unique_indexes(self, connection: sqlite3.Connection) -> None:
+        """Drop the unique indexes that reunite made; `create_indexes` brings them back."""
+        for (name,) in connection.execute(
+            "select name from sqlite_master where type = 'index'"
             " and name like 'reunite\\_%' escape '\\' and sql like 'create unique%'"
         ).fetchall():
             connection.execute(f"drop index {quoted(name)}")
-            statements.append(text)
-        return statements
+
+    def create_indexes(self, connection: sqlite3.Connection) -> None:
+        """Make the indexes of all tables, where they are missing.
+
+        A unique one that the rows do not allow is left out: a page always applies, and the next
+        one that passes here tries again.
+        """
+        missing = (
+            statement for schema in self._schemas.values() for statement in create_index_sql(schema)
+        )
+        for statement in missing:
+            with suppress(sqlite3.IntegrityError):
+                connection.execute(statement)
 
 
 class TableWriter:

@@ -26,7 +26,8 @@ class State(msgspec.Struct, kw_only=True):
     ever sent, `resend_n` the last one that must be sent before the next pull (after a new
     identity). `blocks` hold the next key to give and the last one, `granted` the whole blocks,
     `reserved` keys that were asked for and no insert has used yet;
-    `next_schemas` are those of the snapshot that gathers in the inbox, where they are others;
+    `next_schemas` are those of what gathers in the inbox, where they are others; `revision` and
+    `next_revision` are what pages call the two;
     `has_misplaced` says that inserts may lie outside the blocks, `missing_keys` how many more keys
     are needed to move them.
     """
@@ -37,7 +38,9 @@ class State(msgspec.Struct, kw_only=True):
     formers: tuple[Former, ...] = ()
     tables: tuple[str, ...] | None = None
     schemas: tuple[TableSchema, ...] = ()
+    revision: str = ""
     next_schemas: tuple[TableSchema, ...] | None = None
+    next_revision: str = ""
     is_ready: bool = False
     cursor: str | None = None
     checkpoint: str | None = None

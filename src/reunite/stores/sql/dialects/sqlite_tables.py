@@ -9,9 +9,11 @@ largest key there is would leave no key for anybody; the outbox sees keys that a
 from __future__ import annotations
 
 import re
+import sqlite3
 
 from reunite.core.schema import Column, ColumnType, TableSchema
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.core.values import Value
+from reunite.stores.sql.dialects.sqlite import quoted, stored_to_wire
 
 _DECLARED = {
     ColumnType.INTEGER: "INTEGER",
@@ -26,6 +28,7 @@ _DECLARED = {
     ColumnType.UUID: "TEXT",
     ColumnType.JSON: "JSON",
 }
+_NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL})
 # Defaults that mean the same in every SQLite file: numbers, texts, NULL, and the clock's.
 _PORTABLE_DEFAULT = re.compile(
     r"\s*(?:[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?|'(?:[^']|'')*'|null|true|false"
@@ -58,9 +61,9 @@ def create_index_sql(schema: TableSchema) -> list[str]:
             f"{quoted(name)} COLLATE {quoted(collation)}" if collation else quoted(name)
             for name, collation in zip(unique.columns, collations, strict=True)
         )
-        name = quoted(f"reunite_unique_{schema.name}_{number}")
+        name = unique_index_names(schema)[number]
         statements.append(
-            f"CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {quoted(schema.name)} ({terms})"
+            f"CREATE UNIQUE INDEX IF NOT EXISTS {quoted(name)} ON {quoted(schema.name)} ({terms})"
         )
     for number, foreign_key in enumerate(schema.foreign_keys):
         name = quoted(f"reunite_parent_{schema.name}_{number}")
@@ -69,6 +72,23 @@ def create_index_sql(schema: TableSchema) -> list[str]:
             f"({_names(foreign_key.columns)})"
         )
     return statements
+
+
+def unique_index_names(schema: TableSchema) -> list[str]:
+    """What a replica calls its unique indexes."""
+    return [f"reunite_unique_{schema.name}_{number}" for number in range(len(schema.uniques))]
+
+
+def plain_default(connection: sqlite3.Connection, column: Column) -> Value:
+    """What a new row gets in this column where nothing is said, in wire form; NULL if that is no
+    plain value."""
+    if column.default is None or not _PORTABLE_DEFAULT.fullmatch(column.default):
+        return None
+    expression = column.default
+    if column.type in _NUMBERS:
+        expression = f"CAST({expression} AS {_DECLARED[column.type]})"
+    stored = connection.execute(f"SELECT {expression}").fetchone()
+    return stored_to_wire([column])(stored)[0]
 
 
 def _column(schema: TableSchema, column: Column) -> str:

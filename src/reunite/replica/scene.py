@@ -1,0 +1,55 @@
+"""A scene: what is pending, and the hub's rows below it, while one transaction changes both."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+
+from reunite.core.key import Key
+from reunite.core.values import Row
+from reunite.replica.pending import Pending, Place, places
+
+
+class Scene:
+    """One transaction's view of what is pending: `images` are the hub's rows of touched keys,
+    `changed` the positions to save, `to_move` the numbers of inserts that need another key."""
+
+    def __init__(
+        self,
+        *,
+        pendings: list[Pending],
+        images: dict[Place, Row | None],
+        touched: set[Place],
+        to_move: set[int],
+    ) -> None:
+        self.pendings = pendings
+        self.images = images
+        self.touched = touched
+        self.to_move = to_move
+        self.changed: set[int] = set()
+        self.blocked = 0
+
+    def forget(self, tables: Collection[str]) -> None:
+        """These tables are made anew: nothing is known of their rows."""
+        self.touched = {place for place in self.touched if place[0] not in tables}
+        self.touched |= places([pending for pending in self.pendings if pending.table in tables])
+        self.images = {
+            place: image for place, image in self.images.items() if place[0] not in tables
+        } | {place: None for place in self.touched if place[0] in tables}
+
+    def touched_by_table(self) -> dict[str, set[Key]]:
+        found: dict[str, set[Key]] = {}
+        for table, key in self.touched:
+            found.setdefault(table, set()).add(key)
+        return found
+
+
+def units(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
+    """What the hub takes whole or not at all: groups, and single changes of divisible ones."""
+    for number, group in groupby(pendings, key=attrgetter("group")):
+        if number > 0:
+            yield list(group)
+        else:
+            for pending in group:
+                yield [pending]

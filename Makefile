@@ -6,7 +6,7 @@ PYTEST := $(PYTHON) -m pytest
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint bench simulate docs
+.PHONY: help setup run test check lint bench simulate crash docs
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
@@ -41,3 +41,6 @@ bench: setup  ## speed beside its limit, measured in the same run
 
 simulate: setup  ## SEED=4711 runs one seed; without it, fresh seeds until stopped
 	$(PYTHON) -m reunite.testing.simulator $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+crash: setup  ## kill -9 at every edge, then at random moments; ARGS="soak --kills 5000"
+	$(PYTHON) -m tests.crash $(or $(ARGS),all)

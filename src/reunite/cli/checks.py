@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from reunite.cli.opening import Kind, kind_of, read_only
+from reunite.cli.opening import Kind, kind_of
 from reunite.cli.screen import counted
 from reunite.cli.token_file import token_file
 from reunite.cli.tracking import tables_of
@@ -27,6 +27,7 @@ from reunite.errors import CallerError, ReuniteError
 from reunite.replica.layout import LAYOUT
 from reunite.replica.state import load_state
 from reunite.stores.sql.capture import trigger_statements
+from reunite.stores.sql.database import connect_to_look
 from reunite.stores.sql.dialects.sqlite import log_key_to_wire, log_to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
 from reunite.stores.sql.layout import hub_layout, outbox_layout
@@ -65,7 +66,7 @@ def checks_of(path: Path) -> tuple[Kind, list[Finding]]:
             "`reunite clone` the other."
         )
     ask = _of_hub if kind is Kind.HUB else _of_replica
-    with closing(read_only(path)) as connection:
+    with closing(connect_to_look(path)) as connection:
         # One snapshot for all questions, while others go on writing.
         connection.execute("begin")
         return kind, list(ask(connection, path))

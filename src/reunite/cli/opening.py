@@ -16,6 +16,7 @@ from pathlib import Path
 from reunite.errors import CallerError, NotAReplicaError
 from reunite.hub import Hub
 from reunite.replica import Replica
+from reunite.stores.sql.database import connect_to_look
 
 # `sqlite://x` as a path is `sqlite:/x`; one letter before the colon is a drive.
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
@@ -40,7 +41,7 @@ def kind_of(path: Path) -> Kind:
         raise CallerError(f"There is no file {path}: check the name.")
     if not path.is_file():
         raise CallerError(f"{path} is not a file: name an SQLite file.")
-    with closing(read_only(path)) as connection:
+    with closing(connect_to_look(path)) as connection:
         try:
             names = {
                 name
@@ -55,11 +56,6 @@ def kind_of(path: Path) -> Kind:
     if "reunite_state" in names:
         return Kind.REPLICA
     return Kind.HUB if "reunite_commit" in names else Kind.PLAIN
-
-
-def read_only(path: Path) -> sqlite3.Connection:
-    """A connection that can change nothing."""
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
 
 
 @contextmanager

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import msgspec
 
-from reunite.cli.opening import Kind, kind_of, read_only
+from reunite.cli.opening import Kind, kind_of
 from reunite.core.schema import ColumnMerge, TableSchema
 from reunite.errors import CallerError, UntrackableTableError
 from reunite.hub import Hub
+from reunite.stores.sql.database import connect_to_look
 
 
 class Tracked(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +60,7 @@ def track_file(hub: Hub, path: Path) -> Tracked:
 
 def tables_of(path: Path) -> list[str]:
     """The application's own tables in this file."""
-    with closing(read_only(path)) as connection:
+    with closing(connect_to_look(path)) as connection:
         return [
             name
             for (name,) in connection.execute(

@@ -35,7 +35,7 @@ from reunite.replica.reshaping import is_kept
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State, load_state, save_changes
 from reunite.stores.sql.capture import create_triggers, drop_triggers
-from reunite.stores.sql.database import connect_sqlite, translated
+from reunite.stores.sql.database import connect_sqlite, connect_to_look, translated
 from reunite.stores.sql.dialects.sqlite import quoted, to_database
 from reunite.stores.sql.dialects.sqlite_tables import (
     create_table_sql,
@@ -101,7 +101,7 @@ class ReplicaFile:
         only."""
         with (
             translated(),
-            closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db,
+            closing(connect_to_look(path)) as db,
         ):
             names = {name for (name,) in db.execute("select name from sqlite_master")}
         _refuse_hub(path, names)

@@ -118,6 +118,18 @@ def connect_sqlite(
     return connection
 
 
+def connect_to_look(path: str | Path) -> sqlite3.Connection:
+    """A connection that changes no row and makes no file. Raises what `sqlite3` raises.
+
+    It is not opened read-only: whoever first looks into a file that a killed program left must be
+    able to undo or take over what that program was writing.
+    """
+    uri = f"{Path(path).resolve().as_uri()}?mode=rw"
+    connection = sqlite3.connect(uri, uri=True)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
 class SqliteDatabase:
     """An SQLite file, through a pool of connections that grows with the need.
 

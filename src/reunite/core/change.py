@@ -1,6 +1,6 @@
 """Changes, and the hub's word on each.
 
-What it is       the values that push decides about: change, group, outcome, conflict.
+What it is       the values that push decides about: change, outcome, conflict.
 What it is not   the log's entry (that is `engine.ports.LogEntry`) or a wire message.
 The rule         `set` and `was` stand in the order of `columns`; an insert sets every column it
                  knows, a delete knows what every column was.
@@ -44,17 +44,6 @@ class Change(msgspec.Struct, gc=False, frozen=True, kw_only=True, omit_defaults=
     stamp: str
     mark: int = 0
     covered: int = 0
-
-
-class Group(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """A local transaction: applied whole or not at all.
-
-    `divisible` marks the run of other programs' changes, whose borders SQLite's triggers cannot
-    see; a rejected one is split by bisection.
-    """
-
-    changes: tuple[Change, ...]
-    divisible: bool = False
 
 
 class OutcomeKind(enum.StrEnum):

@@ -11,8 +11,10 @@ The rule         raises `GroupRejectedError` or `RenumberNeededError` for the wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from reunite.core.change import APPLIED, Change, Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
@@ -59,6 +61,13 @@ class RenumberNeededError(Exception):
         self.change = change
 
 
+class Inserts(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """New rows of one table, each whole and in the order of the schema's columns."""
+
+    keys: list[Key]
+    rows: list[Row]
+
+
 class GroupJudge:
     """Applies one group in one transaction of the hub."""
 
@@ -69,7 +78,7 @@ class GroupJudge:
         principal: Principal,
         *,
         is_mine: Callable[[LogEntry], bool],
-        known_until: Mapping[tuple[str, Key], int],
+        known_until: Mapping[str, Mapping[Key, int]],
         now_ms: int,
     ) -> None:
         self._tx = tx
@@ -88,10 +97,6 @@ class GroupJudge:
 
     def apply(self, changes: Sequence[Change]) -> list[Outcome]:
         """The outcomes, in order. Raises GroupRejectedError, RenumberNeededError."""
-        if all(change.op is Op.INSERT for change in changes):
-            plain = self._apply_plain_inserts(changes)
-            if plain is not None:
-                return plain
         outcomes = []
         to_touch: list[tuple[str, Key]] = []
         self._read(changes)
@@ -110,48 +115,41 @@ class GroupJudge:
             self._tx.touch(table, [key])
         return outcomes
 
-    def _apply_plain_inserts(self, changes: Sequence[Change]) -> list[Outcome] | None:
-        """Most groups only insert rows that meet nothing: those need no judging one by one.
+    def apply_inserts(self, inserts: Mapping[str, Inserts], *, mark: int) -> bool:
+        """Most groups only insert rows that meet nothing: those need no judging one by one, and
+        each of them is `applied`. No savepoint is needed around it.
 
-        None, and nothing done, if there is anything to judge: a row under one of the keys, a
-        parent that is gone, a hook.
+        False, and nothing done, if there is anything to judge: a row under one of the keys, a
+        key that stands twice, a parent that is gone, a hook, a constraint.
+
+        mark   the smallest one of the changes
         """
-        by_table: dict[str, dict[Key, Change]] = {}
-        for change in changes:
-            by_table.setdefault(change.table, {})[change.key] = change
-        if sum(map(len, by_table.values())) < len(changes):
-            return None
-        mark = min(change.mark for change in changes)
-        for table, inserts in by_table.items():
-            if self._tables.hooks_of(table, Op.INSERT) or self._tx.rows(table, inserts):
-                return None
-            for parent, keys in self._pointed_to(table, inserts.values()).items():
-                self._read_log(parent, keys, mark)
-                if any(self._is_gone(parent, key, mark) for key in keys):
-                    return None
-        inserts_by_table = {
-            table: [
-                _row_of_insert(self._tables.schemas[table], change) for change in inserts.values()
-            ]
-            for table, inserts in by_table.items()
-        }
-        self._write(changes, Writes(inserts=inserts_by_table, updates={}, deletes={}))
-        self.established = {(change.table, change.key): change for change in changes}
-        return [APPLIED] * len(changes)
+        for table, given in inserts.items():
+            keys = dict.fromkeys(given.keys)
+            if len(keys) < len(given.keys) or self._tables.hooks_of(table, Op.INSERT):
+                return False
+            if self._tx.rows(table, keys):
+                return False
+            for parent, parent_keys in self._pointed_to(table, given.rows).items():
+                self._read_log(parent, parent_keys, mark)
+                if any(self._is_gone(parent, key, mark) for key in parent_keys):
+                    return False
+        rows = {table: given.rows for table, given in inserts.items()}
+        try:
+            self._tx.apply(Writes(inserts=rows, updates={}, deletes={}))
+        except ConstraintError:
+            return False
+        return True
 
-    def _pointed_to(self, table: str, inserts: Iterable[Change]) -> dict[str, set[Key]]:
-        """The parents' keys that these inserts of one table set, each once."""
+    def _pointed_to(self, table: str, rows: Sequence[Row]) -> dict[str, set[Key]]:
+        """The parents' keys that these whole rows of one table hold, each once."""
         found: dict[str, set[Key]] = {}
-        for foreign_key in self._tables.schemas[table].foreign_keys:
-            columns: tuple[str, ...] = ()
-            places: list[int] = []
-            for change in inserts:
-                if change.columns is not columns:
-                    columns = change.columns
-                    places = pointer_places(self._tables.schemas, foreign_key, columns)
-                if places:
-                    key = tuple([change.set[place] for place in places])
-                    found.setdefault(foreign_key.parent, set()).add(key)
+        schema = self._tables.schemas[table]
+        for foreign_key in schema.foreign_keys:
+            places = pointer_places(self._tables.schemas, foreign_key, schema.column_names)
+            if places:
+                keys = set(zip(*([row[place] for row in rows] for place in places), strict=True))
+                found.setdefault(foreign_key.parent, set()).update(keys)
         return {parent: {key for key in keys if None not in key} for parent, keys in found.items()}
 
     # -- reading ------------------------------------------------------------------------------
@@ -199,7 +197,7 @@ class GroupJudge:
     def _is_gone(self, table: str, key: Key, mark: int) -> bool:
         if (table, key) in self.established:
             return False
-        mark = max(mark, self._known_until.get((table, key), 0))
+        mark = max(mark, self._known_until.get(table, {}).get(key, 0))
         if mark < self._trimmed_id:
             # The log cannot say; keys that the database generates may be another row's by now.
             return self._tables.schemas[table].generated_key
@@ -277,7 +275,8 @@ class GroupJudge:
             raise RenumberNeededError(change)
         self.established[change.table, change.key] = change
         if slot.after is None:
-            self._space.put(slot, _row_of_insert(schema, change))
+            (row,) = whole_rows(schema, change.columns, [change.set])
+            self._space.put(slot, row)
             return APPLIED, False
         entries = self._entries.get((change.table, change.key), [])
         row = slot.after
@@ -482,11 +481,12 @@ def places_of(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
         yield from pointed_parents(tables.schemas, change.table, change.columns, change.set)
 
 
-def _row_of_insert(schema: TableSchema, change: Change) -> Row:
-    if change.columns == schema.column_names:
-        return change.set
-    values = dict(zip(change.columns, change.set, strict=True))
-    return tuple(values[name] for name in schema.column_names)
+def whole_rows(schema: TableSchema, columns: Sequence[str], rows: Sequence[Row]) -> Sequence[Row]:
+    """Rows of inserts, which hold every column, in the order of the schema's columns."""
+    if columns == schema.column_names:
+        return rows
+    places = [columns.index(name) for name in schema.column_names]
+    return [tuple([row[place] for place in places]) for row in rows]
 
 
 def _with(schema: TableSchema, row: Row, columns: Sequence[str], values: Sequence[Value]) -> Row:

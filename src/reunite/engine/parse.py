@@ -2,16 +2,22 @@
 
 Everything a replica can get wrong about shapes, types and numbers is refused here, with the path
 at which it stands, before a transaction is open.
+
+Changes stay in their runs until somebody asks for one: a push of new rows is mostly settled by the
+run, and an object for each change would cost as much as half of its row's insert.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import msgspec
 
-from reunite.core.change import Change, Group, Op
+from reunite.core.change import Change, Op
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import clamp, parse_stamp
@@ -22,15 +28,70 @@ from reunite.protocol.limits import FORMERS_MAX, PUSH_CHANGES_MAX
 from reunite.protocol.push import GroupMessage, PushRequest, Run
 
 _ID_LENGTH = 32
-_HEX = frozenset("0123456789abcdef")
+_ID = re.compile("[0-9a-f]{32}")
+_IDS = re.compile("(?:[0-9a-f]{32},)*")
+
+
+class CheckedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that has the right shape, with the number of its first change, its changes' keys, and
+    one stamp for all or one for each."""
+
+    run: Run
+    first_n: int
+    keys: Sequence[Key]
+    stamps: Sequence[str]
+
+    def changes(self) -> Iterator[Change]:
+        """The changes one by one."""
+        run, stamps = self.run, self.stamps
+        for i, change_id in enumerate(run.ids):
+            yield Change(
+                id=change_id,
+                n=self.first_n + i,
+                table=run.table,
+                op=run.op,
+                key=self.keys[i],
+                old_key=run.old_keys[i] if run.old_keys else None,
+                columns=run.columns,
+                set=run.set[i] if run.set else (),
+                was=run.was[i] if run.was else (),
+                stamp=stamps[i] if len(stamps) > 1 else stamps[0],
+                mark=run.mark,
+                covered=run.covered,
+            )
+
+
+class PushedGroup:
+    """A local transaction of a replica: applied whole or not at all.
+
+    `is_divisible` marks the run of other programs' changes, whose borders SQLite's triggers
+    cannot see; a rejected one is split by bisection.
+    """
+
+    def __init__(self, runs: Sequence[CheckedRun], *, is_divisible: bool) -> None:
+        self.runs = runs
+        self.is_divisible = is_divisible
+
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """All changes in order, made when they are first asked for."""
+        return tuple(chain.from_iterable(run.changes() for run in self.runs))
+
+    @property
+    def inserts_only(self) -> bool:
+        return all(run.run.op is Op.INSERT for run in self.runs)
 
 
 class ParsedPush(msgspec.Struct, frozen=True, kw_only=True):
     """A push that has the right shape. `faults` says what is wrong with the values of single
     changes, by id: their groups are rejected, so that one bad value never holds up the rest."""
 
-    groups: list[Group]
+    groups: list[PushedGroup]
     faults: dict[str, str]
+
+    def runs(self) -> Iterator[CheckedRun]:
+        """The runs of all groups."""
+        return chain.from_iterable(group.runs for group in self.groups)
 
 
 def parse_push(request: PushRequest, tables: Tables, *, now_ms: int) -> ParsedPush:
@@ -55,18 +116,18 @@ def parse_push(request: PushRequest, tables: Tables, *, now_ms: int) -> ParsedPu
     n = request.first_n
     for index, message in enumerate(request.groups):
         path = f"groups[{index}]"
-        changes = tuple(_changes(message, request, tables, n, path, now_ms, faults))
-        if not changes:
+        runs = tuple(_checked_runs(message, request, tables, n, path, now_ms, faults))
+        if not runs:
             raise BadRequestError("A group has no changes.", path=path)
-        groups.append(Group(changes=changes, divisible=message.divisible))
-        n += len(changes)
-    ids = {change.id for group in groups for change in group.changes}
-    if len(ids) != count:
+        groups.append(PushedGroup(runs, is_divisible=message.divisible))
+        n += sum(len(run.run.ids) for run in runs)
+    parsed = ParsedPush(groups=groups, faults=faults)
+    if len({change_id for run in parsed.runs() for change_id in run.run.ids}) != count:
         raise BadRequestError("A change id stands twice in one push.", path="groups")
-    return ParsedPush(groups=groups, faults=faults)
+    return parsed
 
 
-def _changes(
+def _checked_runs(
     message: GroupMessage,
     request: PushRequest,
     tables: Tables,
@@ -74,7 +135,7 @@ def _changes(
     path: str,
     now_ms: int,
     faults: dict[str, str],
-) -> Iterator[Change]:
+) -> Iterator[CheckedRun]:
     for index, run in enumerate(message.runs):
         run_path = f"{path}.runs[{index}]"
         schema = tables.schema(run.table, path=f"{run_path}.table")
@@ -85,26 +146,12 @@ def _changes(
             )
         _check_run(run, schema, run_path)
         faults.update(_faults(run, schema, run_path))
-        stamps = _stamps(run, request.replica, run_path, now_ms)
         keys: Sequence[Key] = run.keys
         if run.op is Op.INSERT:
             keys = _keys_of_inserts(run, schema)
-        for i in range(len(run.ids)):
-            yield Change(
-                id=run.ids[i],
-                n=n,
-                table=run.table,
-                op=run.op,
-                key=keys[i],
-                old_key=run.old_keys[i] if run.old_keys else None,
-                columns=run.columns,
-                set=run.set[i] if run.set else (),
-                was=run.was[i] if run.was else (),
-                stamp=stamps[i] if len(stamps) > 1 else stamps[0],
-                mark=run.mark,
-                covered=run.covered,
-            )
-            n += 1
+        stamps = _stamps(run, request.replica, run_path, now_ms)
+        yield CheckedRun(run=run, first_n=n, keys=keys, stamps=stamps)
+        n += len(run.ids)
 
 
 def _faults(run: Run, schema: TableSchema, path: str) -> dict[str, str]:
@@ -177,6 +224,8 @@ def _check_run(run: Run, schema: TableSchema, path: str) -> None:
     # What SQLite let a replica store, it can only repeat; here just the shapes must be right.
     for name, shape in (("set", columns), ("was", columns), ("keys", key_columns),
                         ("old_keys", key_columns)):  # fmt: skip
+        if set(map(len, parts[name])) <= {len(shape)}:
+            continue
         for i, row in enumerate(parts[name]):
             if len(row) != len(shape):
                 raise BadRequestError(
@@ -188,9 +237,10 @@ def _check_run(run: Run, schema: TableSchema, path: str) -> None:
             raise BadRequestError("An insert sets every column.", path=f"{path}.columns")
         for name in schema.key:
             position = run.columns.index(name)
-            for i, row in enumerate(run.set):
-                if row[position] is None:
-                    raise BadRequestError("A key has no NULL.", path=f"{path}.set[{i}][{position}]")
+            values = [row[position] for row in run.set]
+            if None in values:
+                i = values.index(None)
+                raise BadRequestError("A key has no NULL.", path=f"{path}.set[{i}][{position}]")
     for part_name in ("keys", "old_keys"):
         for i, key in enumerate(parts[part_name]):
             if None in key:
@@ -219,8 +269,11 @@ def _check_moves(run: Run, schema: TableSchema, path: str) -> None:
 
 
 def _check_ids(ids: Sequence[str], path: str) -> None:
+    joined = ",".join([*ids, ""])
+    if len(joined) == (_ID_LENGTH + 1) * len(ids) and _IDS.fullmatch(joined):
+        return
     for i, change_id in enumerate(ids):
-        if len(change_id) != _ID_LENGTH or not _HEX.issuperset(change_id):
+        if not _ID.fullmatch(change_id):
             raise BadRequestError(
                 "A change id is 32 lowercase hexadecimal digits.", path=f"{path}.ids[{i}]"
             )

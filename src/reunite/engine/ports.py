@@ -112,11 +112,24 @@ class StoredOutcome(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     outcome: Outcome
 
 
-class Origin(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """Says which pushed change a log entry of this transaction goes back to."""
+class AppliedInserts(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """Neighbouring inserts that took effect as they were sent: changes `first_n`, `first_n` + 1 …
+    with these ids and keys. What `StoredOutcome` says of one change, for a run of them."""
 
-    change_id: int
-    n: int
+    replica: str
+    first_n: int
+    table: str
+    ids: Sequence[str]
+    keys: Sequence[Key]
+
+
+class Origin(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """Says which pushed changes log entries of this transaction go back to: the entries
+    `first_id` to `last_id` to the changes `first_n`, `first_n` + 1 …, all of one op and stamp."""
+
+    first_id: int
+    last_id: int
+    first_n: int
     op: Op
     stamp: str
 
@@ -241,7 +254,7 @@ class WriteTransaction(Transaction, Protocol):
         ...
 
     def apply(self, writes: Writes) -> None:
-        """Apply as one step. Raises ConstraintError; then call it inside a savepoint.
+        """Apply as one step. Raises ConstraintError, and then has done nothing.
 
         Unique values may be swapped between rows, and taken from rows that the step deletes; a
         row that survives is never deleted and inserted; rows that are not there are passed over;
@@ -255,8 +268,13 @@ class WriteTransaction(Transaction, Protocol):
         """Make the triggers log these rows without changing them."""
         ...
 
-    def fresh(self) -> Sequence[Touch]:
-        """The log entries this transaction has made so far, by id."""
+    def fresh(self, *, after_id: int = 0) -> Sequence[Touch]:
+        """The log entries this transaction has made so far, by id; those with a larger id."""
+        ...
+
+    def fresh_inserts(self, table: str, *, after_id: int) -> int:
+        """How many of the entries with a larger id are inserts into this table. Cheaper than to
+        read them."""
         ...
 
     def add_push(
@@ -269,11 +287,13 @@ class WriteTransaction(Transaction, Protocol):
         now_ms: int,
         origins: Sequence[Origin],
         outcomes: Sequence[StoredOutcome],
+        inserts: Sequence[AppliedInserts] = (),
     ) -> None:
         """Record a push, also when everything in it was rejected.
 
         Moves the replica's `last_n`, marks all entries of `fresh()` as made in this push, adds
-        the origins and the outcomes. A constant number of statements.
+        the origins, which stand by id, and the outcomes, those of `inserts` among them. A
+        constant number of statements.
         """
         ...
 

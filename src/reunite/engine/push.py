@@ -4,6 +4,8 @@
           │ no
     known under another identity? ──yes──► `duplicate` (or rejected again), nothing done again
           │ no
+    only new rows that meet nothing? ──yes──► applied, by the run
+          │ no
     group by group, each in a savepoint (`engine/group.py`)
           ├── applied or merged
           ├── rejected: undone; a divisible group is halved until the poison is alone
@@ -21,7 +23,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from reunite.core.change import Change, Group, Op, Outcome, OutcomeKind
+from reunite.core.change import APPLIED, Change, Op, Outcome, OutcomeKind
 from reunite.core.cursor import decode_cursor
 from reunite.core.key import Key
 from reunite.core.pointers import pointed_parents
@@ -31,15 +33,18 @@ from reunite.engine.group import (
     HOOK_TRIES_MAX,
     GroupJudge,
     GroupRejectedError,
+    Inserts,
     RenumberNeededError,
     places_of,
+    whole_rows,
 )
 from reunite.engine.lineage import is_gone
+from reunite.engine.origins import Origins
 from reunite.engine.outcomes import outcome_message
-from reunite.engine.parse import parse_push
+from reunite.engine.parse import ParsedPush, PushedGroup, parse_push
 from reunite.engine.ports import (
+    AppliedInserts,
     LogEntry,
-    Origin,
     ReplicaRecord,
     Store,
     StoredOutcome,
@@ -83,8 +88,8 @@ def push(
         session = _Session(
             tx, tables, principal, record, request, faults=parsed.faults, now_ms=now_ms
         )
-        session.check_identity(parsed.groups)
-        session.run(parsed.groups)
+        session.check_identity(parsed)
+        session.run(parsed)
         return session.finish()
 
 
@@ -144,21 +149,23 @@ class _Session:
         self._answered: dict[int, StoredOutcome] = {}
         self._settled: list[StoredOutcome] = []  # stored before, and new
         self._new: list[StoredOutcome] = []
+        self._inserts: list[AppliedInserts] = []  # new, and settled by the run
         self._renumber: Renumber | None = None
         # The rows of rejected changes, with the largest number that was rejected there.
         self._tainted: dict[tuple[str, Key], int] = {}
-        self._known_until: dict[tuple[str, Key], int] = {}
-        self._origins: dict[tuple[str, Key], Change] = {}
-        self._inserted: dict[tuple[str, Key], Change] = {}  # the change that made the row
+        # By table: rows that this push made, and the log's end after that.
+        self._known_until: dict[str, dict[Key, int]] = {}
+        self._origins = Origins(tx)
 
     # -- who is it ----------------------------------------------------------------------------
 
-    def check_identity(self, groups: Sequence[Group]) -> None:
+    def check_identity(self, parsed: ParsedPush) -> None:
         """Refuse a push that this replica, as the hub knows it, cannot have made."""
         request, record = self._request, self._record
-        marks = [change.mark for group in groups for change in group.changes]
-        last_id = max(self._tx.last_change_id(), self._tx.trimmed_id())
-        if request.known > record.last_n or max(marks, default=0) > last_id:
+        mark = max((run.run.mark for run in parsed.runs()), default=0)
+        if request.known > record.last_n or mark > max(
+            self._origins.last_id, self._tx.trimmed_id()
+        ):
             raise HubRestoredError("This hub knows less than the replica was told.")
         if request.first_n > record.last_n + 1:
             raise NumberGapError(
@@ -166,65 +173,101 @@ class _Session:
                 f"{record.last_n + 1}.",
                 path="first_n",
             )
-        covered = [change.covered for group in groups for change in group.changes]
-        for stored in self._tx.rejections(record.id, after_n=min(covered, default=record.last_n)):
+        covered = min((run.run.covered for run in parsed.runs()), default=record.last_n)
+        for stored in self._tx.rejections(record.id, after_n=covered):
             self._taint(stored.n, stored.table, stored.key, stored.old_key)
-        if request.first_n <= record.last_n:
-            for stored in self._tx.outcomes(record.id, after_n=request.first_n - 1):
-                self._answered[stored.n] = stored
-        for group in groups:
-            for change in group.changes:
-                if change.n > record.last_n:
+        if request.first_n > record.last_n:
+            return
+        for stored in self._tx.outcomes(record.id, after_n=request.first_n - 1):
+            self._answered[stored.n] = stored
+        for run in parsed.runs():
+            for n, change_id in enumerate(run.run.ids, run.first_n):
+                if n > record.last_n:
                     return
-                answered = self._answered.get(change.n)
-                if answered is None or answered.id != change.id:
+                answered = self._answered.get(n)
+                if answered is None or answered.id != change_id:
                     raise IdentityForkedError(
-                        f"Number {change.n} of this replica is another change: the file was "
-                        "copied or restored. It needs a new identity."
+                        f"Number {n} of this replica is another change: the file was copied or "
+                        "restored. It needs a new identity."
                     )
 
     # -- group by group -----------------------------------------------------------------------
 
-    def run(self, groups: Sequence[Group]) -> None:
+    def run(self, parsed: ParsedPush) -> None:
         """Settle the groups in order, until the end or until the push must stop."""
+        last_n = self._record.last_n
         ids = [
-            change.id
-            for group in groups
-            for change in group.changes
-            if change.n > self._record.last_n
+            change_id
+            for run in parsed.runs()
+            for change_id in run.run.ids[max(0, last_n + 1 - run.first_n) :]
         ]
         known = self._tx.outcomes_by_id(ids) if ids else {}
         try:
-            for group in groups:
-                fresh: list[Change] = []
-                for change in group.changes:
-                    if change.n in self._answered or change.id in known:
-                        self._settle_fresh(fresh, is_divisible=group.divisible)
-                        fresh = []
-                        if change.n in self._answered:
-                            self._repeat(change, self._answered[change.n])
-                        else:
-                            self._recognise(change, known[change.id])
-                    else:
-                        fresh.append(change)
-                self._settle_fresh(fresh, is_divisible=group.divisible)
+            for group in parsed.groups:
+                if not (known or self._answered) and self._settle_inserts(group):
+                    continue
+                self._settle_group(group, known)
         except RenumberNeededError as exc:
             change = exc.change
             self._renumber = Renumber(n=change.n, table=change.table, key=change.key)
         except _Stop:
             pass
 
+    def _settle_group(self, group: PushedGroup, known: Mapping[str, StoredOutcome]) -> None:
+        """Repeat what was answered, recognise what is known, settle the rest in between."""
+        fresh: list[Change] = []
+        for change in group.changes:
+            if change.n in self._answered or change.id in known:
+                self._settle_fresh(fresh, is_divisible=group.is_divisible)
+                fresh = []
+                if change.n in self._answered:
+                    self._repeat(change, self._answered[change.n])
+                else:
+                    self._recognise(change, known[change.id])
+            else:
+                fresh.append(change)
+        self._settle_fresh(fresh, is_divisible=group.is_divisible)
+
+    def _settle_inserts(self, group: PushedGroup) -> bool:
+        """Settle a group that only brings new rows by its runs; whether that was possible."""
+        if self._faults or self._tainted or not group.inserts_only:
+            return False
+        inserts: dict[str, Inserts] = {}
+        for run in group.runs:
+            schema = self._tables.schemas[run.run.table]
+            given = inserts.setdefault(schema.name, Inserts(keys=[], rows=[]))
+            given.keys.extend(run.keys)
+            given.rows.extend(whole_rows(schema, run.run.columns, run.run.set))
+        mark = min(run.run.mark for run in group.runs)
+        if not self._new_judge().apply_inserts(inserts, mark=mark):
+            return False
+        self._origins.note_inserts(group)
+        for run in group.runs:
+            self._inserts.append(
+                AppliedInserts(
+                    replica=self._record.id,
+                    first_n=run.first_n,
+                    table=run.run.table,
+                    ids=run.run.ids,
+                    keys=run.keys,
+                )
+            )
+        for table, given in inserts.items():
+            self._note_made(table, given.keys)
+        return True
+
     def _settle_fresh(self, changes: Sequence[Change], *, is_divisible: bool) -> None:
         """Settle what no push has answered yet, as one group; nothing of it before a renumber."""
         if not changes:
             return
-        settled, new = len(self._settled), len(self._new)
+        kept = len(self._settled), len(self._new), self._origins.mark()
         try:
             with self._tx.savepoint():
                 self._settle(changes, is_divisible=is_divisible)
         except RenumberNeededError:
-            del self._settled[settled:]
-            del self._new[new:]
+            settled, new, origins = kept
+            del self._settled[settled:], self._new[new:]
+            self._origins.undo_to(origins)
             raise
 
     def _repeat(self, change: Change, stored: StoredOutcome) -> None:
@@ -279,9 +322,8 @@ class _Session:
         entries = self._tx.entries(stored.table, [key], after_id=change.mark)
         if not is_gone(entries, key, mark=change.mark, is_mine=is_its):
             self._tx.touch(stored.table, [key])
-            self._origins[stored.table, key] = change
-            self._inserted[stored.table, key] = change
-            self._known_until[stored.table, key] = self._tx.last_change_id()
+            self._origins.note([], {(stored.table, key): change})
+            self._note_made(stored.table, [key])
 
     def _settle(self, changes: Sequence[Change], *, is_divisible: bool) -> None:
         """Apply the changes as one group, or reject them; halve a divisible group first."""
@@ -349,37 +391,46 @@ class _Session:
             for change in changes:
                 if self._hangs_on_rejected(change):
                     raise GroupRejectedError(change, "depends-on-rejected", _DEPENDS)
-        for attempt in range(1, HOOK_TRIES_MAX + 1):
-            judge = GroupJudge(
-                self._tx,
-                self._tables,
-                self._principal,
-                is_mine=self._is_mine,
-                known_until=self._known_until,
-                now_ms=self._now_ms,
-            )
+        outcomes, made = self._judge(changes)
+        for change, outcome in zip(changes, outcomes, strict=True):
+            self._add(change, outcome)
+        self._origins.note(changes, made)
+        for table, key in made:
+            self._note_made(table, [key])
+
+    def _judge(
+        self, changes: Sequence[Change]
+    ) -> tuple[Sequence[Outcome], Mapping[tuple[str, Key], Change]]:
+        """What becomes of the changes, and which of them made rows."""
+        if all(change.op is Op.INSERT for change in changes):
+            mark = min(change.mark for change in changes)
+            if self._new_judge().apply_inserts(_inserts_of(changes, self._tables), mark=mark):
+                made = {(change.table, change.key): change for change in changes}
+                return [APPLIED] * len(changes), made
+        attempt = 1
+        while True:
+            judge = self._new_judge()
             try:
                 with self._tx.savepoint():
-                    outcomes = judge.apply(changes)
-                break
+                    return judge.apply(changes), judge.established
             except GroupRejectedError as exc:
                 if not exc.is_temporary or attempt == HOOK_TRIES_MAX:
                     raise
-        for change, outcome in zip(changes, outcomes, strict=True):
-            self._add(change, outcome)
-        made = judge.established
-        if len(made) == len(changes) and all(change.op is Op.INSERT for change in changes):
-            self._origins.update(made)  # each of them made a row of its own
-        else:
-            for change in changes:
-                self._origins[change.table, change.key] = change
-                if change.old_key is not None:
-                    self._origins[change.table, change.old_key] = change
-            for place, change in made.items():
-                self._origins.setdefault(place, change)
-        self._inserted.update(made)
-        last_id = self._tx.last_change_id()
-        self._known_until.update(dict.fromkeys(made, last_id))
+                attempt += 1
+
+    def _new_judge(self) -> GroupJudge:
+        return GroupJudge(
+            self._tx,
+            self._tables,
+            self._principal,
+            is_mine=self._is_mine,
+            known_until=self._known_until,
+            now_ms=self._now_ms,
+        )
+
+    def _note_made(self, table: str, keys: Sequence[Key]) -> None:
+        """This push made the rows of these keys: from here on the replica knows them."""
+        self._known_until.setdefault(table, {}).update(dict.fromkeys(keys, self._origins.last_id))
 
     def _is_mine(self, entry: LogEntry) -> bool:
         return entry.n is not None and entry.n <= self._own.get(entry.replica or "", 0)
@@ -425,16 +476,18 @@ class _Session:
         request, record, tx = self._request, self._record, self._tx
         for stored_list in (self._settled, self._new):
             stored_list.sort(key=lambda stored: stored.n)
-        last_n = request.first_n - 1 + len(self._settled)
-        if self._new:
+        inserted = sum(len(run.ids) for run in self._inserts)
+        last_n = request.first_n - 1 + len(self._settled) + inserted
+        if self._new or self._inserts:
             tx.add_push(
                 replica=record.id,
                 principal=self._principal.user,
                 last_n=max(last_n, record.last_n),
                 known_n=max(request.known, record.known_n),
                 now_ms=self._now_ms,
-                origins=self._origins_of_fresh(),
+                origins=self._origins.found,
                 outcomes=self._new,
+                inserts=self._inserts,
             )
         wanted = dict(request.lease)
         if self._renumber is not None:
@@ -453,23 +506,12 @@ class _Session:
             blocks=blocks,
         )
 
-    def _origins_of_fresh(self) -> list[Origin]:
-        """Which log entries of this transaction go back to which pushed change."""
-        origins = []
-        for touch in self._tx.fresh():
-            change = self._origins.get((touch.table, touch.key))
-            if change is None and touch.old_key is not None:
-                change = self._origins.get((touch.table, touch.old_key))
-            if change is not None:
-                # A row that was made and changed in one step is one entry: it has the number of
-                # the change that made it, and the stamp of its last value.
-                maker = self._inserted.get((touch.table, touch.key))
-                origins.append(
-                    Origin(
-                        change_id=touch.id,
-                        n=change.n if maker is None else maker.n,
-                        op=change.op if maker is None else Op.INSERT,
-                        stamp=change.stamp,
-                    )
-                )
-        return origins
+
+def _inserts_of(changes: Sequence[Change], tables: Tables) -> dict[str, Inserts]:
+    """Inserts as rows by table."""
+    found: dict[str, Inserts] = {}
+    for change in changes:
+        given = found.setdefault(change.table, Inserts(keys=[], rows=[]))
+        given.keys.append(change.key)
+        given.rows.extend(whole_rows(tables.schemas[change.table], change.columns, [change.set]))
+    return found

@@ -107,7 +107,7 @@ class MemoryTransaction:
             old_columns=entry.old_columns,
             replica=None if push is None else push.replica,
             principal=None if push is None else push.principal,
-            n=None if origin is None else origin.n,
+            n=None if origin is None else origin.first_n,
             pushed_op=None if origin is None else origin.op,
             stamp=None if origin is None else origin.stamp,
         )

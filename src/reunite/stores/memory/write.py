@@ -11,16 +11,50 @@ from contextlib import contextmanager
 
 import msgspec
 
-from reunite.core.change import Op
+from reunite.core.change import APPLIED, Op
 from reunite.core.key import Key
 from reunite.core.values import Row, Value
-from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, StoredOutcome, Touch, Writes
+from reunite.engine.ports import (
+    AppliedInserts,
+    Commit,
+    Head,
+    Origin,
+    ReplicaRecord,
+    StoredOutcome,
+    Touch,
+    Writes,
+)
 from reunite.errors import ConstraintError, UnknownReplicaError
 from reunite.stores.memory.journal import Journal
 from reunite.stores.memory.read import MemoryTransaction
 from reunite.stores.memory.state import Entry, Push, State, last_id_of
 from reunite.stores.memory.tables import Table, default_of
 from reunite.stores.memory.writer import TableWriter
+
+
+def _by_entry(origins: Sequence[Origin]) -> Iterator[tuple[int, Origin]]:
+    for origin in origins:
+        for change_id in range(origin.first_id, origin.last_id + 1):
+            n = origin.first_n + change_id - origin.first_id
+            yield (
+                change_id,
+                msgspec.structs.replace(origin, first_id=change_id, last_id=change_id, first_n=n),
+            )
+
+
+def _one_by_one(inserts: Sequence[AppliedInserts]) -> Iterator[StoredOutcome]:
+    for run in inserts:
+        for n, (id_, key) in enumerate(zip(run.ids, run.keys, strict=True), run.first_n):
+            yield StoredOutcome(
+                replica=run.replica,
+                n=n,
+                id=id_,
+                table=run.table,
+                op=Op.INSERT,
+                key=key,
+                old_key=None,
+                outcome=APPLIED,
+            )
 
 
 class MemoryWriteTransaction(MemoryTransaction):
@@ -82,13 +116,19 @@ class MemoryWriteTransaction(MemoryTransaction):
         return self._writer
 
     def apply(self, writes: Writes) -> None:
-        self.writer.apply(writes)
+        with self.savepoint():
+            self.writer.apply(writes)
 
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         self.writer.touch(table, keys)
 
-    def fresh(self) -> Sequence[Touch]:
-        return self._touches(self._last_id_before, None)
+    def fresh(self, *, after_id: int = 0) -> Sequence[Touch]:
+        return self._touches(max(after_id, self._last_id_before), None)
+
+    def fresh_inserts(self, table: str, *, after_id: int) -> int:
+        log = self._state.log
+        entries = (log[i] for i in range(max(after_id, self._last_id_before) + 1, log.last + 1))
+        return sum(entry.table == table and entry.op is Op.INSERT for entry in entries)
 
     def handle(self) -> MemoryHandle:
         return MemoryHandle(self)
@@ -114,6 +154,7 @@ class MemoryWriteTransaction(MemoryTransaction):
         now_ms: int,
         origins: Sequence[Origin],
         outcomes: Sequence[StoredOutcome],
+        inserts: Sequence[AppliedInserts] = (),
     ) -> None:
         record = self._known(replica)
         self._keep(
@@ -131,10 +172,11 @@ class MemoryWriteTransaction(MemoryTransaction):
                     last_id=self._state.log.last,
                     replica=replica,
                     principal=principal,
-                    origins={origin.change_id: origin for origin in origins},
+                    origins=dict(_by_entry(origins)),
                 )
             )
-        for outcome in outcomes:
+        answers = (*outcomes, *_one_by_one(inserts))
+        for outcome in sorted(answers, key=lambda outcome: outcome.n):
             self._state.outcomes.append(outcome)
 
     def add_replica(self, record: ReplicaRecord) -> None:

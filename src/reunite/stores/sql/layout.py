@@ -7,7 +7,7 @@
     reunite_origin        which pushed changes entries go back to; ids and numbers side by side
     reunite_outcome       the hub's answers, kept so that a change takes effect once; some hundred
                           in a row, as JSON, since a push writes many and seldom reads one
-    reunite_outcome_slot  where the answer for a change id is: by 64 bits of the id
+    reunite_outcome_slot  where the answer for a change id is: by the time that the id begins with
     reunite_replica       who has registered
     reunite_block         generated keys leased to replicas; reunite_token: who may come
     reunite_schema        every version of every tracked table, so that old images can be read
@@ -26,8 +26,8 @@ The index by key is filled when changes are numbered, or before a writer of ours
 by the triggers: other programs' writes would pay a fifth more for it, and in bulk it costs half.
 `reunite_meta.indexed_id` says how far it goes; what is behind that is read from the log itself.
 
-The random id of a change in an outbox begins with its time, so that ids of one time are neighbours
-in the hub's `reunite_outcome_slot`; 80 random bits remain.
+The random id of a change in an outbox begins with its time, in milliseconds, so that ids of one
+time share a slot in the hub's `reunite_outcome_slot`; 80 random bits remain.
 """
 
 from __future__ import annotations

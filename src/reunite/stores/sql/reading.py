@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import blake2b
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
-from reunite.core.change import APPLIED, Op, Outcome, OutcomeKind
+from reunite.core.change import Op, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
@@ -23,6 +23,7 @@ from reunite.engine.ports import (
 )
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
+from reunite.stores.sql.outcomes import outcome_slot, read_outcomes
 
 # A change belongs to the commit, the push and the origin with the largest first id that is not
 # above its own, if that one reaches so far.
@@ -78,9 +79,6 @@ _OUTCOMES_BY_SLOT = """
 
 _OPS = {op.value: op for op in Op}
 _encode = msgspec.json.Encoder().encode
-_decode_outcomes = msgspec.json.Decoder(
-    list[tuple[int, str, str, Op, Key, Key | None, Outcome | None]]
-).decode
 
 
 def index_log(session: Session) -> None:
@@ -269,32 +267,33 @@ class SqlTransaction:
         ]
 
     def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
-        return [
+        found = [
             outcome
             for replica, text in self._session.execute(_OUTCOMES, (replica_id, after_n))
-            for outcome in _stored_outcomes(replica, text)
+            for outcome in read_outcomes(replica, text)
             if outcome.n > after_n
         ]
+        return sorted(found, key=attrgetter("n"))
 
     def rejections(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
         # Most rows have none: the text is searched before it is read.
         return [
             outcome
             for replica, text in self._session.execute(_REJECTIONS, (replica_id, after_n))
-            for outcome in _stored_outcomes(replica, text)
+            for outcome in read_outcomes(replica, text)
             if outcome.n > after_n and outcome.outcome.kind is OutcomeKind.REJECTED
         ]
 
     def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
         rows = self._session.execute(
-            _OUTCOMES_BY_SLOT, (_encode(list(map(outcome_slot, ids))).decode(),)
+            _OUTCOMES_BY_SLOT, (_encode(sorted(set(map(outcome_slot, ids)))).decode(),)
         )
         wanted = set(ids)
         # The first answer comes last and stays.
         return {
             outcome.id: outcome
             for replica, text in rows
-            for outcome in reversed(_stored_outcomes(replica, text))
+            for outcome in reversed(read_outcomes(replica, text))
             if outcome.id in wanted
         }
 
@@ -317,47 +316,3 @@ def _replica_record(row: tuple[Any, ...]) -> ReplicaRecord:
         seen_ms=seen_ms,
         seen_seq=seen_seq,
     )
-
-
-def outcomes_text(outcomes: Sequence[StoredOutcome]) -> str:
-    """Outcomes as a row of `reunite_outcome` keeps them; plainly applied ones as null."""
-    return _encode(
-        [
-            (
-                outcome.n,
-                outcome.id,
-                outcome.table,
-                outcome.op,
-                outcome.key,
-                outcome.old_key,
-                None if outcome.outcome == APPLIED else outcome.outcome,
-            )
-            for outcome in outcomes
-        ]
-    ).decode()
-
-
-def _stored_outcomes(replica: str, text: str) -> list[StoredOutcome]:
-    return [
-        StoredOutcome(
-            replica=replica,
-            n=n,
-            id=id_,
-            table=table,
-            op=op,
-            key=key,
-            old_key=old_key,
-            outcome=APPLIED if outcome is None else outcome,
-        )
-        for n, id_, table, op, key, old_key, outcome in _decode_outcomes(text)
-    ]
-
-
-def outcome_slot(change_id: str) -> int:
-    """64 bits of a change id, as SQLite's integers have them. Ids of 32 hexadecimal digits keep
-    their order; others are hashed."""
-    try:
-        number = int(change_id[:16], 16)
-    except ValueError:
-        number = int(blake2b(change_id.encode(), digest_size=8).hexdigest(), 16)
-    return number - (number >> 63 << 64)

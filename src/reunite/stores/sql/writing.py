@@ -10,6 +10,7 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.engine.ports import (
+    AppliedInserts,
     LogEntry,
     Origin,
     ReplicaRecord,
@@ -22,16 +23,8 @@ from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
 from reunite.stores.sql.dialects.sqlite_capture import touch_statement
-from reunite.stores.sql.reading import (
-    SqlTransaction,
-    head_of,
-    index_log,
-    outcome_slot,
-    outcomes_text,
-)
-
-# Outcomes kept in one row: few enough to read one of them cheaply.
-OUTCOMES_PER_ROW = 250
+from reunite.stores.sql.outcomes import insert_parts, outcome_parts
+from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
 
 
 class SqlWriteTransaction(SqlTransaction):
@@ -67,8 +60,16 @@ class SqlWriteTransaction(SqlTransaction):
         index_log(self._session)
         return super().entries(table, keys, after_id=after_id)
 
-    def fresh(self) -> Sequence[Touch]:
-        return self._touches(self._last_id_before, limit=-1)
+    def fresh(self, *, after_id: int = 0) -> Sequence[Touch]:
+        return self._touches(max(after_id, self._last_id_before), limit=-1)
+
+    def fresh_inserts(self, table: str, *, after_id: int) -> int:
+        (count,) = self._session.execute(
+            "SELECT count(*) FROM reunite_change "
+            "WHERE id > ? AND table_name = ? AND op = 'insert' AND old_key IS NULL",
+            (max(after_id, self._last_id_before), table),
+        )[0]
+        return int(count)
 
     def handle(self) -> Any:
         return self._session.handle
@@ -85,6 +86,7 @@ class SqlWriteTransaction(SqlTransaction):
         now_ms: int,
         origins: Sequence[Origin],
         outcomes: Sequence[StoredOutcome],
+        inserts: Sequence[AppliedInserts] = (),
     ) -> None:
         execute = self._session.execute
         number = self._replica_number(replica)
@@ -101,27 +103,17 @@ class SqlWriteTransaction(SqlTransaction):
         self._session.executemany(
             "INSERT INTO reunite_origin (first_id, last_id, first_n, op, stamp) "
             "VALUES (?, ?, ?, ?, ?)",
-            _origin_runs(origins),
+            map(msgspec.structs.astuple, origins),
         )
         (last,) = execute("SELECT coalesce(max(id), 0) FROM reunite_outcome")[0]
-        parts = [
-            outcomes[start : start + OUTCOMES_PER_ROW]
-            for start in range(0, len(outcomes), OUTCOMES_PER_ROW)
-        ]
+        parts = [*outcome_parts(outcomes), *insert_parts(inserts)]
         self._session.executemany(
             "INSERT INTO reunite_outcome (id, replica, last_n, outcomes) VALUES (?, ?, ?, ?)",
-            [
-                (id_, number, max(outcome.n for outcome in part), outcomes_text(part))
-                for id_, part in enumerate(parts, last + 1)
-            ],
+            [(id_, number, part.last_n, part.text) for id_, part in enumerate(parts, last + 1)],
         )
         self._session.executemany(
             "INSERT OR IGNORE INTO reunite_outcome_slot (slot, outcome) VALUES (?, ?)",
-            sorted(
-                (outcome_slot(outcome.id), id_)
-                for id_, part in enumerate(parts, last + 1)
-                for outcome in part
-            ),
+            sorted((slot, id_) for id_, part in enumerate(parts, last + 1) for slot in part.slots),
         )
 
     def _replica_number(self, replica_id: str) -> int:
@@ -226,18 +218,3 @@ class SqlWriteTransaction(SqlTransaction):
             execute("UPDATE reunite_meta SET value = ? WHERE name = ?", (value, name))
         self._trimmed_seq, self._trimmed_id = commit.seq, last_id
         return int(count)
-
-
-def _origin_runs(origins: Sequence[Origin]) -> list[list[Any]]:
-    """Origins in which ids and numbers count up side by side, with one op and one stamp."""
-    runs: list[list[Any]] = []
-    next_id, step, op, stamp = 0, 0, "", ""
-    for origin in sorted(origins, key=lambda origin: origin.change_id):
-        id_ = origin.change_id
-        if id_ == next_id and id_ - origin.n == step and origin.op == op and origin.stamp == stamp:
-            runs[-1][1] = id_
-        else:
-            step, op, stamp = id_ - origin.n, origin.op.value, origin.stamp
-            runs.append([id_, id_, origin.n, op, stamp])
-        next_id = id_ + 1
-    return runs

@@ -284,6 +284,11 @@ class CaptureContract:
             assert (touch.table, touch.key, touch.old_key) == ("parent", ("q",), ("p",))
             assert touch.seq is None
             assert touch.id == transaction.last_change_id()
+            transaction.apply(writes(inserts={"parent": [parent("r"), parent("s")]}))
+            assert [fresh.key for fresh in transaction.fresh(after_id=touch.id)] == [("r",), ("s",)]
+            assert transaction.fresh_inserts("parent", after_id=0) == 2
+            assert transaction.fresh_inserts("parent", after_id=touch.id + 1) == 1
+            assert transaction.fresh_inserts("child", after_id=0) == 0
 
     def test_an_untracked_table_is_not_captured_and_its_log_stays(
         self, subject: StoreSubject
@@ -301,7 +306,7 @@ class CaptureContract:
 
     def test_a_refused_statement_leaves_no_entry(self, subject: StoreSubject) -> None:
         with subject.store.write() as transaction:
-            with pytest.raises(ConstraintError), transaction.savepoint():
+            with pytest.raises(ConstraintError):
                 transaction.apply(writes(inserts={"child": [child(1, "nobody")]}))
             assert transaction.fresh() == []
         assert log_of(subject.store) == []

@@ -112,8 +112,9 @@ class KeepingContract:
                     now_ms=1_000,
                     origins=[
                         Origin(
-                            change_id=transaction.last_change_id(),
-                            n=n,
+                            first_id=transaction.last_change_id(),
+                            last_id=transaction.last_change_id(),
+                            first_n=n,
                             op=Op.INSERT,
                             stamp=f"stamp-{n}",
                         )

@@ -7,7 +7,7 @@ import pytest
 
 from reunite.core.change import APPLIED, Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
-from reunite.engine.ports import Origin, ReplicaRecord, Store, StoredOutcome
+from reunite.engine.ports import AppliedInserts, Origin, ReplicaRecord, Store, StoredOutcome
 from reunite.testing.contracts.asking import log_of, number, rows_of
 from reunite.testing.contracts.tables import (
     CHILD,
@@ -107,7 +107,15 @@ class ReplicasContract:
                 last_n=7,
                 known_n=3,
                 now_ms=2_000,
-                origins=[Origin(change_id=deleted.id, n=7, op=Op.UPDATE, stamp="stamp-7")],
+                origins=[
+                    Origin(
+                        first_id=deleted.id,
+                        last_id=deleted.id,
+                        first_n=7,
+                        op=Op.UPDATE,
+                        stamp="stamp-7",
+                    )
+                ],
                 outcomes=[_outcome("r", 7)],
             )
         with subject.foreign() as program:
@@ -171,6 +179,45 @@ class ReplicasContract:
         with subject.store.read() as transaction:
             found = transaction.outcomes_by_id([outcome.id for outcome in outcomes])
             assert found == {outcome.id: outcome for outcome in outcomes}
+
+    def test_inserts_kept_by_the_run_read_like_outcomes_kept_one_by_one(
+        self, subject: StoreSubject
+    ) -> None:
+        _register(subject.store, "r")
+        rejected = [_outcome("r", n, REJECTED) for n in (1, 303)]
+        run = AppliedInserts(
+            replica="r",
+            first_n=2,
+            table="parent",
+            ids=[f"{n:012x}-{n}" for n in range(2, 303)],
+            keys=[(f"key {n}",) for n in range(2, 303)],
+        )
+        with subject.store.write() as transaction:
+            transaction.add_push(
+                replica="r",
+                principal="anna",
+                last_n=303,
+                known_n=0,
+                now_ms=2_000,
+                origins=(),
+                outcomes=rejected,
+                inserts=[run],
+            )
+        with subject.store.read() as transaction:
+            found = transaction.outcomes("r", after_n=0)
+            assert [outcome.n for outcome in found] == list(range(1, 304))
+            assert [outcome for outcome in found if outcome.n in (1, 303)] == rejected
+            assert {outcome.outcome.kind for outcome in found[1:-1]} == {OutcomeKind.APPLIED}
+            assert [(outcome.id, outcome.key) for outcome in found[1:-1]] == list(
+                zip(run.ids, run.keys, strict=True)
+            )
+            assert transaction.outcomes("r", after_n=301) == found[301:]
+            assert transaction.rejections("r", after_n=0) == rejected
+            wanted = [run.ids[0], run.ids[299], "unknown"]
+            assert transaction.outcomes_by_id(wanted) == {
+                run.ids[0]: found[1],
+                run.ids[299]: found[300],
+            }
 
     def test_of_an_id_answered_under_two_identities_the_first_answer_counts(
         self, subject: StoreSubject

@@ -1,0 +1,125 @@
+"""Stored outcomes as rows of `reunite_outcome`: some hundred in a row, as JSON.
+
+    one by one    [[n, id, table, op, key, old_key, null or the outcome], …]
+    inserts       {"first_n", "table", "ids", "keys"}: neighbours, all of them plainly applied
+
+A push writes many and seldom reads one. `reunite_outcome_slot` says which rows may have an id: by
+the time with which ids begin, so that those of one moment share a slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from hashlib import blake2b
+
+import msgspec
+
+from reunite.core.change import APPLIED, Op, Outcome
+from reunite.core.key import Key
+from reunite.engine.ports import AppliedInserts, StoredOutcome
+
+# Outcomes kept in one row: few enough to read one of them cheaply.
+OUTCOMES_PER_ROW = 250
+
+# Hexadecimal digits of a change id that are its time, in milliseconds.
+_TIME_DIGITS = 12
+
+
+class OutcomePart(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: its text, its largest number, and the slots of its ids."""
+
+    text: str
+    last_n: int
+    slots: Collection[int]
+
+
+class _Inserts(msgspec.Struct, frozen=True, kw_only=True):
+    first_n: int
+    table: str
+    ids: Sequence[str]
+    keys: Sequence[Key]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(
+    list[tuple[int, str, str, Op, Key, Key | None, Outcome | None]]
+).decode
+_decode_inserts = msgspec.json.Decoder(_Inserts).decode
+
+
+def outcome_parts(outcomes: Sequence[StoredOutcome]) -> Iterator[OutcomePart]:
+    """Rows of these outcomes, plainly applied ones as null."""
+    for start in range(0, len(outcomes), OUTCOMES_PER_ROW):
+        part = outcomes[start : start + OUTCOMES_PER_ROW]
+        entries = [
+            (
+                stored.n,
+                stored.id,
+                stored.table,
+                stored.op,
+                stored.key,
+                stored.old_key,
+                None if stored.outcome == APPLIED else stored.outcome,
+            )
+            for stored in part
+        ]
+        yield OutcomePart(
+            text=_encode(entries).decode(),
+            last_n=max(stored.n for stored in part),
+            slots={outcome_slot(stored.id) for stored in part},
+        )
+
+
+def insert_parts(runs: Sequence[AppliedInserts]) -> Iterator[OutcomePart]:
+    """Rows of these runs."""
+    for run in runs:
+        for start in range(0, len(run.ids), OUTCOMES_PER_ROW):
+            ids = run.ids[start : start + OUTCOMES_PER_ROW]
+            keys = run.keys[start : start + OUTCOMES_PER_ROW]
+            first_n = run.first_n + start
+            part = _Inserts(first_n=first_n, table=run.table, ids=ids, keys=keys)
+            yield OutcomePart(
+                text=_encode(part).decode(),
+                last_n=first_n + len(ids) - 1,
+                slots=set(map(outcome_slot, ids)),
+            )
+
+
+def read_outcomes(replica: str, text: str) -> list[StoredOutcome]:
+    """The outcomes of one row."""
+    if text.startswith("{"):
+        run = _decode_inserts(text)
+        return [
+            StoredOutcome(
+                replica=replica,
+                n=n,
+                id=id_,
+                table=run.table,
+                op=Op.INSERT,
+                key=key,
+                old_key=None,
+                outcome=APPLIED,
+            )
+            for n, (id_, key) in enumerate(zip(run.ids, run.keys, strict=True), run.first_n)
+        ]
+    return [
+        StoredOutcome(
+            replica=replica,
+            n=n,
+            id=id_,
+            table=table,
+            op=op,
+            key=key,
+            old_key=old_key,
+            outcome=APPLIED if outcome is None else outcome,
+        )
+        for n, id_, table, op, key, old_key, outcome in _decode(text)
+    ]
+
+
+def outcome_slot(change_id: str) -> int:
+    """Where to look for a change id; ids that do not begin with a time are hashed."""
+    try:
+        return int(change_id[:_TIME_DIGITS], 16)
+    except ValueError:
+        return int(blake2b(change_id.encode(), digest_size=6).hexdigest(), 16)

@@ -9,7 +9,7 @@ the time with which ids begin, so that those of one moment share a slot.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
 
 import msgspec
@@ -66,7 +66,7 @@ def outcome_parts(outcomes: Sequence[StoredOutcome]) -> Iterator[OutcomePart]:
         yield OutcomePart(
             text=_encode(entries).decode(),
             last_n=max(stored.n for stored in part),
-            slots={outcome_slot(stored.id) for stored in part},
+            slots=outcome_slots(stored.id for stored in part),
         )
 
 
@@ -81,7 +81,7 @@ def insert_parts(runs: Sequence[AppliedInserts]) -> Iterator[OutcomePart]:
             yield OutcomePart(
                 text=_encode(part).decode(),
                 last_n=first_n + len(ids) - 1,
-                slots=set(map(outcome_slot, ids)),
+                slots=outcome_slots(ids),
             )
 
 
@@ -117,9 +117,13 @@ def read_outcomes(replica: str, text: str) -> list[StoredOutcome]:
     ]
 
 
-def outcome_slot(change_id: str) -> int:
-    """Where to look for a change id; ids that do not begin with a time are hashed."""
+def outcome_slots(change_ids: Iterable[str]) -> set[int]:
+    """Where to look for change ids; those that do not begin with a time are hashed."""
+    return {_slot(time) for time in {change_id[:_TIME_DIGITS] for change_id in change_ids}}
+
+
+def _slot(time: str) -> int:
     try:
-        return int(change_id[:_TIME_DIGITS], 16)
+        return int(time, 16)
     except ValueError:
-        return int(blake2b(change_id.encode(), digest_size=6).hexdigest(), 16)
+        return int(blake2b(time.encode(), digest_size=6).hexdigest(), 16)

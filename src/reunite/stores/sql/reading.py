@@ -23,7 +23,7 @@ from reunite.engine.ports import (
 )
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
-from reunite.stores.sql.outcomes import outcome_slot, read_outcomes
+from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 
 # A change belongs to the commit, the push and the origin with the largest first id that is not
 # above its own, if that one reaches so far.
@@ -286,7 +286,7 @@ class SqlTransaction:
 
     def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
         rows = self._session.execute(
-            _OUTCOMES_BY_SLOT, (_encode(sorted(set(map(outcome_slot, ids)))).decode(),)
+            _OUTCOMES_BY_SLOT, (_encode(sorted(outcome_slots(ids))).decode(),)
         )
         wanted = set(ids)
         # The first answer comes last and stays.

@@ -136,9 +136,9 @@ def _is_plain(column_type: ColumnType, column: Sequence[Value]) -> bool:
         case ColumnType.DATE | ColumnType.TIME | ColumnType.DATETIME:
             return kinds == {str}
         case ColumnType.INTEGER:
-            return kinds == {int} and _are_safe(values)
+            return kinds == {int} and are_safe(values)
         case ColumnType.REAL:
-            are_numbers = kinds <= {int, float} and (int not in kinds or _are_safe(values))
+            are_numbers = kinds <= {int, float} and (int not in kinds or are_safe(values))
             return are_numbers and all(map(math.isfinite, values))
         case ColumnType.BOOLEAN:
             return kinds == {bool}
@@ -151,7 +151,8 @@ def _is_plain(column_type: ColumnType, column: Sequence[Value]) -> bool:
             return False
 
 
-def _are_safe(numbers: Sequence[float]) -> bool:
+def are_safe(numbers: Sequence[float]) -> bool:
+    """Whether all of some numbers, of which there is one at least, fit a double exactly."""
     return max(numbers) <= SAFE_INTEGER_MAX and min(numbers) >= -SAFE_INTEGER_MAX
 
 

@@ -115,14 +115,18 @@ class GroupJudge:
             self._tx.touch(table, [key])
         return outcomes
 
-    def apply_inserts(self, inserts: Mapping[str, Inserts], *, mark: int) -> bool:
+    def apply_inserts(
+        self, inserts: Mapping[str, Inserts], *, mark: int, has_way_back: bool
+    ) -> bool:
         """Most groups only insert rows that meet nothing: those need no judging one by one, and
         each of them is `applied`. No savepoint is needed around it.
 
         False, and nothing done, if there is anything to judge: a row under one of the keys, a
         key that stands twice, a parent that is gone, a hook, a constraint.
 
-        mark   the smallest one of the changes
+        mark           the smallest one of the changes
+        has_way_back   False is faster; then a constraint raises ConstraintError, and the
+                       transaction must be given up
         """
         for table, given in inserts.items():
             keys = dict.fromkeys(given.keys)
@@ -135,6 +139,9 @@ class GroupJudge:
                 if any(self._is_gone(parent, key, mark) for key in parent_keys):
                     return False
         rows = {table: given.rows for table, given in inserts.items()}
+        if not has_way_back:
+            self._tx.insert(rows)
+            return True
         try:
             self._tx.apply(Writes(inserts=rows, updates={}, deletes={}))
         except ConstraintError:

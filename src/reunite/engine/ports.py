@@ -264,6 +264,11 @@ class WriteTransaction(Transaction, Protocol):
         """
         ...
 
+    def insert(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        """Insert rows by table as one step, without the price of a way back: after
+        ConstraintError this transaction is good for nothing and must be given up."""
+        ...
+
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         """Make the triggers log these rows without changing them."""
         ...

@@ -53,6 +53,7 @@ from reunite.engine.ports import (
 from reunite.engine.register import check_protocol, lease_blocks, own_replica
 from reunite.engine.tables import Tables
 from reunite.errors import (
+    ConstraintError,
     EpochChangedError,
     HubRestoredError,
     IdentityForkedError,
@@ -78,6 +79,23 @@ def push(
     group, besides the row writes themselves.
     """
     check_protocol(request.protocol)
+    try:
+        return _push(store, tables, principal, request, now_ms=now_ms, has_way_back=False)
+    except ConstraintError:
+        # Rarely a constraint of the hub objects to a new row. Nothing has happened; once more, so
+        # that only the group to blame is undone.
+        return _push(store, tables, principal, request, now_ms=now_ms, has_way_back=True)
+
+
+def _push(
+    store: Store,
+    tables: Tables,
+    principal: Principal,
+    request: PushRequest,
+    *,
+    now_ms: int,
+    has_way_back: bool,
+) -> PushAnswer:
     with store.write() as tx:
         tables = tables.at(tx)
         for name in request.lease:
@@ -86,7 +104,14 @@ def push(
         _check_log(tx, request)
         parsed = parse_push(request, tables, now_ms=now_ms)
         session = _Session(
-            tx, tables, principal, record, request, faults=parsed.faults, now_ms=now_ms
+            tx,
+            tables,
+            principal,
+            record,
+            request,
+            faults=parsed.faults,
+            now_ms=now_ms,
+            has_way_back=has_way_back,
         )
         session.check_identity(parsed)
         session.run(parsed)
@@ -136,8 +161,10 @@ class _Session:
         *,
         faults: Mapping[str, str],
         now_ms: int,
+        has_way_back: bool,
     ) -> None:
         self._faults = faults
+        self._has_way_back = has_way_back
         self._tx = tx
         self._tables = tables
         self._principal = principal
@@ -239,7 +266,7 @@ class _Session:
             given.keys.extend(run.keys)
             given.rows.extend(whole_rows(schema, run.run.columns, run.run.set))
         mark = min(run.run.mark for run in group.runs)
-        if not self._new_judge().apply_inserts(inserts, mark=mark):
+        if not self._new_judge().apply_inserts(inserts, mark=mark, has_way_back=self._has_way_back):
             return False
         self._origins.note_inserts(group)
         for run in group.runs:
@@ -404,7 +431,8 @@ class _Session:
         """What becomes of the changes, and which of them made rows."""
         if all(change.op is Op.INSERT for change in changes):
             mark = min(change.mark for change in changes)
-            if self._new_judge().apply_inserts(_inserts_of(changes, self._tables), mark=mark):
+            inserts = _inserts_of(changes, self._tables)
+            if self._new_judge().apply_inserts(inserts, mark=mark, has_way_back=True):
                 made = {(change.table, change.key): change for change in changes}
                 return [APPLIED] * len(changes), made
         attempt = 1

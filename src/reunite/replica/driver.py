@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -43,8 +43,9 @@ from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Applied, Inbox, InboxDamagedError
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
-from reunite.replica.outbox import Outbox, group_messages
+from reunite.replica.outbox import Outbox
 from reunite.replica.reshaping import is_kept
+from reunite.replica.sending import Batch, next_batch
 from reunite.replica.state import State
 from reunite.replica.transport import Transport
 
@@ -91,15 +92,6 @@ class SyncProgress(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     bytes: int
     rows_total: int | None = None
-
-
-class _Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Groups read from the outbox, ready to send."""
-
-    first_n: int
-    last_n: int
-    groups: tuple[GroupMessage, ...]
-    schemas: dict[str, int]
 
 
 class _PageHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +145,8 @@ class Driver:
     def push(self) -> None:
         """Send the outbox until every change has an outcome."""
         renumbers = 0
-        ahead: _Batch | None = None
+        ahead: Batch | None = None
+        last: tuple[PushRequest, PushAnswer] | None = None  # not noted in the outbox yet
         must_pull = False
         while True:
             try:
@@ -161,20 +154,16 @@ class Driver:
                     # The page that brings the new schema rewrites the outbox for it.
                     self._pull_pages()
                     must_pull = False
-                if ahead is None:
-                    with self._file.writing() as (connection, state):
-                        self._inbox(connection, state).rearrange()
-                request, batch = self._next_push(ahead)
+                request, batch = self._next_push(ahead, last)
                 if request is None:
                     return
+                last = None
                 answer, ahead = self._send(request, batch)
-                with self._file.writing() as (connection, state):
-                    if state.replica == request.replica:
-                        self._inbox(connection, state).take_answer(answer)
+                last = request, answer
                 if answer.outcomes or answer.renumber or answer.last_n < batch.last_n:
                     ahead = None  # keys may have moved since it was read
             except _LOST_IDENTITY as exc:
-                ahead = None
+                ahead = last = None
                 # Tables of other shapes than the outbox is written in: those come first.
                 must_pull = self._take_new_identity(exc)
                 continue
@@ -302,9 +291,16 @@ class Driver:
 
     # -- push ---------------------------------------------------------------------------------
 
-    def _next_push(self, ahead: _Batch | None) -> tuple[PushRequest | None, _Batch]:
-        """The next request, of the batch that was read ahead if there is one."""
+    def _next_push(
+        self, ahead: Batch | None, last: tuple[PushRequest, PushAnswer] | None
+    ) -> tuple[PushRequest | None, Batch]:
+        """Note the last answer; the next request, of the batch that was read ahead if there is
+        one. A single transaction."""
         with self._file.writing() as (connection, state):
+            if last is not None and state.replica == last[0].replica:
+                self._inbox(connection, state).take_answer(last[1])
+            if ahead is None:
+                self._inbox(connection, state).rearrange()
             missing = dict(state.missing_keys)
             blocks = KeyBlocks(state.blocks)
             wanted = {
@@ -316,7 +312,7 @@ class Driver:
             batch = ahead or self._read_batch(
                 connection, state, after_n=_ALL_NUMBERS if missing else state.known_n
             )
-            if not batch.groups and not wanted:
+            if batch.groups is None and not wanted:
                 return None, batch
             state.sent_n = max(state.sent_n, batch.last_n)
             request = PushRequest(
@@ -324,37 +320,35 @@ class Driver:
                 epoch=state.epoch,
                 replica=state.replica,
                 known=state.known_n,
-                first_n=batch.first_n if batch.groups else state.known_n + 1,
+                first_n=state.known_n + 1 if batch.groups is None else batch.first_n,
                 schemas=batch.schemas,
-                groups=batch.groups,
+                groups=() if batch.groups is None else cast(tuple[GroupMessage, ...], batch.groups),
                 lease=wanted,
                 formers=state.formers,
                 checkpoint=state.checkpoint,
             )
             return request, batch
 
-    def _read_batch(self, connection: sqlite3.Connection, state: State, *, after_n: int) -> _Batch:
+    def _read_batch(self, connection: sqlite3.Connection, state: State, *, after_n: int) -> Batch:
         """The next whole groups after a number."""
-        pendings = self._outbox(connection, state).next_to_push(
-            after_n=after_n, changes=self._batch_max, size=PUSH_BYTES_AIM
-        )
-        schemas = {schema.name: schema for schema in state.schemas}
-        return _Batch(
-            first_n=pendings[0].n if pendings else 0,
-            last_n=pendings[-1].n if pendings else 0,
-            groups=tuple(group_messages(schemas, pendings)),
-            schemas={pending.table: schemas[pending.table].version for pending in pendings},
+        return next_batch(
+            connection,
+            self._file.schemas(state),
+            self._file.forms,
+            after_n=after_n,
+            changes=self._batch_max,
+            size=PUSH_BYTES_AIM,
         )
 
-    def _send(self, request: PushRequest, batch: _Batch) -> tuple[PushAnswer, _Batch | None]:
+    def _send(self, request: PushRequest, batch: Batch) -> tuple[PushAnswer, Batch | None]:
         """The answer; while a hub in another process works on it, the next batch is read."""
-        if not self._transport.is_remote or len(batch.groups) == 0:
+        if not self._transport.is_remote or batch.groups is None:
             return self._call("push", request, PushAnswer), None
         with ThreadPoolExecutor(max_workers=1) as pool:
             future = pool.submit(self._call, "push", request, PushAnswer)
             with self._file.reading() as (connection, state):
                 ahead = self._read_batch(connection, state, after_n=batch.last_n)
-            return future.result(), ahead if ahead.groups else None
+            return future.result(), None if ahead.groups is None else ahead
 
     # -- pull ---------------------------------------------------------------------------------
 

@@ -11,28 +11,19 @@ The rule         every function runs in the caller's transaction; a raw row gets
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
-from operator import attrgetter
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from reunite.core.change import Op, Outcome
 from reunite.core.key import Key, parse_key
-from reunite.core.schema import TableSchema
 from reunite.core.stamp import Stamp, next_stamp, parse_stamp
 from reunite.core.values import Row, parse_integer
-from reunite.protocol.limits import BODY_BYTES_MAX, PUSH_CHANGES_MAX
-from reunite.protocol.push import GroupMessage, Run
 from reunite.replica.captured import Raw, Settling
 from reunite.replica.keys import KeyBlocks
-from reunite.replica.pending import Pending, Place, Schemas, changed_columns, places
+from reunite.replica.pending import Pending, Place, Schemas, places
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State
-
-# Where a run of other programs' changes is cut into pushes: half of what a hub takes.
-DIVISIBLE_MAX = PUSH_CHANGES_MAX // 2
-DIVISIBLE_BYTES_MAX = BODY_BYTES_MAX // 4
 
 _RAW = """
     select id, table_name, op, key, old_key, row is null, at_ms
@@ -51,7 +42,8 @@ _GROUPS = "select first_id, last_id, at_ms from reunite_group order by first_id"
 _NUMBER = """
     update reunite_change set op = ?, n = ?, grp = ?, stamp = ?, mark = ?, covered = ? where id = ?
 """
-_PENDING = """
+# The columns in the order in which `read_pending` takes them.
+PENDING = """
     select id, uid, n, grp, table_name, op, key, old_key, old, row, schema, stamp, mark,
            covered, at_ms, outcome
     from reunite_change where n is not null {where} order by n
@@ -175,71 +167,10 @@ class Outbox:
 
     def load(self) -> list[Pending]:
         """All pending changes in order of n."""
-        return list(self._decoded(self._connection.execute(_PENDING.format(where=""))))
-
-    def next_to_push(self, *, after_n: int, changes: int, size: int) -> list[Pending]:
-        """The whole groups to push next: changes after `after_n` that have no answer.
-
-        Groups are taken while their changes, and the bytes of their rows, stay below the two aims;
-        the first one always, but a run of other programs' changes no further than DIVISIBLE_MAX:
-        its borders are unknown anyway.
-        """
-        taken: list[Pending] = []
-        whole = taken_size = 0
-        rows = self._connection.execute(
-            _PENDING.format(where="and n > ? and outcome is null"), (after_n,)
-        )
-        for pending, row_size in self._decoded_with_sizes(rows):
-            if taken and pending.group != taken[-1].group:
-                whole = len(taken)
-            taken.append(pending)
-            taken_size += row_size
-            if whole and (len(taken) > changes or taken_size > size):
-                del taken[whole:]
-                break
-            if pending.group < 0 and (
-                len(taken) >= DIVISIBLE_MAX or taken_size >= DIVISIBLE_BYTES_MAX or changes == 1
-            ):
-                break
-        rows.close()
-        return taken
-
-    def _decoded(self, rows: Iterable[tuple]) -> Iterator[Pending]:  # type: ignore[type-arg]
-        return (pending for pending, _ in self._decoded_with_sizes(rows))
-
-    def _decoded_with_sizes(
-        self,
-        rows: Iterable[tuple],  # type: ignore[type-arg]
-    ) -> Iterator[tuple[Pending, int]]:
-        """The changes, each with the size of its row images."""
-        for (
-            change_id, uid, n, group, table, op, key, old_key, old, row, version, stamp, mark,
-            covered, at_ms, outcome,
-        ) in rows:  # fmt: skip
-            if table not in self._schemas:
-                continue
-            read = self._forms.reader(table, version)
-            size = (len(old) if old else 0) + (len(row) if row else 0)
-            yield (
-                Pending(
-                    id=change_id,
-                    uid=uid,
-                    n=n,
-                    group=group,
-                    table=table,
-                    op=_OPS[op],
-                    key=self._forms.read_key(table, key),
-                    old_key=None if old_key is None else self._forms.read_key(table, old_key),
-                    old=None if old is None else read(old),
-                    row=None if row is None else read(row),
-                    stamp=stamp,
-                    mark=mark,
-                    covered=covered,
-                    at_ms=at_ms,
-                    outcome=None if outcome is None else _decode_outcome(outcome),
-                ),
-                size,
-            )
+        rows = self._connection.execute(PENDING.format(where=""))
+        return [
+            pending for row in rows if (pending := read_pending(self._schemas, self._forms, row))
+        ]
 
     def stored_bases(self) -> dict[Place, Row | None]:
         """The images of touched rows that pages have brought."""
@@ -355,70 +286,35 @@ def _encode_outcome(outcome: Outcome) -> str:
 _APPLIED = msgspec.json.decode(b'{"kind":"applied"}', type=Outcome)
 
 
-def group_messages(schemas: Schemas, pendings: Sequence[Pending]) -> list[GroupMessage]:
-    """The groups of a push. The pending changes begin and end with whole groups."""
-    return [
-        GroupMessage(runs=tuple(_runs(schemas, list(group))), divisible=number < 0)
-        for number, group in groupby(pendings, key=attrgetter("group"))
-    ]
-
-
-def _runs(schemas: Schemas, pendings: Sequence[Pending]) -> Iterator[Run]:
-    """Neighbours of one shape as one run."""
-    start = 0
-    shape = None
-    for index, pending in enumerate(pendings):
-        here = _shape(schemas[pending.table], pending)
-        if shape is not None and here != shape:
-            yield _run(schemas[pendings[start].table], pendings[start:index], shape)
-            start = index
-        shape = here
-    assert shape is not None, "a group is never empty"
-    yield _run(schemas[pendings[start].table], pendings[start:], shape)
-
-
-def _shape(schema: TableSchema, pending: Pending) -> tuple[object, ...]:
-    columns: tuple[int, ...] | None = None
-    if pending.op is Op.UPDATE:
-        columns = changed_columns(schema, pending)
-    return (
-        pending.table,
-        pending.op,
-        columns,
-        pending.old_key is not None,
-        pending.mark,
-        pending.covered,
-    )
-
-
-def _run(schema: TableSchema, pendings: Sequence[Pending], shape: tuple[object, ...]) -> Run:
-    names = schema.column_names
-    op = pendings[0].op
-    stamps = [pending.stamp for pending in pendings]
-    if len(set(stamps)) == 1:
-        stamps = stamps[:1]
-    common = {
-        "table": schema.name,
-        "op": op,
-        "mark": pendings[0].mark,
-        "covered": pendings[0].covered,
-        "stamps": tuple(stamps),
-        "ids": tuple(pending.uid for pending in pendings),
-    }
-    if op is Op.INSERT:
-        return Run(columns=names, set=tuple(p.row for p in pendings), **common)  # type: ignore[arg-type,misc]
-    keys = tuple(pending.key for pending in pendings)
-    if op is Op.DELETE:
-        return Run(columns=names, keys=keys, was=tuple(p.old for p in pendings), **common)  # type: ignore[arg-type,misc]
-    places = shape[2]
-    assert isinstance(places, tuple), "an update's shape names its columns"
-    return Run(
-        columns=tuple(names[i] for i in places),
-        keys=keys,
-        old_keys=tuple(p.old_key for p in pendings if p.old_key is not None),
-        set=tuple(tuple(p.row[i] for i in places) for p in pendings if p.row is not None),
-        was=tuple(tuple(p.old[i] for i in places) for p in pendings if p.old is not None),
-        **common,  # type: ignore[arg-type]
+def read_pending(
+    schemas: Schemas,
+    forms: RowForms,
+    values: tuple,  # type: ignore[type-arg]
+) -> Pending | None:
+    """A row of `PENDING`; None if its table is none of these any more."""
+    (
+        change_id, uid, n, group, table, op, key, old_key, old, row, version, stamp, mark,
+        covered, at_ms, outcome,
+    ) = values  # fmt: skip
+    if table not in schemas:
+        return None
+    read = forms.reader(table, version)
+    return Pending(
+        id=change_id,
+        uid=uid,
+        n=n,
+        group=group,
+        table=table,
+        op=_OPS[op],
+        key=forms.read_key(table, key),
+        old_key=None if old_key is None else forms.read_key(table, old_key),
+        old=None if old is None else read(old),
+        row=None if row is None else read(row),
+        stamp=stamp,
+        mark=mark,
+        covered=covered,
+        at_ms=at_ms,
+        outcome=None if outcome is None else _decode_outcome(outcome),
     )
 
 

@@ -21,6 +21,7 @@ from reunite.stores.sql.dialects.sqlite import (
     key_image,
     log_key_to_wire,
     log_to_wire,
+    logs_to_wire,
     quoted,
     select_list,
     to_database,
@@ -45,6 +46,7 @@ class RowForms:
         self._schemas = schemas
         self._versions = versions
         self._readers: dict[tuple[str, int], Callable[[str], Row]] = {}
+        self._many_readers: dict[tuple[str, int], Callable[[Sequence[str]], list[Row]]] = {}
         self._printers: dict[str, Callable[[Row], str]] = {}
         self._key_readers: dict[str, Callable[[str], Key]] = {}
         self._key_printers: dict[str, Callable[[Key], str]] = {}
@@ -69,6 +71,16 @@ class RowForms:
             return tuple(None if place is None else row[place] for place in places)
 
         return translated
+
+    def read_images(self, table: str, version: int, texts: Sequence[str]) -> list[Row]:
+        """Images of this version, read together, as rows of the current one."""
+        logged = self._versions.get((table, version), self._schemas[table])
+        if logged.column_names != self._schemas[table].column_names:
+            return list(map(self.reader(table, version), texts))
+        many = self._many_readers.get((table, version))
+        if many is None:
+            many = self._many_readers[table, version] = logs_to_wire(logged)
+        return many(texts)
 
     def log_text(self, table: str, row: Row | None) -> str | None:
         """A row as the log keeps it, in the current version."""

@@ -119,6 +119,9 @@ class MemoryWriteTransaction(MemoryTransaction):
         with self.savepoint():
             self.writer.apply(writes)
 
+    def insert(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        self.writer.apply(Writes(inserts=rows, updates={}, deletes={}))
+
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         self.writer.touch(table, keys)
 

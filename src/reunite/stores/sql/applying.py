@@ -65,6 +65,15 @@ class Step:
                 else:
                     raise
 
+    def insert(self) -> None:
+        """The step's inserts, outside any savepoint: inside one, SQLite copies every page that a
+        statement with triggers changes, which costs a third more. Raises ConstraintError, and
+        then part of it may be done."""
+        if self._catalogue.has_deferred_keys(self._session):
+            self.apply()
+        else:
+            self._insert_rows()
+
     def _try(self, *, is_parked: bool, is_deferred: bool) -> None:
         if not is_deferred:
             self._write({})
@@ -85,12 +94,7 @@ class Step:
 
     def _write(self, moved: dict[tuple[str, Key], Key]) -> None:
         """`moved` are the temporary keys of parked rows."""
-        for plan in self._plans:
-            rows = self._writes.inserts.get(plan.name, ())
-            if rows:
-                names = plan.schema.column_names
-                with _named(plan, self._catalogue, self._session):
-                    self._session.executemany(plan.insert_sql, plan.stored_rows(names, rows))
+        self._insert_rows()
         for plan in self._plans:
             self._update(plan, self._writes.updates.get(plan.name, ()), moved)
         for plan in reversed(self._plans):
@@ -98,6 +102,14 @@ class Step:
             if keys:
                 with _named(plan, self._catalogue, self._session):
                     self._session.executemany(plan.delete_sql, map(plan.stored_key, keys))
+
+    def _insert_rows(self) -> None:
+        for plan in self._plans:
+            rows = self._writes.inserts.get(plan.name, ())
+            if rows:
+                names = plan.schema.column_names
+                with _named(plan, self._catalogue, self._session):
+                    self._session.executemany(plan.insert_sql, plan.stored_rows(names, rows))
 
     def _update(
         self, plan: TablePlan, updates: Sequence[Update], moved: dict[tuple[str, Key], Key]

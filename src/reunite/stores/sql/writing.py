@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.key import Key
+from reunite.core.values import Row
 from reunite.engine.ports import (
     AppliedInserts,
     LogEntry,
@@ -39,6 +40,9 @@ class SqlWriteTransaction(SqlTransaction):
 
     def apply(self, writes: Writes) -> None:
         Step(self._session, self._catalogue, writes).apply()
+
+    def insert(self, rows: Mapping[str, Sequence[Row]]) -> None:
+        Step(self._session, self._catalogue, Writes(inserts=rows, updates={}, deletes={})).insert()
 
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         # In the words of the trigger, but straight into the log: an UPDATE would set off the

@@ -60,6 +60,19 @@ def _sample(id_: str) -> Row:
 
 
 class ApplyingContract:
+    def test_rows_inserted_without_a_way_back_are_rows_like_others(
+        self, subject: StoreSubject
+    ) -> None:
+        with subject.store.write() as transaction:
+            transaction.insert({"child": [child(1, "p")], "parent": [parent("p")]})
+            assert {touch.table for touch in transaction.fresh()} == {"parent", "child"}
+        assert rows_of(subject.store, "parent") == [parent("p")]
+        assert rows_of(subject.store, "child") == [child(1, "p")]
+        with pytest.raises(ConstraintError), subject.store.write() as transaction:
+            transaction.insert({"parent": [parent("q"), parent("p")]})
+        assert rows_of(subject.store, "parent") == [parent("p")]
+        assert len(log_of(subject.store)) == 2
+
     def test_inserts_updates_and_deletes_are_one_step(self, subject: StoreSubject) -> None:
         with subject.foreign() as program:
             inserted(program, PARENT, parent("p", name="one"), parent("gone"))

@@ -35,7 +35,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.schema import Column, ColumnType, TableSchema
-from reunite.core.values import SAFE_INTEGER_MAX, Row, Value, wire_integer
+from reunite.core.values import SAFE_INTEGER_MAX, Row, Value, are_safe, wire_integer
 
 # A function with more arguments is refused by SQLite as it is usually built (127), so the image of
 # a wider row is an array of arrays, each of at most this many values.
@@ -303,6 +303,22 @@ class _PatternReader:
             row[index] = function(row[index])
         return tuple(row)
 
+    def read_all(self, rows: Sequence[Sequence[Any]]) -> list[Row]:
+        """Many rows, column by column: most columns hold values of one type, which stay."""
+        columns: list[Sequence[Any]] = []
+        for column_type, values in zip(self._types, zip(*rows, strict=True), strict=bool(rows)):
+            steps = {kind: self._step(column_type, kind) for kind in set(map(type, values))}
+            if set(steps.values()) == {wire_integer} and are_safe(values):
+                steps = {}
+            if any(steps.values()):
+                columns.append([
+                    value if (step := steps[type(value)]) is None else step(value)
+                    for value in values
+                ])  # fmt: skip
+            else:
+                columns.append(values)
+        return list(zip(*columns, strict=True))
+
 
 # --- Stored → log form in an outbox --------------------------------------------------------------
 
@@ -434,6 +450,20 @@ def _log_any(x: str) -> str:
 def log_to_wire(schema: TableSchema) -> Callable[[str], Row]:
     """What reads images of rows that were logged under this version of the schema."""
     return _log_reader(schema.columns)
+
+
+def logs_to_wire(schema: TableSchema) -> Callable[[Sequence[str]], list[Row]]:
+    """The same for many images, in less than half the time."""
+    is_wide = len(schema.columns) > IMAGE_PIECE_COLUMNS
+    reader = _PatternReader([column.type for column in schema.columns], _log_step)
+
+    def read(texts: Sequence[str]) -> list[Row]:
+        rows = _decode_json(f"[{','.join(texts)}]")
+        if is_wide:
+            rows = [[value for piece in row for value in piece] for row in rows]
+        return reader.read_all(rows)
+
+    return read
 
 
 def log_key_to_wire(schema: TableSchema) -> Callable[[str], Row]:

@@ -1,0 +1,161 @@
+"""What to push next: whole groups of the outbox, as the runs of a message.
+
+The rule: nothing is decoded that the message does not need. A run of inserts is made from its
+images together; updates and deletes are looked at one by one, since an update sends only the
+columns that it changes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import msgspec
+
+from reunite.core.change import Op
+from reunite.core.schema import TableSchema
+from reunite.protocol.codec import encode
+from reunite.protocol.limits import BODY_BYTES_MAX, PUSH_CHANGES_MAX
+from reunite.protocol.push import GroupMessage, Run
+from reunite.replica.outbox import PENDING, read_pending
+from reunite.replica.pending import Pending, Schemas, changed_columns
+from reunite.replica.rows import RowForms
+
+# Where a run of other programs' changes is cut into pushes: half of what a hub takes.
+DIVISIBLE_MAX = PUSH_CHANGES_MAX // 2
+DIVISIBLE_BYTES_MAX = BODY_BYTES_MAX // 4
+
+# A row of `PENDING`, and places in it.
+_Row: TypeAlias = tuple[Any, ...]
+_N, _GROUP, _TABLE, _OLD, _ROW = 2, 3, 4, 8, 9
+_uid, _row_image, _stamp = itemgetter(1), itemgetter(_ROW), itemgetter(11)
+# Neighbours that have table, op, version, mark and what was covered alike may be one run.
+_likeness = itemgetter(_TABLE, 5, 10, 12, 13)
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Groups read from the outbox, encoded and ready to send; None if there are none."""
+
+    first_n: int
+    last_n: int
+    groups: msgspec.Raw | None
+    schemas: dict[str, int]
+
+
+def next_batch(
+    connection: sqlite3.Connection,
+    schemas: Schemas,
+    forms: RowForms,
+    *,
+    after_n: int,
+    changes: int,
+    size: int,
+) -> Batch:
+    """The whole groups to push next: changes after `after_n` that have no answer.
+
+    Groups are taken while their changes, and the bytes of their rows, stay below the two aims;
+    the first one always, but a run of other programs' changes no further than DIVISIBLE_MAX:
+    its borders are unknown anyway.
+    """
+    rows = _next_rows(connection, schemas, after_n=after_n, changes=changes, size=size)
+    if not rows:
+        return Batch(first_n=0, last_n=0, groups=None, schemas={})
+    groups = [
+        GroupMessage(runs=tuple(_runs(schemas, forms, group)), divisible=number < 0)
+        for number, group in groupby(rows, key=itemgetter(_GROUP))
+    ]
+    return Batch(
+        first_n=rows[0][_N],
+        last_n=rows[-1][_N],
+        groups=msgspec.Raw(encode(groups)),
+        schemas={table: schemas[table].version for table in {row[_TABLE] for row in rows}},
+    )
+
+
+def _next_rows(
+    connection: sqlite3.Connection, schemas: Schemas, *, after_n: int, changes: int, size: int
+) -> list[_Row]:
+    taken: list[_Row] = []
+    whole = taken_size = 0
+    group = 0
+    rows = connection.execute(PENDING.format(where="and n > ? and outcome is null"), (after_n,))
+    for row in rows:
+        if row[_TABLE] not in schemas:
+            continue
+        if row[_GROUP] != group:
+            group, whole = row[_GROUP], len(taken)
+        taken.append(row)
+        taken_size += len(row[_OLD] or "") + len(row[_ROW] or "")
+        if whole and (len(taken) > changes or taken_size > size):
+            del taken[whole:]
+            break
+        if group < 0 and (
+            len(taken) >= DIVISIBLE_MAX or taken_size >= DIVISIBLE_BYTES_MAX or changes == 1
+        ):
+            break
+    rows.close()
+    return taken
+
+
+def _runs(schemas: Schemas, forms: RowForms, group: Iterator[_Row]) -> Iterator[Run]:
+    for (table, op, version, mark, covered), alike in groupby(group, key=_likeness):
+        rows, schema = list(alike), schemas[table]
+        if op == Op.INSERT:
+            yield Run(
+                table=table,
+                op=Op.INSERT,
+                columns=schema.column_names,
+                mark=mark,
+                covered=covered,
+                stamps=_stamps(list(map(_stamp, rows))),
+                ids=tuple(map(_uid, rows)),
+                set=tuple(forms.read_images(table, version, list(map(_row_image, rows)))),
+            )
+        else:
+            pendings = [pending for row in rows if (pending := read_pending(schemas, forms, row))]
+            for places, part in _parts(schema, pendings):
+                yield _run(schema, part, places)
+
+
+def _parts(
+    schema: TableSchema, pendings: Sequence[Pending]
+) -> Iterator[tuple[tuple[int, ...], list[Pending]]]:
+    """Updates that change the same places, and all or none of which move their rows; deletes."""
+
+    def shape(pending: Pending) -> tuple[tuple[int, ...], bool]:
+        is_update = pending.op is Op.UPDATE
+        places = changed_columns(schema, pending) if is_update else ()
+        return places, pending.old_key is not None
+
+    for (places, _), part in groupby(pendings, key=shape):
+        yield places, list(part)
+
+
+def _run(schema: TableSchema, pendings: Sequence[Pending], places: tuple[int, ...]) -> Run:
+    names, first = schema.column_names, pendings[0]
+    common: dict[str, Any] = {
+        "table": schema.name,
+        "op": first.op,
+        "mark": first.mark,
+        "covered": first.covered,
+        "stamps": _stamps([pending.stamp for pending in pendings]),
+        "ids": tuple(pending.uid for pending in pendings),
+        "keys": tuple(pending.key for pending in pendings),
+    }
+    if first.op is Op.DELETE:
+        return Run(columns=names, was=tuple(p.old for p in pendings if p.old is not None), **common)
+    return Run(
+        columns=tuple(names[i] for i in places),
+        old_keys=tuple(p.old_key for p in pendings if p.old_key is not None),
+        set=tuple(tuple(p.row[i] for i in places) for p in pendings if p.row is not None),
+        was=tuple(tuple(p.old[i] for i in places) for p in pendings if p.old is not None),
+        **common,
+    )
+
+
+def _stamps(stamps: list[str]) -> tuple[str, ...]:
+    """One for all, or one for each."""
+    return tuple(stamps[:1] if len(set(stamps)) == 1 else stamps)

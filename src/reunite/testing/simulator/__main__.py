@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reunite.testing.simulator")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--seed", type=int, help="run this seed")
-    what.add_argument("--seeds", type=_range, metavar="A..B", help="run these seeds, B included")
+    what.add_argument("--seeds", type=_seed_list, metavar="A..B,C", help="run these, B included")
     what.add_argument("--minutes", type=float, help="run fresh seeds for so long")
     parser.add_argument("--hub", choices=("memory", "sqlite", "both"), default="both")
     parser.add_argument("--steps", type=int, default=STEPS, help="steps before the wire heals")
@@ -66,11 +66,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _range(text: str) -> range:
-    first, separator, last = text.partition("..")
-    if not separator:
-        raise argparse.ArgumentTypeError("write 0..99")
-    return range(int(first), int(last) + 1)
+def _seed_list(text: str) -> list[int]:
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("..")
+        try:
+            seeds.extend(range(int(first), int(last or first) + 1))
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError("write 0..99 or 3,17,20..29") from exc
+    return seeds
 
 
 def _numbers(text: str) -> tuple[int, ...]:

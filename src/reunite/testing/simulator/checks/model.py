@@ -126,11 +126,15 @@ class Model:
             parent = facts.parent
             assert parent is not None, "a child has a parent"
             for child_key, row in list(self._rows[facts.name].items()):
-                if row[parent.column] == {key[0]}:
-                    if parent.cascade:
-                        self.delete(facts.name, child_key)
-                    else:
-                        row[parent.column] = {None}
+                if key[0] not in row[parent.column]:
+                    continue
+                if len(row[parent.column]) > 1:
+                    # It may point elsewhere: nobody knows whether it goes.
+                    self.doubt(facts.name, child_key)
+                elif parent.cascade:
+                    self.delete(facts.name, child_key)
+                else:
+                    row[parent.column] = {None}
 
     def _take_along(self, table: str, old_key: Key, new_key: Key) -> None:
         """A row has moved: its children follow."""

@@ -156,6 +156,19 @@ def test_a_hub_restored_from_a_backup_gets_the_pending_changes(pair: Pair, grows
     pair.assert_agreed()
 
 
+def test_a_replica_that_only_reads_notices_that_the_hub_was_restored(pair: Pair) -> None:
+    """Commits of the same number are told apart by their nonce: a snapshot, never silence (I3)."""
+    backup = backup_of(pair)
+    pair.at_hub("insert into note values ('n1', 'lost with the hub')")
+    pair.replica.pull()
+    restored(pair, backup)
+    pair.at_hub("insert into note values ('n2', 'new')")
+
+    pair.replica.pull()
+
+    assert pair.rows(pair.replica, "note") == [("n2", "new")]
+
+
 def test_another_database_at_the_same_url_gets_what_it_has_a_place_for(pair: Pair) -> None:
     """Tables that it lacks are parked, columns that it has more are filled (I9, I10)."""
     pair.write(pair.replica, "insert into note values ('n1', 'kept')")

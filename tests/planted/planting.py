@@ -35,7 +35,7 @@ SIMULATOR = "simulator"
 
 # Seeds that are tried when the known ones find nothing, and how long a finder may take.
 FRESH_SEEDS_MAX = 60
-TIMEOUT_S = 240
+TIMEOUT_S = 60
 
 # What a bug that breaks the program rather than a promise dies of.
 _ACCIDENTS = ("NameError", "ImportError", "AttributeError", "SyntaxError", "TypeError")
@@ -127,13 +127,16 @@ def search(bug: Bug, folder: Path, *, seeds: str | None = None) -> Finding:
 
 def _run(folder: Path, module: str, *arguments: str) -> Finding:
     command: Sequence[str] = (sys.executable, "-m", module, *arguments)
-    ended = subprocess.run(
-        command,
-        cwd=REPOSITORY,
-        env={**os.environ, "PYTHONPATH": str(folder), "REUNITE_PLANTED": "1"},
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-        check=False,
-    )
+    try:
+        ended = subprocess.run(
+            command,
+            cwd=REPOSITORY,
+            env={**os.environ, "PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(is_found=False, text=f"It did not end within {TIMEOUT_S} s.")
     return Finding(is_found=ended.returncode == 1, text=ended.stdout + ended.stderr)

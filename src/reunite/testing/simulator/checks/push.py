@@ -4,6 +4,7 @@ I1    what is answered `applied` or `merged` is in the tables, merged by its col
 I2    what was answered before has no effect again; nothing else changes
 I5    a transaction is rejected whole or accepted whole
 I10   a value that loses is in a conflict record; a rejection has a reason that is there
+keys  a generated key that reunite gives a row was never another one's
 reuse a change of a row whose key another row got has no effect on that other row
 """
 
@@ -36,6 +37,7 @@ class PushCheck:
         self._book = book
         self._restored = restored
         self.moved: set[Scalar] = set()
+        self._keys_given: dict[Place, str] = {}
 
     def sent(self, change: PushedChange) -> None:
         """I1: a change is sent as it was captured, but for keys that reunite moved."""
@@ -96,6 +98,7 @@ class PushCheck:
         """A push was answered; `fresh` are the outcomes that are new with it."""
         self._check_groups(changes, fresh)
         self._check_dependents(changes, fresh)
+        self._check_given_keys(changes, fresh)
         if not fresh and before != after:
             raise InvariantBroken(
                 "I2", f"A push without anything new changed {differences(before, after)}."
@@ -138,6 +141,22 @@ class PushCheck:
                     raise InvariantBroken(
                         "I10", f"Accepted: {change}; it stands on {judged.change}, rejected."
                     )
+
+    def _check_given_keys(
+        self, changes: Sequence[PushedChange], fresh: dict[str, OutcomeMessage]
+    ) -> None:
+        """A key that reunite gives a row has never been another row's."""
+        for change in changes:
+            outcome = fresh.get(change.id)
+            if change.op is not Op.INSERT or not FACTS[change.table].generated:
+                continue
+            if outcome is None or _is_rejected(outcome):
+                continue
+            place = (change.table, outcome.key or change.key)
+            known = self._keys_given.setdefault(place, change.id)
+            is_reunites = self._book.captured[change.id].key != place[1]
+            if is_reunites and known != change.id:
+                raise InvariantBroken("keys", f"This key was another row's: {change}")
 
     def _check_reasons(
         self, group: Sequence[PushedChange], fresh: dict[str, OutcomeMessage], model: Model

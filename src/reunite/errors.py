@@ -21,6 +21,7 @@
     ├── ConstraintError             the database refused a write; carries code, table and columns
     ├── HubUnreachableError         the network or the hub failed: nothing is lost, try later
     ├── StorageUnavailableError     the database is locked, full or read-only: try later
+    │   └── NewerLayoutError        a newer reunite has been here: upgrade this one
     ├── StampOverflowError          a clock reads beyond the year 10,889: set it right
     ├── ReplicaBusyError            another process is syncing this replica file
     └── Veto                        raised by a hook to reject a change; a reason for the person
@@ -175,6 +176,12 @@ class StorageUnavailableError(ReuniteError):
     """The database is locked, full or read-only. Nothing was half-done: try again later."""
 
     code = "storage-unavailable"
+
+
+class NewerLayoutError(StorageUnavailableError):
+    """A newer reunite has changed its tables in this file. Nothing was read: upgrade reunite."""
+
+    code = "newer-layout"
 
 
 class StampOverflowError(ReuniteError):

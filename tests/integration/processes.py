@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,15 +29,22 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 class ServeProcess:
     """`reunite serve FILE --json` on a free port, until the block ends; then Ctrl-C.
 
-    `notes` are the lines of its stderr so far.
+    `notes` are the lines of its stderr so far. `command` is what is run instead of ours, and
+    `environment` what it gets besides.
     """
 
-    def __init__(self, file: Path, *options: object) -> None:
+    def __init__(
+        self,
+        file: Path,
+        *options: object,
+        command: Sequence[str] = COMMAND,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._stderr = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 — closed below
-        environment = {**os.environ, "REUNITE_PORT": "0"}
+        environment = {**os.environ, "REUNITE_PORT": "0", **(environment or {})}
         environment.pop("REUNITE_TOKEN", None)
         self._process = subprocess.Popen(
-            [*COMMAND, "serve", str(file), "--json", *map(str, options)],
+            [*command, "serve", str(file), "--json", *map(str, options)],
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,

@@ -29,7 +29,7 @@ from reunite.errors import (
 )
 from reunite.protocol.pull import Page
 from reunite.replica.inbox import aligned
-from reunite.replica.layout import LAYOUT
+from reunite.replica.layout import LAYOUT, bring_up_to_date, note_layout
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.reshaping import is_kept
 from reunite.replica.rows import RowForms
@@ -74,6 +74,12 @@ class ReplicaFile:
                     f"{path} is no replica: name another file, or make one with `reunite clone`."
                 )
             self._inner.execute("pragma journal_mode = wal").fetchall()
+            try:
+                bring_up_to_date(self._inner)
+            except BaseException:
+                self._inner.close()
+                self._inner = None
+                raise
         self.forms = self._new_forms({}, {})
 
     @staticmethod
@@ -91,6 +97,7 @@ class ReplicaFile:
                 _refuse_hub(path, names)
                 for statement in (*outbox_layout(), *LAYOUT):
                     connection.execute(statement)
+                note_layout(connection)
                 connection.execute("commit")
             finally:
                 connection.close()

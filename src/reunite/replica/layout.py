@@ -11,6 +11,20 @@ reunite_parked    rejected changes, with the reason, until someone retries or di
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from reunite.errors import NewerLayoutError
+
+# Raised when a table below, the outbox or the text of a trigger changes. A file's version is in
+# `reunite_state`, as `layout`.
+LAYOUT_VERSION = 1
+
+# What leads from a version to the next; every version but the first has an entry. A file is one
+# program's at a time, so an older release need not work on a newer file, and refuses it.
+LAYOUT_STEPS: Mapping[int, tuple[str, ...]] = MappingProxyType({})
+
 LAYOUT = (
     """
     create table if not exists reunite_state (name text primary key, value text not null)
@@ -50,3 +64,44 @@ LAYOUT = (
     )
     """,
 )
+
+
+def note_layout(connection: sqlite3.Connection) -> None:
+    """Say in which version a new file's tables are. In the caller's transaction."""
+    connection.execute(
+        "insert or ignore into reunite_state (name, value) values ('layout', ?)",
+        (str(LAYOUT_VERSION),),
+    )
+
+
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Run the steps that lead from the file's version to ours, in a transaction of their own.
+
+    Raises NewerLayoutError if a newer reunite made the tables.
+    """
+    if _version_of(connection) == LAYOUT_VERSION:
+        return
+    connection.execute("begin immediate")
+    try:
+        for version in range(_version_of(connection), LAYOUT_VERSION):
+            for statement in LAYOUT_STEPS[version]:
+                connection.execute(statement)
+        connection.execute(
+            "insert or replace into reunite_state (name, value) values ('layout', ?)",
+            (str(LAYOUT_VERSION),),
+        )
+        connection.execute("commit")
+    finally:
+        if connection.in_transaction:
+            connection.execute("rollback")
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    row = connection.execute("select value from reunite_state where name = 'layout'").fetchone()
+    found = 1 if row is None else int(row[0])
+    if found > LAYOUT_VERSION:
+        raise NewerLayoutError(
+            f"reunite's tables in this file have layout {found}, which a newer release made; this "
+            f"one knows {LAYOUT_VERSION}. Upgrade reunite here."
+        )
+    return found

@@ -14,7 +14,8 @@ The rule         comparing, making triggers and noting happen in one write trans
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import msgspec
 
@@ -23,7 +24,9 @@ from reunite.errors import UnknownTableError, UntrackableTableError
 from reunite.stores.sql import capture
 from reunite.stores.sql.database import Session
 from reunite.stores.sql.dialects import sqlite_reflection
+from reunite.stores.sql.versions import bring_up_to_date, is_laid_out
 
+_META = "SELECT name, value FROM reunite_meta WHERE name IN ('ddl', 'layout', 'layout_min')"
 _encode_schema = msgspec.json.Encoder().encode
 _decode_schema = msgspec.json.Decoder(TableSchema).decode
 
@@ -33,10 +36,12 @@ def ddl_number(session: Session) -> int:
     return int(session.execute("PRAGMA schema_version")[0][0])
 
 
-def is_current(session: Session) -> bool:
-    """Whether nothing was created, altered or dropped since `note_ddl`. Two small reads."""
-    noted = session.execute("SELECT value FROM reunite_meta WHERE name = 'ddl'")
-    return bool(noted) and noted[0][0] == ddl_number(session)
+def is_current(session: Session, meta: Mapping[str, Any] | None = None) -> bool:
+    """Whether nothing was created, altered or dropped since `note_ddl`, and reunite's own tables
+    are in our version. Two small reads, one where `meta` is known. Raises NewerLayoutError."""
+    if meta is None:
+        meta = dict(session.execute(_META))
+    return is_laid_out(meta) and meta.get("ddl") == ddl_number(session)
 
 
 def note_ddl(session: Session) -> None:
@@ -50,7 +55,8 @@ def note_ddl(session: Session) -> None:
 
 def follow(session: Session) -> None:
     """Bring every tracked table's schema and triggers up to date; give up those that are gone, or
-    can be tracked no longer."""
+    can be tracked no longer. Raises NewerLayoutError."""
+    bring_up_to_date(session)
     found = []
     for before in list(tracked_schemas(session)):
         try:

@@ -32,8 +32,20 @@ time share a slot in the hub's `reunite_outcome_slot`; 80 random bits remain.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 # Raised when a statement below or the text of a trigger changes.
 LAYOUT_VERSION = 1
+
+# The oldest version whose code still works on tables of this one, so that two releases may serve
+# one database while a fleet of hubs is upgraded. New tables and columns with defaults leave it as
+# it is; what older code would misread, and triggers with other texts, raise it.
+LAYOUT_VERSION_MIN = 1
+
+# What leads from a version to the next, run once by the first hub that finds the older one
+# (`versions.py`). Every version but the first has an entry.
+LAYOUT_STEPS: Mapping[int, tuple[str, ...]] = MappingProxyType({})
 
 HUB_LAYOUT = (
     """

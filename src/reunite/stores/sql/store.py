@@ -16,13 +16,13 @@ from urllib.parse import unquote, urlsplit
 from reunite.core.schema import TableSchema
 from reunite.engine.ports import Head, Transaction, WriteTransaction
 from reunite.errors import CallerError, StorageUnavailableError, UnknownTableError
-from reunite.stores.sql import capture, following
+from reunite.stores.sql import capture, following, layout
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import LOCK_TIMEOUT_S, Database, Session, SqliteDatabase
 from reunite.stores.sql.dialects import sqlite_reflection
 from reunite.stores.sql.dialects.sqlite import quoted
-from reunite.stores.sql.layout import LAYOUT_VERSION, hub_layout
 from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
+from reunite.stores.sql.versions import is_laid_out
 from reunite.stores.sql.writing import SqlWriteTransaction
 
 # Reads begun again because the tables changed under them, before one gives up.
@@ -98,7 +98,7 @@ class SqlStore:
         for _ in range(FOLLOW_TRIES_MAX):
             with self._database.read() as session:
                 catalogue, meta = self._known(session)
-                if meta.get("ddl") == following.ddl_number(session):
+                if following.is_current(session, meta):
                     yield SqlTransaction(session, catalogue, meta)
                     return
             # A migration: what this snapshot would read is not what the catalogue says.
@@ -120,6 +120,7 @@ class SqlStore:
     def _known(self, session: Session) -> tuple[Catalogue, dict[str, Any]]:
         """The catalogue and what else is kept by name. The snapshot begins with this read."""
         meta: dict[str, Any] = dict(session.execute("SELECT name, value FROM reunite_meta"))
+        is_laid_out(meta)  # raises before anything else of a newer layout is read
         catalogue = self._catalogue
         if catalogue.edition != meta["edition"]:
             catalogue = self._catalogue = Catalogue.load(session, meta["edition"])
@@ -166,12 +167,13 @@ class SqlStore:
         )
         if not is_new and not following.is_current(session):
             following.follow(session)
-        for statement in hub_layout():
+        for statement in layout.hub_layout():
             session.execute(statement)
         session.executemany(
             "INSERT OR IGNORE INTO reunite_meta (name, value) VALUES (?, ?)",
             [
-                ("layout", LAYOUT_VERSION),
+                ("layout", layout.LAYOUT_VERSION),
+                ("layout_min", layout.LAYOUT_VERSION_MIN),
                 ("epoch", self._new_epoch()),
                 ("edition", 0),
                 ("trimmed_seq", 0),

@@ -1,0 +1,52 @@
+"""Versions of reunite's own tables: which a database has, and who may use it.
+
+    reunite_meta.layout       the version that the tables are in
+    reunite_meta.layout_min   the oldest version whose code works on them
+
+    database      ours          what happens
+    older         newer         the first transaction of ours brings the tables up to date
+    the same      the same      nothing
+    newer         older         if `layout_min` is not above ours, we work as ever and change
+                                nothing of it; else NewerLayoutError, before anything is read
+
+The rule         a database is never brought back to an older version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reunite.errors import NewerLayoutError
+from reunite.stores.sql import layout
+from reunite.stores.sql.database import Session
+
+
+def is_laid_out(meta: Mapping[str, Any]) -> bool:
+    """Whether the tables are in our version, or in a newer one that we can work on. `meta` holds
+    `layout` and `layout_min` of `reunite_meta`. Raises NewerLayoutError."""
+    found = int(meta["layout"])
+    if int(meta.get("layout_min", found)) > layout.LAYOUT_VERSION:
+        raise NewerLayoutError(
+            f"reunite's tables in this database have layout {found}, which a newer release made; "
+            f"this one knows {layout.LAYOUT_VERSION}. Upgrade reunite here."
+        )
+    return found >= layout.LAYOUT_VERSION
+
+
+def bring_up_to_date(session: Session) -> None:
+    """Run the steps that lead from the database's version to ours. Raises NewerLayoutError."""
+    meta: dict[str, Any] = dict(
+        session.execute(
+            "SELECT name, value FROM reunite_meta WHERE name IN ('layout', 'layout_min')"
+        )
+    )
+    if is_laid_out(meta):
+        return
+    for version in range(meta["layout"], layout.LAYOUT_VERSION):
+        for statement in layout.LAYOUT_STEPS[version]:
+            session.execute(statement)
+    session.executemany(
+        "INSERT OR REPLACE INTO reunite_meta (name, value) VALUES (?, ?)",
+        [("layout", layout.LAYOUT_VERSION), ("layout_min", layout.LAYOUT_VERSION_MIN)],
+    )

@@ -35,10 +35,12 @@ from reunite.hub import Hub, HubStatus
 from reunite.replica import (
     ConflictRecord,
     ParkedChange,
+    RepairReport,
     Replica,
     ReplicaStatus,
     SyncProgress,
     SyncReport,
+    TableRepair,
 )
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "ParkedChange",
     "PeerError",
     "Principal",
+    "RepairReport",
     "Replica",
     "ReplicaBusyError",
     "ReplicaStatus",
@@ -71,6 +74,7 @@ __all__ = [
     "StorageUnavailableError",
     "SyncProgress",
     "SyncReport",
+    "TableRepair",
     "UnknownTableError",
     "UntrackableTableError",
     "UpgradeRequiredError",

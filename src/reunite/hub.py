@@ -1,6 +1,6 @@
 """The hub: a database and the engine that serves it. Composition root of the server side.
 
-    Hub ──► engine (push, pull, register, query, history) ──► Store ──► the database
+    Hub ──► engine (push, pull, register, repair, query, history) ──► Store ──► the database
      └────► server (asgi, serve), when the extra is there
 
 What it is       the public object: tables, hooks, tokens, and one door for messages, `answer`.
@@ -33,6 +33,7 @@ from reunite.engine.pull import pull
 from reunite.engine.push import push
 from reunite.engine.query import query
 from reunite.engine.register import register
+from reunite.engine.repair import repair
 from reunite.engine.retention import trim
 from reunite.engine.tables import Hook, Tables
 from reunite.errors import (
@@ -45,6 +46,7 @@ from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.query import QueryAnswer, QueryRequest
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
+from reunite.protocol.repair import RepairAnswer, RepairRequest
 from reunite.protocol.version import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
@@ -294,6 +296,8 @@ class Hub:
                 return encode(self.push(decode(body, PushRequest), principal))
             case "pull":
                 return encode(self.pull(decode(body, PullRequest), principal))
+            case "repair":
+                return encode(self.repair(decode(body, RepairRequest), principal))
             case "query":
                 return encode(self.query(decode(body, QueryRequest), principal))
             case "schema":
@@ -324,6 +328,11 @@ class Hub:
         """The next page for a replica."""
         self.number()
         return pull(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
+
+    def repair(self, request: RepairRequest, principal: Principal) -> RepairAnswer:
+        """Where a replica's table differs from the hub's, and what the hub has there."""
+        self.number()
+        return repair(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
 
     def query(self, request: QueryRequest, principal: Principal) -> QueryAnswer:
         """Rows of one table."""

@@ -13,6 +13,7 @@ from reunite.protocol.pull import Page, PullRequest, TablePage
 from reunite.protocol.push import GroupMessage, PushAnswer, PushRequest, Run, SchemaAnswer
 from reunite.protocol.query import QueryAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
+from reunite.protocol.repair import Ask, RepairAnswer, RepairRequest
 from reunite.protocol.routes import ROUTES
 
 TOKEN = "the-token-of-ann"
@@ -20,6 +21,7 @@ STAMP = "018f00000000-0000-hub"
 
 REGISTER = encode(RegisterRequest(protocol=1, name="till"))
 PULL = encode(PullRequest(protocol=1, replica="r1", known=0))
+REPAIR = encode(RepairRequest(protocol=1, replica="r1", cursor="c1", table="planes", ask=Ask.SUMS))
 RUN = Run(
     table="planes",
     op=Op.INSERT,
@@ -41,7 +43,7 @@ PUSH = encode(
         groups=(GroupMessage(runs=(RUN,)),),
     )
 )
-POSTS = {"v1/register": REGISTER, "v1/push": PUSH, "v1/pull": PULL}
+POSTS = {"v1/register": REGISTER, "v1/push": PUSH, "v1/pull": PULL, "v1/repair": REPAIR}
 GETS = ("v1/schema", "v1/query/planes")
 
 ANSWERS: dict[str, msgspec.Struct] = {
@@ -50,6 +52,7 @@ ANSWERS: dict[str, msgspec.Struct] = {
     ),
     "push": PushAnswer(first_n=1, last_n=1, outcomes=(), stamp=STAMP),
     "pull": Page(cursor="c1", stamp=STAMP, schemas={}, checkpoint=True, answered=0, mark=0),
+    "repair": RepairAnswer(cursor="c1", stamp=STAMP, rows=[0], sums=[f"{0:016x}"]),
     "schema": SchemaAnswer(protocol=1, epoch="e1", tables=()),
     "query": QueryAnswer(columns=("id",), rows=[(1,), (2,)]),
 }

@@ -1,13 +1,22 @@
 """Digests: equal where rows are the same, and the way down to the rows that differ."""
 
+import hashlib
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reunite.core.digest import differing_ranges, range_sums, row_digests, split_range
+from reunite.core.digest import (
+    SumsByRange,
+    differing_ranges,
+    digests_of,
+    prefixes_of,
+    range_sums,
+    row_digests,
+    split_range,
+)
 from reunite.core.schema import Column, ColumnType, TableSchema
-from reunite.core.values import Row, same
+from reunite.core.values import Row, canonical_text, same
 from tests.unit.strategies import ANY_VALUES
 
 TABLE = TableSchema(
@@ -32,6 +41,24 @@ def test_rows_have_one_hash_exactly_if_they_are_the_same(a: Any, b: Any, c: Any,
     are_same = same(ColumnType.DECIMAL, a, c) and same(ColumnType.JSON, b, d)
     assert (one.row_hash == other.row_hash) == are_same
     assert one.key_hash == other.key_hash
+
+
+@given(st.sampled_from(ColumnType), st.lists(ANY_VALUES, min_size=1, max_size=5))
+def test_a_hash_is_that_of_the_canonical_texts(column_type: ColumnType, values: list[Any]) -> None:
+    """Batches take short cuts by column; what is hashed is what the vectors say."""
+    table = TableSchema(name="t", columns=(Column(name="v", type=column_type),), key=("v",))
+    assert digests_of(table, [(value,) for value in values]).rows == [
+        hashlib.blake2b(f"[{canonical_text(column_type, value)}]".encode(), digest_size=16).digest()
+        for value in values
+    ]
+
+
+@given(ROWS, st.integers(0, 3))
+def test_sums_by_range_are_those_of_all_ranges(rows: list[Row], digits: int) -> None:
+    sums = SumsByRange(digits)
+    for row in rows:
+        sums.add(digests_of(TABLE, [row]))
+    assert sums.ranges() == range_sums(row_digests(TABLE, rows), prefixes_of(digits))
 
 
 @given(ROWS, st.randoms(use_true_random=False))

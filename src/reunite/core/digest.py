@@ -2,6 +2,7 @@
 
     row text     JSON array of the row's canonical values, a json value as its canonical text
     row hash     BLAKE2b of that text, 16 bytes
+    key hash     the same of the key's values alone
     sum          of row hashes modulo 2^128: the order of the rows is no matter
     range        the rows whose key's hash, in hexadecimal, begins with a prefix ("" for all)
 
@@ -15,13 +16,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import product
+from typing import Any
 
 import msgspec
 
-from reunite.core.schema import TableSchema
-from reunite.core.values import Row, canonical_text
+from reunite.core.key import Key
+from reunite.core.schema import ColumnType, TableSchema
+from reunite.core.values import Row, Value, canonical, number_text
 
 _MODULUS = 2**128
+_HEX = "0123456789abcdef"
 
 
 class RowDigest(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,17 +44,69 @@ class RangeSum(msgspec.Struct, frozen=True, kw_only=True):
     sum: str
 
 
+class Digests(msgspec.Struct, frozen=True, kw_only=True):
+    """The hashes of rows in their order, 16 bytes each, and how long the rows' texts are."""
+
+    keys: list[bytes]
+    rows: list[bytes]
+    size: int
+
+
 def row_digests(table: TableSchema, rows: Sequence[Row]) -> list[RowDigest]:
     """The digests of whole rows, in the same order."""
-    texts = [
-        [canonical_text(column.type, value) for value in values]
-        for column, values in zip(table.columns, zip(*rows, strict=True), strict=bool(rows))
-    ]
-    keys = [texts[position] for position in table.key_positions] if rows else []
+    found = digests_of(table, rows)
     return [
-        RowDigest(key_hash=_hash(key), row_hash=_hash(row))
-        for key, row in zip(zip(*keys, strict=True), zip(*texts, strict=True), strict=True)
+        RowDigest(key_hash=key.hex(), row_hash=row.hex())
+        for key, row in zip(found.keys, found.rows, strict=True)
     ]
+
+
+def digests_of(table: TableSchema, rows: Sequence[Row]) -> Digests:
+    """The same for batches: a few microseconds a row."""
+    texts = _texts([column.type for column in table.columns], rows)
+    return Digests(
+        keys=key_hashes(table, [table.key_of(row) for row in rows]),
+        rows=[_hash(text) for text in texts],
+        size=sum(map(len, texts)),
+    )
+
+
+def key_hashes(table: TableSchema, keys: Sequence[Key]) -> list[bytes]:
+    """The hashes of keys, 16 bytes each, in the same order."""
+    return [_hash(text) for text in _texts([table.column[name].type for name in table.key], keys)]
+
+
+class SumsByRange:
+    """Adds rows up in the 16^digits ranges whose prefixes have so many digits; keeps no row."""
+
+    def __init__(self, digits: int) -> None:
+        self._digits = digits
+        self.rows = [0] * 16**digits
+        self.sums = [0] * 16**digits
+
+    def add(self, digests: Digests) -> None:
+        """Count these rows."""
+        rows, sums = self.rows, self.sums
+        shift = 32 - 4 * self._digits
+        from_bytes = int.from_bytes
+        for key, row in zip(digests.keys, digests.rows, strict=True):
+            place = from_bytes(key[:4], "big") >> shift
+            rows[place] += 1
+            sums[place] += from_bytes(row, "big")
+
+    def ranges(self) -> list[RangeSum]:
+        """The sums, in the order of their prefixes."""
+        return [
+            RangeSum(prefix=prefix, rows=rows, sum=f"{total % _MODULUS:032x}")
+            for prefix, rows, total in zip(
+                prefixes_of(self._digits), self.rows, self.sums, strict=True
+            )
+        ]
+
+
+def prefixes_of(digits: int) -> list[str]:
+    """All prefixes of so many digits, sorted; together they are everything."""
+    return ["".join(letters) for letters in product(_HEX, repeat=digits)]
 
 
 def range_sums(digests: Iterable[RowDigest], prefixes: Sequence[str]) -> list[RangeSum]:
@@ -84,12 +141,54 @@ def differing_ranges(ours: Iterable[RangeSum], theirs: Iterable[RangeSum]) -> tu
 
 def split_range(prefix: str) -> tuple[str, ...]:
     """The sixteen ranges that together are this one."""
-    return tuple(prefix + digit for digit in "0123456789abcdef")
+    return tuple(prefix + digit for digit in _HEX)
 
 
 def _empty(prefix: str) -> RangeSum:
     return RangeSum(prefix=prefix, rows=0, sum=f"{0:032x}")
 
 
-def _hash(texts: Sequence[str]) -> str:
-    return hashlib.blake2b(f"[{','.join(texts)}]".encode(), digest_size=16).hexdigest()
+# --- Texts and hashes -----------------------------------------------------------------------------
+
+_encode = msgspec.json.Encoder().encode
+_blake2b = hashlib.blake2b
+
+
+def _hash(text: bytes) -> bytes:
+    return _blake2b(text, digest_size=16).digest()
+
+
+def _texts(types: Sequence[ColumnType], rows: Sequence[Row]) -> list[bytes]:
+    if not rows:
+        return []
+    # Column by column: most hold nothing but what the encoder writes as the canonical text does.
+    columns = [
+        _ready(column_type, values)
+        for column_type, values in zip(types, zip(*rows, strict=True), strict=True)
+    ]
+    return [_encode(row) for row in zip(*columns, strict=True)]
+
+
+def _ready(column_type: ColumnType, values: Sequence[Value]) -> Sequence[Any]:
+    """Values that the encoder writes as their canonical texts."""
+    kinds = {*map(type, values), type(None)}
+    if kinds == _PLAIN_KINDS.get(column_type):
+        return values
+    return [value if value is None else _writable(column_type, value) for value in values]
+
+
+def _writable(column_type: ColumnType, value: Value) -> Any:
+    plain = canonical(column_type, value)
+    return msgspec.Raw(number_text(plain)) if isinstance(plain, float) else plain
+
+
+# Types whose values of one Python type are their own representatives.
+_PLAIN_KINDS = {
+    column_type: {kind, type(None)}
+    for kind, types in (
+        (int, (ColumnType.INTEGER,)),
+        (bool, (ColumnType.BOOLEAN,)),
+        (str, (ColumnType.TEXT, ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME)),
+    )
+    for column_type in types
+}

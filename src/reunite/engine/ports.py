@@ -203,6 +203,10 @@ class Transaction(Protocol):
         """The next `limit` rows by key. Cost: an index range."""
         ...
 
+    def scan_keys(self, table: str, *, after: Key | None, limit: int) -> Sequence[Key]:
+        """The keys of the rows that `scan` would give. Cost: the same range, without the rows."""
+        ...
+
     def find(
         self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
     ) -> Sequence[Row]:

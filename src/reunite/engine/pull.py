@@ -26,16 +26,11 @@ from reunite.core.values import Row, check_columns
 from reunite.engine.outcomes import outcome_message
 from reunite.engine.ports import Head, Position, Store, Touch, Transaction
 from reunite.engine.register import check_protocol, own_replica
+from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
-
-# Rows are read and encoded in steps that grow while they stay small, so that a table of huge
-# values never has more than a step's worth in memory.
-_STEP_ROWS_FIRST = 100
-_STEP_ROWS_MAX = 2_500
-_STEP_BYTES_GROW = 512 * 1024
 
 # How stale the hub's note of a replica's last visit may be before a pull writes a new one: a pull
 # with nothing new should not write.
@@ -54,6 +49,7 @@ def pull(
     """
     check_protocol(request.protocol)
     cursor = None if request.cursor is None else decode_cursor(request.cursor)
+    repaired = None if request.repaired is None else decode_cursor(request.repaired)
     rows_max = max(1, min(request.limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX))
     _note_visit(store, principal, request, cursor, now_ms=now_ms)
     with store.read() as tx:
@@ -61,15 +57,17 @@ def pull(
         head = tx.head()
         view = tables.at(tx).readable(request.tables)
         builder = _PageBuilder(tx, view, head, rows_max=rows_max, now_ms=now_ms)
-        if cursor is None or not _is_ours(tx, head, cursor, builder.view_hash):
+        if cursor is None or not is_ours(tx, head, cursor, builder.view_hash):
             return builder.snapshot_page(None)
+        if repaired is not None and not is_ours(tx, head, repaired, builder.view_hash):
+            return builder.snapshot_page(None)  # rows of a log that is gone are in its inbox
         if cursor.snapshot is not None:
             _check_snapshot(view, cursor.snapshot)
             return builder.snapshot_page(cursor)
         return builder.commit_page(cursor, request)
 
 
-def _is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
+def is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
     """Whether the log can be read on from the cursor: same epoch, same commit, same view."""
     if cursor.epoch != head.epoch or cursor.view != view or cursor.seq > head.seq:
         return False
@@ -174,7 +172,7 @@ class _PageBuilder:
             if name < table:
                 continue
             schema = self._view[name]
-            step = _Steps(budget)
+            step = Steps(budget)
             while True:
                 size = step.next(budget)
                 rows = self._tx.scan(name, after=after, limit=size)
@@ -207,7 +205,7 @@ class _PageBuilder:
         """Put the rows of the touched keys, in steps; how many touches the page took."""
         seen: set[tuple[str, Key]] = set()
         taken = 0
-        step = _Steps(len(touches))
+        step = Steps(len(touches))
         while taken < len(touches) and self._bytes < PAGE_BYTES_MAX:
             part = touches[taken : taken + step.next(len(touches) - taken)]
             taken += len(part)
@@ -299,22 +297,6 @@ class _PageBuilder:
                     puts=cast(list[tuple[Any, ...]], joined),
                     deletes=deletes or [],
                 )
-
-
-class _Steps:
-    """Sizes of the steps in which a page is read: growing while a step's bytes stay small."""
-
-    def __init__(self, rows_expected: int) -> None:
-        self._size = min(_STEP_ROWS_FIRST, rows_expected)
-
-    def next(self, left: int) -> int:
-        return max(1, min(self._size, left))
-
-    def took(self, size_bytes: int) -> None:
-        if size_bytes < _STEP_BYTES_GROW:
-            self._size = min(self._size * 5, _STEP_ROWS_MAX)
-        else:
-            self._size = max(1, self._size // 4)
 
 
 def _keys_of(touches: Sequence[Touch]) -> Iterator[tuple[str, Key]]:

@@ -27,6 +27,21 @@ PAGE_ROWS_MAX = 5_000
 # Bytes in one page. A page of a single row may pass it, since a row is never cut.
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 
+# Rows that one answer of `repair` reads; `next` leads on.
+REPAIR_ROWS_MAX = 250_000
+
+# Bytes of rows that one answer of `repair` reads; `next` leads on.
+REPAIR_BYTES_MAX = 128 * 1024 * 1024
+
+# Rows that one answer of `repair` lists; `next` leads on. A few more end a step.
+REPAIR_LIST_MAX = 20_000
+
+# Digits of the prefixes by which `repair` divides a table: 16 to the power of this many ranges.
+REPAIR_DIGITS_MAX = 3
+
+# Keys that one request of `repair` may name; the hub may answer for fewer.
+REPAIR_KEYS_MAX = 5_000
+
 # Rows in one answer of `query`.
 QUERY_ROWS_MAX = 1_000
 

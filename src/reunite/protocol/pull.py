@@ -17,7 +17,10 @@ from reunite.protocol.push import OutcomeMessage
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`tables` None asks for all. `known`: the last number whose outcome this replica has."""
+    """`tables` None asks for all. `known`: the last number whose outcome this replica has.
+
+    `repaired` is the cursor of the last answer of a repair since the checkpoint.
+    """
 
     protocol: int
     replica: str
@@ -25,16 +28,21 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cursor: str | None = None
     tables: tuple[str, ...] | None = None
     limit: Count | None = None  # rows; the hub may send fewer, and a few more to end a step
+    repaired: str | None = None
 
 
 class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Rows of one table as arrays in the order of `columns`."""
+    """Rows of one table as arrays in the order of `columns`.
+
+    `reset`, in an inbox only: forget all rows of the table, what follows is all of it.
+    """
 
     table: str
     columns: tuple[str, ...]
     puts: list[tuple[Any, ...]] = []
     deletes: list[tuple[Any, ...]] = []
     evicts: list[tuple[Any, ...]] = []
+    reset: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.query import QueryAnswer, QueryRequest
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
+from reunite.protocol.repair import RepairAnswer, RepairRequest
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
@@ -63,6 +64,14 @@ ROUTES: Mapping[str, Route] = MappingProxyType(
                 request=PullRequest,
                 answer=Page,
                 summary="Get the next page after a cursor, or the first of a snapshot",
+            ),
+            Route(
+                operation="repair",
+                method="POST",
+                path="v1/repair",
+                request=RepairRequest,
+                answer=RepairAnswer,
+                summary="Compare a table by sums, and get the rows that differ",
             ),
             Route(
                 operation="schema",

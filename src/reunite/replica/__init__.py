@@ -1,6 +1,7 @@
 """The client side: a device's copy, its outbox, and the driver that reunites it with the hub."""
 
 from reunite.replica.driver import SyncProgress, SyncReport
+from reunite.replica.repair import RepairReport, TableRepair
 from reunite.replica.replica import Replica
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus
 from reunite.replica.transport import Transport
@@ -8,9 +9,11 @@ from reunite.replica.transport import Transport
 __all__ = [
     "ConflictRecord",
     "ParkedChange",
+    "RepairReport",
     "Replica",
     "ReplicaStatus",
     "SyncProgress",
     "SyncReport",
+    "TableRepair",
     "Transport",
 ]

@@ -44,6 +44,7 @@ from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Applied, Inbox, InboxDamagedError
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
 from reunite.replica.outbox import Outbox
+from reunite.replica.repair import Repair, RepairReport
 from reunite.replica.reshaping import is_kept
 from reunite.replica.sending import Batch, next_batch
 from reunite.replica.state import State
@@ -86,7 +87,8 @@ class SyncReport(msgspec.Struct, kw_only=True):
 
 
 class SyncProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a sync is: `phase` is push, pull or clone; `rows_total` is known in a snapshot."""
+    """Where a sync is: `phase` is push, pull, clone or compare; `rows_total` is known in a snapshot
+    and in a comparison."""
 
     phase: str
     rows: int
@@ -200,6 +202,26 @@ class Driver:
                 self._take_new_identity(exc)
             else:
                 return
+
+    def repair(self, tables: Sequence[str] | None = None) -> RepairReport:
+        """Compare tables (None: all) with the hub's, and fetch the rows that differ."""
+        with self._file.writing() as (connection, state):
+            self._inbox(connection, state).rearrange()
+        self.pull()
+        report = self.gather_repairs(tables)
+        self.pull()
+        return report
+
+    def gather_repairs(self, tables: Sequence[str] | None) -> RepairReport:
+        """The comparing half: the rows that differ wait in the inbox, and the next checkpoint
+        shows them. May be called between any two pages of a pull, with no transaction open."""
+        repair = Repair(
+            self._file,
+            self._call,
+            tell=lambda rows, total: self._tell("compare", rows, total),
+            inbox=self._inbox,
+        )
+        return repair.gather(tables)
 
     def register(self, url: str, tables: tuple[str, ...] | None) -> None:
         """Become a replica: an identity, key blocks, tables from the hub's schema."""
@@ -416,6 +438,7 @@ class Driver:
             cursor=state.cursor,
             tables=state.tables,
             limit=self._page_rows,
+            repaired=state.repaired,
         )
 
     def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
@@ -546,7 +569,8 @@ def _brings_nothing(page: Page, state: State) -> bool:
         page.checkpoint
         and not page.tables
         and not page.outcomes
-        and page.cursor == state.checkpoint
+        and page.cursor == state.checkpoint == state.cursor
+        and state.repaired is None
         and page.answered == state.covered_n
         and page.answered == state.known_n
         and state.next_schemas is None

@@ -145,6 +145,14 @@ class ReplicaFile:
                 connection.execute("rollback")
 
     @contextmanager
+    def looking(self) -> Iterator[tuple[sqlite3.Connection, State, RowForms]]:
+        """A snapshot on a connection of its own, for long reads: nobody here waits for it."""
+        with translated(), closing(connect_sqlite(self.path)) as connection:
+            connection.execute("begin")
+            state = load_state(connection)
+            yield connection, state, self._new_forms(self.schemas(state), _versions(connection))
+
+    @contextmanager
     def writing(self, *, bulk: bool = False) -> Iterator[tuple[sqlite3.Connection, State]]:
         """A transaction of reunite's own: nothing in it is captured. The state is saved at its end.
 
@@ -449,13 +457,7 @@ class ReplicaFile:
 
     def _renew_forms(self, connection: sqlite3.Connection, state: State) -> None:
         if self._forms_key != state.schemas:
-            versions = {
-                (table, version): msgspec.json.decode(text, type=TableSchema)
-                for table, version, text in connection.execute(
-                    "select table_name, version, schema from reunite_schema"
-                )
-            }
-            self.forms = self._new_forms(self.schemas(state), versions)
+            self.forms = self._new_forms(self.schemas(state), _versions(connection))
             self._forms_key = state.schemas
 
     @staticmethod
@@ -463,6 +465,16 @@ class ReplicaFile:
         schemas: Mapping[str, TableSchema], versions: Mapping[tuple[str, int], TableSchema]
     ) -> RowForms:
         return RowForms(schemas, versions)
+
+
+def _versions(connection: sqlite3.Connection) -> dict[tuple[str, int], TableSchema]:
+    """The tables in every version that the file knows."""
+    return {
+        (table, version): msgspec.json.decode(text, type=TableSchema)
+        for table, version, text in connection.execute(
+            "select table_name, version, schema from reunite_schema"
+        )
+    }
 
 
 def _refuse_hub(path: Path, names: set[str]) -> None:

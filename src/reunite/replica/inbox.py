@@ -99,12 +99,36 @@ class Inbox:
         """Keep a page that is no checkpoint; one with `reset` replaces what was gathered."""
         if page.reset:
             self._connection.execute("delete from reunite_inbox")
-        self._connection.execute("insert into reunite_inbox (page) values (?)", (encode(page),))
+            self._state.repaired = None
+        self._connection.execute(
+            "insert into reunite_inbox (id, page) select 1 + coalesce(max(id, 0), 0), ?"
+            " from (select max(id) as id from reunite_inbox)",
+            (encode(page),),
+        )
+
+    def store_unfinished(self, page: Page) -> None:
+        """Keep a page that counts for nothing before `finish`."""
+        self._connection.execute(
+            "insert into reunite_inbox (id, page)"
+            " select coalesce(min(min(id), 0), 0) - 1, ? from reunite_inbox",
+            (encode(page),),
+        )
+
+    def finish(self) -> None:
+        """Let the unfinished pages follow the others, in their order."""
+        self._connection.execute(
+            "update reunite_inbox set id = (select max(0, max(id)) from reunite_inbox) - id"
+            " where id < 0"
+        )
+
+    def forget_unfinished(self) -> None:
+        """Drop unfinished pages that a repair left when it broke off."""
+        self._connection.execute("delete from reunite_inbox where id < 0")
 
     def void(self) -> None:
         """Forget what was gathered: the next pull begins at the last checkpoint."""
         self._connection.execute("delete from reunite_inbox")
-        self._state.cursor = self._state.checkpoint
+        self._state.cursor, self._state.repaired = self._state.checkpoint, None
         self._state.next_schemas, self._state.next_revision = None, ""
 
     def apply(self, final: Page) -> Applied:
@@ -126,6 +150,7 @@ class Inbox:
         state.mark = final.mark or 0
         state.covered_n = final.answered or 0
         state.cursor = state.checkpoint = final.cursor
+        state.repaired = None
         self._connection.execute("delete from reunite_inbox")
         return done
 
@@ -308,7 +333,9 @@ class Inbox:
         until the last one is in; then the unique indexes come back at the end.
         """
         touched = scene.touched_by_table()
-        is_long = self._connection.execute("select exists (select 1 from reunite_inbox)").fetchone()
+        is_long = self._connection.execute(
+            "select exists (select 1 from reunite_inbox where id > 0)"
+        ).fetchone()
         if is_long[0]:
             self._forms.drop_unique_indexes(self._connection)
         for page in self._gathered(final):
@@ -343,6 +370,10 @@ class Inbox:
         schema = self._schemas.get(part.table)
         if schema is None:
             return
+        if part.reset:
+            self._forms.writer(self._connection, schema).clear()
+            for key in touched:
+                images[part.table, key] = None
         gone = [*part.deletes, *part.evicts]
         puts: list[Row] = aligned(schema, part)
         done.rows += len(gone) + len(puts)

@@ -3,7 +3,8 @@
 reunite_change    the outbox (made by `stores/sql/capture.py`, filled by triggers)
 reunite_group     ranges of it that were one local transaction of reunite's own
 reunite_base      the hub's image of rows with pending changes, where a page brought one
-reunite_inbox     pages that wait for their checkpoint
+reunite_inbox     pages that wait for their checkpoint; with a negative id those of a table that a
+                  repair is still fetching whole, which are nothing before it has all of them
 reunite_state     identity, cursor, numbers: one row a name, JSON values
 reunite_conflict  what the hub decided where two values met
 reunite_parked    rejected changes, with the reason, until someone retries or discards them

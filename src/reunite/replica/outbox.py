@@ -48,6 +48,9 @@ PENDING = """
            covered, at_ms, outcome
     from reunite_change where n is not null {where} order by n
 """
+_IMAGES = """
+    select table_name, op, key, old_key, old, schema from reunite_change order by n is null, n, id
+"""
 _SAVE = """
     update reunite_change set key = ?, old_key = ?, old = ?, row = ?, schema = ?, n = ?, grp = ?,
            covered = ?, outcome = ? where id = ?
@@ -181,6 +184,20 @@ class Outbox:
             if table in self._schemas:
                 read = self._forms.reader(table, self._schemas[table].version)
                 found[table, parse_key(key)] = None if row is None else read(row)
+        return found
+
+    def images(self) -> dict[Place, Row | None]:
+        """The hub's image of every row that a change touches, numbered or only captured."""
+        found = self.stored_bases()
+        for table, op, key, old_key, old, version in self._connection.execute(_IMAGES):
+            if table not in self._schemas:
+                continue
+            target = table, self._forms.read_key(table, key)
+            source = target if old_key is None else (table, self._forms.read_key(table, old_key))
+            if source not in found:
+                is_new = op == Op.INSERT or old is None
+                found[source] = None if is_new else self._forms.reader(table, version)(old)
+            found.setdefault(target, None)
         return found
 
     def renumber_all(self) -> int:

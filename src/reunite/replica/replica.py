@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -20,8 +20,11 @@ from reunite.protocol.limits import NAME_LENGTH_MAX
 from reunite.replica.driver import Driver, OnProgress, SyncReport, hub_tables
 from reunite.replica.file import ReplicaFile
 from reunite.replica.keys import KeyBlocks
+from reunite.replica.repair import RepairReport
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
 from reunite.replica.transport import Transport
+
+Report = TypeVar("Report")
 
 
 class Clock(Protocol):
@@ -194,9 +197,23 @@ class Replica:
 
         return self._run(run, on_progress)
 
-    def _run(
-        self, use_case: Callable[[Driver], SyncReport], on_progress: OnProgress | None
-    ) -> SyncReport:
+    def repair(
+        self, tables: Sequence[str] | None = None, *, on_progress: OnProgress | None = None
+    ) -> RepairReport:
+        """Compare this replica's rows with the hub's, and fetch those that differ; what was found.
+
+        tables         names of tables; all by default
+
+        Pulls first. What waits in the outbox stays there and is shown on top, as ever. Both sides
+        read the tables through once; what travels follows the differences. Raises as `sync` does,
+        and BadRequestError for a table that this replica does not have.
+        """
+        unknown = set(tables or ()) - set(self.schemas)
+        if unknown:
+            raise BadRequestError(f"This replica has no table {min(unknown)!r}.")
+        return self._run(lambda driver: driver.repair(tables), on_progress)
+
+    def _run(self, use_case: Callable[[Driver], Report], on_progress: OnProgress | None) -> Report:
         self._check_ready()
         with self._file.sync_lock():
             try:

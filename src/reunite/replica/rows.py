@@ -146,6 +146,11 @@ class RowForms:
         for row in connection.execute(text):
             yield _finished(schema, row)
 
+    def read_keys(self, connection: sqlite3.Connection, schema: TableSchema) -> Iterator[Key]:
+        """The key of every row, in wire form."""
+        columns = tuple(schema.column[name] for name in schema.key)
+        yield from self.read_all(connection, msgspec.structs.replace(schema, columns=columns))
+
     def key_above_all(
         self, connection: sqlite3.Connection, table: str, pendings: Iterable[Pending]
     ) -> int:

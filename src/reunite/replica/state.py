@@ -21,11 +21,11 @@ class State(msgspec.Struct, kw_only=True):
     """One value of everything; `save_changes` writes what differs from what was loaded.
 
     `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
-    is shown. `known_n` is the last number whose outcome is stored, `covered_n` the last one that
-    the shown checkpoint includes, `sent_n` the last one that was
-    ever sent, `resend_n` the last one that must be sent before the next pull (after a new
-    identity). `blocks` hold the next key to give and the last one, `granted` the whole blocks,
-    `reserved` keys that were asked for and no insert has used yet;
+    is shown, `repaired` that of the last repair's answer in the inbox. `known_n` is the last number
+    whose outcome is stored, `covered_n` the last one that the shown checkpoint includes, `sent_n`
+    the last one that was ever sent, `resend_n` the last one that must be sent before the next pull
+    (after a new identity). `blocks` hold the next key to give and the last one, `granted` the whole
+    blocks, `reserved` keys that were asked for and no insert has used yet;
     `next_schemas` are those of what gathers in the inbox, where they are others; `revision` and
     `next_revision` are what pages call the two;
     `has_misplaced` says that inserts may lie outside the blocks, `missing_keys` how many more keys
@@ -44,6 +44,7 @@ class State(msgspec.Struct, kw_only=True):
     is_ready: bool = False
     cursor: str | None = None
     checkpoint: str | None = None
+    repaired: str | None = None
     mark: int = 0
     next_n: int = 1
     known_n: int = 0

@@ -1,7 +1,7 @@
 """The ASGI application: routes, tokens and bodies in front of a hub.
 
-    POST v1/register   POST v1/push   POST v1/pull   GET v1/schema   GET v1/query/{table}
-    GET livez   GET readyz   GET openapi.json
+    POST v1/register   POST v1/push   POST v1/pull   POST v1/repair
+    GET v1/schema   GET v1/query/{table}   GET livez   GET readyz   GET openapi.json
 
 What it is       HTTP in front of `HubDoor`: nobody gets further without a token, a body within the
                  limits and a message; and every answer is JSON.
@@ -60,6 +60,7 @@ def create_app(hub: HubDoor, **limits: int) -> Starlette:
         "register": partial(server.answer_post, "register"),
         "push": partial(server.answer_post, "push"),
         "pull": partial(server.answer_post, "pull"),
+        "repair": partial(server.answer_post, "repair"),
         "schema": server.answer_schema,
         "query": server.answer_query,
     }

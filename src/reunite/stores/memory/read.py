@@ -132,6 +132,9 @@ class MemoryTransaction:
         found = self._table(table)
         return [found.rows[key] for key in found.keys_after(after, limit)]
 
+    def scan_keys(self, table: str, *, after: Key | None, limit: int) -> Sequence[Key]:
+        return list(self._table(table).keys_after(after, limit))
+
     def find(
         self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
     ) -> Sequence[Row]:

@@ -246,6 +246,9 @@ class SqlTransaction:
     def scan(self, table: str, *, after: Key | None, limit: int) -> Sequence[Row]:
         return self._catalogue.plan(table).scan(self._session, after=after, limit=limit)
 
+    def scan_keys(self, table: str, *, after: Key | None, limit: int) -> Sequence[Key]:
+        return self._catalogue.plan(table).scan_keys(self._session, after=after, limit=limit)
+
     def find(
         self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
     ) -> Sequence[Row]:

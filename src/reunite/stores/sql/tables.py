@@ -113,6 +113,23 @@ class TablePlan:
         self, session: Session, where: dict[str, Any], *, after: Key | None, limit: int
     ) -> list[Row]:
         """Rows in order of the key whose columns equal `where`."""
+        return self._finished(self._find(session, self._select, where, after, limit))
+
+    def scan_keys(self, session: Session, *, after: Key | None, limit: int) -> list[Key]:
+        """Keys in order."""
+        select = f"SELECT {sqlite.select_list(self._keys_only)} FROM"
+        found = self._find(session, select, {}, after, limit)
+        finish = sqlite.to_wire(self._keys_only)
+        return found if finish is None else [finish(key) for key in found]
+
+    def _find(
+        self,
+        session: Session,
+        select: str,
+        where: dict[str, Any],
+        after: Key | None,
+        limit: int,
+    ) -> list[Row]:
         conditions, parameters = [], []
         for name, value in where.items():
             conditions.append(f"t.{sqlite.quoted(name)} IS ?")
@@ -122,13 +139,15 @@ class TablePlan:
             conditions.append(f"({self._keys_sql}) > ({marks})")
             parameters += self.stored_key(after)
         where_sql = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return self._finished(
-            session.execute(
-                f"{self._select} {self.sql_name} AS t {where_sql} "
-                f"ORDER BY {self._keys_sql} LIMIT ?",
-                (*parameters, limit),
-            )
+        return session.execute(
+            f"{select} {self.sql_name} AS t {where_sql} ORDER BY {self._keys_sql} LIMIT ?",
+            (*parameters, limit),
         )
+
+    @cached_property
+    def _keys_only(self) -> TableSchema:
+        columns = tuple(self.schema.column[name] for name in self.schema.key)
+        return msgspec.structs.replace(self.schema, columns=columns)
 
     def count(self, session: Session) -> int:
         """How many rows there are."""

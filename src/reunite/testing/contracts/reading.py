@@ -124,6 +124,8 @@ class ReadingContract:
         with subject.store.read() as transaction:
             while page := transaction.scan("note", after=after, limit=limit):
                 assert len(page) <= limit
+                keys = transaction.scan_keys("note", after=after, limit=limit)
+                assert keys == [row[:2] for row in page]
                 found.extend(page)
                 after = page[-1][:2]
         assert found == rows_of(subject.store, "note")
@@ -141,6 +143,7 @@ class ReadingContract:
             assert (row[0] != "A", row[1]) == (True, -1)
             last = transaction.scan("note", after=None, limit=LIMIT)[-1]
             assert transaction.scan("note", after=last[:2], limit=1) == []
+            assert transaction.scan_keys("note", after=last[:2], limit=1) == []
 
     def test_large_integer_keys_are_text_and_in_order_of_their_value(
         self, subject: StoreSubject
@@ -154,6 +157,7 @@ class ReadingContract:
         with subject.store.read() as transaction:
             assert set(transaction.rows("child", large)) == set(large)
             assert transaction.scan("child", after=large[2], limit=5) == rows[3:]
+            assert transaction.scan_keys("child", after=large[0], limit=2) == large[1:3]
             entries = transaction.entries("child", large, after_id=0)
             assert {entry.key for entry in entries} == set(large)
 

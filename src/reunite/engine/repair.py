@@ -1,0 +1,237 @@
+"""Repair: tell a replica where its table differs from the hub's, and what the hub has there.
+
+    sums of ranges ─► keys and hashes of the rows in those that differ ─► the rows that differ
+                  └─► or all rows, where most differ
+
+What it is       four reads, each in one snapshot and bounded; `next` leads on from the key where
+                 one ended. Nothing is kept between them.
+What it is not   a second way into a replica: its answers gather in the inbox and are shown by the
+                 next checkpoint.
+The rule         key hashes have no index, so a question that is about ranges reads the table once,
+                 in parts; one about keys reads only their rows.
+
+Why answers of different moments are right together: each says of a key what the hub had under it at
+some moment after the cursor. Whatever touches the key after that moment is in the log behind the
+cursor, and the pull that follows, from that cursor, brings the key again. What nothing touches is
+at the checkpoint as it was at that moment. So each row is right at the checkpoint, whatever went on
+meanwhile, and a repair that breaks off half-way has done its half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from reunite.core.cursor import Cursor, decode_cursor, encode_cursor, view_hash
+from reunite.core.digest import SumsByRange, digests_of, key_hashes
+from reunite.core.key import Key
+from reunite.core.principal import Principal
+from reunite.core.schema import TableSchema
+from reunite.core.stamp import commit_stamp
+from reunite.core.values import Row, check_columns
+from reunite.engine.ports import Store, Transaction
+from reunite.engine.pull import is_ours
+from reunite.engine.register import check_protocol, own_replica
+from reunite.engine.steps import Steps
+from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError, LimitExceededError, UnknownTableError
+from reunite.protocol.limits import (
+    PAGE_BYTES_MAX,
+    PAGE_ROWS_MAX,
+    REPAIR_BYTES_MAX,
+    REPAIR_DIGITS_MAX,
+    REPAIR_KEYS_MAX,
+    REPAIR_LIST_MAX,
+    REPAIR_ROWS_MAX,
+)
+from reunite.protocol.pull import TablePage
+from reunite.protocol.repair import Ask, RepairAnswer, RepairRequest
+
+# Digits of hashes and sums on the wire: enough that no two rows of a range are mixed up by chance.
+DIGITS_SENT = 16
+
+_encode = msgspec.json.Encoder().encode
+
+
+def repair(
+    store: Store, tables: Tables, principal: Principal, request: RepairRequest, *, now_ms: int
+) -> RepairAnswer:
+    """Answer one question about a table. Call `store.number` first, with no transaction open.
+
+    Raises UnknownReplicaError, UnknownTableError, BadRequestError, LimitExceededError,
+    UpgradeRequiredError. Reads at most REPAIR_ROWS_MAX rows or about REPAIR_BYTES_MAX bytes, and
+    keeps a step of them in memory.
+    """
+    check_protocol(request.protocol)
+    view = tables.readable(request.tables)
+    cursor = decode_cursor(request.cursor)
+    schema = view.get(request.table)
+    if schema is None:
+        raise UnknownTableError(f"This hub offers no table {request.table!r}.", path="table")
+    _check(request, schema)
+    hashed = view_hash({name: table.version for name, table in view.items()})
+    with store.read() as tx:
+        own_replica(tx, principal, request.replica)
+        head = tx.head()
+        stamp = commit_stamp(max(now_ms, head.at_ms))
+        if not is_ours(tx, head, cursor, hashed):
+            return RepairAnswer(cursor=request.cursor, stamp=stamp, is_stale=True)
+        here = Cursor(
+            epoch=head.epoch,
+            seq=head.seq,
+            nonce=head.nonce,
+            id=0,
+            checkpoint=cursor.checkpoint,
+            view=hashed,
+        )
+        blank = RepairAnswer(cursor=encode_cursor(here), stamp=stamp)
+        return _ANSWERS[request.ask](tx, schema, request, blank)
+
+
+def _check(request: RepairRequest, schema: TableSchema) -> None:
+    """Raises BadRequestError, LimitExceededError."""
+    columns = [schema.column[name] for name in schema.key]
+    if request.after is not None:
+        check_columns(columns, [request.after], path="after", is_loose=True)
+    if not 0 <= request.digits <= REPAIR_DIGITS_MAX:
+        raise BadRequestError(f"A prefix has up to {REPAIR_DIGITS_MAX} digits.", path="digits")
+    if len(request.keys) > REPAIR_KEYS_MAX:
+        raise LimitExceededError(
+            f"A repair names up to {REPAIR_KEYS_MAX} keys at a time.",
+            limit="REPAIR_KEYS_MAX",
+            path="keys",
+        )
+    check_columns(columns, request.keys, path="keys", is_loose=True)
+    lengths = {len(prefix) for prefix in request.prefixes}
+    if len(lengths) > 1 or max(lengths, default=0) > REPAIR_DIGITS_MAX:
+        raise BadRequestError(
+            f"Prefixes are of one length, up to {REPAIR_DIGITS_MAX}.", path="prefixes"
+        )
+
+
+# -- the four answers -----------------------------------------------------------------------------
+
+
+def _sums(
+    tx: Transaction, schema: TableSchema, request: RepairRequest, blank: RepairAnswer
+) -> RepairAnswer:
+    sums = SumsByRange(request.digits)
+
+    def take(rows: Sequence[Row]) -> int:
+        digests = digests_of(schema, rows)
+        sums.add(digests)
+        return digests.size
+
+    following = _read(tx, schema, request.after, take)
+    ranges = sums.ranges()
+    return msgspec.structs.replace(
+        blank,
+        rows=[found.rows for found in ranges],
+        sums=[found.sum[-DIGITS_SENT:] for found in ranges],
+        next=following,
+    )
+
+
+def _list(
+    tx: Transaction, schema: TableSchema, request: RepairRequest, blank: RepairAnswer
+) -> RepairAnswer:
+    prefixes = set(request.prefixes)
+    length = len(next(iter(prefixes), ""))
+    found: list[Key] = []
+    hashes: list[str] = []
+    after, read, size = request.after, 0, 0
+    while read < REPAIR_ROWS_MAX and size < REPAIR_BYTES_MAX and len(found) < REPAIR_LIST_MAX:
+        keys = tx.scan_keys(schema.name, after=after, limit=_KEYS_STEP)
+        if not keys:
+            after = None
+            break
+        wanted = [
+            key
+            for key, digest in zip(keys, key_hashes(schema, keys), strict=True)
+            if digest.hex()[:length] in prefixes
+        ]
+        steps = Steps(len(wanted))
+        while wanted:
+            part = wanted[: steps.next(len(wanted))]
+            wanted = wanted[len(part) :]
+            rows = list(tx.rows(schema.name, part).values())
+            digests = digests_of(schema, rows)
+            found += [schema.key_of(row) for row in rows]
+            hashes += [digest.hex()[:DIGITS_SENT] for digest in digests.rows]
+            size += digests.size
+            steps.took(digests.size)
+        read += len(keys)
+        after = keys[-1] if len(keys) == _KEYS_STEP else None
+        if after is None:
+            break
+    return msgspec.structs.replace(blank, keys=found, hashes=hashes, next=after)
+
+
+def _rows(
+    tx: Transaction, schema: TableSchema, request: RepairRequest, blank: RepairAnswer
+) -> RepairAnswer:
+    puts: list[Row] = []
+    gone: list[Key] = []
+    size = taken = 0
+    steps = Steps(len(request.keys))
+    while taken < len(request.keys) and size < PAGE_BYTES_MAX:
+        part = request.keys[taken : taken + steps.next(len(request.keys) - taken)]
+        rows = tx.rows(schema.name, part)
+        puts += rows.values()
+        gone += [key for key in part if key not in rows]
+        step_size = len(_encode(list(rows.values())))
+        steps.took(step_size)
+        size += step_size
+        taken += len(part)
+    page = TablePage(table=schema.name, columns=schema.column_names, puts=puts, deletes=gone)
+    return msgspec.structs.replace(blank, page=page, taken=taken)
+
+
+def _all(
+    tx: Transaction, schema: TableSchema, request: RepairRequest, blank: RepairAnswer
+) -> RepairAnswer:
+    puts: list[Row] = []
+
+    def take(rows: Sequence[Row]) -> int:
+        puts.extend(rows)
+        return len(_encode(rows))
+
+    following = _read(
+        tx, schema, request.after, take, rows_max=PAGE_ROWS_MAX, bytes_max=PAGE_BYTES_MAX
+    )
+    page = TablePage(table=schema.name, columns=schema.column_names, puts=puts)
+    return msgspec.structs.replace(blank, page=page, next=following)
+
+
+_ANSWERS = {Ask.SUMS: _sums, Ask.LIST: _list, Ask.ROWS: _rows, Ask.ALL: _all}
+
+# Keys that are read at a time; they are small, and most are not wanted.
+_KEYS_STEP = 5_000
+
+
+def _read(
+    tx: Transaction,
+    schema: TableSchema,
+    after: Key | None,
+    take: Callable[[Sequence[Row]], int],
+    *,
+    rows_max: int = REPAIR_ROWS_MAX,
+    bytes_max: int = REPAIR_BYTES_MAX,
+) -> Key | None:
+    """Give rows to `take`, which says their size, until a limit is met; the key to go on after,
+    None at the end of the table."""
+    steps = Steps(rows_max)
+    left, size = rows_max, 0
+    while left > 0 and size < bytes_max:
+        limit = steps.next(left)
+        rows = tx.scan(schema.name, after=after, limit=limit)
+        if rows:
+            step_size = take(rows)
+            steps.took(step_size)
+            size += step_size
+            left -= len(rows)
+            after = schema.key_of(rows[-1])
+        if len(rows) < limit:
+            return None
+    return after

@@ -6,7 +6,7 @@ PYTEST := $(PYTHON) -m pytest
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint bench simulate crash docs
+.PHONY: help setup run test check lint bench simulate planted crash docs
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
@@ -44,3 +44,6 @@ simulate: setup  ## SEED=4711 runs one seed; without it, fresh seeds until stopp
 
 crash: setup  ## kill -9 at every edge, then at random moments; ARGS="soak --kills 5000"
 	$(PYTHON) -m tests.crash $(or $(ARGS),all)
+
+planted: setup  ## plant deliberate bugs into copies of the code, and find each with fresh seeds
+	$(PYTHON) -m tests.planted $(ARGS)

@@ -13,13 +13,14 @@ A file in `bugs/` is one bug:
     after = '''…'''
 
 What it is       a copy of the package with the bug in it, and a process that runs a finder on it.
-The rule         the bug must break a promise, not the program: a finder that dies of a NameError has
-                 found nothing.
+The rule         the bug must break a promise, not the program: a finder that dies of a NameError
+                 has found nothing.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,7 @@ SIMULATOR = "simulator"
 
 # Seeds that are tried when the known ones find nothing, and how long a finder may take.
 FRESH_SEEDS_MAX = 60
-TIMEOUT_S = 60
+TIMEOUT_S = 240
 
 # What a bug that breaks the program rather than a promise dies of.
 _ACCIDENTS = ("NameError", "ImportError", "AttributeError", "SyntaxError", "TypeError")
@@ -89,6 +90,13 @@ def misfits(bug: Bug) -> list[str]:
     return lines
 
 
+def record(bug: Bug, seed: int) -> None:
+    """Write the seed into the bug's file, as the only one that is known to find it."""
+    path = BUGS / f"{bug.name}.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(re.sub(r"(?m)^seeds = .*$", f"seeds = [{seed}]", text), encoding="utf-8")
+
+
 def plant(bug: Bug, folder: Path) -> Path:
     """A copy of the package with the bug; the folder to import it from."""
     # With its compiled files: they fit, because a copy keeps the times of its originals.
@@ -106,6 +114,12 @@ class Finding:
 
     is_found: bool
     text: str
+
+    @property
+    def seed(self) -> int | None:
+        """The seed that found it."""
+        found = re.search(r"--seed (\d+)", self.text)
+        return int(found[1]) if found else None
 
     @property
     def is_accident(self) -> bool:

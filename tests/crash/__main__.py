@@ -2,7 +2,8 @@
 
     edges   every scenario, at each edge (or `--sample 0.2` of them)
     soak    real processes at random moments, `--kills 1000`
-    all     both
+    full, readonly, power    storage that fails, `--times 20` a scenario
+    all     all of these
 
 Exit codes: 0 all held, 1 something did not (what, and the command that repeats it, is printed).
 """
@@ -19,6 +20,9 @@ from pathlib import Path
 from tests.crash.edges import kill_everywhere
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.soak import Soak
+from tests.crash.storage import fail_everywhere
+
+KINDS = ("full", "readonly", "power")
 
 # Kills after which a soak begins anew, with empty files.
 LIFE_KILLS = 100
@@ -26,12 +30,13 @@ LIFE_KILLS = 100
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash")
-    parser.add_argument("what", choices=("edges", "soak", "all"))
+    parser.add_argument("what", choices=("edges", "soak", *KINDS, "all"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenario", choices=tuple(SCENARIOS), action="append")
     parser.add_argument("--sample", type=float, default=1.0, help="share of the edges")
     parser.add_argument("--edge", type=int, help="this edge of one scenario only")
     parser.add_argument("--kills", type=int, default=1_000, help="kills of a soak")
+    parser.add_argument("--times", type=int, default=20, help="failures of storage a scenario")
     options = parser.parse_args()
     started = time.monotonic()
     kills, failures = 0, []
@@ -42,6 +47,14 @@ def main() -> int:
                     name, Path(folder), seed=options.seed, sample=options.sample, only=options.edge
                 )
                 print(f"{name}: {done} kills, {len(found)} failures", flush=True)
+                kills += done
+                failures += found
+        for kind in KINDS:
+            for name in (options.scenario or SCENARIOS) if options.what in (kind, "all") else ():
+                done, found = fail_everywhere(
+                    kind, name, Path(folder), seed=options.seed, times=options.times
+                )
+                print(f"{kind}, {name}: {done} times, {len(found)} failures", flush=True)
                 kills += done
                 failures += found
         if options.what in ("soak", "all"):

@@ -77,7 +77,7 @@ class ChildFailedError(AssertionError):
 
 def in_child(work: Callable[[], None], folder: Path) -> int:
     """Run it in a forked child: 0, or the signal that ended it. Raises what the child raised."""
-    report = folder / "failure.txt"
+    report = folder.with_name(folder.name + "-failure.txt")
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -105,7 +105,7 @@ def prepared(scenario: Scenario, template: Path) -> list[Edge]:
     log = trial / "edges.txt"
     in_child(lambda: _run(scenario.run, trial, "trial", Edges(log=log)), trial)
     lines = log.read_text(encoding="utf-8").splitlines()
-    in_child(lambda: _heal(trial), trial)
+    heal_in_child(trial)
     shutil.rmtree(trial)
     return [Edge(line[2:], line.startswith("1")) for line in lines]
 
@@ -150,7 +150,7 @@ def _kill_and_heal(scenario: Scenario, folder: Path, number: int, again: int | N
     kills = _killed(scenario.run, folder, "run", number)
     if again is not None:
         kills += _killed(_sync_all, folder, "again", again)
-    in_child(lambda: _heal(folder), folder)
+    heal_in_child(folder)
     return kills
 
 
@@ -169,6 +169,11 @@ def _run(step: Callable[[World], None], folder: Path, who: str, edges: Edges) ->
 def _sync_all(world: World) -> None:
     for name in world.replica_names():
         world.clone(name).sync()
+
+
+def heal_in_child(folder: Path) -> None:
+    """Open, sync and check everything, in a child."""
+    in_child(lambda: _heal(folder), folder)
 
 
 def _heal(folder: Path) -> None:

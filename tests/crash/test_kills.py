@@ -1,4 +1,7 @@
-"""kill -9 at numbered edges and at random moments; `make crash` does the same for much longer."""
+"""kill -9 at numbered edges and at random moments, and storage that fails.
+
+`make crash` does the same for much longer.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +53,12 @@ def crash(*arguments: str) -> None:
 def test_a_kill_at_any_edge_loses_and_doubles_nothing(scenario: str) -> None:
     """I1, I2, I3, I5, I10. The sample has every kind of edge; the rest is `make crash`."""
     crash("edges", "--scenario", scenario, "--sample", "0.06")
+
+
+@pytest.mark.parametrize("kind", ["full", "readonly", "power"])
+def test_storage_that_fails_is_named_and_loses_nothing(kind: str) -> None:
+    """A full disk, a file or folder that cannot be written, a log cut off by a power cut."""
+    crash(kind, "--times", "3")
 
 
 def test_kills_at_random_moments_of_real_commands_lose_and_double_nothing() -> None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -83,6 +84,20 @@ class Book:
             return set()
         lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
         return {name for kind, name in lines if kind == what}
+
+    def forget(self, what: str, names: set[str]) -> None:
+        """Take lines out, when nobody writes."""
+        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [
+            line
+            for line in lines
+            if not (json.loads(line)[0] == what and json.loads(line)[1] in names)
+        ]
+        self._path.write_text("".join(kept), encoding="utf-8")
+
+
+class ProgramFailedError(Exception):
+    """A write of another program failed: its own affair, as long as nothing of it is left."""
 
 
 class Watcher(WireObserver):
@@ -179,7 +194,10 @@ class World:
 
     def write(self, file: str, *, transfers: int = 0, sales: int = 0, amount: int = 1) -> None:
         """Another program's transactions in a file: `transfers` of them, then sales."""
-        with closing(sqlite3.connect(self.folder / f"{file}.db", isolation_level=None)) as db:
+        with (
+            its_own_failure(),
+            closing(sqlite3.connect(self.folder / f"{file}.db", isolation_level=None)) as db,
+        ):
             db.execute("pragma foreign_keys = on")
             for _ in range(transfers):
                 with self.promised("t") as name:
@@ -194,7 +212,7 @@ class World:
 
     def write_group(self, replica: Replica, *, sales: int = 1) -> None:
         """One transaction of the replica's own: a transfer and sales, under one name."""
-        with self.promised("g") as name, replica.transaction() as db:
+        with self.promised("g") as name, replica.transaction() as db, its_own_failure():
             transfer(db, name)
             for index in range(sales):
                 sell(db, name if index == 0 else f"{name}+{index}", amount=1)
@@ -202,8 +220,17 @@ class World:
     def write_refused(self, replica: Replica) -> None:
         """A transaction that the hub rejects. It touches no account: what other programs write
         to one after it would hang on it."""
-        with self.promised("b") as name, replica.transaction() as db:
+        with self.promised("b") as name, replica.transaction() as db, its_own_failure():
             sell(db, name, amount=-1)
+
+
+@contextmanager
+def its_own_failure() -> Iterator[None]:
+    """What SQLite tells a program that uses it directly."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise ProgramFailedError(str(exc)) from exc
 
 
 def transfer(db: sqlite3.Connection, name: str) -> None:
@@ -240,6 +267,29 @@ def give_receipts(hub: Hub) -> None:
 def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         return db.execute(query).fetchall()
+
+
+def names_in(path: Path) -> set[str]:
+    """The names that a file shows, or has parked."""
+    found = {name for (name,) in rows(path, "select label from sale union select id from transfer")}
+    return {name.partition("+")[0] for name in found} | parked_names(path)
+
+
+def pending_names(path: Path) -> set[str]:
+    """The names in a replica's outbox, or parked."""
+    images = rows(path, "select coalesce(old, '') || coalesce(row, '') from reunite_change")
+    return {name for (text,) in images for name in _NAME.findall(text)} | parked_names(path)
+
+
+def parked_names(path: Path) -> set[str]:
+    if path.stem == "hub":
+        return set()
+    images = rows(path, "select coalesce(old, '') || coalesce(row, '') from reunite_parked")
+    return {name for (text,) in images for name in _NAME.findall(text)}
+
+
+# A name in the image of a row; further sales of a group have more behind a "+".
+_NAME = re.compile(r'"([a-z]-[^"+]+)')
 
 
 def check_shown(path: Path) -> None:
@@ -285,12 +335,10 @@ def check_effects(world: World) -> None:
     labels = Counter(name for (name,) in rows(path, "select label from sale"))
     transfers = {name for (name,) in rows(path, "select id from transfer")}
     there = {name.partition("+")[0] for name in labels} | transfers
-    parked = set()
-    for name in world.replica_names():
-        for change in world.replica(name).parked():
-            values = {**(change.was or {}), **(change.set or {})}
-            parked.add(str(values.get("label") or values.get("id")).partition("+")[0])
-    assert book.names("did") - book.names("excused") - there - parked == set(), "lost"
+    replicas = [world.folder / f"{name}.db" for name in world.replica_names()]
+    parked = set().union(*map(parked_names, replicas))
+    lost = book.names("did") - book.names("excused") - there - parked
+    assert lost == set(), f"lost: {lost}"
     assert there - book.names("will") == set(), "nobody wrote this"
     assert [name for name, count in labels.items() if count > 1] == [], "took effect twice"
     receipts = Counter(name for (name,) in rows(path, "select label from receipt"))

@@ -243,3 +243,27 @@ def test_after_a_trim_a_late_replicas_edits_of_untouched_rows_still_count(pair: 
     assert pair.at_hub("select name, stock from product where id = 1") == [("Mine", 9)]
     assert pair.replica.conflicts() == []
     pair.assert_agreed()
+
+
+def test_a_restored_hub_gets_what_it_had_answered_again_also_when_nothing_new_is_pushed(
+    pair: Pair,
+) -> None:
+    """The replica holds outcomes of changes that the hub lost; their checkpoint never came (I1)."""
+    pair.replica.sync()
+    pair.at_hub("pragma wal_checkpoint(truncate)")
+    backup = (pair.folder / "hub.db").read_bytes()
+    pair.write(pair.replica, "insert into note values ('n1', 'mine')")
+    pair.replica.push()
+    pair.hub.close()
+    pair.hub_db.close()
+    for ending in ("-wal", "-shm"):
+        (pair.folder / f"hub.db{ending}").unlink(missing_ok=True)
+    (pair.folder / "hub.db").write_bytes(backup)
+    with Hub(pair.folder / "hub.db") as restored:
+        restored.adopt()
+        pair.wire.hub = restored
+        pair.replica.sync()
+    pair.hub_db = sqlite3.connect(pair.folder / "hub.db")
+    pair.closing.callback(pair.hub_db.close)
+    assert pair.replica.status().pending == 0
+    assert pair.at_hub("select id from note") == [("n1",)]

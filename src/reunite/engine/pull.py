@@ -28,7 +28,7 @@ from reunite.engine.ports import Head, Position, Store, Touch, Transaction
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
-from reunite.errors import BadRequestError
+from reunite.errors import BadRequestError, HubRestoredError
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
 
@@ -44,8 +44,8 @@ def pull(
 ) -> Page:
     """The next page for this replica. Call `store.number` first, with no transaction open.
 
-    Raises UnknownReplicaError, UnknownTableError, BadRequestError, UpgradeRequiredError. Costs
-    follow the page, never the table or the log.
+    Raises UnknownReplicaError, HubRestoredError, UnknownTableError, BadRequestError,
+    UpgradeRequiredError. Costs follow the page, never the table or the log.
     """
     check_protocol(request.protocol)
     cursor = None if request.cursor is None else decode_cursor(request.cursor)
@@ -53,7 +53,10 @@ def pull(
     rows_max = max(1, min(request.limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX))
     _note_visit(store, principal, request, cursor, now_ms=now_ms)
     with store.read() as tx:
-        own_replica(tx, principal, request.replica)
+        record = own_replica(tx, principal, request.replica)
+        if request.known > record.last_n:
+            # Without this, changes whose outcome the replica has kept would never come again.
+            raise HubRestoredError("This hub knows less than the replica was told.")
         head = tx.head()
         view = tables.at(tx).readable(request.tables)
         builder = _PageBuilder(tx, view, head, rows_max=rows_max, now_ms=now_ms)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -15,7 +15,13 @@ import msgspec
 from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.errors import BadRequestError, CallerError, NotAReplicaError, ReuniteError
+from reunite.errors import (
+    BadRequestError,
+    CallerError,
+    NotAReplicaError,
+    ReuniteError,
+    StorageUnavailableError,
+)
 from reunite.protocol.limits import NAME_LENGTH_MAX
 from reunite.replica.driver import Driver, OnProgress, SyncReport, hub_tables
 from reunite.replica.file import ReplicaFile
@@ -23,6 +29,7 @@ from reunite.replica.keys import KeyBlocks
 from reunite.replica.repair import RepairReport
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
 from reunite.replica.transport import Transport
+from reunite.stores.sql.database import translated
 
 Report = TypeVar("Report")
 
@@ -219,7 +226,8 @@ class Replica:
             try:
                 report = use_case(self._driver(on_progress))
             except ReuniteError as exc:
-                with self._file.writing() as (_, state):
+                # A file that cannot be written must not hide why the sync ended.
+                with suppress(StorageUnavailableError), self._file.writing() as (_, state):
                     state.last_error = f"{exc.code}: {exc.message}"
                 raise
             with self._file.writing() as (_, state):
@@ -276,7 +284,7 @@ class Replica:
         if column is None:
             raise BadRequestError(f"There is no conflict {conflict_id} of a single column.")
         conflict = found[0]
-        with self._file.group(self._now_ms) as connection:
+        with self._file.group(self._now_ms) as connection, translated():
             self._file.update_row(connection, conflict.table, conflict.key, {column: value})
             connection.execute(
                 "update reunite_conflict set is_open = 0, decided = ? where id = ?",
@@ -294,7 +302,7 @@ class Replica:
         Raises BadRequestError if it is not there, or if its row is no longer.
         """
         change = self._parked(parked_id)
-        with self._file.group(self._now_ms) as connection:
+        with self._file.group(self._now_ms) as connection, translated():
             if change.op is Op.DELETE:
                 self._file.delete_row(connection, change.table, change.key)
             elif change.op is Op.INSERT:

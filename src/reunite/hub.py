@@ -15,7 +15,8 @@ import hmac
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,15 @@ from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, RowMerge, TableSchema
 from reunite.engine.history import HistoryEntry, history, log
-from reunite.engine.ports import Catalogue, Clock, Head, LogEntry, ReplicaRecord, Store
+from reunite.engine.ports import (
+    Catalogue,
+    Clock,
+    Head,
+    LogEntry,
+    ReplicaRecord,
+    Store,
+    TableMigration,
+)
 from reunite.engine.pull import pull
 from reunite.engine.push import push
 from reunite.engine.query import query
@@ -169,7 +178,11 @@ class Hub:
         return self._tables.schemas[table]
 
     def track_all(self) -> list[str]:
-        """Track every table that has a primary key; their names."""
+        """Track every table that has a primary key, and from now on every one that comes, under
+        whatever name; the names of those that there are.
+
+        Raises UntrackableTableError for one with a NULL in its key.
+        """
         if not isinstance(self._store, Catalogue):
             raise BadRequestError("Only a hub over a database can find its tables by itself.")
         names = self._store.trackable_tables()
@@ -177,11 +190,43 @@ class Hub:
         for name in names:
             if name not in tracked:
                 self.track(name)
+        self.track_newcomers()
         return names
+
+    def track_newcomers(self) -> None:
+        """Track every table that comes from now on, such as one that was renamed; those that
+        cannot be tracked are passed over."""
+        if not isinstance(self._store, Catalogue):
+            raise BadRequestError("Only a hub over a database can find its tables by itself.")
+        self._store.track_newcomers()
+        self._tables.has_all = True
+
+    @contextmanager
+    def migrating(self) -> Iterator[Sequence[TableMigration]]:
+        """Change tracked tables in the block with any tool; capture is off meanwhile.
+
+            with hub.migrating() as tables:
+                subprocess.run(["alembic", "upgrade", "head"], check=True)
+            for table in tables:
+                print(table.table, table.what)
+
+        For what the triggers stand in the way of, such as DROP COLUMN, and for tools that build
+        tables anew; ALTER TABLE ADD and RENAME need nothing. Capture is on again after the block,
+        also if it raised; if the process dies in it, the next transaction of any hub sees to it.
+        Tables that were written meanwhile count as having a gap in their log, which replicas heal.
+
+        Pushes and pulls in the block, in whatever process, are answered `storage-unavailable`, and
+        replicas try later. Raises StorageUnavailableError if somebody is migrating already.
+        """
+        if not isinstance(self._store, Catalogue):
+            raise BadRequestError("Only a hub over a database can be migrated.")
+        self.number()
+        with self._store.migrating() as tables:
+            yield tables
 
     def _tracked(self) -> Mapping[str, TableSchema]:
         """The tables that this object tracks, as they are now."""
-        if not self._tables.schemas:
+        if not (self._tables.schemas or self._tables.has_all):
             return {}
         with self._store.read() as tx:
             return self._tables.at(tx).schemas
@@ -199,9 +244,8 @@ class Hub:
 
     def untrack(self, table: str) -> None:
         """Take the triggers off the table and stop offering it; its log stays."""
-        self._tables.schema(table)
         self._store.untrack(table)
-        del self._tables.schemas[table]
+        self._tables.schemas.pop(table, None)
         self._tables.functions.pop(table, None)
 
     def uninstall(self) -> None:

@@ -14,6 +14,7 @@ from reunite.cli import (
     doctor,
     history,
     log,
+    migrate,
     parked,
     query,
     serve,
@@ -69,6 +70,7 @@ app.command(rich_help_panel=_AT_THE_HUB)(log.log)
 app.command(rich_help_panel=_ON_A_DEVICE)(query.query)
 app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)
 app.add_typer(token.app, rich_help_panel=_AT_THE_HUB)
+app.command(rich_help_panel=_AT_THE_HUB)(migrate.migrate)
 app.command(rich_help_panel=_AT_THE_HUB)(trim.trim)
 app.command(rich_help_panel=_AT_THE_HUB)(uninstall.uninstall)
 app.command(rich_help_panel=_ANYWHERE)(demo.demo)

@@ -55,6 +55,7 @@ def track_file(hub: Hub, path: Path) -> Tracked:
     if not tables:
         reasons = " ".join(left_out.values()) or "It has no tables: create some first."
         raise UntrackableTableError(f"Nothing in {path} can be tracked. {reasons}")
+    hub.track_newcomers()
     return Tracked(tables=tuple(tables), left_out=left_out)
 
 

@@ -154,6 +154,21 @@ class Writes(msgspec.Struct, frozen=True, kw_only=True):
     deletes: Mapping[str, Sequence[Key]]
 
 
+class TableMigration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a migration did to a table.
+
+    `what` is `unchanged`; `written` (its rows were, or may have been: replicas compare them);
+    `changed` (to `version`, with columns `added` and `removed`: replicas read it anew); `gone`; or
+    `new`.
+    """
+
+    table: str
+    what: str
+    version: int = 0
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
 class Transaction(Protocol):
     """One database snapshot. All answers of one transaction are of the same moment."""
 
@@ -387,6 +402,20 @@ class Catalogue(Protocol):
     def reflect(self, table: str) -> TableSchema:
         """The table's schema as the database declares it. Raises UnknownTableError,
         UntrackableTableError."""
+        ...
+
+    def track_newcomers(self) -> None:
+        """From now on, track every table that comes, as soon as a transaction finds it."""
+        ...
+
+    def migrating(self) -> AbstractContextManager[Sequence[TableMigration]]:
+        """Take capture off all tables for the block, and put it on again at its end, however it
+        ends; what became of the tables stands in the sequence then.
+
+        Meanwhile every transaction of this port raises StorageUnavailableError, in all processes.
+        If the process dies in the block, the next transaction of any process does what its end
+        would have done. Raises StorageUnavailableError while another process is in such a block.
+        """
         ...
 
     def trackable_tables(self) -> list[str]:

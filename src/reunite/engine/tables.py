@@ -31,9 +31,10 @@ Hook: TypeAlias = Callable[[HookedChange, Any], None]
 
 
 class Tables:
-    """The tracked tables of a hub, by name."""
+    """The tracked tables of a hub, by name. With `has_all`, those that come later as well."""
 
     def __init__(self) -> None:
+        self.has_all = False
         self.schemas: dict[str, TableSchema] = {}
         self.functions: dict[str, dict[str, MergeFunction]] = {}
         self.hooks: dict[tuple[str, Op], list[Hook]] = {}
@@ -46,7 +47,8 @@ class Tables:
         """
         now = tx.schemas()
         found = Tables()
-        found.schemas = {name: now[name] for name in self.schemas if name in now}
+        names = now if self.has_all else self.schemas
+        found.schemas = {name: now[name] for name in names if name in now}
         found.functions, found.hooks = self.functions, self.hooks
         return found
 

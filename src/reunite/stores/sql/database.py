@@ -83,6 +83,11 @@ class Database(Protocol):
         """Undo `prepare`, as far as nobody else is using the database."""
         ...
 
+    def migration_lock(self) -> AbstractContextManager[None]:
+        """The right to migrate, alone among all processes; it ends with this one. Does not wait:
+        raises StorageUnavailableError if somebody has it."""
+        ...
+
     def close(self) -> None:
         """Release all connections. May be called twice."""
         ...
@@ -174,6 +179,22 @@ class SqliteDatabase:
             connection.close()
         with suppress(StorageUnavailableError):
             self._pragma(f"journal_mode = {former}")
+
+    @contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        # SQLite's own lock, on a file of its own: the database's is for those who write.
+        path = self.path.with_name(self.path.name + "-migration")
+        lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            try:
+                lock.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as exc:
+                raise StorageUnavailableError(
+                    "The database's tables are being migrated: try again when that is over."
+                ) from exc
+            yield
+        finally:
+            lock.close()
 
     def _pragma(self, text: str) -> Any:
         connection = self._take()

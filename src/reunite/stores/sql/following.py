@@ -14,8 +14,9 @@ The rule         comparing, making triggers and noting happen in one write trans
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -29,6 +30,13 @@ from reunite.stores.sql.versions import bring_up_to_date, is_laid_out
 _META = "SELECT name, value FROM reunite_meta WHERE name IN ('ddl', 'layout', 'layout_min')"
 _encode_schema = msgspec.json.Encoder().encode
 _decode_schema = msgspec.json.Decoder(TableSchema).decode
+
+
+class FollowOptions(TypedDict):
+    """Whether tables that come are tracked as well, and which of them are not."""
+
+    tracks_all: bool
+    untracked: Collection[str]
 
 
 def ddl_number(session: Session) -> int:
@@ -53,26 +61,54 @@ def note_ddl(session: Session) -> None:
     )
 
 
-def follow(session: Session) -> None:
+def follow(
+    session: Session,
+    *,
+    gaps: Callable[[str], bool] | None = None,
+    tracks_all: bool = False,
+    untracked: Collection[str] = (),
+) -> None:
     """Bring every tracked table's schema and triggers up to date; give up those that are gone, or
-    can be tracked no longer. Raises NewerLayoutError."""
+    can be tracked no longer. Raises NewerLayoutError.
+
+    gaps          tells of which tables something may have escaped; by default that of those that
+                  do not have the triggers which they should have
+    tracks_all    track tables that have come as well, but those in `untracked`
+    """
     bring_up_to_date(session)
     found = []
     for before in list(tracked_schemas(session)):
         try:
             now = sqlite_reflection.reflect(session.handle, before.name)
-            gap = not capture.is_captured(session.handle, before)
+            if gaps is None:
+                gap = not capture.is_captured(session.handle, before)
+            else:
+                gap = gaps(before.name)
             if gap:
                 sqlite_reflection.check_keys_have_no_null(session.handle, now)
         except (UnknownTableError, UntrackableTableError):
             give_up(session, before.name)
         else:
             found.append((with_policies(now, before), gap))
+    if tracks_all:
+        found += _newcomers(session, {schema.name for schema, _ in found} | set(untracked))
     # Not before all are looked at: tables that swapped their names have each other's triggers.
     for schema, gap in found:
         kept = remember(session, schema, has_gap=gap)
         capture.create_triggers(session.handle, kept, outbox=False)
     note_ddl(session)
+
+
+def _newcomers(session: Session, known: set[str]) -> list[tuple[TableSchema, bool]]:
+    """The tables that can be tracked and are not known, with whether they were tracked once."""
+    found = []
+    for name in sqlite_reflection.trackable_tables(session.handle):
+        if name not in known:
+            with suppress(UntrackableTableError):
+                schema = sqlite_reflection.reflect(session.handle, name)
+                sqlite_reflection.check_keys_have_no_null(session.handle, schema)
+                found.append((schema, has_gap(session, name)))
+    return found
 
 
 def tracked_schemas(session: Session) -> Iterator[TableSchema]:
@@ -117,7 +153,7 @@ def remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSc
     version = 1
     if rows:
         last = _decode_schema(rows[0][1])
-        version = rows[0][0] + (has_gap or shape_of(last) != shape_of(schema))
+        version = rows[0][0] + (has_gap or last.shape != schema.shape)
     schema = msgspec.structs.replace(schema, version=version)
     session.execute(
         "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND version <> ?",
@@ -129,20 +165,6 @@ def remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSc
         (schema.name, version, _encode_schema(schema).decode()),
     )
     return schema
-
-
-def shape_of(schema: TableSchema) -> tuple[object, ...]:
-    """What makes a version: how rows are written, and what another side must declare for them."""
-
-    def plain(column: Column) -> tuple[object, ...]:
-        return column.name, column.type, column.nullable, column.default
-
-    return (
-        schema.key,
-        schema.generated_key,
-        tuple(map(plain, schema.columns)),
-        schema.foreign_keys,
-    )
 
 
 def with_policies(now: TableSchema, before: TableSchema) -> TableSchema:

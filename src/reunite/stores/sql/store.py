@@ -14,13 +14,14 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from reunite.core.schema import TableSchema
-from reunite.engine.ports import Head, Transaction, WriteTransaction
+from reunite.engine.ports import Head, TableMigration, Transaction, WriteTransaction
 from reunite.errors import CallerError, StorageUnavailableError, UnknownTableError
-from reunite.stores.sql import capture, following, layout
+from reunite.stores.sql import capture, following, layout, migrating
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import LOCK_TIMEOUT_S, Database, Session, SqliteDatabase
 from reunite.stores.sql.dialects import sqlite_reflection
 from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.following import FollowOptions
 from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
 from reunite.stores.sql.versions import is_laid_out
 from reunite.stores.sql.writing import SqlWriteTransaction
@@ -84,6 +85,8 @@ class SqlStore:
         self._database = database
         self._new_epoch = new_epoch
         self._catalogue = Catalogue(-1, {})
+        self._tracks_all = False
+        self._untracked: set[str] = set()
 
     # --- Transactions -----------------------------------------------------------------------------
 
@@ -101,6 +104,7 @@ class SqlStore:
                 if following.is_current(session, meta):
                     yield SqlTransaction(session, catalogue, meta)
                     return
+                self._wait_for_nobody(session)
             # A migration: what this snapshot would read is not what the catalogue says.
             with self._writing():
                 pass
@@ -114,8 +118,27 @@ class SqlStore:
                     yield SqlWriteTransaction(session, *self._known(session))
                     return
                 # Committed before anything else, so that no catalogue outlives a rollback.
-                following.follow(session)
+                self._follow(session)
         raise _restless()
+
+    def _follow(self, session: Session) -> None:
+        """Bring what is known of the tables up to date. Raises StorageUnavailableError while
+        somebody migrates them."""
+        if migrating.is_under_way(session):
+            with self._database.migration_lock():
+                migrating.end(session, **self._options())
+        else:
+            following.follow(session, **self._options())
+
+    def _options(self) -> FollowOptions:
+        return {"tracks_all": self._tracks_all, "untracked": self._untracked}
+
+    def _wait_for_nobody(self, session: Session) -> None:
+        """Raise StorageUnavailableError while somebody migrates the tables, before a writer's lock
+        is taken that would stand in their way."""
+        if migrating.is_under_way(session):
+            with self._database.migration_lock():
+                pass
 
     def _known(self, session: Session) -> tuple[Catalogue, dict[str, Any]]:
         """The catalogue and what else is kept by name. The snapshot begins with this read."""
@@ -131,9 +154,10 @@ class SqlStore:
             (is_new,) = session.execute(_IS_NEW)[0]
             if not is_new and following.is_current(session):
                 return head_of(session, _epoch(session))
+            self._wait_for_nobody(session)
         with self._database.write() as session:
             if not following.is_current(session):
-                following.follow(session)
+                self._follow(session)
             head = head_of(session, _epoch(session))
             first_id, last_id = session.execute(
                 "SELECT min(id), max(id) FROM reunite_change WHERE id > ?", (head.last_id,)
@@ -155,6 +179,7 @@ class SqlStore:
         with self._database.write() as session:
             self._lay_out(session, former)
             for schema in schemas:
+                self._untracked.discard(schema.name)
                 sqlite_reflection.check_keys_have_no_null(session.handle, schema)
                 gap = following.has_gap(session, schema.name)
                 schema = following.remember(session, schema, has_gap=gap)
@@ -166,7 +191,7 @@ class SqlStore:
             "SELECT 1 FROM sqlite_schema WHERE name = ?", ("reunite_meta",)
         )
         if not is_new and not following.is_current(session):
-            following.follow(session)
+            self._follow(session)
         for statement in layout.hub_layout():
             session.execute(statement)
         session.executemany(
@@ -186,13 +211,32 @@ class SqlStore:
     def untrack(self, table: str) -> None:
         with self._database.write() as session:
             if not following.is_current(session):
-                following.follow(session)
+                self._follow(session)
             if not following.give_up(session, table):
                 raise UnknownTableError(f"The table {table!r} is not tracked.")
             following.note_ddl(session)
+            self._untracked.add(table)
+
+    @contextmanager
+    def migrating(self) -> Iterator[list[TableMigration]]:
+        found: list[TableMigration] = []
+        with self._database.migration_lock():
+            with self._database.write() as session:
+                if migrating.is_under_way(session):  # of a process that died
+                    migrating.end(session, **self._options())
+                elif not following.is_current(session):
+                    following.follow(session, **self._options())
+                migrating.begin(session)
+            try:
+                yield found
+            finally:
+                with self._database.write() as session:
+                    if migrating.is_under_way(session):
+                        found += migrating.end(session, **self._options())
 
     def uninstall(self) -> None:
         with self._database.write() as session:
+            self._wait_for_nobody(session)
             _, meta = self._known(session)
             names = session.execute(
                 "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'table') "
@@ -206,6 +250,9 @@ class SqlStore:
     def reflect(self, table: str) -> TableSchema:
         with self._database.read() as session:
             return sqlite_reflection.reflect(session.handle, table)
+
+    def track_newcomers(self) -> None:
+        self._tracks_all = True
 
     def trackable_tables(self) -> list[str]:
         with self._database.read() as session:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.schema import TableSchema
+from reunite.errors import NotAReplicaError
 from reunite.protocol.push import Former
 from reunite.protocol.register import KeyBlock
 
@@ -64,12 +65,25 @@ class State(msgspec.Struct, kw_only=True):
 _FIELDS = {field.name: field.type for field in msgspec.structs.fields(State)}
 
 
+# Where they cannot be read, the next pull begins at nothing and brings what they said.
+_PULLED_AGAIN = frozenset({"cursor", "checkpoint", "revision", "next_schemas", "next_revision"})
+
+
 def load_state(connection: sqlite3.Connection) -> State:
-    """The state as the file has it."""
+    """The state as the file has it. Raises NotAReplicaError for one that cannot be read and that
+    no pull would bring again."""
     values = {}
     for name, text in connection.execute("select name, value from reunite_state"):
-        if name in _FIELDS:
+        if name not in _FIELDS:
+            continue
+        try:
             values[name] = _decoded(name, text)
+        except (msgspec.MsgspecError, TypeError, UnicodeError) as exc:
+            if name not in _PULLED_AGAIN:
+                raise NotAReplicaError(
+                    f"The replica's file is damaged: its {name!r} cannot be read. Restore the file "
+                    "from a backup, or clone into a new one."
+                ) from exc
     return State(**values)
 
 

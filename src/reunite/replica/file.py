@@ -28,9 +28,9 @@ from reunite.errors import (
     ReplicaBusyError,
 )
 from reunite.protocol.pull import Page
-from reunite.replica.inbox import aligned
 from reunite.replica.layout import LAYOUT, bring_up_to_date, note_layout
 from reunite.replica.outbox import Outbox, bases
+from reunite.replica.pages import aligned
 from reunite.replica.reshaping import is_kept
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State, load_state, save_changes

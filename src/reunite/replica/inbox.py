@@ -28,6 +28,7 @@ from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.push import PushAnswer
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.outbox import Outbox, bases
+from reunite.replica.pages import aligned
 from reunite.replica.pending import (
     Pending,
     Place,
@@ -42,6 +43,7 @@ from reunite.replica.records import Records, outcome_of
 from reunite.replica.reshaping import Reshaping, is_kept, unshared_columns
 from reunite.replica.rows import RowForms
 from reunite.replica.scene import Scene, units
+from reunite.replica.settled import apply_settled
 from reunite.replica.showing import order_of, show_table
 from reunite.replica.state import State
 from reunite.replica.users_triggers import UsersTrigger, rest, wake
@@ -137,9 +139,25 @@ class Inbox:
         Raises IdentityForkedError: then the caller undoes everything and takes a new identity.
         """
         state = self._state
+        done = Applied()
+        rows = apply_settled(
+            self._connection, state, self._schemas, self._forms, lambda: self._gathered(final)
+        )
+        if rows is None:
+            self._apply_merged(final, done)
+        else:
+            done.rows = rows
+        state.mark = final.mark or 0
+        state.covered_n = final.answered or 0
+        state.cursor = state.checkpoint = final.cursor
+        state.repaired = None
+        self._connection.execute("delete from reunite_inbox")
+        return done
+
+    def _apply_merged(self, final: Page, done: Applied) -> None:
+        state = self._state
         scene = self._open()
         self._take_outcomes(scene.pendings, final)
-        done = Applied()
         if state.next_schemas is not None:
             self._change_schemas(scene, final.answered or 0, done)
         self._write_pages(final, scene, done)
@@ -147,12 +165,6 @@ class Inbox:
         self._retire(scene, final, done)
         self._close(scene)
         done.blocked = scene.blocked
-        state.mark = final.mark or 0
-        state.covered_n = final.answered or 0
-        state.cursor = state.checkpoint = final.cursor
-        state.repaired = None
-        self._connection.execute("delete from reunite_inbox")
-        return done
 
     def take_answer(self, answer: PushAnswer) -> None:
         """Keep the outcomes of a push. The changes stay pending until a checkpoint covers them;
@@ -577,12 +589,3 @@ class Inbox:
                 )
             )
         return blocked
-
-
-def aligned(schema: TableSchema, part: TablePage) -> list[Row]:
-    """The rows of a page in the order of the schema's columns."""
-    if part.columns == schema.column_names:
-        return part.puts
-    position = {name: i for i, name in enumerate(part.columns)}
-    places_ = [position.get(name) for name in schema.column_names]
-    return [tuple(None if i is None else row[i] for i in places_) for row in part.puts]

@@ -162,6 +162,8 @@ class World(WireObserver):
         self._snapshot = Snapshot(moment=self._moment, tables=self.hub_check.tables)
 
     def write_begun(self) -> None:
+        # One that was given up (a push that is tried again more carefully) has not happened.
+        del self._push_states[len(self._push_states) // 2 * 2 :]
         self._push_states.append(self.hub_check.tables)
 
     def write_ended(self) -> None:

@@ -295,3 +295,58 @@ def test_a_unique_value_that_moved_between_rows_is_healed(pair: Pair) -> None:
     )
     assert found_in(replica.repair()) == {"product": (2, 0, 1)}
     pair.assert_agreed()
+
+
+def test_a_comparison_tells_what_a_repair_would_find_and_changes_nothing(pair: Pair) -> None:
+    replica = many(pair, 300)
+    pair.write(replica, "update note set title = 'mine' where id = 'n1'")
+    assert replica.compare().found == 0
+    smuggle(
+        pair,
+        "update note set title = 'wrong' where id = 'n7'",
+        "delete from note where id = 'n8'",
+        "insert into note values ('extra', 'wrong')",
+        into=replica,
+    )
+    before = pair.rows(replica, "note")
+    assert found_in(replica.compare()) == {"note": (1, 1, 1)}
+    assert pair.rows(replica, "note") == before
+    assert found_in(replica.compare(["sale"])) == {}
+
+
+def test_what_the_hub_did_since_the_last_sync_is_no_finding(pair: Pair) -> None:
+    replica = many(pair, 300)
+    smuggle(pair, "update note set title = 'wrong' where id = 'n7'", into=replica)
+    pair.at_hub("update note set title = 'new' where id in ('n1', 'n2')")
+    pair.at_hub("delete from note where id = 'n3'")
+    pair.at_hub("insert into note values ('n300', 'new')")
+    assert found_in(replica.compare()) == {"note": (1, 0, 0)}
+    assert found_in(replica.repair()) == {"note": (1, 0, 0)}
+    pair.assert_agreed()
+
+
+def test_a_replica_whose_part_of_the_log_was_trimmed_cannot_be_compared(pair: Pair) -> None:
+    replica = many(pair, 10)
+    pair.at_hub("update note set title = 'new'")
+    pair.hub.number()
+    pair.clock.advance(30 * 86_400_000)
+    assert pair.hub.trim(older_than_s=86_400) > 0
+    assert replica.compare().is_stale
+    replica.repair()  # whose pull brings a snapshot
+    assert not replica.compare().is_stale
+    pair.assert_agreed()
+
+
+def test_triggers_that_are_gone_are_made_anew_and_what_escaped_them_is_healed(pair: Pair) -> None:
+    replica = pair.replica
+    pair.in_file(
+        replica,
+        "drop trigger reunite_product_before_update",
+        "update product set name = 'escaped' where id = 1",
+    )
+    replica.renew_capture()
+    pair.in_file(replica, "update product set name = 'captured' where id = 2")
+    assert replica.status().pending == 1
+    assert found_in(replica.repair()) == {"product": (1, 0, 0)}
+    pair.assert_agreed()
+    assert pair.at_hub("select name from product order by id") == [("Apple",), ("captured",)]

@@ -17,6 +17,7 @@ from reunite.cli import (
     migrate,
     parked,
     query,
+    repair,
     serve,
     status,
     sync,
@@ -68,6 +69,7 @@ app.add_typer(parked.app, rich_help_panel=_ON_A_DEVICE)
 app.command(rich_help_panel=_AT_THE_HUB)(history.history)
 app.command(rich_help_panel=_AT_THE_HUB)(log.log)
 app.command(rich_help_panel=_ON_A_DEVICE)(query.query)
+app.command(rich_help_panel=_ON_A_DEVICE)(repair.repair)
 app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)
 app.add_typer(token.app, rich_help_panel=_AT_THE_HUB)
 app.command(rich_help_panel=_AT_THE_HUB)(migrate.migrate)

@@ -1,4 +1,4 @@
-"""Progress bars of `clone` and `sync`: one bar a phase, with rows and rows a second."""
+"""Progress bars of `clone`, `sync`, `repair` and `doctor`: one bar a phase, with rows and rows a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from rich.text import Text
 from reunite.cli.screen import err
 from reunite.replica import SyncProgress
 
-_WORD_BY_PHASE = {"build": "Building", "clone": "Cloning", "push": "Pushing", "pull": "Pulling"}
+_WORD_BY_PHASE = {
+    "build": "Building",
+    "clone": "Cloning",
+    "compare": "Comparing",
+    "push": "Pushing",
+    "pull": "Pulling",
+}
 
 
 class _Rows(ProgressColumn):

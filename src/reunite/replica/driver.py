@@ -13,7 +13,7 @@ waited for; so a crash at any point leaves a state from which the next sync goes
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, cast
 
@@ -215,13 +215,34 @@ class Driver:
     def gather_repairs(self, tables: Sequence[str] | None) -> RepairReport:
         """The comparing half: the rows that differ wait in the inbox, and the next checkpoint
         shows them. May be called between any two pages of a pull, with no transaction open."""
-        repair = Repair(
+        return self._repair().gather(tables)
+
+    def compare(self, tables: Sequence[str] | None = None) -> RepairReport:
+        """What is not as the hub had it at this replica's checkpoint; nothing is changed."""
+        return self._repair().compare(tables, self._pages_ahead())
+
+    def _repair(self) -> Repair:
+        return Repair(
             self._file,
             self._call,
             tell=lambda rows, total: self._tell("compare", rows, total),
             inbox=self._inbox,
         )
-        return repair.gather(tables)
+
+    def _pages_ahead(self) -> Iterator[Page]:
+        """What the hub has for this replica after what it shows."""
+        state = self._file.state()
+        state.cursor, state.repaired = state.checkpoint, None
+        yield from self._pages_after(state)
+
+    def _pages_after(self, state: State) -> Iterator[Page]:
+        """The pages from the state's cursor on, up to a checkpoint. Nothing is kept of them."""
+        while True:
+            page = self._ask_page(state)
+            yield page
+            if page.checkpoint and not page.more:
+                return
+            state.cursor = page.cursor
 
     def register(self, url: str, tables: tuple[str, ...] | None) -> None:
         """Become a replica: an identity, key blocks, tables from the hub's schema."""
@@ -293,15 +314,13 @@ class Driver:
             pending, answered = self._outbox(connection, state).counts()
         report.pushed = pending - answered
         report.pending = pending
-        while True:
-            page = self._ask_page(state)
+        report.cursor = state.cursor
+        for page in self._pages_after(state):
+            report.cursor = state.cursor
             report.pulled += sum(
                 len(part.puts) + len(part.deletes) + len(part.evicts) for part in page.tables
             )
-            if page.checkpoint and not page.more:
-                report.cursor = state.cursor
-                return report
-            state.cursor = page.cursor
+        return report
 
     def report(self) -> SyncReport:
         """What has been done since this driver began, and what is left."""

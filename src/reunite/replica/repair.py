@@ -23,7 +23,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -63,6 +63,10 @@ WHOLE_ROWS_MIN = 1_000
 _STEP_ROWS = 1_000
 
 
+# How a row differs: the name of the field that counts it.
+How: TypeAlias = Literal["differing", "missing", "extra"]
+
+
 class TableRepair(msgspec.Struct, kw_only=True):
     """What a comparison found in one table.
 
@@ -86,10 +90,14 @@ class TableRepair(msgspec.Struct, kw_only=True):
         """How many rows were not as the hub has them."""
         return self.differing + self.missing + self.extra
 
+    def count(self, how: How, rows: int) -> None:
+        """Add to one of the three."""
+        setattr(self, how, getattr(self, how) + rows)
+
 
 class RepairReport(msgspec.Struct, kw_only=True):
-    """What a repair found, table by table. `is_stale`: the log went another way meanwhile, and the
-    pull that follows brings every row anew."""
+    """What a comparison found, table by table. `is_stale`: the hub's log does not reach back to
+    this replica's cursor, so nothing can be said; the next pull brings every row anew."""
 
     tables: list[TableRepair]
     is_stale: bool = False
@@ -100,7 +108,7 @@ class RepairReport(msgspec.Struct, kw_only=True):
         return sum(table.found for table in self.tables)
 
 
-Take: TypeAlias = Callable[[TableSchema, list[Key]], None]
+Take: TypeAlias = Callable[[TableSchema, dict[Key, How]], None]
 
 
 class Asking(Protocol):
@@ -180,7 +188,39 @@ class Repair:
         self._view: tuple[str, ...] | None = None
         self._compared = self._total = 0
 
-    def compare(
+    def compare(self, tables: Sequence[str] | None, ahead: Iterator[Page]) -> RepairReport:
+        """What is not as the hub had it at this replica's checkpoint.
+
+        ahead    the pages from there on, which are read only if something differs: the rows in
+                 them differ because the hub has moved on, and are no findings
+        """
+        found: dict[Place, How] = {}
+
+        def take(schema: TableSchema, keys: dict[Key, How]) -> None:
+            found.update({(schema.name, key): how for key, how in keys.items()})
+
+        report = self._find(tables, take)
+        by_table = {table.table: table for table in report.tables}
+        keys_of = {schema.name: schema.key for schema in self._file.state().schemas}
+        for page in ahead if found else ():
+            report.is_stale |= page.reset
+            for part in page.tables:
+                places = [part.columns.index(name) for name in keys_of.get(part.table, ())]
+                keys = [tuple(row[place] for place in places) for row in part.puts]
+                for key in (*keys, *part.deletes, *part.evicts):
+                    how = found.pop((part.table, key), None)
+                    if how is not None:
+                        by_table[part.table].count(how, -1)
+        return report
+
+    def gather(self, tables: Sequence[str] | None) -> RepairReport:
+        """Compare these tables (None: all) and put the rows that differ into the inbox, for the
+        next checkpoint to show. Pull before, so that fewer differ, and pull after."""
+        return self._find(tables, self._fetch, self._fetch_whole)
+
+    # -- comparing ----------------------------------------------------------------------------
+
+    def _find(
         self,
         tables: Sequence[str] | None,
         take: Take,
@@ -207,13 +247,6 @@ class Repair:
         except _StaleError:
             report.is_stale = True
         return report
-
-    def gather(self, tables: Sequence[str] | None) -> RepairReport:
-        """Compare these tables (None: all) and put the rows that differ into the inbox, for the
-        next checkpoint to show. Pull before, so that fewer differ, and pull after."""
-        return self.compare(tables, self._fetch, self._fetch_whole)
-
-    # -- comparing ----------------------------------------------------------------------------
 
     def _compare(
         self,
@@ -273,18 +306,19 @@ class Repair:
             ]
         )
 
-    def _differing(self, schema: TableSchema, prefixes: list[str], found: TableRepair) -> list[Key]:
+    def _differing(
+        self, schema: TableSchema, prefixes: list[str], found: TableRepair
+    ) -> dict[Key, How]:
         """The keys in these ranges whose rows are not alike, each as the side spells it that has
         it."""
-        keys: list[Key] = []
+        keys: dict[Key, How] = {}
         own_rows: dict[bytes, tuple[Key, str]] = {}
         with self._own(schema) as own:
             for rows in own.batches_in(set(prefixes)):
                 digests = digests_of(schema, rows)
                 for row, key_hash, row_hash in zip(rows, digests.keys, digests.rows, strict=True):
                     if key_hash in own_rows:
-                        found.extra += 1
-                        keys.append(schema.key_of(row))
+                        keys[schema.key_of(row)] = "extra"
                     else:
                         own_rows[key_hash] = schema.key_of(row), row_hash.hex()
         for answer in self._ask_through(schema, Ask.LIST, prefixes=tuple(prefixes)):
@@ -292,18 +326,21 @@ class Repair:
             for key, key_hash, sent in zip(answer.keys, hashes, answer.hashes, strict=True):
                 mine = own_rows.pop(key_hash, None)
                 if mine is None:
-                    found.missing += 1
-                    keys.append(key)
+                    keys[key] = "missing"
                 elif not mine[1].startswith(sent):
-                    found.differing += 1
-                    keys += {key, mine[0]}
-        found.extra += len(own_rows)
-        return keys + [key for key, _ in own_rows.values()]
+                    keys[key] = "differing"
+                    if mine[0] != key:
+                        keys[mine[0]] = "extra"
+        keys |= {key: "extra" for key, _ in own_rows.values()}
+        for how in keys.values():
+            found.count(how, 1)
+        return keys
 
     # -- fetching -----------------------------------------------------------------------------
 
-    def _fetch(self, schema: TableSchema, keys: list[Key]) -> None:
+    def _fetch(self, schema: TableSchema, found: dict[Key, How]) -> None:
         """What the hub has under these keys, into the inbox."""
+        keys = list(found)
         while keys:
             answer = self._ask(schema, Ask.ROWS, keys=keys[:REPAIR_KEYS_MAX])
             assert answer.page is not None, "an answer about rows has a page"

@@ -215,10 +215,33 @@ class Replica:
         read the tables through once; what travels follows the differences. Raises as `sync` does,
         and BadRequestError for a table that this replica does not have.
         """
+        self._check_tables(tables)
+        return self._run(lambda driver: driver.repair(tables), on_progress)
+
+    def compare(
+        self, tables: Sequence[str] | None = None, *, on_progress: OnProgress | None = None
+    ) -> RepairReport:
+        """What a repair would find. Nothing is changed.
+
+        What others changed at the hub since the last sync is no finding; the next one brings it.
+        Costs and errors are those of `repair`.
+        """
+        self._check_tables(tables)
+        self._check_ready()
+        with self._file.sync_lock():
+            return self._driver(on_progress).compare(tables)
+
+    def renew_capture(self) -> None:
+        """Make the triggers of all tables anew, as they should be. What was written without them
+        is in no outbox; `repair` finds it."""
+        self._check_ready()
+        with self._file.sync_lock(), self._file.writing(bulk=True):
+            pass
+
+    def _check_tables(self, tables: Sequence[str] | None) -> None:
         unknown = set(tables or ()) - set(self.schemas)
         if unknown:
             raise BadRequestError(f"This replica has no table {min(unknown)!r}.")
-        return self._run(lambda driver: driver.repair(tables), on_progress)
 
     def _run(self, use_case: Callable[[Driver], Report], on_progress: OnProgress | None) -> Report:
         self._check_ready()

@@ -242,6 +242,14 @@ class Hub:
         self._tables.schemas.update(found)
         return list(found.values())
 
+    def resend(self, table: str) -> None:
+        """Have every replica read all of a table again, as after a gap in capture: for rows that
+        were changed past the triggers. What replicas have pending stays."""
+        self._tables.schema(table)
+        self._store.resend(table)
+        with self._store.read() as tx:
+            self._tables.schemas[table] = tx.schemas()[table]
+
     def untrack(self, table: str) -> None:
         """Take the triggers off the table and stop offering it; its log stays."""
         self._store.untrack(table)

@@ -641,7 +641,7 @@ def test_doctor_finds_what_is_wrong_with_a_hub(cloned: World, script: str, sente
 
 
 def test_doctor_misses_no_trigger(cloned: World) -> None:
-    for file, remedy in ((cloned.hub_file, "reunite serve"), (cloned.laptop, "clone again")):
+    for file, remedy in ((cloned.hub_file, "reunite serve"), (cloned.laptop, "--fix")):
         ((trigger,),) = rows(
             file,
             "select name from sqlite_schema where type = 'trigger' and tbl_name = 'notes'"
@@ -663,6 +663,109 @@ def test_doctor_finds_what_is_wrong_with_a_replica(cloned: World) -> None:
     assert "Capture is suspended" in run("doctor", cloned.laptop, code=1).stdout
     execute(cloned.laptop, "drop table reunite_parked")
     assert "reunite_parked are missing" in run("doctor", cloned.laptop, code=1).stdout
+
+
+def past_the_triggers(file: Path, script: str) -> None:
+    """Change rows as a program does that takes the triggers off and puts them back."""
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        triggers = db.execute("select name, sql from sqlite_master where type = 'trigger'")
+        found = triggers.fetchall()
+        for name, _ in found:
+            db.execute(f'drop trigger "{name}"')
+        db.executescript(script)
+        for _, text in found:
+            db.execute(text)
+
+
+def test_doctor_finds_rows_that_are_not_the_hubs_and_mends_them(cloned: World) -> None:
+    execute(cloned.laptop, "insert into notes (text) values ('waits')")
+    past_the_triggers(
+        cloned.laptop, "update planes set seats = 5; delete from airlines where carrier = 'AA'"
+    )
+    told = run("doctor", cloned.laptop, code=1).stdout
+    assert "✗ Not as the hub has it: airlines: 1 row is missing." in told
+    assert "reunite repair" in told
+    mended = run("doctor", cloned.laptop, "--fix").stdout
+    assert "Mended: Not as the hub has it: planes:" in mended
+    assert "is as the hub has it." in mended
+    assert "1 change waits" in run("status", cloned.laptop).stdout
+    for table in ("airlines", "planes"):
+        question = f"select * from {table} order by 1"
+        assert rows(cloned.laptop, question) == rows(cloned.hub_file, question)
+    run("sync", cloned.laptop)
+    assert rows(cloned.hub_file, "select text from notes") == [("waits",)]
+
+
+def test_doctor_mends_a_replica_without_triggers_or_with_an_open_token(cloned: World) -> None:
+    trigger = "reunite_notes_after_insert"
+    execute(cloned.laptop, f"drop trigger {trigger}; update reunite_guard set suspended = 1")
+    token = cloned.laptop.with_name("laptop.db-token")
+    token.chmod(0o644)
+    told = run_json("doctor", cloned.laptop, "--fix")
+    assert told["is_well"]
+    assert len(told["fixed"]) == 3
+    assert token.stat().st_mode & 0o077 == 0
+    execute(cloned.laptop, "insert into notes (text) values ('captured')")
+    assert "1 change waits" in run("status", cloned.laptop).stdout
+
+
+def test_doctor_says_when_rows_could_not_be_compared(cloned: World) -> None:
+    cloned.close()
+    assert "· Its rows were not compared" in run("doctor", cloned.laptop).stdout
+    cloned.laptop.with_name("laptop.db-token").unlink()
+    assert "that needs a token" in run("doctor", cloned.laptop).stdout
+
+
+def test_doctor_compares_with_another_url_of_the_hub(cloned: World) -> None:
+    past_the_triggers(cloned.laptop, "update planes set seats = 5")
+    with ServerThread(cloned.hub) as other:
+        told = run("doctor", cloned.laptop, "--hub", other.url, code=1).stdout
+        assert "planes:" in told
+    told = run("doctor", cloned.laptop, "--hub", "http://127.0.0.1:9", "--token", cloned.token)
+    assert "were not compared" in told.stdout
+
+
+def test_doctor_mends_a_hub_so_that_replicas_follow(cloned: World) -> None:
+    """A gap in capture: the table is read anew by every replica."""
+    execute(
+        cloned.hub_file,
+        "drop trigger reunite_planes_before_update; update planes set seats = 7",
+    )
+    run("doctor", cloned.hub_file, code=1)
+    assert "Mended: planes lacks a trigger" in run("doctor", cloned.hub_file, "--fix").stdout
+    for file in (cloned.laptop, cloned.tablet):
+        run("sync", file)
+        question = "select * from planes order by 1"
+        assert rows(file, question) == rows(cloned.hub_file, question)
+
+
+def test_doctor_finds_rows_that_are_not_as_the_log_says(cloned: World) -> None:
+    execute(cloned.hub_file, "insert into notes (text) values ('a'), ('b'), ('c')")
+    execute(cloned.hub_file, "delete from notes where text = 'c'; update notes set text = 'd'")
+    run("sync", cloned.laptop)
+    assert "as the log says" in run("doctor", cloned.hub_file).stdout
+    past_the_triggers(
+        cloned.hub_file, "insert into notes (id, text) select max(id) + 1, 'back' from notes"
+    )
+    told = run("doctor", cloned.hub_file, code=1).stdout
+    assert "✗ notes was written to past its triggers" in told
+    assert "Mended: notes" in run("doctor", cloned.hub_file, "--fix").stdout
+    run("sync", cloned.laptop)
+    assert rows(cloned.laptop, "select text from notes order by id") == [("d",), ("d",), ("back",)]
+
+
+def test_repair_fetches_the_rows_that_differ(cloned: World) -> None:
+    assert "are as the hub has them" in run("repair", cloned.laptop).stdout
+    past_the_triggers(cloned.laptop, "delete from airlines; update planes set seats = 5")
+    told = run("repair", cloned.laptop, "--table", "airlines").stdout
+    assert "airlines: " in told
+    assert "missing. Healed." in told
+    report = run_json("repair", cloned.laptop)
+    assert {table["table"]: table["differing"] for table in report["tables"]}["planes"] > 0
+    for table in ("airlines", "planes"):
+        question = f"select * from {table} order by 1"
+        assert rows(cloned.laptop, question) == rows(cloned.hub_file, question)
+    assert "bad-request" in run("repair", cloned.laptop, "--table", "x", code=1).stderr
 
 
 def test_doctor_of_something_else(tmp_path: Path) -> None:

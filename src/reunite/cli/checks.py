@@ -1,6 +1,7 @@
 """What `reunite doctor` looks at, one function a question.
 
-    hub        file sound · own tables · triggers · numbers · log readable · tables left out
+    hub        file sound · own tables · triggers · numbers · log readable · rows as logged ·
+               tables left out
     replica    file sound · own tables · cloned · triggers · outbox · what waits · token file
 
 The rule         a check reads and never writes; it works on a file that other checks found broken.
@@ -18,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from reunite.cli.content import odd_sentences, tracked_schemas
 from reunite.cli.opening import Kind, kind_of
 from reunite.cli.screen import counted
 from reunite.cli.token_file import token_file
@@ -79,10 +81,13 @@ def _of_hub(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
         yield wrong(f"reunite's tables {missing} are missing: restore the database from a backup.")
         return
     yield well("reunite's own tables are there.")
-    schemas = list(_hub_schemas(connection))
-    yield from _triggers(connection, schemas, "`reunite serve` renews it", outbox=False)
+    schemas = tracked_schemas(connection)
+    found = list(_triggers(connection, schemas, "`reunite serve` or --fix renews it", outbox=False))
+    yield from found
     yield _commits(connection)
     yield _log(connection)
+    if all(finding.is_well for finding in found):
+        yield from _content(connection, schemas)
     yield from _left_out(connection, path, {schema.name for schema in schemas})
 
 
@@ -98,9 +103,9 @@ def _of_replica(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]
         yield wrong("The first clone has not finished: run `reunite clone` again.")
         return
     yield well(f"It is a whole clone of {state.url or 'its hub'}.")
-    yield from _triggers(connection, state.schemas, "clone again into a new file", outbox=True)
+    yield from _triggers(connection, state.schemas, "--fix renews it", outbox=True)
     if connection.execute("select max(suspended) from reunite_guard").fetchone()[0]:
-        yield wrong("Capture is suspended outside of a sync: run `reunite sync`, which ends that.")
+        yield wrong("Capture is suspended outside of a sync: `reunite sync` or --fix ends that.")
     yield _outbox(connection)
     yield from _waiting(connection)
     yield from _token(path)
@@ -191,13 +196,6 @@ class _Readers:
 # --- Questions to a hub ---------------------------------------------------------------------------
 
 
-def _hub_schemas(connection: sqlite3.Connection) -> Iterator[TableSchema]:
-    for (text,) in connection.execute(
-        "select schema from reunite_schema where is_tracked order by table_name"
-    ):
-        yield msgspec.json.decode(text, type=TableSchema)
-
-
 def _commits(connection: sqlite3.Connection) -> Finding:
     """Commits have the numbers 1, 2, 3 …, in the order of their changes and times."""
     gap = connection.execute(
@@ -233,6 +231,14 @@ def _log(connection: sqlite3.Connection) -> Finding:
             return wrong(f"Change {change_id} of {table} cannot be read: restore from a backup.")
         count += 1
     return well(f"The log's {counted(count, 'change')} can all be read.")
+
+
+def _content(connection: sqlite3.Connection, schemas: Sequence[TableSchema]) -> Iterator[Finding]:
+    """Rows are there that should be, and none that should not."""
+    sentences = list(odd_sentences(connection, schemas))
+    yield from map(wrong, sentences)
+    if not sentences:
+        yield well("Rows are there, and gone, as the log says.")
 
 
 def _left_out(connection: sqlite3.Connection, path: Path, tracked: set[str]) -> Iterator[Finding]:
@@ -293,6 +299,6 @@ def _token(path: Path) -> Iterator[Finding]:
     if not token.exists():
         yield told(f"No token is remembered: `reunite sync {path}` needs --token or REUNITE_TOKEN.")
     elif os.name == "posix" and token.stat().st_mode & 0o077:
-        yield wrong(f"Others can read the token in {token}: chmod 600 {token}")
+        yield wrong(f"Others can read the token in {token}: chmod 600 {token}, or --fix")
     else:
         yield well("The token is remembered, and only you can read it.")

@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 
 from reunite.cli.checks import Finding, checks_of
+from reunite.cli.comparing import comparison
 from reunite.cli.failures import EXIT_FAILED
-from reunite.cli.options import JsonOption
+from reunite.cli.mending import mend
+from reunite.cli.opening import Kind
+from reunite.cli.options import JsonOption, TokenOption
 from reunite.cli.screen import counted, emit, say
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "")}
@@ -19,19 +22,45 @@ def doctor(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A hub's database or a replica's file.")
     ],
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mend what can be mended, then examine again.")
+    ] = False,
+    hub: Annotated[
+        str | None,
+        typer.Option("--hub", metavar="URL", help="Compare a replica with the hub at this URL."),
+    ] = None,
+    token: TokenOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Examine a hub's database or a replica's file; exit code 1 if something is wrong.
 
     ✓ is as it should be, ✗ is wrong and says what to do, · is good to know.
-    Nothing is changed in the file.
+    A replica's rows are compared with the hub's, if it can be reached; both read them once.
+    Nothing is changed in the file without --fix, and nothing pending is lost with it.
     """
-    kind, findings = checks_of(file)
+    kind, findings = _examine(file, hub, token)
+    fixed: list[str] = []
+    if fix and any(finding.is_well is False for finding in findings):
+        before = [finding.sentence for finding in findings if finding.is_well is False]
+        mend(kind, file, url=hub, token=token)
+        kind, findings = _examine(file, hub, token)
+        still = {finding.sentence for finding in findings if finding.is_well is False}
+        fixed = [sentence for sentence in before if sentence not in still]
     wrong = [finding for finding in findings if finding.is_well is False]
     if as_json:
-        emit({"file": str(file), "kind": kind, "is_well": not wrong, "findings": findings})
+        emit(
+            {
+                "file": str(file),
+                "kind": kind,
+                "is_well": not wrong,
+                "findings": findings,
+                "fixed": fixed,
+            }
+        )
     else:
         show(findings)
+        for sentence in fixed:
+            say(f"Mended: {sentence}")
         if wrong:
             say(f"{counted(len(wrong), 'thing is', 'things are')} wrong with {file}.")
         else:
@@ -45,3 +74,10 @@ def show(findings: list[Finding]) -> None:
     for finding in findings:
         mark, style = _MARKS[finding.is_well]
         say(f"{mark} {finding.sentence}", style=style)
+
+
+def _examine(file: Path, url: str | None, token: str | None) -> tuple[Kind, list[Finding]]:
+    kind, findings = checks_of(file)
+    if kind is Kind.REPLICA and all(finding.is_well is not False for finding in findings[:3]):
+        findings = [*findings, *comparison(file, url=url, token=token)]
+    return kind, findings

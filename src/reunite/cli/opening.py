@@ -80,8 +80,10 @@ def check_is_replica(path: Path) -> None:
 
 
 @contextmanager
-def open_replica(path: Path, *, token: str | None = None) -> Iterator[Replica]:
-    """The replica in this file."""
+def open_replica(
+    path: Path, *, token: str | None = None, url: str | None = None
+) -> Iterator[Replica]:
+    """The replica in this file; without `url`, of the hub that it was cloned from."""
     check_is_replica(path)
-    with Replica(path, token=token) as replica:
+    with Replica(path, url=url, token=token) as replica:
         yield replica

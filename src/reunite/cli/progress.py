@@ -1,4 +1,4 @@
-"""Progress bars of `clone`, `sync`, `repair` and `doctor`: one bar a phase, with rows and rows a second."""
+"""Progress bars of commands that talk to a hub: one bar a phase, rows and rows a second."""
 
 from __future__ import annotations
 

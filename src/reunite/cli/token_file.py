@@ -46,3 +46,10 @@ def remember_token(replica: Path, token: str | None) -> None:
     with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 — a descriptor, not a path
         file.write(token + "\n")
     unfinished.replace(path)
+
+
+def protect_token(replica: Path) -> None:
+    """Make the token's file its owner's alone, where files have such rights."""
+    path = token_file(replica)
+    if os.name == "posix" and path.exists():
+        path.chmod(_OWNER_ONLY)

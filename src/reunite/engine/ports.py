@@ -382,6 +382,11 @@ class Store(Protocol):
         them. A table whose columns changed gets its next version."""
         ...
 
+    def resend(self, table: str) -> None:
+        """Give a tracked table its next version as it is, so that replicas read all of it again.
+        Raises UnknownTableError."""
+        ...
+
     def untrack(self, table: str) -> None:
         """Take the triggers off; the log keeps what it has."""
         ...

@@ -1,8 +1,8 @@
 """The client side: a device's copy, its outbox, and the driver that reunites it with the hub."""
 
-from reunite.replica.driver import SyncProgress, SyncReport
 from reunite.replica.repair import RepairReport, TableRepair
 from reunite.replica.replica import Replica
+from reunite.replica.reports import SyncProgress, SyncReport
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus
 from reunite.replica.transport import Transport
 

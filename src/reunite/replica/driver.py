@@ -45,6 +45,7 @@ from reunite.replica.inbox import Applied, Inbox, InboxDamagedError
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
 from reunite.replica.outbox import Outbox
 from reunite.replica.repair import Repair, RepairReport
+from reunite.replica.reports import OnProgress, SyncProgress, SyncReport
 from reunite.replica.reshaping import is_kept
 from reunite.replica.sending import Batch, next_batch
 from reunite.replica.state import State
@@ -75,35 +76,11 @@ _LOST_IDENTITY = (
 _LOST_LOG = (HubRestoredError, EpochChangedError, UnknownReplicaError)
 
 
-class SyncReport(msgspec.Struct, kw_only=True):
-    """What one sync did. `pulled` counts rows that pages brought, `pushed` changes answered."""
-
-    pushed: int = 0
-    pulled: int = 0
-    rejected: int = 0
-    conflicts: int = 0
-    pending: int = 0
-    cursor: str | None = None
-
-
-class SyncProgress(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a sync is: `phase` is push, pull, clone or compare; `rows_total` is known in a snapshot
-    and in a comparison."""
-
-    phase: str
-    rows: int
-    bytes: int
-    rows_total: int | None = None
-
-
 class _PageHead(msgspec.Struct, frozen=True, kw_only=True):
     """What of a page is needed to ask for the next one."""
 
     cursor: str
     checkpoint: bool = False
-
-
-OnProgress = Callable[[SyncProgress], None]
 
 
 class Driver:

@@ -23,10 +23,11 @@ from reunite.errors import (
     StorageUnavailableError,
 )
 from reunite.protocol.limits import NAME_LENGTH_MAX
-from reunite.replica.driver import Driver, OnProgress, SyncReport, hub_tables
+from reunite.replica.driver import Driver, hub_tables
 from reunite.replica.file import ReplicaFile
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.repair import RepairReport
+from reunite.replica.reports import OnProgress, SyncReport
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
 from reunite.replica.transport import Transport
 from reunite.stores.sql.database import translated

@@ -82,6 +82,17 @@ class MemoryStore:
             state.tables = linked(tables.values())
             self._state = state
 
+    def resend(self, table: str) -> None:
+        with self._alone():
+            found = self._state.tables.get(table)
+            if found is None or not found.captured:
+                raise UnknownTableError(f"There is no tracked table {table!r} here.")
+            renewed = found.copy()
+            renewed.schema = msgspec.structs.replace(found.schema, version=found.schema.version + 1)
+            state = self._state.copy()
+            state.tables = linked([renewed, *(t for t in state.tables.values() if t is not found)])
+            self._state = state
+
     def untrack(self, table: str) -> None:
         with self._alone():
             if table not in self._state.tables:

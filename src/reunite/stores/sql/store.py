@@ -208,6 +208,17 @@ class SqlStore:
             ],
         )
 
+    def resend(self, table: str) -> None:
+        with self._database.write() as session:
+            if not following.is_current(session):
+                following.follow(session)
+            schemas = {schema.name: schema for schema in following.tracked_schemas(session)}
+            if table not in schemas:
+                raise UnknownTableError(f"The table {table!r} is not tracked.")
+            schema = following.remember(session, schemas[table], has_gap=True)
+            capture.create_triggers(session.handle, schema, outbox=False)
+            following.note_ddl(session)
+
     def untrack(self, table: str) -> None:
         with self._database.write() as session:
             if not following.is_current(session):

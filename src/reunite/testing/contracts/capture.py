@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from reunite.core.change import Op
 from reunite.core.values import Row, Value
 from reunite.engine.ports import LogEntry
-from reunite.errors import ConstraintError
+from reunite.errors import ConstraintError, UnknownTableError
 from reunite.testing.contracts.asking import (
     all_rows,
     last_id_of,
@@ -303,6 +304,28 @@ class CaptureContract:
         assert [entry.key for entry in log_of(subject.store)] == [("p",), ("n", 1)]
         with subject.store.read() as transaction:
             assert "parent" not in transaction.schemas()
+
+    def test_a_table_that_is_resent_has_its_next_version_and_is_as_it_was(
+        self, subject: StoreSubject
+    ) -> None:
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("p"))
+        with subject.store.read() as transaction:
+            before = transaction.schemas()
+        subject.store.resend("parent")
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("q"))
+        with subject.store.read() as transaction:
+            after = transaction.schemas()
+        version = before["parent"].version + 1
+        assert after == {
+            **before,
+            "parent": msgspec.structs.replace(before["parent"], version=version),
+        }
+        assert rows_of(subject.store, "parent") == [parent("p"), parent("q")]
+        assert [entry.key for entry in log_of(subject.store)] == [("p",), ("q",)]
+        with pytest.raises(UnknownTableError):
+            subject.store.resend("nothing")
 
     def test_a_refused_statement_leaves_no_entry(self, subject: StoreSubject) -> None:
         with subject.store.write() as transaction:

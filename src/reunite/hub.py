@@ -14,9 +14,11 @@ import hashlib
 import hmac
 import math
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -43,11 +45,12 @@ from reunite.engine.push import push
 from reunite.engine.query import query
 from reunite.engine.register import register
 from reunite.engine.repair import repair
-from reunite.engine.retention import trim
+from reunite.engine.retention import trim, trim_step
 from reunite.engine.tables import Hook, Tables
 from reunite.errors import (
     BadRequestError,
     NotAuthenticatedError,
+    StorageUnavailableError,
     UnknownTableError,
 )
 from reunite.protocol.codec import decode, encode
@@ -66,6 +69,13 @@ TOKEN_BYTES = 32
 
 # Characters of a token that someone chose; fewer could be guessed.
 TOKEN_LENGTH_MIN = 16
+
+# Between transactions of a trim, so that programs that wait to write get their turn.
+TRIM_PAUSE_S = 0.02
+
+# How often a hub with `keep` looks for what is old, and how soon it goes on where there was some.
+TRIM_EVERY_MS = 60_000
+TRIM_STEP_EVERY_MS = 250
 
 
 class SystemClock:
@@ -90,6 +100,22 @@ class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
     replicas: tuple[ReplicaRecord, ...]
 
 
+class HubLogStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The size of a hub's log. Commits up to `trimmed_seq` are gone, the next is of `oldest_ms`.
+
+    `changes` counts by table, `bytes_log` is reunite's share of `bytes_total` (None where the
+    database does not tell), `readers` are the replicas, those that have read least first.
+    """
+
+    seq: int
+    trimmed_seq: int
+    oldest_ms: int | None
+    changes: dict[str, int]
+    bytes_total: int | None
+    bytes_log: int | None
+    readers: tuple[ReplicaRecord, ...]
+
+
 class Hub:
     """The authority over a database: tracks its tables and answers its replicas.
 
@@ -98,8 +124,11 @@ class Hub:
         token = hub.create_token()
         hub.serve(port=8000)
 
-    `database` is the path of an SQLite file, an `sqlite:///` URL, or any `Store`. You can rely on
-    this; the numbers are the invariants the simulator checks:
+    `database` is the path of an SQLite file, an `sqlite:///` URL, or any `Store`. With `keep`, such
+    as `timedelta(days=30)`, the hub trims its log as `trim` does, bit by bit while it is used;
+    without, the log is kept until you trim it.
+
+    You can rely on this; the numbers are the invariants the simulator checks:
     - Whoever writes to a tracked table, with whatever program, is captured (I11).
     - A replica's change takes effect once, however often it is sent (I2).
     - What is answered `applied` or `merged` is durable (I1).
@@ -112,9 +141,12 @@ class Hub:
         self,
         database: str | Path | Store,
         *,
+        keep: timedelta | None = None,
         clock: Clock | None = None,
         new_id: Callable[[], str] | None = None,
     ) -> None:
+        if keep is not None and keep < timedelta(0):
+            raise BadRequestError(f"{keep} is no age: the log is kept for 0 or more.")
         if isinstance(database, str | Path):
             from reunite.stores.sql import open_store
 
@@ -122,6 +154,9 @@ class Hub:
         self._store = database
         self._clock = clock or SystemClock()
         self._new_id = new_id or random_id
+        self._keep_ms = None if keep is None else keep // timedelta(milliseconds=1)
+        self._trim_due_ms = 0
+        self._trimming = threading.Lock()
         self._tables = Tables()
 
     # -- tables -------------------------------------------------------------------------------
@@ -374,12 +409,15 @@ class Hub:
         self.number()
         answer = push(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
         self.number()
+        self.keep_up()
         return answer
 
     def pull(self, request: PullRequest, principal: Principal) -> Page:
         """The next page for a replica."""
         self.number()
-        return pull(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
+        page = pull(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
+        self.keep_up()
+        return page
 
     def repair(self, request: RepairRequest, principal: Principal) -> RepairAnswer:
         """Where a replica's table differs from the hub's, and what the hub has there."""
@@ -429,7 +467,45 @@ class Hub:
             raise BadRequestError(
                 f"{older_than_s} is no age: give the seconds, 0 or more, that the log is kept."
             )
-        return trim(self._store, older_than_ms=self._clock.now_ms() - int(older_than_s * 1000))
+        return trim(
+            self._store,
+            older_than_ms=self._clock.now_ms() - int(older_than_s * 1000),
+            pause=lambda: time.sleep(TRIM_PAUSE_S),
+        )
+
+    def keep_up(self) -> None:
+        """Do a small step of the trimming that `keep` asks for, if one is due.
+
+        Pushes and pulls do this by themselves; a program that has neither for long may call it.
+        A database that is not available for the moment is trimmed later.
+        """
+        now_ms = self._clock.now_ms()
+        if self._keep_ms is None or 0 < self._trim_due_ms - now_ms <= TRIM_EVERY_MS:
+            return
+        if not self._trimming.acquire(blocking=False):
+            return
+        try:
+            with suppress(StorageUnavailableError):
+                has_more = trim_step(self._store, older_than_ms=now_ms - self._keep_ms)
+                self._trim_due_ms = now_ms + (TRIM_STEP_EVERY_MS if has_more else TRIM_EVERY_MS)
+        finally:
+            self._trimming.release()
+
+    def log_statistics(self) -> HubLogStatistics:
+        """How large the log is, and how far replicas have read it. Walks through all of it."""
+        head = self.number()
+        with self._store.read() as tx:
+            found, trimmed_seq = tx.statistics(), tx.trimmed_seq()
+            readers = sorted(tx.replicas(), key=lambda record: (record.seen_seq, record.seen_ms))
+        return HubLogStatistics(
+            seq=head.seq,
+            trimmed_seq=trimmed_seq,
+            oldest_ms=None if found.oldest is None else found.oldest.at_ms,
+            changes=dict(found.changes),
+            bytes_total=found.bytes_total,
+            bytes_log=found.bytes_log,
+            readers=tuple(readers),
+        )
 
     def status(self) -> HubStatus:
         """How the hub stands."""

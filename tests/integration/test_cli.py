@@ -569,6 +569,30 @@ def test_trim_takes_ages(cloned: World) -> None:
     run("trim", cloned.hub_file, code=2)
 
 
+def test_the_log_says_how_large_it_is_and_who_is_behind(cloned: World) -> None:
+    execute(cloned.hub_file, "insert into notes (text) values ('a'), ('b')")
+    run("sync", cloned.laptop)
+    found = run_json("log", cloned.hub_file, "--stats")
+    assert (found["seq"], found["trimmed_seq"], found["changes"]) == (1, 0, {"notes": 2})
+    assert 0 < found["bytes_log"] < found["bytes_total"]
+    assert {reader["name"] for reader in found["readers"]} == {"laptop.db", "tablet.db"}
+    told = run("log", cloned.hub_file, "--stats").stdout
+    assert "The log holds 2 changes of 1 table." in told
+    assert re.search(r"The database has [\d.]+ kB, [\d.]+ kB of it reunite's\.", told)
+    assert "commits behind" in told
+
+
+def test_serve_trims_what_is_older_than_it_keeps(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    with ServeProcess(file, "--keep", "0s"):
+        execute(file, "insert into notes (text) values ('a')")
+        wait_until(
+            lambda: rows(file, "select value from reunite_meta where name = 'trimmed_id'") == [(1,)]
+        )
+    assert "no duration" in run("serve", file, "--keep", "a month", code=2).stderr
+
+
 def test_uninstall_asks_and_leaves_the_rows(tmp_path: Path) -> None:
     file = tmp_path / "hub.db"
     execute(file, TABLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ import typer
 from reunite.cli.history import replica_names
 from reunite.cli.opening import open_hub
 from reunite.cli.options import DatabaseArgument, JsonOption
-from reunite.cli.screen import emit, moment, note, say, show_table
+from reunite.cli.screen import counted, emit, moment, note, say, show_table, size
 from reunite.core.values import INTEGER_MAX
 
 
@@ -20,12 +21,19 @@ def log(
         typer.Option(metavar="ID", help="Begin after this change.", min=0, max=INTEGER_MAX),
     ] = 0,
     limit: Annotated[int, typer.Option(help="How many changes at most.", min=1, max=1_000)] = 100,
+    stats: Annotated[
+        bool, typer.Option("--stats", help="Say how large the log is, and who has read how far.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the changes of all tables, oldest first.
 
     With --json, one object a line, each with what the row was before.
+    With --stats, one table of sizes and one of replicas instead; both in one object with --json.
     """
+    if stats:
+        _statistics(database, as_json=as_json)
+        return
     with open_hub(database) as hub:
         entries = hub.log(after_id=after, limit=limit)
         names = replica_names(hub)
@@ -53,3 +61,40 @@ def log(
         )
     if len(entries) == limit:
         note(f"There may be more: reunite log {database} --after {entries[-1].id}")
+
+
+def _statistics(database: Path, *, as_json: bool) -> None:
+    """How large the log is, and how far each replica has read it."""
+    with open_hub(database) as hub:
+        found = hub.log_statistics()
+    if as_json:
+        emit(found)
+        return
+    count = sum(found.changes.values())
+    say(f"The log holds {counted(count, 'change')} of {counted(len(found.changes), 'table')}.")
+    if found.oldest_ms is not None:
+        first, last = found.trimmed_seq + 1, found.seq
+        say(f"Commits {first:,} to {last:,}, the oldest of {moment(found.oldest_ms)}.")
+    if found.bytes_total is not None:
+        share = "" if found.bytes_log is None else f", {size(found.bytes_log)} of it reunite's"
+        say(f"The database has {size(found.bytes_total)}{share}.")
+    if found.changes:
+        show_table(("table", "changes"), [(name, f"{n:,}") for name, n in found.changes.items()])
+    if found.readers:
+        show_table(
+            ("replica", "who", "last seen", "has read", "commits behind"),
+            [
+                (
+                    reader.name or reader.id,
+                    reader.principal,
+                    moment(reader.seen_ms),
+                    f"{reader.seen_seq:,}",
+                    f"{found.seq - reader.seen_seq:,}",
+                )
+                for reader in found.readers
+            ],
+        )
+        say(
+            "A trim keeps what a replica has not read that was seen within the age; the first one "
+            "here holds back most."
+        )

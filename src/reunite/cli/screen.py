@@ -85,6 +85,18 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+def size(count: int) -> str:
+    """`812 bytes`, `4.1 kB`, `2.0 GB`: units of a thousand."""
+    if count < 1_000:
+        return counted(count, "byte")
+    value = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        value /= 1_000
+        if value < 1_000 or unit == "TB":
+            break
+    return f"{value:,.1f} {unit}"
+
+
 def moment(at_ms: int | None) -> str:
     """A time in UTC, to the second; "not yet" for what has no number yet."""
     if at_ms is None:

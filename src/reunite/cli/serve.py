@@ -6,6 +6,7 @@ import ipaddress
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ import typer
 from reunite.cli.options import TOKEN_VARIABLE, DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, note, say
 from reunite.cli.tracking import Tracked, hub_over
+from reunite.cli.typed import duration_s
 from reunite.errors import NotAuthenticatedError, ReuniteError
 from reunite.hub import Hub
 
@@ -48,6 +50,13 @@ def serve(
             help="Accept this token, of 16 characters or more, instead of making a new one.",
         ),
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="Trim the log by itself, as `reunite trim --older-than` does: 30d, 12h or 2w.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve a database to replicas until Ctrl-C.
@@ -58,7 +67,8 @@ def serve(
     """
     from reunite import server
 
-    hub, tracked = hub_over(database)
+    kept = None if keep is None else timedelta(seconds=duration_s(keep))
+    hub, tracked = hub_over(database, keep=kept)
     with hub:
         chosen = accepted_token(hub, token) if token else None
 
@@ -101,7 +111,8 @@ def accepted_token(hub: Hub, chosen: str) -> str:
 
 @contextmanager
 def numbering(hub: Hub) -> Iterator[None]:
-    """Number what other programs write, soon after they commit, while the block runs."""
+    """Number what other programs write, soon after they commit, and trim what is due, while the
+    block runs."""
     is_over = threading.Event()
 
     def number() -> None:
@@ -109,6 +120,7 @@ def numbering(hub: Hub) -> Iterator[None]:
             # A database that is locked for the moment is numbered a second later.
             with suppress(ReuniteError):
                 hub.number()
+                hub.keep_up()
 
     thread = threading.Thread(target=number, name="reunite-numbering")
     thread.start()

@@ -6,6 +6,7 @@ A table that a program tracks already keeps the policies that the program chose.
 from __future__ import annotations
 
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -24,13 +25,13 @@ class Tracked(msgspec.Struct, frozen=True, kw_only=True):
     left_out: dict[str, str]
 
 
-def hub_over(path: Path) -> tuple[Hub, Tracked]:
+def hub_over(path: Path, *, keep: timedelta | None = None) -> tuple[Hub, Tracked]:
     """A hub over this database that tracks all it can. Raises CallerError if that is nothing."""
     if kind_of(path) is Kind.REPLICA:
         raise CallerError(
             f"{path} is a replica, and only a hub can be served: name the hub's database."
         )
-    hub = Hub(path)
+    hub = Hub(path, keep=keep)
     try:
         return hub, track_file(hub, path)
     except BaseException:

@@ -86,6 +86,16 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     nonce: str
 
 
+class LogStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """The size of a log. `changes` counts those of each table that are not trimmed, `oldest` is
+    the first commit of them; bytes are None where the database does not tell."""
+
+    changes: Mapping[str, int]
+    oldest: Commit | None
+    bytes_total: int | None
+    bytes_log: int | None
+
+
 class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What the hub knows of a replica. `last_n` is the last number answered."""
 
@@ -243,6 +253,10 @@ class Transaction(Protocol):
         """Log entries with after_id < id <= until_id, by id. For the audit trail."""
         ...
 
+    def statistics(self) -> LogStatistics:
+        """How large the log is. Cost: a walk through all of it."""
+        ...
+
     def replica(self, replica_id: str) -> ReplicaRecord | None: ...
 
     def replicas(self) -> Sequence[ReplicaRecord]: ...
@@ -343,8 +357,14 @@ class WriteTransaction(Transaction, Protocol):
         ...
 
     def trim(self, *, until_seq: int) -> int:
-        """Remove commits up to `until_seq` and their changes; how many changes went. The nonce
-        of the last one stays."""
+        """Let commits up to `until_seq` and their changes go; how many changes. From now on
+        nobody reads them; `sweep` gives back their space. The nonce of the last one stays. The
+        cost does not grow with what goes."""
+        ...
+
+    def sweep(self, *, limit: int) -> int:
+        """Remove at most `limit` of the changes that `trim` let go, oldest first, and what hangs
+        on them; how many. 0 when all are gone."""
         ...
 
     def handle(self) -> Any:

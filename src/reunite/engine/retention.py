@@ -1,29 +1,68 @@
-"""Retention: how much of the log may go, and trimming it."""
+"""Retention: how much of the log may go, and letting it go in small steps.
+
+    find      the last commit that is old enough and was read by every replica seen since   reads
+    trim      commits up to it are gone for all readers                                     one row
+    sweep     their changes leave the database, so many a transaction                       writes
+
+The rule         no transaction of a trim grows with the log, so that nobody waits long for the
+                 database's one writer (I13). A crash in between leaves work for the next one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reunite.engine.ports import Store
 
-# Commits a trim looks at in one step.
-_COMMITS_PER_STEP = 1_000
+# Commits that are looked at in one read.
+_COMMITS_PER_READ = 1_000
+
+# Changes that leave in one transaction.
+SWEEP_CHANGES_MAX = 2_000
 
 
-def trim(store: Store, *, older_than_ms: int) -> int:
+def trim(store: Store, *, older_than_ms: int, pause: Callable[[], None]) -> int:
     """Remove the commits before `older_than_ms` that every replica seen since then has read.
 
     How many changes went. A replica that has not been seen for longer does not hold the log back:
-    it gets a snapshot when it comes again, and keeps its outbox.
+    it gets a snapshot when it comes again, and keeps its outbox. `pause` is called between
+    transactions, so that other writers get their turn.
     """
+    removed = _let_go(store, older_than_ms=older_than_ms)
+    while _sweep(store):
+        pause()
+    return removed
+
+
+def trim_step(store: Store, *, older_than_ms: int) -> bool:
+    """The next small piece of the same; whether there is more to do at once."""
+    return _sweep(store) > 0 or _let_go(store, older_than_ms=older_than_ms) > 0
+
+
+def _sweep(store: Store) -> int:
+    with store.write() as tx:
+        return tx.sweep(limit=SWEEP_CHANGES_MAX)
+
+
+def _let_go(store: Store, *, older_than_ms: int) -> int:
+    until = _old_enough(store, older_than_ms=older_than_ms)
+    if until == 0:
+        return 0
     with store.write() as tx:
         readers = [record.seen_seq for record in tx.replicas() if record.seen_ms >= older_than_ms]
-        until = tx.trimmed_seq()
-        is_done = False
-        while not is_done:
-            commits = tx.commits(after=until, limit=_COMMITS_PER_STEP)
-            old = [commit for commit in commits if commit.at_ms < older_than_ms]
-            until = old[-1].seq if old else until
-            is_done = len(old) < _COMMITS_PER_STEP
         until = min([until, *readers])
-        if until <= tx.trimmed_seq():
-            return 0
-        return tx.trim(until_seq=until)
+        return 0 if until <= tx.trimmed_seq() else tx.trim(until_seq=until)
+
+
+def _old_enough(store: Store, *, older_than_ms: int) -> int:
+    """The last commit that is older, of those that are still there; 0 if none is."""
+    found, after = 0, None
+    while True:
+        with store.read() as tx:
+            after = tx.trimmed_seq() if after is None else after
+            commits = tx.commits(after=after, limit=_COMMITS_PER_READ)
+        old = [commit for commit in commits if commit.at_ms < older_than_ms]
+        if old:
+            found = after = old[-1].seq
+        if len(old) < _COMMITS_PER_READ:
+            return found

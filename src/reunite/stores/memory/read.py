@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from reunite.core.change import OutcomeKind
@@ -13,6 +14,7 @@ from reunite.engine.ports import (
     Commit,
     Head,
     LogEntry,
+    LogStatistics,
     Position,
     ReplicaRecord,
     StoredOutcome,
@@ -149,6 +151,16 @@ class MemoryTransaction:
         return len(self._table(table).rows)
 
     # --- Replicas, outcomes, tokens -------------------------------------------------------------
+
+    def statistics(self) -> LogStatistics:
+        log, commits = self._state.log, self._state.commits
+        first = commits.after(commits.base, 1)
+        return LogStatistics(
+            changes=Counter(entry.table for entry in log.after(log.base)),
+            oldest=first[0] if first else None,
+            bytes_total=None,
+            bytes_log=None,
+        )
 
     def replica(self, replica_id: str) -> ReplicaRecord | None:
         return self._state.replicas.get(replica_id)

@@ -234,6 +234,9 @@ class MemoryWriteTransaction(MemoryTransaction):
         state.trimmed = commit
         return count
 
+    def sweep(self, *, limit: int) -> int:
+        return 0  # memory is given back at once
+
     # --- For the store --------------------------------------------------------------------------
 
     def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:

@@ -16,6 +16,7 @@ from reunite.engine.ports import (
     Commit,
     Head,
     LogEntry,
+    LogStatistics,
     Position,
     ReplicaRecord,
     StoredOutcome,
@@ -23,6 +24,7 @@ from reunite.engine.ports import (
 )
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
+from reunite.stores.sql.dialects.sqlite import sizes
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 
 # A change belongs to the commit, the push and the origin with the largest first id that is not
@@ -124,6 +126,8 @@ class SqlTransaction:
         return head_of(self._session, self._epoch)
 
     def commit(self, seq: int) -> Commit | None:
+        if seq < self._trimmed_seq:
+            return None  # it may wait to be swept
         found = self._commits("seq = ?", seq, 1)
         return found[0] if found else None
 
@@ -228,6 +232,20 @@ class SqlTransaction:
                 )
             )
         return entries
+
+    def statistics(self) -> LogStatistics:
+        changes = self._session.execute(
+            "SELECT table_name, count(*) FROM reunite_change WHERE id > ? GROUP BY table_name",
+            (self._trimmed_id,),
+        )
+        oldest = self.commits(after=self._trimmed_seq, limit=1)
+        bytes_total, bytes_log = sizes(self._session)
+        return LogStatistics(
+            changes=dict(changes),
+            oldest=oldest[0] if oldest else None,
+            bytes_total=bytes_total,
+            bytes_log=bytes_log,
+        )
 
     # --- Rows -------------------------------------------------------------------------------------
 

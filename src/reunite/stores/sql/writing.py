@@ -190,12 +190,24 @@ class SqlWriteTransaction(SqlTransaction):
         commit = self.commit(min(until_seq, head.seq))
         if commit is None or commit.seq <= self._trimmed_seq:
             return 0
+        # Ids have no gaps: SQLite gives the largest plus one, and nothing but a sweep deletes.
+        count = commit.last_id - self._trimmed_id
+        for name, value in (("trimmed_seq", commit.seq), ("trimmed_id", commit.last_id)):
+            self._session.execute("UPDATE reunite_meta SET value = ? WHERE name = ?", (value, name))
+        self._trimmed_seq, self._trimmed_id = commit.seq, commit.last_id
+        return count
+
+    def sweep(self, *, limit: int) -> int:
         execute = self._session.execute
-        last_id = commit.last_id
-        (count,) = execute(
-            "SELECT count(*) FROM reunite_change WHERE id > ? AND id <= ?",
-            (self._trimmed_id, last_id),
+        count, last_id = execute(
+            "SELECT count(*), max(id) FROM (SELECT id FROM reunite_change WHERE id <= ?1 "
+            # The mark that an earlier sweep has left, while nothing came after it.
+            "AND NOT (table_name = '' AND id = (SELECT max(id) FROM reunite_change)) "
+            "ORDER BY id LIMIT ?2)",
+            (self._trimmed_id, limit),
         )[0]
+        if last_id is None:
+            return 0
         index_log(self._session)
         execute(
             "DELETE FROM reunite_change_key WHERE (key, table_name, id) IN ("
@@ -211,14 +223,16 @@ class SqlWriteTransaction(SqlTransaction):
             "SELECT ?, '', '', 'update', 0 WHERE NOT EXISTS (SELECT 1 FROM reunite_change)",
             (last_id,),
         )
-        execute("DELETE FROM reunite_origin WHERE last_id <= ?", (last_id,))
-        execute("DELETE FROM reunite_commit WHERE seq < ?", (commit.seq,))
+        execute("DELETE FROM reunite_origin WHERE first_id <= ?1 AND last_id <= ?1", (last_id,))
         execute(
-            "DELETE FROM reunite_push "
-            "WHERE last_id <= ? AND id < (SELECT max(id) FROM reunite_push)",
+            "DELETE FROM reunite_commit WHERE seq < ?2 AND first_id <= ?1 AND last_id <= ?1",
+            (last_id, self._trimmed_seq),
+        )
+        # Pushes that changed nothing go with their neighbours.
+        execute(
+            "DELETE FROM reunite_push WHERE id <= (SELECT id FROM reunite_push "
+            "WHERE first_id <= ?1 AND last_id <= ?1 ORDER BY first_id DESC LIMIT 1) "
+            "AND id < (SELECT max(id) FROM reunite_push)",
             (last_id,),
         )
-        for name, value in (("trimmed_seq", commit.seq), ("trimmed_id", last_id)):
-            execute("UPDATE reunite_meta SET value = ? WHERE name = ?", (value, name))
-        self._trimmed_seq, self._trimmed_id = commit.seq, last_id
         return int(count)

@@ -60,6 +60,49 @@ class KeepingContract:
             assert (head.seq, head.nonce) == (4, commits[3].nonce)
         assert len(rows_of(subject.store, "parent")) == 4
 
+    def test_what_was_trimmed_is_swept_in_steps_that_nobody_sees(
+        self, subject: StoreSubject
+    ) -> None:
+        """A step is as small as it is asked to be, and what readers get stays the same (I13)."""
+        _commits(subject, "abcd")
+        with subject.store.write() as transaction:
+            assert transaction.trim(until_seq=3) == 6
+
+        def seen() -> object:
+            with subject.store.read() as transaction:
+                return (
+                    transaction.head(),
+                    transaction.commit(2),
+                    transaction.commits(after=0, limit=LIMIT),
+                    all_touched(transaction),
+                    transaction.entries("parent", [("a",), ("d",)], after_id=0),
+                    transaction.log(after_id=0, until_id=2**53, limit=LIMIT),
+                    transaction.statistics().changes,
+                    transaction.last_change_id(),
+                )
+
+        before, counts = seen(), [-1]
+        while counts[-1]:
+            with subject.store.write() as transaction:
+                counts.append(transaction.sweep(limit=4))
+            assert seen() == before
+        assert all(count <= 4 for count in counts)
+        assert sum(counts[1:]) in (0, 6), "memory gives back at once"
+
+    def test_statistics_count_what_is_not_trimmed(self, subject: StoreSubject) -> None:
+        _commits(subject, "abc")
+        with subject.store.write() as transaction:
+            transaction.trim(until_seq=1)
+        with subject.store.read() as transaction:
+            found = transaction.statistics()
+            assert dict(found.changes) == {"parent": 4}
+            assert found.oldest == transaction.commit(2)
+        with subject.store.write() as transaction:
+            transaction.trim(until_seq=3)
+        with subject.store.read() as transaction:
+            found = transaction.statistics()
+            assert (dict(found.changes), found.oldest) == ({}, None)
+
     def test_trimming_again_goes_on_where_it_ended(self, subject: StoreSubject) -> None:
         _commits(subject, "abcd")
         counts = []

@@ -379,6 +379,19 @@ def largest_rowid_given(execute: Callable[[str, Sequence[Any]], list[Any]], tabl
     return int(found[0][0]) if found else 0
 
 
+def sizes(session: Any) -> tuple[int, int | None]:
+    """Bytes of the whole database, and of reunite's own tables in it, where SQLite was built to
+    tell (most are). Reads every page of those tables."""
+    pages, size = (int(session.execute(f"PRAGMA page_{name}")[0][0]) for name in ("count", "size"))
+    if not session.execute("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'"):
+        return pages * size, None
+    ((own,),) = session.execute(
+        "SELECT coalesce(sum(pgsize), 0) FROM sqlite_schema AS s CROSS JOIN dbstat AS d "
+        "ON d.name = s.name AND d.aggregate = 1 WHERE s.tbl_name LIKE 'reunite\\_%' ESCAPE '\\'"
+    )
+    return pages * size, int(own)
+
+
 def _json_array(values: Sequence[str]) -> str:
     return f"json_array({', '.join(values)})"
 

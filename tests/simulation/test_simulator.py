@@ -77,6 +77,8 @@ def test_runs_do_something() -> None:
         "renumber",
         "intrusion",
         "death",
+        "death at a statement",
+        "repair",
     ):
         assert counts.get(what, 0) > 0, f"{what!r} never happened: {counts}"
     told = {what: count for what, count in counts.items() if what.startswith("outcome ")}

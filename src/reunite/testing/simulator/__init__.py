@@ -14,6 +14,7 @@ The rule         what is checked is written down in design section 18 and in `ch
     tables.py   the shop       hubs.py    the hub's side      book.py     what crossed the wire
     writers.py  programs       files.py   replica files       checks/     who judges
     actions.py  what happens   world.py   all of it together  run.py      one run, and shrinking
+    mortal.py   who may die at a statement
 """
 
 from reunite.testing.simulator.run import (

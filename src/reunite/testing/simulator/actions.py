@@ -16,7 +16,8 @@ from reunite.replica import ParkedChange, Replica
 from reunite.testing.simulator.book import InvariantBroken
 from reunite.testing.simulator.checks.hub import strays
 from reunite.testing.simulator.checks.replica import check_equal
-from reunite.testing.simulator.files import ReplicaKilled, SimulatedFile, Written
+from reunite.testing.simulator.files import SimulatedFile, Written
+from reunite.testing.simulator.mortal import ProcessKilled
 from reunite.testing.simulator.tables import FACTS, WHOLE_TABLES
 from reunite.testing.simulator.world import World
 from reunite.testing.simulator.writers import REFUSALS, SqlWriter, write_something
@@ -26,6 +27,10 @@ Action: TypeAlias = Callable[[World], None]
 FILES_FIRST = 3
 FILES_MAX = 5
 BACKUPS_MAX = 3
+
+# How often a replica's process dies at one of the statements of a sync, and of how many.
+DEATHS_AT_STATEMENTS = 0.1
+STATEMENTS_MAX = 150
 
 # Rounds in which everybody syncs once, after which all must agree.
 ROUNDS_MAX = 12
@@ -135,6 +140,14 @@ def sync(world: World) -> None:
     _reach_out(world, _pick(world), world.chance.choice(("push", "pull", "sync", "sync")))
 
 
+def repair(world: World) -> None:
+    """A replica compares its rows with the hub's: mostly there is nothing to mend."""
+    file = _pick(world)
+    if file.is_cloned:
+        world.book.count("repair")
+        _reach_out(world, file, "repair")
+
+
 def deliver_late(world: World) -> None:
     """A request that was given up reaches the hub after all."""
     late = world.wire.late
@@ -208,6 +221,7 @@ ACTIONS: tuple[tuple[Action, int], ...] = (
     (write_group, 20),
     (write_program, 14),
     (sync, 34),
+    (repair, 2),
     (deliver_late, 5),
     (reopen, 2),
     (back_up, 2),
@@ -272,16 +286,26 @@ def _reach_out(world: World, file: SimulatedFile, use_case: str) -> None:
             file.clone()
             return
         replica = file.opened()
+        if not world.is_calm and world.chance.random() < DEATHS_AT_STATEMENTS:
+            file.doom.arm(world.chance.randrange(STATEMENTS_MAX))
+        if use_case == "repair":
+            world.log(f"{file.label} repaired: {replica.repair()}")
+            return
         report = {"push": replica.push, "pull": replica.pull, "sync": replica.sync}[use_case]()
     except HubUnreachableError as exc:
         world.log(f"{file.label} gives up: {exc}")
-    except ReplicaKilled:
+    except ProcessKilled:
+        if file.doom.is_dead:
+            world.book.count("death at a statement")
+            world.log(f"{file.label} dies at a statement")
         file.die()
     else:
         world.log(
             f"{file.label} pushed {report.pushed}, pulled {report.pulled}, rejected"
             f" {report.rejected}, conflicts {report.conflicts}, pending {report.pending}"
         )
+    finally:
+        file.doom.disarm()
 
 
 @contextmanager

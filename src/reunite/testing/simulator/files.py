@@ -21,11 +21,8 @@ from reunite.replica import Replica
 from reunite.replica.transport import Transport
 from reunite.testing.clock import FakeClock
 from reunite.testing.simulator.book import Captured, Delivered
+from reunite.testing.simulator.mortal import Doom, bury, make_mortal
 from reunite.testing.simulator.tables import Scalar, Tables, read_tables
-
-
-class ReplicaKilled(BaseException):
-    """The replica's process dies here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +81,7 @@ class SimulatedFile:
         self.memory = Memory()
         self.clock = FakeClock(now_ms)
         self.replica: Replica | None = None
+        self.doom = Doom()
         self.is_cloned = False
         self.is_copied = False
         self.backups: list[Backup] = []
@@ -106,6 +104,7 @@ class SimulatedFile:
             on_checkpoint=lambda replica: self._on_checkpoint(self, replica),
         )
         self.replica = replica
+        self.doom = make_mortal(replica)
         self.is_cloned = True
 
     def opened(self) -> Replica:
@@ -118,6 +117,7 @@ class SimulatedFile:
                 page_rows=self._page_rows,
                 on_checkpoint=lambda replica: self._on_checkpoint(self, replica),
             )
+            self.doom = make_mortal(self.replica)
         return self.replica
 
     def another(self) -> Replica:
@@ -127,7 +127,7 @@ class SimulatedFile:
     def die(self) -> None:
         """The process ends; what it had not committed is gone."""
         if self.replica is not None:
-            self.replica.close()
+            bury(self.replica)
             self.replica = None
 
     def backup(self, path: Path) -> Backup:

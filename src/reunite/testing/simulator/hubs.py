@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from reunite.core.principal import Principal
 from reunite.core.schema import Column, ColumnType, ForeignKey, TableSchema, Unique
 from reunite.engine.ports import Head, LogEntry, Store, Transaction, WriteTransaction
 from reunite.engine.tables import HookedChange
-from reunite.errors import Veto
+from reunite.errors import StorageUnavailableError, Veto
 from reunite.hub import Hub
 from reunite.stores.memory import MemoryHandle, MemoryStore
 from reunite.stores.sql import SqlStore
-from reunite.stores.sql.database import SqliteDatabase
 from reunite.testing.clock import FakeClock
+from reunite.testing.simulator.mortal import MortalDatabase, ProcessKilled
 from reunite.testing.simulator.tables import (
     DDL,
     FACTS,
@@ -121,7 +122,9 @@ class HubSide:
 
     def __init__(self, kind: str, folder: Path, *, new_id: Callable[[], str]) -> None:
         self.clock = FakeClock()
+        self._new_id = new_id
         self._db: sqlite3.Connection | None = None
+        self._database: MortalDatabase | None = None
         store: Any
         if kind == "memory":
             store = WatchedMemoryStore(new_epoch=new_id)
@@ -131,13 +134,18 @@ class HubSide:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.executescript("pragma journal_mode = wal; pragma synchronous = off;" + DDL)
             self._db.execute("pragma foreign_keys = on")
-            store = WatchedSqlStore(SqliteDatabase(path), new_epoch=new_id)
+            self._database = MortalDatabase(path)
+            store = WatchedSqlStore(self._database, new_epoch=new_id)
         self.store: WatchedMemoryStore = store
         with self.foreign_write(lambda line: None) as writer:
             for table, rows in FIRST_ROWS.items():
                 for row in rows:
                     writer.insert(table, FACTS[table].as_dict(row))
-        self.hub = Hub(store, clock=self.clock, new_id=new_id)
+        self._begin()
+
+    def _begin(self) -> None:
+        """A process of the hub begins."""
+        self.hub = Hub(cast(Store, self.store), clock=self.clock, new_id=self._new_id)
         for facts in FACTS.values():
             self.hub.track(
                 facts.name,
@@ -161,6 +169,51 @@ class HubSide:
         def forbid(change: HookedChange, db: Any) -> None:
             if change.row is not None and change.row["body"] == FORBIDDEN:
                 raise Veto("There are things that one does not write.")
+
+    # -- its front door -----------------------------------------------------------------------
+
+    def authenticate(self, token: str) -> Principal:
+        """As `Hub`."""
+        with self._dying():
+            return self.hub.authenticate(token)
+
+    def answer(self, operation: str, body: bytes, principal: Principal) -> bytes:
+        """As `Hub`; if the process dies over it, another one begins, and nothing was answered."""
+        with self._dying():
+            try:
+                return self.hub.answer(operation, body, principal)
+            finally:
+                self.disarm()
+
+    @contextmanager
+    def _dying(self) -> Iterator[None]:
+        try:
+            yield
+        except ProcessKilled as exc:
+            self.restart()
+            raise StorageUnavailableError("The hub died at a statement.") from exc
+
+    def arm(self, statements: int) -> None:
+        """The hub's process dies instead of its statement of this number, if it has files."""
+        if self._database is not None:
+            self._database.doom.arm(statements)
+
+    def disarm(self) -> None:
+        """The hub's process does not die any more."""
+        if self._database is not None:
+            self._database.doom.disarm()
+
+    def restart(self) -> None:
+        """The hub's process is gone; another one opens the same database."""
+        if self._database is None:
+            return
+        watcher, path = self.store.watcher, self._database.path
+        self._database.bury()
+        self._database = MortalDatabase(path)
+        store: Any = WatchedSqlStore(self._database, new_epoch=self._new_id)
+        self.store = store
+        self._begin()
+        self.store.watcher = watcher
 
     def _writer(self, handle: Any, log: Callable[[str], None]) -> Writer:
         if isinstance(handle, MemoryHandle):
@@ -186,7 +239,7 @@ class HubSide:
         """All rows, read past reunite where there is a database."""
         if self._db is not None:
             return read_tables(self._db)
-        with self.store.read_unwatched() as tx:
+        with self.look() as tx:
             return {
                 name: {
                     FACTS[name].key_of(cast(Row, row)): cast(Row, row)
@@ -195,20 +248,29 @@ class HubSide:
                 for name in TABLES
             }
 
+    @contextmanager
+    def look(self) -> Iterator[Transaction]:
+        """A snapshot for those who watch."""
+        doom = None if self._database is None else self._database.doom
+        with nullcontext() if doom is None else doom.paused(), self.store.read_unwatched() as tx:
+            yield tx
+
     def last_change_id(self) -> int:
         """The largest change id in the log."""
-        with self.store.read_unwatched() as tx:
+        with self.look() as tx:
             return tx.last_change_id()
 
     def entries_after(self, change_id: int) -> list[LogEntry]:
         """The log's entries with a larger id."""
-        with self.store.read_unwatched() as tx:
+        with self.look() as tx:
             until = tx.last_change_id()
             return list(tx.log(after_id=change_id, until_id=until, limit=1_000_000))
 
     def close(self) -> None:
         """Release the database."""
         self.hub.close()
+        if self._database is not None:
+            self._database.bury()
         if self._db is not None:
             self._db.close()
 

@@ -34,8 +34,9 @@ from reunite.testing.simulator.checks.hub import HubCheck
 from reunite.testing.simulator.checks.push import PushCheck
 from reunite.testing.simulator.checks.reader import Reader
 from reunite.testing.simulator.checks.replica import ReplicaCheck
-from reunite.testing.simulator.files import ReplicaKilled, SimulatedFile
+from reunite.testing.simulator.files import SimulatedFile
 from reunite.testing.simulator.hubs import HubSide
+from reunite.testing.simulator.mortal import ProcessKilled
 from reunite.testing.simulator.tables import FACTS, Tables
 from reunite.testing.simulator.writers import REFUSALS, Author, write_something
 from reunite.testing.wire import FakeWire, Fault, Request, SeededFaults, WireObserver
@@ -48,6 +49,10 @@ INTRUSIONS = 0.12
 
 # How often a replica's process dies just before a request, or just after its answer arrived.
 DEATHS = 0.02
+
+# How often the hub's process dies at a statement of a request, and of how many.
+HUB_DEATHS = 0.03
+HUB_STATEMENTS_MAX = 60
 
 # How often another process writes to a replica file while it waits for the hub.
 MEDDLINGS = 0.05
@@ -78,7 +83,8 @@ class World(WireObserver):
         self._seed = seed
         self._moment = 0
         self._is_intruding = False
-        self._push_states: list[Tables] = []
+        self._begun: Tables | None = None
+        self._push_states: list[tuple[Tables, Tables]] = []
         self._program_step = -1
         self._programs = 0
         self._built: deque[_Built] = deque(maxlen=4)
@@ -90,7 +96,7 @@ class World(WireObserver):
         self.replica_check = ReplicaCheck(self.book)
         self._token = self.hub.hub.create_token("owner")
         self.hub.store.watcher = self
-        self.wire = FakeWire(self.hub.hub, choose=self._choose_fault, observer=self)
+        self.wire = FakeWire(self.hub, choose=self._choose_fault, observer=self)
         self.reader = Reader(
             call=self.wire.transport(self._token, label=_READER).call,
             snapshot=lambda: self._snapshot,
@@ -150,7 +156,7 @@ class World(WireObserver):
     # -- the hub's store ----------------------------------------------------------------------
 
     def numbered(self) -> None:
-        with self.hub.store.read_unwatched() as tx:
+        with self.hub.look() as tx:
             commits = tx.commits(after=self.hub_check.last_seq, limit=10_000)
             last_change_id = tx.last_change_id()
         self.hub_check.numbered(commits, last_change_id)
@@ -162,13 +168,15 @@ class World(WireObserver):
         self._snapshot = Snapshot(moment=self._moment, tables=self.hub_check.tables)
 
     def write_begun(self) -> None:
-        # One that was given up (a push that is tried again more carefully) has not happened.
-        del self._push_states[len(self._push_states) // 2 * 2 :]
-        self._push_states.append(self.hub_check.tables)
+        # One that was undone before may have been tried as another.
+        self._begun = self.hub_check.tables
 
     def write_ended(self) -> None:
+        # A death after this is an answer that was lost: the wire sees to those.
+        self.hub.disarm()
         self._hub_moved()
-        self._push_states.append(self.hub_check.tables)
+        assert self._begun is not None, "what ends has begun"
+        self._push_states.append((self._begun, self.hub_check.tables))
 
     def write_at_hub(self, who: str = "hub: ") -> None:
         """A transaction of a program that knows nothing of reunite."""
@@ -211,6 +219,9 @@ class World(WireObserver):
 
     def arriving(self, request: Request) -> None:
         self._push_states = []
+        is_reader = request.label == _READER
+        if not (self.is_calm or is_reader) and self.chance.random() < HUB_DEATHS:
+            self.hub.arm(self.chance.randrange(HUB_STATEMENTS_MAX))
         if request.operation == "push":
             self._told(request)
 
@@ -259,9 +270,9 @@ class World(WireObserver):
             + (f", renumber {answer.renumber}" if answer.renumber else "")
         )
         changes, fresh = self.book.note_push(message, answer, self._moment)
-        if len(self._push_states) not in {0, 2}:
+        if len(self._push_states) > 1:
             raise InvariantBroken("transactions", "A push is one transaction of the hub.")
-        before, after = self._push_states or (self.hub_check.tables,) * 2
+        before, after = (self._push_states or [(self.hub_check.tables,) * 2])[0]
         self.push_check.answered(message, changes, fresh, before, after)
 
     def _pull_answered(self, request: Request, answer: bytes) -> None:
@@ -271,6 +282,8 @@ class World(WireObserver):
         self._built.append(_Built(answer=answer, page=page, snapshot=self._snapshot))
 
     def refused(self, request: Request, error: ReuniteError) -> None:
+        if isinstance(error.__cause__, ProcessKilled):
+            self.book.count("death of the hub")
         self.book.count(f"refused {error.code}")
         self.log(f"  {request.label} {request.operation} refused: {error.code} {error.message}")
         if self.hub.tables() != self.hub_check.tables:
@@ -300,7 +313,7 @@ class World(WireObserver):
             return
         self.book.count("death")
         self.log(f"{request.label} dies {when}")
-        raise ReplicaKilled
+        raise ProcessKilled
 
     def _file(self, label: str) -> SimulatedFile:
         return next(file for file in self.files if file.label == label)
@@ -312,7 +325,7 @@ class World(WireObserver):
         if not self.is_calm and self.chance.random() < DEATHS:
             self.book.count("death")
             self.log(f"{file.label} dies after its checkpoint")
-            raise ReplicaKilled
+            raise ProcessKilled
 
     def look_at(self, file: SimulatedFile) -> None:
         """Check a file at rest."""

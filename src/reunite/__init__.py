@@ -6,6 +6,7 @@
 The public names; importing them pulls in neither a web framework nor an ORM.
 """
 
+from reunite.core.expression import Expression, row
 from reunite.core.merge import MergeContext, MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.schema import ColumnMerge, RowMerge
@@ -49,6 +50,7 @@ __all__ = [
     "ColumnMerge",
     "ConflictRecord",
     "ConstraintError",
+    "Expression",
     "HistoryEntry",
     "HookedChange",
     "Hub",
@@ -79,4 +81,5 @@ __all__ = [
     "UntrackableTableError",
     "UpgradeRequiredError",
     "Veto",
+    "row",
 ]

@@ -17,6 +17,7 @@
     │   ├── EpochChangedError       the hub's log is another one: new identity and a snapshot
     │   ├── NumberGapError          a push left out numbers that the hub has never seen
     │   ├── SchemaChangedError      a pushed table has another version at the hub: pull first
+    │   ├── ViewChangedError        rows of another view are on their way: back to the checkpoint
     │   └── UpgradeRequiredError    the protocol versions do not overlap
     ├── ConstraintError             the database refused a write; carries code, table and columns
     ├── HubUnreachableError         the network or the hub failed: nothing is lost, try later
@@ -139,6 +140,12 @@ class SchemaChangedError(PeerError):
     """A pushed table has another version at the hub. The replica pulls first, then pushes."""
 
     code = "schema-changed"
+
+
+class ViewChangedError(PeerError):
+    """The view changed while its rows were on their way. The replica pulls from its checkpoint."""
+
+    code = "view-changed"
 
 
 class UpgradeRequiredError(PeerError):

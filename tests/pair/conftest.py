@@ -88,6 +88,15 @@ class Pair:
             for statement in statements:
                 db.execute(statement)
 
+    def restart_hub(self) -> None:
+        """Another process over the same database."""
+        self.hub.close()
+        self.hub = self.closing.enter_context(
+            Hub(self.folder / "hub.db", clock=self.clock, new_id=SeededIds(3))
+        )
+        self.hub.adopt()
+        self.wire.hub = self.hub
+
     def rows(self, replica: Replica, table: str) -> Rows:
         return self.in_file(replica, f"select * from {table} order by 1")
 

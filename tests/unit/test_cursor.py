@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor, encode_cursor, view_hash
+from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor, encode_cursor
 from reunite.core.values import INTEGER_MAX, SAFE_INTEGER_MAX
+from reunite.core.view import view_hash
 from reunite.errors import BadRequestError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -29,6 +30,7 @@ CURSORS = st.builds(
     view=TEXTS,
     snapshot=st.none()
     | st.builds(SnapshotPosition, table=TEXTS, after=st.none() | KEYS, rows_total=COUNTS),
+    old_view=st.none() | TEXTS,
 )
 
 

@@ -174,10 +174,7 @@ def pages_hold_the_tables_that_were_asked_for(hub: Hub) -> None:
     same(_seats(reader, hall), [(1, "Ann")], "the rows, with a table asked for that is not there")
 
 
-@case(
-    "Without a cursor, or with one that its log no longer serves (another epoch, a restored "
-    "backup, a log trimmed too far, other tables or columns), it sends a snapshot"
-)
+@case("When the view changes, the hub sends what is in one of the two views and not in the other")
 def other_tables_than_those_of_the_cursor_arrive(hub: Hub) -> None:
     writer, name, hall = Peer(hub), new_name(), new_name("hall")
     seat = writer.insert("seat", {"hall": hall, "number": 1, "guest": "Ann"})
@@ -203,7 +200,7 @@ def a_cursor_may_be_handed_back_twice(hub: Hub) -> None:
 
 @case(
     "Without a cursor, or with one that its log no longer serves (another epoch, a restored "
-    "backup, a log trimmed too far, other tables or columns), it sends a snapshot"
+    "backup, a log trimmed too far), it sends a snapshot"
 )
 def a_cursor_of_another_hub_gets_a_snapshot(hub: Hub) -> None:
     other = Peer(hub.second())

@@ -6,15 +6,14 @@ What it is not   a secret or a proof: the text comes back from outside, so the e
 The rule         text that we did not write ourselves does not decode.
 
     base64url of the JSON array
-    [format, epoch, seq, nonce, id, checkpoint, view, null or [table, null or key, rows_total]]
+    [format, epoch, seq, nonce, id, checkpoint, view, null or [table, null or key, rows_total],
+     the hash of the old view: only while a change of view is under way]
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
-from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -39,7 +38,9 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     up to `id` (0: none).
 
     `checkpoint` is the seq of the replica's last checkpoint, `view` the hash of the view that was
-    read, `snapshot` the position inside a snapshot that is under way.
+    read, `snapshot` the position inside a snapshot that is under way. `old_view` is the hash of
+    the view of that checkpoint, while rows are sent because the view is another one now; then
+    `snapshot` is the position among those rows.
     """
 
     epoch: str
@@ -49,6 +50,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: int
     view: str
     snapshot: SnapshotPosition | None = None
+    old_view: str | None = None
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
@@ -71,6 +73,7 @@ class _CursorArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     checkpoint: _Count
     view: str
     snapshot: _SnapshotArray | None
+    old_view: str | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -89,6 +92,7 @@ def encode_cursor(cursor: Cursor) -> str:
         cursor.checkpoint,
         cursor.view,
         None if position is None else (position.table, position.after, position.rows_total),
+        *(() if cursor.old_view is None else (cursor.old_view,)),
     )
     return base64.urlsafe_b64encode(_encoder.encode(array)).decode().rstrip("=")
 
@@ -115,6 +119,7 @@ def decode_cursor(text: str) -> Cursor:
             else SnapshotPosition(
                 table=position.table, after=position.after, rows_total=position.rows_total
             ),
+            old_view=array.old_view,
         )
     except (ValueError, msgspec.MsgspecError) as exc:
         raise _malformed() from exc
@@ -129,9 +134,3 @@ _TO_BASE64 = str.maketrans("-_", "+/")
 
 def _malformed() -> BadRequestError:
     return BadRequestError("The cursor was not made by a hub: pull without one.", path="cursor")
-
-
-def view_hash(tables: Mapping[str, int]) -> str:
-    """The hash of a view: which tables, each in which version of its schema. Order is no matter."""
-    text = _encoder.encode(sorted(tables.items()))
-    return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -453,14 +453,15 @@ def larger(column_type: ColumnType, a: Value, b: Value) -> bool:
     code point, blobs by their bytes, decimals by value, false before true; json numbers and texts
     likewise, other json values by their canonical text after those.
     """
-    return _order(column_type, a) > _order(column_type, b)
+    return order_key(column_type, a) > order_key(column_type, b)
 
 
-def _order(column_type: ColumnType, value: Value) -> tuple[int, Any]:
+def order_key(column_type: ColumnType, value: Value) -> tuple[int, Any]:
+    """What stands in the order of `larger`; equal for values that are `same`, and hashable."""
     if column_type is ColumnType.JSON:
         if isinstance(value, bool | list | dict):
             return 3, _json_text(value)
-        return _order(ColumnType.TEXT, value)
+        return order_key(ColumnType.TEXT, value)
     plain = canonical(column_type, value)
     if plain is None:
         return 0, 0

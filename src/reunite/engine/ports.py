@@ -19,6 +19,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from reunite.core.change import Op, Outcome
+from reunite.core.expression import Expression
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
@@ -224,11 +225,17 @@ class Transaction(Protocol):
         """
         ...
 
-    def scan(self, table: str, *, after: Key | None, limit: int) -> Sequence[Row]:
-        """The next `limit` rows by key. Cost: an index range."""
+    def scan(
+        self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
+    ) -> Sequence[Row]:
+        """The next `limit` rows by key, of those for which `where`, a checked expression, is true
+        as `core/matching.py` decides it. Cost: an index range; with `where` also the rows that
+        it passes over."""
         ...
 
-    def scan_keys(self, table: str, *, after: Key | None, limit: int) -> Sequence[Key]:
+    def scan_keys(
+        self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
+    ) -> Sequence[Key]:
         """The keys of the rows that `scan` would give. Cost: the same range, without the rows."""
         ...
 
@@ -238,8 +245,24 @@ class Transaction(Protocol):
         """Rows by key whose columns equal `where` (None matches NULL)."""
         ...
 
-    def row_count(self, table: str) -> int:
+    def row_count(self, table: str, *, where: Expression | None = None) -> int:
         """How many rows there are; may be an estimate. For progress bars only."""
+        ...
+
+    def old_values(
+        self, table: str, ids: Sequence[int], columns: Sequence[str]
+    ) -> Mapping[int, Row | None]:
+        """What these columns of the row held before each of these changes of the table, in the
+        order of `columns`; None where there was no row (an insert).
+
+        Left out are changes that were logged in a version of the table without one of the
+        columns, or with one of another type: nobody can say what they held in its terms. A number
+        of statements that depends on the versions only.
+        """
+        ...
+
+    def view(self, view_hash: str) -> str | None:
+        """The text of a view that was kept, or None. One indexed read."""
         ...
 
     def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
@@ -336,6 +359,11 @@ class WriteTransaction(Transaction, Protocol):
         ...
 
     def add_replica(self, record: ReplicaRecord) -> None: ...
+
+    def keep_view(self, view_hash: str, text: str, *, views_max: int) -> None:
+        """Keep the text of a view, so that a later change of it can be told. At most `views_max`
+        are kept; those that were kept first go."""
+        ...
 
     def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
         """Note what a replica has: values never go down."""

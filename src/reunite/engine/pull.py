@@ -1,7 +1,8 @@
 """Pull: from a cursor to a page. Every row that reaches a replica comes through here.
 
-    no cursor, or one that is not of this log or view ──► snapshot pages ──► commit pages
-    a cursor of this log                              ──► commit pages
+    no cursor, or one that is not of this log ──► snapshot pages ──────► commit pages
+    a checkpoint of this log, of another view ──► difference pages ────► commit pages
+    a cursor of this log and view             ─────────────────────────► commit pages
     the page that reaches the end of its snapshot is the checkpoint
 
 The rule: all of a page is read in one database snapshot, begun after numbering. A transaction may
@@ -12,23 +13,25 @@ that the hub had; the next one repeats a few keys, which is harmless.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
 
-from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor, encode_cursor, view_hash
+from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor, encode_cursor
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema, revision_of
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
+from reunite.core.view import Difference, View, difference, parse_view
 from reunite.engine.outcomes import outcome_message
 from reunite.engine.ports import Head, Position, Store, Touch, Transaction
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
-from reunite.errors import BadRequestError, HubRestoredError
+from reunite.engine.view import VIEWS_MAX, Sight, view_of
+from reunite.errors import BadRequestError, HubRestoredError, ViewChangedError
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
 
@@ -45,7 +48,8 @@ def pull(
     """The next page for this replica. Call `store.number` first, with no transaction open.
 
     Raises UnknownReplicaError, HubRestoredError, UnknownTableError, BadRequestError,
-    UpgradeRequiredError. Costs follow the page, never the table or the log.
+    UpgradeRequiredError, ViewChangedError. Costs follow the page, never the table or the log; rows
+    that an expression leaves out are passed over in a snapshot and in a change of view.
     """
     check_protocol(request.protocol)
     cursor = None if request.cursor is None else decode_cursor(request.cursor)
@@ -58,21 +62,69 @@ def pull(
             # Without this, changes whose outcome the replica has kept would never come again.
             raise HubRestoredError("This hub knows less than the replica was told.")
         head = tx.head()
-        view = tables.at(tx).readable(request.tables)
-        builder = _PageBuilder(tx, view, head, rows_max=rows_max, now_ms=now_ms)
-        if cursor is None or not is_ours(tx, head, cursor, builder.view_hash):
-            return builder.snapshot_page(None)
-        if repaired is not None and not is_ours(tx, head, repaired, builder.view_hash):
-            return builder.snapshot_page(None)  # rows of a log that is gone are in its inbox
-        if cursor.snapshot is not None:
-            _check_snapshot(view, cursor.snapshot)
-            return builder.snapshot_page(cursor)
-        return builder.commit_page(cursor, request)
+        schemas = tables.at(tx).readable(request.tables)
+        view = view_of(schemas, request.tables, request.where)
+        is_kept = tx.view(view.hash) is not None
+        if cursor is not None:
+            cursor = _cursor_for(tx, head, cursor, repaired, view)
+        old = None
+        if cursor is not None and cursor.old_view is not None:
+            old = parse_view(tx.view(cursor.old_view) or "[]")
+        if cursor is not None and cursor.snapshot is not None:
+            _check_snapshot(schemas, cursor.snapshot)
+        builder = _PageBuilder(tx, schemas, view, old, head, rows_max=rows_max, now_ms=now_ms)
+        page = builder.page(cursor, request)
+    if not is_kept:
+        # Before any cursor of this view is given out: when the view changes, the old one is asked.
+        with store.write() as writing:
+            writing.keep_view(view.hash, view.text, views_max=VIEWS_MAX)
+    return page
+
+
+def _cursor_for(
+    tx: Transaction, head: Head, cursor: Cursor, repaired: Cursor | None, view: View
+) -> Cursor | None:
+    """Where to read on for this view; None if all must be read from the beginning.
+
+    Raises ViewChangedError if the replica must first go back to its checkpoint.
+    """
+    if not _is_of_log(tx, head, cursor):
+        return None
+    if repaired is not None and not _is_of_log(tx, head, repaired):
+        return None  # rows of a log that is gone are in its inbox
+    if repaired is not None and repaired.view != view.hash:
+        raise _changed_again()
+    if cursor.old_view is not None and tx.view(cursor.old_view) is None:
+        return None
+    if cursor.view == view.hash:
+        return cursor
+    if cursor.snapshot is not None or cursor.id or cursor.seq != cursor.checkpoint:
+        if cursor.checkpoint == 0:
+            return None  # a first clone, or a snapshot after a reset: it begins again
+        raise _changed_again()
+    if cursor.old_view is not None:
+        raise _changed_again()
+    if tx.view(cursor.view) is None:
+        return None
+    first = SnapshotPosition(table=min(view.tables, default=""), after=None, rows_total=0)
+    position = first if view.tables else None
+    return msgspec.structs.replace(cursor, view=view.hash, old_view=cursor.view, snapshot=position)
+
+
+def _changed_again() -> ViewChangedError:
+    return ViewChangedError(
+        "The view changed while its rows were on their way: pull from the last checkpoint."
+    )
 
 
 def is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
     """Whether the log can be read on from the cursor: same epoch, same commit, same view."""
-    if cursor.epoch != head.epoch or cursor.view != view or cursor.seq > head.seq:
+    return cursor.view == view and _is_of_log(tx, head, cursor)
+
+
+def _is_of_log(tx: Transaction, head: Head, cursor: Cursor) -> bool:
+    """Whether the log can be read on from the cursor: same epoch, same commit."""
+    if cursor.epoch != head.epoch or cursor.seq > head.seq:
         return False
     if cursor.seq < tx.trimmed_seq():
         return False
@@ -82,9 +134,9 @@ def is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
     return commit is not None and commit.nonce == cursor.nonce
 
 
-def _check_snapshot(view: dict[str, TableSchema], position: SnapshotPosition) -> None:
+def _check_snapshot(schemas: Mapping[str, TableSchema], position: SnapshotPosition) -> None:
     """A cursor is the hub's own text, but it comes from outside. Raises BadRequestError."""
-    schema = view.get(position.table)
+    schema = schemas.get(position.table)
     if schema is None:
         raise BadRequestError("The cursor stands in a table outside its view.", path="cursor")
     if position.after is not None:
@@ -119,43 +171,62 @@ class _PageBuilder:
     def __init__(
         self,
         tx: Transaction,
-        view: dict[str, TableSchema],
+        schemas: Mapping[str, TableSchema],
+        view: View,
+        old: View | None,
         head: Head,
         *,
         rows_max: int,
         now_ms: int,
     ) -> None:
         self._tx = tx
+        self._schemas = schemas
         self._view = view
+        self._old = old
+        self._sight = Sight(tx, schemas, view, old)
         self._head = head
         self._rows_max = rows_max
         self._now_ms = now_ms
-        self.view_hash = view_hash({name: schema.version for name, schema in view.items()})
         self._puts: dict[str, list[bytes]] = {}
         self._deletes: dict[str, list[Key]] = {}
+        self._evicts: dict[str, list[Key]] = {}
+        self._hidden: dict[str, dict[Key, bool]] = {}
         self._bytes = 0
+
+    def page(self, cursor: Cursor | None, request: PullRequest) -> Page:
+        """The page that follows this cursor."""
+        if cursor is None:
+            return self.snapshot_page(None)
+        if cursor.snapshot is None:
+            return self.commit_page(cursor, request)
+        if cursor.old_view is None:
+            return self.snapshot_page(cursor)
+        return self.difference_page(cursor, cursor.snapshot)
 
     # -- snapshot -----------------------------------------------------------------------------
 
     def snapshot_page(self, cursor: Cursor | None) -> Page:
         """The next rows by table and key; without a cursor the first ones, with `reset`."""
-        names = list(self._view)
+        views = self._view.tables
+        names = list(views)
         if cursor is None or cursor.snapshot is None:
-            total = sum(self._tx.row_count(name) for name in names)
+            total = sum(self._tx.row_count(name, where=views[name].where) for name in names)
             start = Cursor(
                 epoch=self._head.epoch,
                 seq=self._head.seq,
                 nonce=self._head.nonce,
                 id=0,
                 checkpoint=0,
-                view=self.view_hash,
+                view=self._view.hash,
                 snapshot=None,
             )
             table, after = (names[0] if names else ""), None
         else:
             start, total = cursor, cursor.snapshot.rows_total
             table, after = cursor.snapshot.table, cursor.snapshot.after
-        position = self._fill_from_tables(names, table, after)
+        position = self._fill_from_tables(
+            [(name, Difference(where=views[name].where)) for name in names], table, after
+        )
         snapshot = None
         if position is not None:
             snapshot = SnapshotPosition(table=position[0], after=position[1], rows_total=total)
@@ -166,28 +237,43 @@ class _PageBuilder:
             progress=Progress(rows_total=total),
         )
 
+    def difference_page(self, cursor: Cursor, position: SnapshotPosition) -> Page:
+        """The next rows that are in one of the old and the new view, by table and key."""
+        differences = [
+            (name, difference(self._old.tables.get(name) if self._old else None, table))
+            for name, table in self._view.tables.items()
+        ]
+        found = self._fill_from_tables(differences, position.table, position.after)
+        snapshot = None
+        if found is not None:
+            snapshot = SnapshotPosition(table=found[0], after=found[1], rows_total=0)
+        return self._page(msgspec.structs.replace(cursor, snapshot=snapshot), more=True)
+
     def _fill_from_tables(
-        self, names: Sequence[str], table: str, after: Key | None
+        self,
+        differences: Sequence[tuple[str, Difference | None]],
+        table: str,
+        after: Key | None,
     ) -> tuple[str, Key | None] | None:
         """Read on from (table, after); the position where the page is full, None at the end."""
         budget = self._rows_max
-        for name in names:
-            if name < table:
+        for name, differing in differences:
+            if name < table or differing is None:
                 continue
-            schema = self._view[name]
+            schema = self._schemas[name]
+            after = after if name == table else None
             step = Steps(budget)
             while True:
                 size = step.next(budget)
-                rows = self._tx.scan(name, after=after, limit=size)
+                rows = self._tx.scan(name, after=after, limit=size, where=differing.where)
                 if rows:
-                    step.took(self._put(name, rows))
+                    step.took(self._put_or_evict(name, rows))
                     after = schema.key_of(rows[-1])
                     budget -= len(rows)
                 if len(rows) < size:
                     break
                 if budget <= 0 or self._bytes >= PAGE_BYTES_MAX:
                     return name, after
-            after = None
         return None
 
     # -- commits ------------------------------------------------------------------------------
@@ -212,20 +298,33 @@ class _PageBuilder:
         while taken < len(touches) and self._bytes < PAGE_BYTES_MAX:
             part = touches[taken : taken + step.next(len(touches) - taken)]
             taken += len(part)
-            keys_by_table: dict[str, list[Key]] = {}
-            for table, key in _keys_of(part):
-                if table in self._view and (table, key) not in seen:
-                    seen.add((table, key))
-                    keys_by_table.setdefault(table, []).append(key)
             size = 0
-            for table, keys in keys_by_table.items():
-                rows = self._tx.rows(table, keys)
-                size += self._put(table, list(rows.values()))
-                gone = [key for key in keys if key not in rows]
-                if gone:
-                    self._deletes.setdefault(table, []).extend(gone)
+            for table, of_table in _by_table(part).items():
+                if table not in self._schemas:
+                    continue
+                keys = [key for key in _keys_of(of_table) if (table, key) not in seen]
+                seen.update((table, key) for key in keys)
+                size += self._fill_from_keys(table, keys, of_table)
             step.took(size)
         return taken
+
+    def _fill_from_keys(self, table: str, keys: Sequence[Key], touches: Sequence[Touch]) -> int:
+        """Put the rows of these keys, and take back those that the replica may have had before
+        the touches; the size of the puts in bytes."""
+        sight, schema = self._sight, self._schemas[table]
+        rows = self._tx.rows(table, keys)
+        shown = [row for row in rows.values() if sight.shows(table, row)]
+        # A key stays here, as gone or as hidden, until one of its old images was visible.
+        hidden = self._hidden.setdefault(table, {})
+        if len(shown) < len(keys):
+            visible = set(map(schema.key_of, shown))
+            hidden.update((key, key not in rows) for key in keys if key not in visible)
+        if hidden:
+            for key in sight.formerly(table, touches):
+                is_gone = hidden.pop(key, None)
+                if is_gone is not None:
+                    (self._deletes if is_gone else self._evicts).setdefault(table, []).append(key)
+        return self._put(table, shown)
 
     def _cursor_after(self, cursor: Cursor, touches: Sequence[Touch], taken: int) -> Cursor:
         # Rows read early because of a change without a number do no harm; they come again.
@@ -259,7 +358,7 @@ class _PageBuilder:
                 nonce=head.nonce,
                 id=0,
                 checkpoint=head.seq,
-                view=self.view_hash,
+                view=self._view.hash,
                 snapshot=None,
             ),
             checkpoint=True,
@@ -269,6 +368,15 @@ class _PageBuilder:
         )
 
     # -- both ---------------------------------------------------------------------------------
+
+    def _put_or_evict(self, table: str, rows: Sequence[Row]) -> int:
+        """Add rows that are in one of two views; the size in bytes of those in the new one."""
+        shown = [row for row in rows if self._sight.shows(table, row)]
+        if len(shown) < len(rows):
+            key_of = self._schemas[table].key_of
+            evicts = self._evicts.setdefault(table, [])
+            evicts += [key_of(row) for row in rows if not self._sight.shows(table, row)]
+        return self._put(table, shown)
 
     def _put(self, table: str, rows: Sequence[Row]) -> int:
         """Add rows, encoded once; their size in bytes."""
@@ -283,27 +391,39 @@ class _PageBuilder:
         return Page(
             cursor=encode_cursor(cursor),
             stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),
-            schemas={name: schema.version for name, schema in self._view.items()},
-            revision=revision_of(self._view.values()),
+            schemas={name: schema.version for name, schema in self._schemas.items()},
+            revision=revision_of(self._schemas.values()),
             tables=tuple(self._table_pages()),
             **fields,
         )
 
     def _table_pages(self) -> Iterator[TablePage]:
-        for name, schema in self._view.items():
+        for name, schema in self._schemas.items():
             puts, deletes = self._puts.get(name), self._deletes.get(name)
-            if puts or deletes:
+            evicts = self._evicts.get(name)
+            if puts or deletes or evicts:
                 joined = msgspec.Raw(b"[" + b",".join(puts or ()) + b"]")
                 yield TablePage(
                     table=name,
                     columns=schema.column_names,
                     puts=cast(list[tuple[Any, ...]], joined),
                     deletes=deletes or [],
+                    evicts=evicts or [],
                 )
 
 
-def _keys_of(touches: Sequence[Touch]) -> Iterator[tuple[str, Key]]:
+def _by_table(touches: Sequence[Touch]) -> dict[str, list[Touch]]:
+    found: dict[str, list[Touch]] = {}
     for touch in touches:
-        yield touch.table, touch.key
+        found.setdefault(touch.table, []).append(touch)
+    return found
+
+
+def _keys_of(touches: Sequence[Touch]) -> dict[Key, None]:
+    """The keys before and after these changes of one table, each once."""
+    keys: dict[Key, None] = {}
+    for touch in touches:
+        keys[touch.key] = None
         if touch.old_key is not None:
-            yield touch.table, touch.old_key
+            keys[touch.old_key] = None
+    return keys

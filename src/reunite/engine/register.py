@@ -9,6 +9,7 @@ from reunite.core.principal import Principal
 from reunite.core.stamp import commit_stamp
 from reunite.engine.ports import ReplicaRecord, Store, Transaction, WriteTransaction
 from reunite.engine.tables import Tables
+from reunite.engine.view import view_of
 from reunite.errors import (
     BadRequestError,
     LimitExceededError,
@@ -91,6 +92,9 @@ def register(
     with store.write() as tx:
         tables = tables.at(tx)
         asked = tables.asked(request.tables)
+        for name in request.where:
+            tables.schema(name, path=f"where.{name}")
+        view_of(asked, request.tables, request.where)
         head = tx.head()
         tx.add_replica(
             ReplicaRecord(

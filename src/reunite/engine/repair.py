@@ -23,9 +23,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from reunite.core.cursor import Cursor, decode_cursor, encode_cursor, view_hash
+from reunite.core.cursor import Cursor, decode_cursor, encode_cursor
 from reunite.core.digest import SumsByRange, digests_of, key_hashes
+from reunite.core.expression import Expression
 from reunite.core.key import Key
+from reunite.core.matching import row_judge
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import commit_stamp
@@ -35,6 +37,7 @@ from reunite.engine.pull import is_ours
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
+from reunite.engine.view import view_of
 from reunite.errors import BadRequestError, LimitExceededError, UnknownTableError
 from reunite.protocol.limits import (
     PAGE_BYTES_MAX,
@@ -64,13 +67,14 @@ def repair(
     keeps a step of them in memory.
     """
     check_protocol(request.protocol)
-    view = tables.readable(request.tables)
+    schemas = tables.readable(request.tables)
+    view = view_of(schemas, request.tables, request.where)
     cursor = decode_cursor(request.cursor)
-    schema = view.get(request.table)
+    schema = schemas.get(request.table)
     if schema is None:
         raise UnknownTableError(f"This hub offers no table {request.table!r}.", path="table")
     _check(request, schema)
-    hashed = view_hash({name: table.version for name, table in view.items()})
+    hashed = view.hash
     with store.read() as tx:
         own_replica(tx, principal, request.replica)
         head = tx.head()
@@ -86,7 +90,8 @@ def repair(
             view=hashed,
         )
         blank = RepairAnswer(cursor=encode_cursor(here), stamp=stamp)
-        return _ANSWERS[request.ask](tx, schema, request, blank)
+        rows = VisibleRows(tx, schema, view.tables[request.table].where)
+        return _ANSWERS[request.ask](rows, request, blank)
 
 
 def _check(request: RepairRequest, schema: TableSchema) -> None:
@@ -110,20 +115,39 @@ def _check(request: RepairRequest, schema: TableSchema) -> None:
         )
 
 
+class VisibleRows:
+    """The rows of one table that are in a view, in one snapshot."""
+
+    def __init__(self, tx: Transaction, schema: TableSchema, where: Expression | None) -> None:
+        self.schema = schema
+        self.where = where
+        self._tx = tx
+        self._judge = None if where is None else row_judge(where, schema)
+
+    def scan(self, after: Key | None, limit: int) -> Sequence[Row]:
+        return self._tx.scan(self.schema.name, after=after, limit=limit, where=self.where)
+
+    def scan_keys(self, after: Key | None, limit: int) -> Sequence[Key]:
+        return self._tx.scan_keys(self.schema.name, after=after, limit=limit, where=self.where)
+
+    def of(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        rows = self._tx.rows(self.schema.name, keys)
+        judge = self._judge
+        return {key: row for key, row in rows.items() if judge is None or judge(row)}
+
+
 # -- the four answers -----------------------------------------------------------------------------
 
 
-def _sums(
-    tx: Transaction, schema: TableSchema, request: RepairRequest, blank: RepairAnswer
-) -> RepairAnswer:
+def _sums(table: VisibleRows, request: RepairRequest, blank: RepairAnswer) -> RepairAnswer:
     sums = SumsByRange(request.digits)
 
     def take(rows: Sequence[Row]) -> int:
-        digests = digests_of(schema, rows)
+        digests = digests_of(table.schema, rows)
         sums.add(digests)
         return digests.size
 
-    following = _read(tx, schema, request.after, take)
+    following = _read(table, request.after, take)
     ranges = sums.ranges()
     return msgspec.structs.replace(
         blank,
@@ -133,31 +157,29 @@ def _sums(
     )
 
 
-def _list(
-    tx: Transaction, schema: TableSchema, request: RepairRequest, blank: RepairAnswer
-) -> RepairAnswer:
+def _list(table: VisibleRows, request: RepairRequest, blank: RepairAnswer) -> RepairAnswer:
     prefixes = set(request.prefixes)
     length = len(next(iter(prefixes), ""))
     found: list[Key] = []
     hashes: list[str] = []
     after, read, size = request.after, 0, 0
     while read < REPAIR_ROWS_MAX and size < REPAIR_BYTES_MAX and len(found) < REPAIR_LIST_MAX:
-        keys = tx.scan_keys(schema.name, after=after, limit=_KEYS_STEP)
+        keys = table.scan_keys(after, _KEYS_STEP)
         if not keys:
             after = None
             break
         wanted = [
             key
-            for key, digest in zip(keys, key_hashes(schema, keys), strict=True)
+            for key, digest in zip(keys, key_hashes(table.schema, keys), strict=True)
             if digest.hex()[:length] in prefixes
         ]
         steps = Steps(len(wanted))
         while wanted:
             part = wanted[: steps.next(len(wanted))]
             wanted = wanted[len(part) :]
-            rows = list(tx.rows(schema.name, part).values())
-            digests = digests_of(schema, rows)
-            found += [schema.key_of(row) for row in rows]
+            rows = list(table.of(part).values())
+            digests = digests_of(table.schema, rows)
+            found += [table.schema.key_of(row) for row in rows]
             hashes += [digest.hex()[:DIGITS_SENT] for digest in digests.rows]
             size += digests.size
             steps.took(digests.size)
@@ -168,39 +190,39 @@ def _list(
     return msgspec.structs.replace(blank, keys=found, hashes=hashes, next=after)
 
 
-def _rows(
-    tx: Transaction, schema: TableSchema, request: RepairRequest, blank: RepairAnswer
-) -> RepairAnswer:
+def _rows(table: VisibleRows, request: RepairRequest, blank: RepairAnswer) -> RepairAnswer:
     puts: list[Row] = []
     gone: list[Key] = []
     size = taken = 0
     steps = Steps(len(request.keys))
     while taken < len(request.keys) and size < PAGE_BYTES_MAX:
         part = request.keys[taken : taken + steps.next(len(request.keys) - taken)]
-        rows = tx.rows(schema.name, part)
+        rows = table.of(part)
         puts += rows.values()
         gone += [key for key in part if key not in rows]
         step_size = len(_encode(list(rows.values())))
         steps.took(step_size)
         size += step_size
         taken += len(part)
-    page = TablePage(table=schema.name, columns=schema.column_names, puts=puts, deletes=gone)
+    schema = table.schema
+    page = TablePage(table=schema.name, columns=schema.column_names, puts=puts)
+    # Under an expression nobody is told whether a row is gone, or hidden.
+    if table.where is None:
+        page = msgspec.structs.replace(page, deletes=gone)
+    else:
+        page = msgspec.structs.replace(page, evicts=gone)
     return msgspec.structs.replace(blank, page=page, taken=taken)
 
 
-def _all(
-    tx: Transaction, schema: TableSchema, request: RepairRequest, blank: RepairAnswer
-) -> RepairAnswer:
+def _all(table: VisibleRows, request: RepairRequest, blank: RepairAnswer) -> RepairAnswer:
     puts: list[Row] = []
 
     def take(rows: Sequence[Row]) -> int:
         puts.extend(rows)
         return len(_encode(rows))
 
-    following = _read(
-        tx, schema, request.after, take, rows_max=PAGE_ROWS_MAX, bytes_max=PAGE_BYTES_MAX
-    )
-    page = TablePage(table=schema.name, columns=schema.column_names, puts=puts)
+    following = _read(table, request.after, take, rows_max=PAGE_ROWS_MAX, bytes_max=PAGE_BYTES_MAX)
+    page = TablePage(table=table.schema.name, columns=table.schema.column_names, puts=puts)
     return msgspec.structs.replace(blank, page=page, next=following)
 
 
@@ -211,8 +233,7 @@ _KEYS_STEP = 5_000
 
 
 def _read(
-    tx: Transaction,
-    schema: TableSchema,
+    table: VisibleRows,
     after: Key | None,
     take: Callable[[Sequence[Row]], int],
     *,
@@ -225,13 +246,13 @@ def _read(
     left, size = rows_max, 0
     while left > 0 and size < bytes_max:
         limit = steps.next(left)
-        rows = tx.scan(schema.name, after=after, limit=limit)
+        rows = table.scan(after, limit)
         if rows:
             step_size = take(rows)
             steps.took(step_size)
             size += step_size
             left -= len(rows)
-            after = schema.key_of(rows[-1])
+            after = table.schema.key_of(rows[-1])
         if len(rows) < limit:
             return None
     return after

@@ -5,6 +5,14 @@ A request over a limit is answered 413 or 429 with a problem whose `limit` is th
 
 from __future__ import annotations
 
+from reunite.core.expression import (
+    EXPRESSION_DEPTH_MAX,
+    EXPRESSION_TERMS_MAX,
+    EXPRESSION_VALUES_MAX,
+)
+
+__all__ = ["EXPRESSION_DEPTH_MAX", "EXPRESSION_TERMS_MAX", "EXPRESSION_VALUES_MAX"]
+
 # A request's body, before and after decompression. Replicas send smaller pushes; a single group
 # that is larger than this cannot be pushed and is reported by `Replica.status()`.
 BODY_BYTES_MAX = 64 * 1024 * 1024

@@ -42,6 +42,7 @@ from reunite.errors import (
     UntrackableTableError,
     UpgradeRequiredError,
     Veto,
+    ViewChangedError,
 )
 
 TYPE_PREFIX = "urn:reunite:problem:"
@@ -95,6 +96,7 @@ KINDS: Mapping[type[ReuniteError], Kind] = MappingProxyType(
         EpochChangedError: Kind(409, "The hub's log is another one"),
         NumberGapError: Kind(409, "The push left out numbers"),
         SchemaChangedError: Kind(409, "The table has another version"),
+        ViewChangedError: Kind(409, "The view changed while it was read"),
         UpgradeRequiredError: Kind(426, "The protocol versions do not overlap"),
         ConstraintError: Kind(409, "The database refused a write"),
         HubUnreachableError: Kind(503, "The hub cannot be reached"),

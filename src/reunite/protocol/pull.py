@@ -17,7 +17,8 @@ from reunite.protocol.push import OutcomeMessage
 
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`tables` None asks for all. `known`: the last number whose outcome this replica has.
+    """`tables` None asks for all; `where` has an expression for each table of which only some rows
+    are wanted. `known`: the last number whose outcome this replica has.
 
     `repaired` is the cursor of the last answer of a repair since the checkpoint.
     """
@@ -27,6 +28,7 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     known: Number
     cursor: str | None = None
     tables: tuple[str, ...] | None = None
+    where: dict[str, Any] = {}
     limit: Count | None = None  # rows; the hub may send fewer, and a few more to end a step
     repaired: str | None = None
 

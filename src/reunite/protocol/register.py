@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from reunite.core.schema import TableSchema
@@ -16,11 +18,13 @@ class KeyBlock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Ask for a new identity. `tables` None asks for all that the principal may read."""
+    """Ask for a new identity. `tables` None asks for all that the principal may read; `where` is
+    what pulls will ask for, refused here if it does not fit the tables."""
 
     protocol: int
     name: str = ""
     tables: tuple[str, ...] | None = None
+    where: dict[str, Any] = {}
 
 
 class RegisterAnswer(msgspec.Struct, frozen=True, kw_only=True):

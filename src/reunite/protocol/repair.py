@@ -32,7 +32,7 @@ class Ask(enum.StrEnum):
 
 
 class RepairRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`cursor` and `tables` as in a pull. `after` is the `next` of the answer before.
+    """`cursor`, `tables` and `where` as in a pull. `after` is the `next` of the answer before.
 
     `digits` are those of the ranges' prefixes, for `sums`; `prefixes` name ranges, for `list`;
     `keys` are for `rows`.
@@ -44,6 +44,7 @@ class RepairRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     table: str
     ask: Ask
     tables: tuple[str, ...] | None = None
+    where: dict[str, Any] = {}
     after: tuple[Any, ...] | None = None
     digits: int = 0
     prefixes: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -33,6 +33,7 @@ from reunite.errors import (
     SchemaChangedError,
     UnknownReplicaError,
     UnknownTableError,
+    ViewChangedError,
 )
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.limits import FORMERS_MAX, KEY_BLOCK_SIZE, PUSH_BYTES_AIM, PUSH_CHANGES_AIM
@@ -41,9 +42,10 @@ from reunite.protocol.push import Former, GroupMessage, PushAnswer, PushRequest,
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.replica.file import ReplicaFile
-from reunite.replica.inbox import Applied, Inbox, InboxDamagedError
+from reunite.replica.inbox import Applied, Inbox
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
 from reunite.replica.outbox import Outbox
+from reunite.replica.pages import InboxDamagedError
 from reunite.replica.repair import Repair, RepairReport
 from reunite.replica.reports import OnProgress, SyncProgress, SyncReport
 from reunite.replica.reshaping import is_kept
@@ -221,12 +223,15 @@ class Driver:
                 return
             state.cursor = page.cursor
 
-    def register(self, url: str, tables: tuple[str, ...] | None) -> None:
+    def register(
+        self, url: str, tables: tuple[str, ...] | None, where: dict[str, Any] | None = None
+    ) -> None:
         """Become a replica: an identity, key blocks, tables from the hub's schema."""
-        answer = self._register(tables)
+        where = where or {}
+        answer = self._register(tables, where)
         with self._file.writing() as (connection, state):
             state.url = url
-            state.tables = tables
+            state.tables, state.where = tables, where
             self._file.create_tables(connection, answer.tables)
             state.schemas = answer.tables
             state.revision = revision_of(answer.tables)
@@ -382,6 +387,10 @@ class Driver:
             except SchemaChangedError as exc:
                 self._try_again(exc)
                 continue
+            except ViewChangedError as exc:
+                self._try_again(exc)
+                self._void_inbox()
+                continue
             except BadRequestError as exc:
                 self._give_up_cursor(exc)
                 continue
@@ -433,6 +442,7 @@ class Driver:
             known=state.known_n,
             cursor=state.cursor,
             tables=state.tables,
+            where=state.where,
             limit=self._page_rows,
             repaired=state.repaired,
         )
@@ -462,7 +472,8 @@ class Driver:
         """Register anew; the whole outbox is sent again under its old ids. Whether the hub's
         tables have other shapes than this file's."""
         self._try_again(error)
-        answer = self._register(self._file.state().tables)
+        state = self._file.state()
+        answer = self._register(state.tables, state.where)
         with self._file.writing() as (connection, state):
             outbox = self._outbox(connection, state)
             outbox.prepare(now_ms=self._now_ms())
@@ -500,8 +511,10 @@ class Driver:
             )
         self._batch_max = PUSH_CHANGES_AIM
 
-    def _register(self, tables: tuple[str, ...] | None) -> RegisterAnswer:
-        request = RegisterRequest(protocol=PROTOCOL_VERSION, name=self._name, tables=tables)
+    def _register(self, tables: tuple[str, ...] | None, where: dict[str, Any]) -> RegisterAnswer:
+        request = RegisterRequest(
+            protocol=PROTOCOL_VERSION, name=self._name, tables=tables, where=where
+        )
         return self._call("register", request, RegisterAnswer)
 
     def _adopt(self, state: State, answer: RegisterAnswer) -> None:

@@ -13,7 +13,7 @@ The rule         a page always applies. If a unique value stands in the way, it 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -22,13 +22,13 @@ from reunite.core.change import Op, Outcome, OutcomeKind
 from reunite.core.key import Key, key_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
-from reunite.errors import IdentityForkedError, ReuniteError
-from reunite.protocol.codec import decode, encode
+from reunite.errors import IdentityForkedError
+from reunite.protocol.codec import encode
 from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.push import PushAnswer
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.outbox import Outbox, bases
-from reunite.replica.pages import aligned
+from reunite.replica.pages import aligned, gathered
 from reunite.replica.pending import (
     Pending,
     Place,
@@ -45,7 +45,7 @@ from reunite.replica.rows import RowForms
 from reunite.replica.scene import Scene, units
 from reunite.replica.settled import apply_settled
 from reunite.replica.showing import order_of, show_table
-from reunite.replica.state import State
+from reunite.replica.state import State, void_inbox
 from reunite.replica.users_triggers import UsersTrigger, rest, wake
 from reunite.stores.sql.dialects.sqlite_tables import plain_default
 
@@ -56,10 +56,6 @@ COLLISIONS_MAX = 100
 ChangeTables: TypeAlias = Callable[
     [sqlite3.Connection, Sequence[TableSchema], Sequence[TableSchema]], None
 ]
-
-
-class InboxDamagedError(Exception):
-    """A page that was gathered cannot be read any more: gather again."""
 
 
 class Applied(msgspec.Struct, kw_only=True):
@@ -129,9 +125,7 @@ class Inbox:
 
     def void(self) -> None:
         """Forget what was gathered: the next pull begins at the last checkpoint."""
-        self._connection.execute("delete from reunite_inbox")
-        self._state.cursor, self._state.repaired = self._state.checkpoint, None
-        self._state.next_schemas, self._state.next_revision = None, ""
+        void_inbox(self._connection, self._state)
 
     def apply(self, final: Page) -> Applied:
         """Reveal what was gathered and the checkpoint page itself.
@@ -141,7 +135,11 @@ class Inbox:
         state = self._state
         done = Applied()
         rows = apply_settled(
-            self._connection, state, self._schemas, self._forms, lambda: self._gathered(final)
+            self._connection,
+            state,
+            self._schemas,
+            self._forms,
+            lambda: gathered(self._connection, final),
         )
         if rows is None:
             self._apply_merged(final, done)
@@ -219,6 +217,7 @@ class Inbox:
         scene = Scene(
             pendings=pendings,
             images=bases(pendings, self._outbox.stored_bases()),
+            evicted=self._outbox.evicted(),
             touched=places(pendings),
             to_move=set(to_move),
         )
@@ -260,9 +259,14 @@ class Inbox:
         """Keep the hub's images of rows that still have pending changes."""
         self._connection.execute("delete from reunite_base")
         self._connection.executemany(
-            "insert into reunite_base (table_name, key, row) values (?, ?, ?)",
+            "insert into reunite_base (table_name, key, row, is_evicted) values (?, ?, ?, ?)",
             [
-                (table, key_text(key), self._forms.log_text(table, scene.images.get((table, key))))
+                (
+                    table,
+                    key_text(key),
+                    self._forms.log_text(table, scene.images.get((table, key))),
+                    (table, key) in scene.evicted,
+                )
                 for table, key in places(scene.pendings)
                 if table in self._schemas
             ],
@@ -350,55 +354,44 @@ class Inbox:
         ).fetchone()
         if is_long[0]:
             self._forms.drop_unique_indexes(self._connection)
-        for page in self._gathered(final):
+        for page in gathered(self._connection, final):
             if page.reset:
                 for schema in self._schemas.values():
                     self._forms.writer(self._connection, schema).clear()
                 for place in scene.images:
                     scene.images[place] = None
+                scene.evicted.clear()
             for part in page.tables:
-                self._write_part(part, touched.get(part.table, set()), scene.images, done)
+                self._write_part(part, touched.get(part.table, set()), scene, done)
         if is_long[0] or self._has_new_schemas:
             self._forms.create_indexes(self._connection)
 
-    def _gathered(self, final: Page) -> Iterator[Page]:
-        """The pages of this checkpoint in order, one in memory at a time."""
-        last = self._connection.execute("select max(id) from reunite_inbox").fetchone()[0] or 0
-        seen = 0
-        while seen < last:
-            seen, body = self._connection.execute(
-                "select id, page from reunite_inbox where id > ? order by id limit 1", (seen,)
-            ).fetchone()
-            try:
-                page = decode(body, Page, bytes_max=None)
-            except ReuniteError as exc:
-                raise InboxDamagedError from exc
-            yield page
-        yield final
-
-    def _write_part(
-        self, part: TablePage, touched: set[Key], images: dict[Place, Row | None], done: Applied
-    ) -> None:
+    def _write_part(self, part: TablePage, touched: set[Key], scene: Scene, done: Applied) -> None:
         schema = self._schemas.get(part.table)
         if schema is None:
             return
         if part.reset:
             self._forms.writer(self._connection, schema).clear()
             for key in touched:
-                images[part.table, key] = None
+                scene.images[part.table, key] = None
+                scene.evicted.discard((part.table, key))
         gone = [*part.deletes, *part.evicts]
         puts: list[Row] = aligned(schema, part)
         done.rows += len(gone) + len(puts)
         if touched:
+            images, evicted = scene.images, scene.evicted
             for key in gone:
                 if key in touched:
                     images[part.table, key] = None
+                    evicted.discard((part.table, key))
+            evicted.update((part.table, key) for key in part.evicts if key in touched)
             gone = [key for key in gone if key not in touched]
             free = []
             for row in puts:
                 key = schema.key_of(row)
                 if key in touched:
                     images[part.table, key] = row
+                    evicted.discard((part.table, key))
                 else:
                     free.append(row)
             puts = free
@@ -438,8 +431,7 @@ class Inbox:
         gone = {pending.n for pending in covered}
         self._keep(scene, [pending for pending in pendings if pending.n not in gone])
         for pending in rejected:
-            known = pending, self._known_schemas[pending.table]
-            self._records.park(*self._originals.get(id(pending), known))
+            self._park(scene, pending)
         done.rejected += len(rejected) + self._park_all(scene, [], rejected)
 
     def _park_all(
@@ -451,13 +443,18 @@ class Inbox:
         if not parked:
             return 0
         for pending in parked:
-            self._records.park(pending, self._known_schemas[pending.table])
+            self._park(scene, pending)
         self._outbox.remove(parked)
         gone = {pending.n for pending in parked}
         self._keep(scene, [pending for pending in scene.pendings if pending.n not in gone])
         renumbered = self._close_gaps(scene, gone)
         scene.changed |= {i for i, p in enumerate(scene.pendings) if id(p) in renumbered}
         return len(parked)
+
+    def _park(self, scene: Scene, pending: Pending) -> None:
+        known = pending, self._known_schemas[pending.table]
+        is_evicted = (pending.table, pending.source) in scene.evicted
+        self._records.park(*self._originals.get(id(pending), known), is_evicted=is_evicted)
 
     @staticmethod
     def _keep(scene: Scene, pendings: list[Pending]) -> None:
@@ -574,7 +571,12 @@ class Inbox:
         if not touched:
             return 0
         hub = {place: self._image(scene, place) for place in touched if place[0] in self._schemas}
-        shown = fold(self._schemas, remaining, lambda place: self._image(scene, place))
+        shown = fold(
+            self._schemas,
+            remaining,
+            lambda place: self._image(scene, place),
+            evicted=scene.evicted,
+        )
         keys_by_table: dict[str, list[Key]] = {}
         for table, key in hub:
             keys_by_table.setdefault(table, []).append(key)

@@ -2,7 +2,8 @@
 
 reunite_change    the outbox (made by `stores/sql/capture.py`, filled by triggers)
 reunite_group     ranges of it that were one local transaction of reunite's own
-reunite_base      the hub's image of rows with pending changes, where a page brought one
+reunite_base      the hub's image of rows with pending changes, where a page brought one; none
+                  for a row that is gone, or evicted
 reunite_inbox     pages that wait for their checkpoint; with a negative id those of a table that a
                   repair is still fetching whole, which are nothing before it has all of them
 reunite_state     identity, cursor, numbers: one row a name, JSON values
@@ -44,7 +45,7 @@ LAYOUT = (
     """
     create table if not exists reunite_base (
         table_name text not null, key text not null, row text,
-        primary key (table_name, key)
+        is_evicted integer not null default 0, primary key (table_name, key)
     ) without rowid
     """,
     """

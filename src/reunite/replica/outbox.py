@@ -200,6 +200,15 @@ class Outbox:
             found.setdefault(target, None)
         return found
 
+    def evicted(self) -> set[Place]:
+        """The touched rows of which a page said that they are no longer this replica's to see."""
+        return {
+            (table, parse_key(key))
+            for table, key in self._connection.execute(
+                "select table_name, key from reunite_base where is_evicted"
+            )
+        }
+
     def renumber_all(self) -> int:
         """Give every change a new number from 1 on and forget its outcome; how many there are."""
         pendings = self.load()

@@ -11,7 +11,7 @@ The rule         the hub's rows never follow a key that this replica moves; only
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -99,13 +99,16 @@ def fold(
     pendings: Sequence[Pending],
     image_of: Callable[[Place], Row | None],
     collisions: list[int] | None = None,
+    evicted: Collection[Place] = (),
 ) -> dict[Place, Row | None]:
     """What each touched row looks like with the pending changes on top of the hub's images.
 
     `collisions` collects the positions of inserts whose generated key another row holds: they must
-    move, and the result counts for nothing. Without it there must be none.
+    move, and the result counts for nothing. Without it there must be none. Rows that are `evicted`
+    have no image, and are not shown whatever was changed of them.
     """
     shown: dict[Place, Row | None] = {}
+    hidden = set(evicted)
 
     def now(place: Place) -> Row | None:
         if place not in shown:
@@ -125,13 +128,16 @@ def fold(
                 collisions.append(index)
             case Op.INSERT:
                 shown[target] = _insert(schema, pending, image)
+                hidden.discard(target)
             case Op.UPDATE:
-                row = _update(schema, pending, image)
+                row = None if source in hidden else _update(schema, pending, image)
                 if target != source:
                     if now(target) is not None:
                         # The hub has another row there; it will refuse the move.
                         continue
                     shown[source] = None
+                    if source in hidden:
+                        hidden.add(target)
                 shown[target] = row
             case Op.DELETE:
                 shown[target] = None

@@ -12,7 +12,7 @@ from reunite.core.key import key_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.protocol.push import OutcomeMessage
-from reunite.replica.pending import Pending
+from reunite.replica.pending import Pending, changed_columns
 
 _INSERT_CONFLICT = """
     insert into reunite_conflict
@@ -59,13 +59,15 @@ class Records:
         )
         return len(outcome.conflicts)
 
-    def park(self, pending: Pending, schema: TableSchema) -> None:
-        """Keep a rejected change, with its reason, for someone to retry, edit or discard."""
+    def park(self, pending: Pending, schema: TableSchema, *, is_evicted: bool = False) -> None:
+        """Keep a rejected change, with its reason, for someone to retry, edit or discard. Of a row
+        that was evicted, only what the change wanted stays."""
         outcome = pending.outcome
         assert outcome is not None, "only rejected changes are parked"
-        self._park(
-            pending, pending.op, _named(schema, pending.old), _named(schema, pending.row), outcome
-        )
+        old, row = _named(schema, pending.old), _named(schema, pending.row)
+        if is_evicted and pending.op is not Op.INSERT:
+            old, row = None, _wanted(schema, pending)
+        self._park(pending, pending.op, old, row, outcome)
 
     def park_values(
         self, pending: Pending, was: Mapping[str, Value], wanted: Mapping[str, Value]
@@ -131,6 +133,14 @@ def outcome_of(message: OutcomeMessage) -> Outcome:
 def _named(schema: TableSchema, row: Row | None) -> str | None:
     """A row with its columns' names, since the table may change before anyone looks."""
     return None if row is None else _json(dict(zip(schema.column_names, row, strict=True)))
+
+
+def _wanted(schema: TableSchema, pending: Pending) -> str | None:
+    """What an update set, with its columns' names."""
+    if pending.row is None or pending.old is None:
+        return None
+    names = schema.column_names
+    return _json({names[i]: pending.row[i] for i in changed_columns(schema, pending)})
 
 
 def _json(value: object) -> str:

@@ -23,7 +23,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
@@ -186,6 +186,7 @@ class Repair:
         self._inbox = inbox
         self._cursor = self._replica = ""
         self._view: tuple[str, ...] | None = None
+        self._where: dict[str, Any] = {}
         self._compared = self._total = 0
 
     def compare(self, tables: Sequence[str] | None, ahead: Iterator[Page]) -> RepairReport:
@@ -234,7 +235,7 @@ class Repair:
         if state.cursor is None:  # a snapshot is to come, and brings every row
             return RepairReport(tables=[], is_stale=True)
         self._cursor = state.repaired or state.cursor
-        self._replica, self._view = state.replica, state.tables
+        self._replica, self._view, self._where = state.replica, state.tables, state.where
         schemas = {schema.name: schema for schema in state.schemas}
         chosen = [schemas[name] for name in sorted(tables or schemas) if name in schemas]
         with self._file.looking() as (connection, _, _):
@@ -406,6 +407,7 @@ class Repair:
                 replica=self._replica,
                 cursor=self._cursor,
                 tables=self._view,
+                where=self._where,
                 table=schema.name,
                 ask=ask,
                 after=after,

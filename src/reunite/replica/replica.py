@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from reunite.core.change import Op
+from reunite.core.expression import Expression, check_expression, from_json, to_json
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.errors import (
@@ -28,11 +29,15 @@ from reunite.replica.file import ReplicaFile
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.repair import RepairReport
 from reunite.replica.reports import OnProgress, SyncReport
+from reunite.replica.state import void_inbox
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
 from reunite.replica.transport import Transport
 from reunite.stores.sql.database import translated
 
 Report = TypeVar("Report")
+
+# Names of tables, or by name the rows to have; None for everything.
+AskedTables: TypeAlias = Sequence[str] | Mapping[str, Expression | None] | None
 
 
 class Clock(Protocol):
@@ -93,7 +98,7 @@ class Replica:
         url: str | None = None,
         *,
         token: str | Callable[[], str] | None = None,
-        tables: Sequence[str] | None = None,
+        tables: AskedTables = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
         page_rows: int | None = None,
@@ -102,17 +107,21 @@ class Replica:
     ) -> Replica:
         """Make `path` a replica of the hub at `url`, and fill it. Resumes where it broke off.
 
-        tables         names of the tables to have; all that the token may read by default
+        tables         names of the tables to have, all that the token may read by default; as a
+                       mapping, each with an expression for the rows to have, or None for all of
+                       them: `{"sale": row.store == 7, "product": None}`
 
-        Raises CallerError if the file has tables of these names that are no replica's,
-        HubUnreachableError, NotAuthenticatedError.
+        Raises CallerError if the file has tables of these names that are no replica's, or a clone
+        of other tables broke off here; BadRequestError for an expression that does not fit its
+        table; HubUnreachableError, NotAuthenticatedError.
         """
+        names, where = asked_tables(tables)
         existed = Path(path).exists()
         if existed:
             # Before the file is touched: a refused clone leaves it as it was.
             with ExitStack() as closing_ours:
                 asked_hub = transport or closing_ours.enter_context(closing(_hub_at(url, token)))
-                ReplicaFile.check_free(Path(path), lambda: hub_tables(asked_hub, tables))
+                ReplicaFile.check_free(Path(path), lambda: hub_tables(asked_hub, names))
         ReplicaFile.create(Path(path))
         replica = cls(
             path,
@@ -126,9 +135,14 @@ class Replica:
         try:
             with replica._file.sync_lock():
                 driver = replica._driver(on_progress)
-                if not replica._file.state().replica:
-                    asked = None if tables is None else tuple(tables)
-                    driver.register(replica._url or "", asked)
+                state = replica._file.state()
+                if not state.replica:
+                    driver.register(replica._url or "", names, where)
+                elif (state.tables, state.where) != (names, where):
+                    raise CallerError(
+                        f"{path} was cloned with other tables: give the same ones again. Change "
+                        "them with `set_tables` (`reunite sync --where`) when the clone is whole."
+                    )
                 driver.clone()
         except BaseException:
             has_identity = bool(replica._file.state().replica)
@@ -176,6 +190,27 @@ class Replica:
         return key
 
     # -- syncing ------------------------------------------------------------------------------
+
+    def set_tables(self, tables: AskedTables) -> None:
+        """Choose other tables, or other rows of them, as `clone` does. The next pull brings what
+        came into the view and takes away what left it, and nothing else.
+
+        Pending changes stay and are pushed, also of rows that leave; of a table that leaves, push
+        them first, or they are parked. Raises BadRequestError for an expression that does not fit
+        a table of this replica; the hub judges those of tables that it does not have yet.
+        """
+        self._check_ready()
+        names, where = asked_tables(tables)
+        with self._file.sync_lock(), self._file.writing() as (connection, state):
+            schemas = self._file.schemas(state)
+            for name, spelled in where.items():
+                if name in schemas:
+                    path = f"tables.{name}"
+                    check_expression(from_json(spelled, path=path), schemas[name], path=path)
+            if (state.tables, state.where) != (names, where):
+                state.tables, state.where = names, where
+                # Pages of the view before, on their way to a checkpoint that nobody asks for now.
+                void_inbox(connection, state)
 
     def sync(self, *, dry_run: bool = False, on_progress: OnProgress | None = None) -> SyncReport:
         """Push, pull and merge. With `dry_run`, only say what a sync would push and pull.
@@ -386,6 +421,26 @@ class Replica:
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True):
             warnings.warn(f"{self!r} was dropped without close().", ResourceWarning, stacklevel=2)
+
+
+def asked_tables(
+    tables: AskedTables,
+) -> tuple[tuple[str, ...] | None, dict[str, Any]]:
+    """The names of tables, None for all, and the JSON forms of their expressions."""
+    if tables is None:
+        return None, {}
+    if isinstance(tables, str):
+        raise BadRequestError(f"Tables are a list of names; {tables!r} is one text.")
+    if not isinstance(tables, Mapping):
+        return tuple(tables), {}
+    for name, where in tables.items():
+        if where is not None and not isinstance(where, Expression):
+            raise BadRequestError(
+                f"The rows of {name!r} are chosen by an expression such as row.store == 7, or "
+                f"None for all; {where!r} is neither.",
+                path=f"tables.{name}",
+            )
+    return tuple(tables), {n: to_json(where) for n, where in tables.items() if where is not None}
 
 
 def _printable(name: str) -> str:

@@ -13,18 +13,21 @@ from reunite.replica.pending import Pending, Place, places
 
 class Scene:
     """One transaction's view of what is pending: `images` are the hub's rows of touched keys,
-    `changed` the positions to save, `to_move` the numbers of inserts that need another key."""
+    `evicted` those of them that it no longer sends, `changed` the positions to save, `to_move` the
+    numbers of inserts that need another key."""
 
     def __init__(
         self,
         *,
         pendings: list[Pending],
         images: dict[Place, Row | None],
+        evicted: set[Place],
         touched: set[Place],
         to_move: set[int],
     ) -> None:
         self.pendings = pendings
         self.images = images
+        self.evicted = evicted
         self.touched = touched
         self.to_move = to_move
         self.changed: set[int] = set()

@@ -27,6 +27,7 @@ class State(msgspec.Struct, kw_only=True):
     the last one that was ever sent, `resend_n` the last one that must be sent before the next pull
     (after a new identity). `blocks` hold the next key to give and the last one, `granted` the whole
     blocks, `reserved` keys that were asked for and no insert has used yet;
+    `where` has the expressions of the tables of which only some rows are wanted, in JSON form;
     `next_schemas` are those of what gathers in the inbox, where they are others; `revision` and
     `next_revision` are what pages call the two;
     `has_misplaced` says that inserts may lie outside the blocks, `missing_keys` how many more keys
@@ -38,6 +39,7 @@ class State(msgspec.Struct, kw_only=True):
     epoch: str = ""
     formers: tuple[Former, ...] = ()
     tables: tuple[str, ...] | None = None
+    where: dict[str, Any] = {}
     schemas: tuple[TableSchema, ...] = ()
     revision: str = ""
     next_schemas: tuple[TableSchema, ...] | None = None
@@ -89,7 +91,7 @@ def load_state(connection: sqlite3.Connection) -> State:
 
 @lru_cache(maxsize=200)
 def _decoded(name: str, text: str) -> Any:
-    """A field's value; all of them are immutable, so equal texts may share one."""
+    """A field's value; nobody changes one, so equal texts may share one."""
     return msgspec.json.decode(text, type=_FIELDS[name])
 
 
@@ -104,3 +106,10 @@ def save_changes(connection: sqlite3.Connection, before: State, after: State) ->
             if getattr(after, name) != getattr(before, name)
         ],
     )
+
+
+def void_inbox(connection: sqlite3.Connection, state: State) -> None:
+    """Forget what was gathered: the next pull begins at the checkpoint that is shown."""
+    connection.execute("delete from reunite_inbox")
+    state.cursor, state.repaired = state.checkpoint, None
+    state.next_schemas, state.next_revision = None, ""

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from reunite.core.change import OutcomeKind
+from reunite.core.expression import Expression
 from reunite.core.key import Key
+from reunite.core.matching import row_judge
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.engine.ports import (
@@ -130,12 +132,21 @@ class MemoryTransaction:
         rows = self._table(table).rows
         return {key: rows[key] for key in keys if key in rows}
 
-    def scan(self, table: str, *, after: Key | None, limit: int) -> Sequence[Row]:
+    def scan(
+        self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
+    ) -> Sequence[Row]:
         found = self._table(table)
-        return [found.rows[key] for key in found.keys_after(after, limit)]
+        if where is None:
+            return [found.rows[key] for key in found.keys_after(after, limit)]
+        judge = row_judge(where, found.schema)
+        rows = (found.rows[key] for key in found.keys_after(after))
+        return list(itertools.islice((row for row in rows if judge(row)), limit))
 
-    def scan_keys(self, table: str, *, after: Key | None, limit: int) -> Sequence[Key]:
-        return list(self._table(table).keys_after(after, limit))
+    def scan_keys(
+        self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
+    ) -> Sequence[Key]:
+        key_of = self._table(table).key_of
+        return [key_of(row) for row in self.scan(table, after=after, limit=limit, where=where)]
 
     def find(
         self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
@@ -147,8 +158,29 @@ class MemoryTransaction:
         matching = (row for row in rows if found.values_in(columns, row) == wanted)
         return list(itertools.islice(matching, limit))
 
-    def row_count(self, table: str) -> int:
-        return len(self._table(table).rows)
+    def row_count(self, table: str, *, where: Expression | None = None) -> int:
+        found = self._table(table)
+        if where is None:
+            return len(found.rows)
+        return sum(map(bool, map(row_judge(where, found.schema), found.rows.values())))
+
+    # --- Views ----------------------------------------------------------------------------------
+
+    def old_values(
+        self, table: str, ids: Sequence[int], columns: Sequence[str]
+    ) -> Mapping[int, Row | None]:
+        found: dict[int, Row | None] = {}
+        for number in ids:
+            entry = self._state.log[number]
+            if entry.old is None:
+                found[number] = None
+            elif set(columns).issubset(entry.old_columns):
+                values = dict(zip(entry.old_columns, entry.old, strict=True))
+                found[number] = tuple(values[name] for name in columns)
+        return found
+
+    def view(self, view_hash: str) -> str | None:
+        return self._state.views.get(view_hash)
 
     # --- Replicas, outcomes, tokens -------------------------------------------------------------
 

@@ -72,6 +72,7 @@ class State:
     replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
     tokens: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
     leased: Mapping[str, int] = field(default_factory=dict)  # the largest key given, by table
+    views: Mapping[str, str] = field(default_factory=dict)  # texts by hash, in order of keeping
 
     def copy(self) -> State:
         """The same moment in an object of its own, whose fields may be replaced."""
@@ -86,6 +87,7 @@ class State:
             self.replicas,
             self.tokens,
             self.leased,
+            self.views,
         )
 
     def branch(self) -> State:

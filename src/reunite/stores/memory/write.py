@@ -187,6 +187,10 @@ class MemoryWriteTransaction(MemoryTransaction):
             raise ConstraintError(f"There is a replica {record.id!r} already.", code="unique")
         self._keep(record)
 
+    def keep_view(self, view_hash: str, text: str, *, views_max: int) -> None:
+        views = {**self._state.views, view_hash: text}  # one that is there keeps its place
+        self._state.views = dict(list(views.items())[-views_max:])
+
     def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
         record = self._known(replica_id)
         self._keep(

@@ -26,6 +26,7 @@ from reunite.errors import (
     UnknownTableError,
 )
 from reunite.stores.sql.dialects.sqlite import register_functions
+from reunite.stores.sql.dialects.sqlite_comparing import register_comparisons
 
 Record = tuple[Any, ...]
 
@@ -117,6 +118,7 @@ def connect_sqlite(
             if synchronous is not None:
                 connection.execute(f"PRAGMA synchronous = {synchronous}")
             register_functions(connection)
+            register_comparisons(connection)
         except BaseException:
             connection.close()
             raise

@@ -10,6 +10,7 @@
     reunite_outcome_slot  where the answer for a change id is: by the time that the id begins with
     reunite_replica       who has registered
     reunite_block         generated keys leased to replicas; reunite_token: who may come
+    reunite_view          views that replicas were sent rows of, by hash: what changes of them mean
     reunite_schema        every version of every tracked table, so that old images can be read
     reunite_meta          epoch, layout version, where the log begins
 
@@ -122,6 +123,11 @@ HUB_LAYOUT = (
         table_name TEXT NOT NULL, last INTEGER NOT NULL, first INTEGER NOT NULL,
         replica TEXT NOT NULL, PRIMARY KEY (table_name, last)
     ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_view (
+        id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, text TEXT NOT NULL
+    )
     """,
     """
     CREATE TABLE IF NOT EXISTS reunite_token (

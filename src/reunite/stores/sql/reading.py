@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.change import Op, OutcomeKind
+from reunite.core.expression import Expression
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
@@ -24,7 +25,7 @@ from reunite.engine.ports import (
 )
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import Session
-from reunite.stores.sql.dialects.sqlite import sizes
+from reunite.stores.sql.dialects import sqlite
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 
 # A change belongs to the commit, the push and the origin with the largest first id that is not
@@ -239,7 +240,7 @@ class SqlTransaction:
             (self._trimmed_id,),
         )
         oldest = self.commits(after=self._trimmed_seq, limit=1)
-        bytes_total, bytes_log = sizes(self._session)
+        bytes_total, bytes_log = sqlite.sizes(self._session)
         return LogStatistics(
             changes=dict(changes),
             oldest=oldest[0] if oldest else None,
@@ -261,11 +262,17 @@ class SqlTransaction:
             return {(row[place],): row for row in found}
         return {tuple([row[place] for place in places]): row for row in found}
 
-    def scan(self, table: str, *, after: Key | None, limit: int) -> Sequence[Row]:
-        return self._catalogue.plan(table).scan(self._session, after=after, limit=limit)
+    def scan(
+        self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
+    ) -> Sequence[Row]:
+        plan = self._catalogue.plan(table)
+        return plan.scan(self._session, after=after, limit=limit, where=where)
 
-    def scan_keys(self, table: str, *, after: Key | None, limit: int) -> Sequence[Key]:
-        return self._catalogue.plan(table).scan_keys(self._session, after=after, limit=limit)
+    def scan_keys(
+        self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
+    ) -> Sequence[Key]:
+        plan = self._catalogue.plan(table)
+        return plan.scan_keys(self._session, after=after, limit=limit, where=where)
 
     def find(
         self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
@@ -273,8 +280,46 @@ class SqlTransaction:
         plan = self._catalogue.plan(table)
         return plan.find(self._session, dict(where), after=after, limit=limit)
 
-    def row_count(self, table: str) -> int:
-        return self._catalogue.plan(table).count(self._session)
+    def row_count(self, table: str, *, where: Expression | None = None) -> int:
+        return self._catalogue.plan(table).count(self._session, where)
+
+    # --- Views ------------------------------------------------------------------------------------
+
+    def old_values(
+        self, table: str, ids: Sequence[int], columns: Sequence[str]
+    ) -> Mapping[int, Row | None]:
+        wanted = [self._catalogue.plan(table).schema.column[name].type for name in columns]
+        ids_by_version: dict[int, list[int]] = {}
+        found: dict[int, Row | None] = {}
+        for id_, op, version in self._session.execute(
+            "SELECT c.id, c.op, c.schema FROM json_each(?) AS k CROSS JOIN reunite_change AS c "
+            "ON c.id = k.value WHERE c.table_name = ?",
+            (_encode(ids).decode(), table),
+        ):
+            if op == Op.INSERT:
+                found[id_] = None
+            else:
+                ids_by_version.setdefault(version, []).append(id_)
+        for version, of_version in ids_by_version.items():
+            schema = self._catalogue.version(self._session, table, version).schema
+            known = [schema.column.get(name) for name in columns]
+            if [column and column.type for column in known] != wanted:
+                continue
+            read = sqlite.stored_to_wire([column for column in known if column is not None])
+            places = ", ".join(
+                f"c.{sqlite.image_column(schema.position[name])}" for name in columns
+            )
+            for id_, *values in self._session.execute(
+                f"SELECT c.id, {places} FROM json_each(?) AS k CROSS JOIN reunite_change AS c "
+                "ON c.id = k.value",
+                (_encode(of_version).decode(),),
+            ):
+                found[id_] = read(values)
+        return found
+
+    def view(self, view_hash: str) -> str | None:
+        rows = self._session.execute("SELECT text FROM reunite_view WHERE hash = ?", (view_hash,))
+        return rows[0][0] if rows else None
 
     # --- Replicas, outcomes, tokens ---------------------------------------------------------------
 

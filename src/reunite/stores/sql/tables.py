@@ -13,11 +13,13 @@ from typing import Any
 
 import msgspec
 
+from reunite.core.expression import Expression
 from reunite.core.key import Key, key_text, parse_key
 from reunite.core.schema import ColumnType, TableSchema
 from reunite.core.values import Row
 from reunite.stores.sql.database import Session
 from reunite.stores.sql.dialects import sqlite
+from reunite.stores.sql.where import Condition, condition_of
 
 # Keys in one statement where they cannot travel as JSON (blobs, reals, text with NUL).
 KEYS_PER_STATEMENT = 200
@@ -105,35 +107,40 @@ class TablePlan:
             )
         return self._finished(found)
 
-    def scan(self, session: Session, *, after: Key | None, limit: int) -> list[Row]:
-        """Rows in order of the key."""
-        return self.find(session, {}, after=after, limit=limit)
+    def scan(
+        self, session: Session, *, after: Key | None, limit: int, where: Expression | None = None
+    ) -> list[Row]:
+        """Rows in order of the key, of those that an expression means."""
+        found = self._in_order(session, self._select, self._condition(where), after, limit)
+        return self._finished(found)
+
+    def scan_keys(
+        self, session: Session, *, after: Key | None, limit: int, where: Expression | None = None
+    ) -> list[Key]:
+        """Keys in order, of the rows that an expression means."""
+        select = f"SELECT {sqlite.select_list(self._keys_only)} FROM"
+        found = self._in_order(session, select, self._condition(where), after, limit)
+        finish = sqlite.to_wire(self._keys_only)
+        return found if finish is None else [finish(key) for key in found]
 
     def find(
         self, session: Session, where: dict[str, Any], *, after: Key | None, limit: int
     ) -> list[Row]:
         """Rows in order of the key whose columns equal `where`."""
-        return self._finished(self._find(session, self._select, where, after, limit))
+        condition = Condition(
+            " AND ".join(f"t.{sqlite.quoted(name)} IS ?" for name in where),
+            tuple(self._stored(name, value) for name, value in where.items()),
+        )
+        return self._finished(self._in_order(session, self._select, condition, after, limit))
 
-    def scan_keys(self, session: Session, *, after: Key | None, limit: int) -> list[Key]:
-        """Keys in order."""
-        select = f"SELECT {sqlite.select_list(self._keys_only)} FROM"
-        found = self._find(session, select, {}, after, limit)
-        finish = sqlite.to_wire(self._keys_only)
-        return found if finish is None else [finish(key) for key in found]
+    def _condition(self, where: Expression | None) -> Condition:
+        return Condition("") if where is None else condition_of(where, self.schema)
 
-    def _find(
-        self,
-        session: Session,
-        select: str,
-        where: dict[str, Any],
-        after: Key | None,
-        limit: int,
+    def _in_order(
+        self, session: Session, select: str, condition: Condition, after: Key | None, limit: int
     ) -> list[Row]:
-        conditions, parameters = [], []
-        for name, value in where.items():
-            conditions.append(f"t.{sqlite.quoted(name)} IS ?")
-            parameters.append(self._stored(name, value))
+        conditions = [condition.sql] if condition.sql else []
+        parameters = [*condition.parameters]
         if after is not None:
             marks = ", ".join("?" * len(after))
             conditions.append(f"({self._keys_sql}) > ({marks})")
@@ -149,9 +156,12 @@ class TablePlan:
         columns = tuple(self.schema.column[name] for name in self.schema.key)
         return msgspec.structs.replace(self.schema, columns=columns)
 
-    def count(self, session: Session) -> int:
-        """How many rows there are."""
-        return int(session.execute(f"SELECT count(*) FROM {self.sql_name}")[0][0])
+    def count(self, session: Session, where: Expression | None = None) -> int:
+        """How many rows there are, or how many an expression means."""
+        condition = self._condition(where)
+        where_sql = f"WHERE {condition.sql}" if condition.sql else ""
+        text = f"SELECT count(*) FROM {self.sql_name} AS t {where_sql}"
+        return int(session.execute(text, condition.parameters)[0][0])
 
     def largest_key(self, session: Session) -> int:
         """The largest generated key that is, or that SQLite remembers having been.

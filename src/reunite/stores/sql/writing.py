@@ -136,6 +136,16 @@ class SqlWriteTransaction(SqlTransaction):
             msgspec.structs.astuple(record),
         )
 
+    def keep_view(self, view_hash: str, text: str, *, views_max: int) -> None:
+        self._session.execute(
+            "INSERT OR IGNORE INTO reunite_view (hash, text) VALUES (?, ?)", (view_hash, text)
+        )
+        self._session.execute(
+            "DELETE FROM reunite_view WHERE id <= "
+            "(SELECT id FROM reunite_view ORDER BY id DESC LIMIT 1 OFFSET ?)",
+            (views_max,),
+        )
+
     def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
         self._session.execute(
             "UPDATE reunite_replica SET known_n = max(known_n, ?), seen_seq = max(seen_seq, ?), "

@@ -103,11 +103,12 @@ def select_list(schema: TableSchema, *, alias: str = "t") -> str:
     Needs `register_functions`; common values pass without calling them.
     """
     return ", ".join(
-        _wire_expression(column, f"{alias}.{quoted(column.name)}") for column in schema.columns
+        wire_expression(column, f"{alias}.{quoted(column.name)}") for column in schema.columns
     )
 
 
-def _wire_expression(column: Column, x: str) -> str:
+def wire_expression(column: Column, x: str) -> str:
+    """The value `x` of a column in wire form, as far as SQL has it."""
     match column.type:
         case ColumnType.INTEGER:
             return f"CASE WHEN {x} {_SAFE} THEN {x} WHEN {x} IS NOT NULL THEN reunite_wire({x}) END"

@@ -1,0 +1,429 @@
+"""Expressions: which rows are meant. The one filter language, built in Python or read from JSON.
+
+    (row.store == 7) & ~row.closed.is_null()
+    {"and": [{"field": "store", "operator": "exact", "value": 7},
+             {"not": {"field": "closed", "operator": "isnull", "value": true}}]}
+
+    Python   ==     !=  <   <=   >   >=   is_in  is_null      &    |   ~
+    JSON     exact  ne  lt  lte  gt  gte  in     isnull       and  or  not
+
+What it is       values, checked against a table's schema before anything is asked of them.
+What it is not   evaluation: `core/matching.py` decides rows in Python, a store compiles to SQL.
+The rule         logic is SQL's, with three values. A comparison with NULL is unknown, so is its
+                 `not`, and a row is meant only by what is true. Texts are compared by code point,
+                 whatever the collation of their column, decimals and UUIDs by what they mean.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import enum
+import hashlib
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar
+
+import msgspec
+
+from reunite.core.schema import Column, ColumnType, TableSchema
+from reunite.core.values import Value, canonical_text, order_key, value_faults, wire_integer
+from reunite.errors import BadRequestError, LimitExceededError
+
+# Comparisons, ands, ors and nots in one expression.
+EXPRESSION_TERMS_MAX = 200
+
+# How deep they may be nested; neighbouring ands (and ors) are one level.
+EXPRESSION_DEPTH_MAX = 20
+
+# Values in all comparisons and lists of one expression.
+EXPRESSION_VALUES_MAX = 1_000
+
+
+class Operator(enum.StrEnum):
+    """What a term asks of its field; the words are those of the JSON form."""
+
+    EXACT = "exact"
+    NE = "ne"
+    LT = "lt"
+    LTE = "lte"
+    GT = "gt"
+    GTE = "gte"
+    IN = "in"
+    ISNULL = "isnull"
+
+
+class Expression(msgspec.Struct, frozen=True):
+    """A condition on rows: a `Term`, or `And`, `Or` and `Not` of others.
+
+    Combine with `&`, `|` and `~`; `and`, `or`, `not` and chained comparisons are Python's own and
+    raise TypeError.
+    """
+
+    def __and__(self, other: Expression) -> Expression:
+        return And((*_parts(And, self), *_parts(And, _expression(other))))
+
+    def __or__(self, other: Expression) -> Expression:
+        return Or((*_parts(Or, self), *_parts(Or, _expression(other))))
+
+    def __invert__(self) -> Expression:
+        return Not(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            "An expression is neither true nor false by itself: combine with &, | and ~, in "
+            "parentheses, and write a < b < c as (a < b) & (b < c)."
+        )
+
+
+class Term(Expression, frozen=True):
+    """One field against one value: a list for `in`, true or false for `isnull`."""
+
+    field: str
+    operator: Operator
+    value: Any
+
+
+class And(Expression, frozen=True):
+    """Whether all parts are true."""
+
+    parts: tuple[Expression, ...]
+
+
+class Or(Expression, frozen=True):
+    """Whether any part is true."""
+
+    parts: tuple[Expression, ...]
+
+
+class Not(Expression, frozen=True):
+    """Whether `part` is false. Of what is unknown, this is unknown too."""
+
+    part: Expression
+
+
+class IsTrue(Expression, frozen=True):
+    """Whether `part` is true; never unknown. For differences of views; it has no JSON form."""
+
+    part: Expression
+
+
+def _parts(kind: type[And | Or], expression: Expression) -> tuple[Expression, ...]:
+    return expression.parts if isinstance(expression, kind) else (expression,)
+
+
+def _expression(value: object) -> Expression:
+    if not isinstance(value, Expression):
+        raise BadRequestError(
+            f"{value!r} is no condition on a row: write (row.a == 1) & (row.b == 2), each "
+            "comparison in parentheses."
+        )
+    return value
+
+
+# --- Building in Python ---------------------------------------------------------------------------
+
+
+class Field:
+    """A column in an expression. Values are Python's own or in wire form."""
+
+    __slots__ = ("_name",)
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __eq__(self, value: object) -> Expression:  # type: ignore[override]
+        return self._term(Operator.EXACT, value)
+
+    def __ne__(self, value: object) -> Expression:  # type: ignore[override]
+        return self._term(Operator.NE, value)
+
+    def __lt__(self, value: object) -> Expression:
+        return self._term(Operator.LT, value)
+
+    def __le__(self, value: object) -> Expression:
+        return self._term(Operator.LTE, value)
+
+    def __gt__(self, value: object) -> Expression:
+        return self._term(Operator.GT, value)
+
+    def __ge__(self, value: object) -> Expression:
+        return self._term(Operator.GTE, value)
+
+    def is_in(self, values: Iterable[object]) -> Expression:
+        """Whether the field has one of these values. An empty list means no row."""
+        if isinstance(values, str | bytes):
+            raise BadRequestError(f"is_in takes a list of values, not the text {values!r}.")
+        return Term(self._name, Operator.IN, tuple(map(self._value, values)))
+
+    def is_null(self) -> Expression:
+        """Whether the field is NULL: true or false, never unknown."""
+        return Term(self._name, Operator.ISNULL, True)
+
+    def __repr__(self) -> str:
+        return f"row[{self._name!r}]"
+
+    def _term(self, operator: Operator, value: object) -> Expression:
+        return Term(self._name, operator, self._value(value))
+
+    def _value(self, value: object) -> Value:
+        match value:
+            case None:
+                raise BadRequestError(
+                    f"Nothing is equal to NULL: write {self!r}.is_null() or its ~."
+                )
+            case bool() | float() | str():
+                return value
+            case int():
+                return wire_integer(value)
+            case decimal.Decimal() | uuid.UUID():
+                return str(value)
+            case bytes():
+                return base64.b64encode(value).decode()
+            case datetime.datetime():
+                raise BadRequestError(
+                    f"Write the time that {self!r} is compared with as text, in the spelling "
+                    "that the database has."
+                )
+            case datetime.date():
+                return value.isoformat()
+            case _:
+                raise BadRequestError(f"{self!r} cannot be compared with {value!r}.")
+
+
+class RowFields:
+    """`row.store` and `row["store"]` are the field `store`, for every name of a column."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Field:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Field(name)
+
+    def __getitem__(self, name: str) -> Field:
+        return Field(name)
+
+
+row = RowFields()
+
+
+# --- The JSON form --------------------------------------------------------------------------------
+
+
+def from_json(value: object, *, path: str) -> Expression:
+    """The expression that a JSON value spells.
+
+    Raises BadRequestError with the path of what is wrong, LimitExceededError.
+    """
+    return _Reader().read(value, path, 1)
+
+
+def to_json(expression: Expression) -> dict[str, Any]:
+    """The JSON form; `from_json` reads it back."""
+    match expression:
+        case Term(field, operator, value):
+            plain = list(value) if operator is Operator.IN else value
+            return {"field": field, "operator": operator.value, "value": plain}
+        case And(parts):
+            return {"and": [to_json(part) for part in parts]}
+        case Or(parts):
+            return {"or": [to_json(part) for part in parts]}
+        case Not(part):
+            return {"not": to_json(part)}
+        case _:
+            raise TypeError(f"{type(expression).__name__} has no JSON form.")
+
+
+def canonical_json(expression: Expression) -> str:
+    """The JSON form as text; equal for equal checked expressions."""
+    return msgspec.json.encode(to_json(expression), order="sorted").decode()
+
+
+def expression_hash(expression: Expression) -> str:
+    """The hash of `canonical_json`: BLAKE2b, 16 bytes, in hexadecimal digits."""
+    return hashlib.blake2b(canonical_json(expression).encode(), digest_size=16).hexdigest()
+
+
+class _Reader:
+    def __init__(self) -> None:
+        self._budget = _Budget()
+
+    def read(self, value: object, path: str, depth: int) -> Expression:
+        if not isinstance(value, dict):
+            raise BadRequestError("An expression is a JSON object.", path=path)
+        self._budget.spend(depth, path)
+        match value:
+            case {"and": list(parts), **rest} if not rest:
+                return And(self._read_all(parts, f"{path}.and", depth))
+            case {"or": list(parts), **rest} if not rest:
+                return Or(self._read_all(parts, f"{path}.or", depth))
+            case {"not": part, **rest} if not rest:
+                return Not(self.read(part, f"{path}.not", depth + 1))
+            case {"field": str(field), "operator": str(operator), "value": operand, **rest} if (
+                not rest
+            ):
+                return _term_of(field, operator, operand, path)
+            case _:
+                raise BadRequestError(
+                    'An expression has "field", "operator" and "value", or it has one of "and", '
+                    '"or" (a list) and "not".',
+                    path=path,
+                )
+
+    def _read_all(self, parts: list[object], path: str, depth: int) -> tuple[Expression, ...]:
+        return tuple(
+            self.read(part, f"{path}[{index}]", depth + 1) for index, part in enumerate(parts)
+        )
+
+
+def _term_of(field: str, operator: str, value: object, path: str) -> Expression:
+    try:
+        known = Operator(operator)
+    except ValueError:
+        raise BadRequestError(
+            f"There is no operator {operator!r}: use one of {', '.join(Operator)}.",
+            path=f"{path}.operator",
+        ) from None
+    return Term(field, known, tuple(value) if isinstance(value, list) else value)
+
+
+class _Budget:
+    """Counts what one expression holds."""
+
+    def __init__(self) -> None:
+        self._terms = 0
+        self._values = 0
+
+    def spend(self, depth: int, path: str, *, values: int = 0) -> None:
+        self._terms += 1
+        self._values += values
+        for limit, spent, most in (
+            ("EXPRESSION_TERMS_MAX", self._terms, EXPRESSION_TERMS_MAX),
+            ("EXPRESSION_DEPTH_MAX", depth, EXPRESSION_DEPTH_MAX),
+            ("EXPRESSION_VALUES_MAX", self._values, EXPRESSION_VALUES_MAX),
+        ):
+            if spent > most:
+                raise LimitExceededError(
+                    f"The expression is larger than {limit} ({most}) allows: write a smaller one.",
+                    limit=limit,
+                    path=path,
+                )
+
+
+# --- Against a schema -----------------------------------------------------------------------------
+
+
+def check_expression(expression: Expression, schema: TableSchema, *, path: str) -> Expression:
+    """The expression in its normal form, if it can be decided for rows of this table.
+
+    In normal form neighbouring ands and ors are one, values stand in wire form, and those of a
+    list in their order, each once. Raises BadRequestError (a field or value that the table does not
+    have, a comparison that its type does not have), LimitExceededError.
+    """
+    return _Checker(schema).check(expression, path, 1)
+
+
+class _Checker:
+    def __init__(self, schema: TableSchema) -> None:
+        self._schema = schema
+        self._budget = _Budget()
+
+    def check(self, expression: Expression, path: str, depth: int) -> Expression:
+        match expression:
+            case Term():
+                return self._term(expression, path, depth)
+            case And(parts) | Or(parts):
+                self._budget.spend(depth, path)
+                kind = type(expression)
+                word = "and" if kind is And else "or"
+                if not parts:
+                    raise BadRequestError(f'"{word}" joins one expression or more.', path=path)
+                checked = [
+                    self.check(part, f"{path}.{word}[{index}]", depth + 1)
+                    for index, part in enumerate(parts)
+                ]
+                flat = tuple(inner for part in checked for inner in _parts(kind, part))
+                return flat[0] if len(flat) == 1 else kind(flat)
+            case Not(part):
+                self._budget.spend(depth, path)
+                return Not(self.check(part, f"{path}.not", depth + 1))
+            case _:
+                raise BadRequestError(f"{expression!r} is no condition on a row.", path=path)
+
+    def _term(self, term: Term, path: str, depth: int) -> Term:
+        column = self._schema.column.get(term.field)
+        if column is None:
+            raise BadRequestError(
+                f"The table {self._schema.name!r} has no column {term.field!r}.",
+                path=f"{path}.field",
+            )
+        is_list = isinstance(term.value, tuple)
+        self._budget.spend(depth, path, values=len(term.value) if is_list else 1)
+        if term.operator is Operator.ISNULL:
+            if not isinstance(term.value, bool):
+                raise BadRequestError("isnull is true or false.", path=f"{path}.value")
+            return term
+        if column.type is ColumnType.JSON:
+            raise BadRequestError(
+                f"{term.field!r} holds JSON, which can only be asked for NULL (isnull).",
+                path=f"{path}.operator",
+            )
+        if is_list is not (term.operator is Operator.IN):
+            wanted = "a list of values" if term.operator is Operator.IN else "one value"
+            raise BadRequestError(f"{term.operator} takes {wanted}.", path=f"{path}.value")
+        if not is_list:
+            value = _fitting(column, term.value, f"{path}.value")
+            return Term(term.field, term.operator, value)
+        values = [
+            _fitting(column, value, f"{path}.value[{index}]")
+            for index, value in enumerate(term.value)
+        ]
+        one_each = {canonical_text(column.type, value): value for value in reversed(values)}
+        ordered = sorted(one_each.values(), key=lambda value: order_key(column.type, value))
+        return Term(term.field, term.operator, tuple(ordered))
+
+
+def _fitting(column: Column, given: Any, path: str) -> Value:
+    """The value in wire form, if the column can hold it."""
+    value: Value = given
+    if value is None:
+        raise BadRequestError("Nothing is equal to NULL: use isnull.", path=path)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if column.type is ColumnType.DECIMAL:
+            value = str(value)
+        elif column.type is ColumnType.INTEGER:
+            value = wire_integer(value)
+    for fault in value_faults([column], [(value,)]):
+        raise BadRequestError(f"Column {column.name!r}: {fault.reason}", path=path)
+    if isinstance(value, str) and not _is_unicode(value):
+        raise BadRequestError(f"Column {column.name!r}: a surrogate stands alone.", path=path)
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def fields_of(expression: Expression) -> tuple[str, ...]:
+    """The names of the fields that decide it, each once, in order."""
+    return tuple(sorted(set(_fields(expression))))
+
+
+def _fields(expression: Expression) -> Iterator[str]:
+    match expression:
+        case Term(field):
+            yield field
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _fields(part)
+        case Not(part) | IsTrue(part):
+            yield from _fields(part)
+        case _:
+            raise TypeError(f"{expression!r} has no fields.")

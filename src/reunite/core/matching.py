@@ -1,0 +1,105 @@
+"""Matching: what an expression says of a row, decided in Python.
+
+What it is       a checked expression as a function over values in wire form.
+The rule         a store's SQL says the same of every row that its database can hold; a property
+                 test holds both to it. Where a value does not fit its column, its wire form counts.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from reunite.core.expression import And, Expression, IsTrue, Not, Operator, Or, Term
+from reunite.core.schema import ColumnType, TableSchema
+from reunite.core.values import Value, order_key
+
+# True, False, or None where it is unknown.
+Judge: TypeAlias = Callable[[Sequence[Value]], bool | None]
+
+_COMPARISONS: Mapping[Operator, Callable[[Any, Any], bool]] = {
+    Operator.EXACT: operator.eq,
+    Operator.NE: operator.ne,
+    Operator.LT: operator.lt,
+    Operator.LTE: operator.le,
+    Operator.GT: operator.gt,
+    Operator.GTE: operator.ge,
+}
+
+
+def judge_of(expression: Expression, columns: Sequence[tuple[str, ColumnType]]) -> Judge:
+    """What decides rows of these columns, by name and type, in their order.
+
+    The expression has been checked against a schema that has them.
+    """
+    places = {name: (index, column_type) for index, (name, column_type) in enumerate(columns)}
+    return _judge(expression, places)
+
+
+def row_judge(expression: Expression, schema: TableSchema) -> Judge:
+    """What decides whole rows of a table."""
+    return judge_of(expression, [(column.name, column.type) for column in schema.columns])
+
+
+def _judge(expression: Expression, places: Mapping[str, tuple[int, ColumnType]]) -> Judge:
+    match expression:
+        case Term():
+            return _term(expression, *places[expression.field])
+        case And(parts):
+            return _joined([_judge(part, places) for part in parts], decisive=False)
+        case Or(parts):
+            return _joined([_judge(part, places) for part in parts], decisive=True)
+        case Not(part):
+            inside = _judge(part, places)
+
+            def negated(row: Sequence[Value]) -> bool | None:
+                known = inside(row)
+                return None if known is None else not known
+
+            return negated
+        case IsTrue(part):
+            within = _judge(part, places)
+            return lambda row: within(row) is True
+        case _:
+            raise TypeError(f"{expression!r} cannot be decided.")
+
+
+def _joined(judges: Sequence[Judge], *, decisive: bool) -> Judge:
+    """And or Or: one part that is `decisive` decides; else one that is unknown does."""
+
+    def joined(row: Sequence[Value]) -> bool | None:
+        result: bool | None = not decisive
+        for judge in judges:
+            known = judge(row)
+            if known is decisive:
+                return decisive
+            if known is None:
+                result = None
+        return result
+
+    return joined
+
+
+def _term(term: Term, place: int, column_type: ColumnType) -> Judge:
+    if term.operator is Operator.ISNULL:
+        wanted = term.value
+        return lambda row: (row[place] is None) is wanted
+    if term.operator is Operator.IN:
+        keys = {order_key(column_type, value) for value in term.value}
+        if not keys:
+            return lambda row: False
+
+        def is_in(row: Sequence[Value]) -> bool | None:
+            value = row[place]
+            return None if value is None else order_key(column_type, value) in keys
+
+        return is_in
+    compare = _COMPARISONS[term.operator]
+    key = order_key(column_type, term.value)
+
+    def compared(row: Sequence[Value]) -> bool | None:
+        value = row[place]
+        return None if value is None else compare(order_key(column_type, value), key)
+
+    return compared

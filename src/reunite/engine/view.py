@@ -1,0 +1,120 @@
+"""The view of a pull: what is asked for, and whether the replica may have had what it hides now.
+
+The rule         a row leaves a replica when any of its old images in a page's range was visible,
+                 not only the last: one that moved from store A to B to C must still leave A's
+                 replicas. While the view changes, an image counts that the old or the new one saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reunite.core.expression import Expression, check_expression, fields_of, from_json
+from reunite.core.key import Key
+from reunite.core.matching import Judge, judge_of, row_judge
+from reunite.core.schema import TableSchema
+from reunite.core.view import TableView, View
+from reunite.engine.ports import Touch, Transaction
+from reunite.errors import BadRequestError
+
+# Views that a hub keeps. If one was pushed out, a change of it sends a snapshot.
+VIEWS_MAX = 10_000
+
+
+def view_of(
+    schemas: Mapping[str, TableSchema], asked: Sequence[str] | None, where: Mapping[str, Any]
+) -> View:
+    """The view of these tables, with the expressions that a request has for some of them.
+
+    schemas        the tables that it can be sent, of those that it asked for
+    asked          the names it asked for, None for all
+    where          JSON forms of expressions by table; of tables that are gone they are passed over
+
+    Raises BadRequestError, LimitExceededError with the path of what is wrong.
+    """
+    for name in where:
+        if asked is not None and name not in asked:
+            raise BadRequestError(
+                f"There is an expression for {name!r}, which is not among the tables asked for.",
+                path=f"where.{name}",
+            )
+    return View(
+        tables={
+            name: TableView(
+                version=schema.version,
+                where=None
+                if name not in where
+                else check_expression(
+                    from_json(where[name], path=f"where.{name}"), schema, path=f"where.{name}"
+                ),
+            )
+            for name, schema in schemas.items()
+        }
+    )
+
+
+class Sight:
+    """What a replica of a view sees of rows, and may have seen of them.
+
+    `old` is the view of its checkpoint while its view changes.
+    """
+
+    def __init__(
+        self, tx: Transaction, schemas: Mapping[str, TableSchema], new: View, old: View | None
+    ) -> None:
+        self._tx = tx
+        self._judges: dict[str, Judge] = {}
+        self._former: dict[str, _Former] = {}
+        for name, schema in schemas.items():
+            views = [new.tables[name]]
+            before = None if old is None else old.tables.get(name)
+            # Of another version the replica keeps nothing.
+            if before is not None and before.version == schema.version:
+                views.append(before)
+            wheres = [view.where for view in views if view.where is not None]
+            if new.tables[name].where is not None:
+                self._judges[name] = row_judge(wheres[0], schema)
+            if len(wheres) == len(views):
+                self._former[name] = _Former(schema, wheres)
+
+    def shows_all(self, table: str) -> bool:
+        """Whether every row of the table is in the view."""
+        return table not in self._judges
+
+    def shows(self, table: str, row: Sequence[Any]) -> bool:
+        """Whether the row is in the view."""
+        judge = self._judges.get(table)
+        return judge is None or judge(row) is True
+
+    def formerly(self, table: str, touches: Sequence[Touch]) -> Iterator[Key]:
+        """The keys under which the replica may have had rows before these changes of one table."""
+        former = self._former.get(table)
+        if former is None:
+            for touch in touches:
+                yield touch.key
+                yield _source(touch)
+            return
+        ids = [touch.id for touch in touches]
+        found = self._tx.old_values(table, ids, former.columns)
+        for touch in touches:
+            # What nobody can judge any more counts as seen: an evict too many does no harm.
+            if touch.id not in found or former.was_seen(found[touch.id]):
+                yield _source(touch)
+
+
+class _Former:
+    """Judges old rows by the fields that any of some views of a table asks for."""
+
+    def __init__(self, schema: TableSchema, wheres: Sequence[Expression]) -> None:
+        self.columns = tuple(sorted({name for where in wheres for name in fields_of(where)}))
+        types = [(name, schema.column[name].type) for name in self.columns]
+        self._judges = [judge_of(where, types) for where in wheres]
+
+    def was_seen(self, values: Sequence[Any] | None) -> bool:
+        return values is not None and any(judge(values) is True for judge in self._judges)
+
+
+def _source(touch: Touch) -> Key:
+    """The key under which the row stood before the change."""
+    return touch.key if touch.old_key is None else touch.old_key

@@ -1,0 +1,321 @@
+"""Partial clones: a replica has the rows that its expressions mean, and follows them in and out."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from reunite.core.expression import Expression, row
+from reunite.errors import BadRequestError, CallerError, HubUnreachableError
+from reunite.replica import Replica
+from reunite.testing.wire import Request, WireObserver
+from tests.pair.conftest import Pair
+
+SALE = "insert into sale (id, product_id, amount) values (?, ?, ?)"
+
+
+class Answers(WireObserver):
+    """Keeps what the hub said."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+
+    def answered(self, request: Request, answer: bytes) -> None:
+        self.bodies.append(answer)
+
+
+def amounts(pair: Pair, replica: Replica) -> dict[int, int]:
+    """The sales in a replica's file: amounts by id."""
+    return {key: amount for key, _, amount in pair.rows(replica, "sale")}
+
+
+def of_product(pair: Pair, number: int, **options: Any) -> Replica:
+    """A replica that has the sales of one product, and all products."""
+    asked: dict[str, Expression | None] = {"sale": row.product_id == number, "product": None}
+    return pair.clone(f"product{number}", tables=asked, **options)
+
+
+def assert_shows(pair: Pair, replica: Replica, condition: str) -> None:
+    """After a sync, the sales of a replica are those of the hub for which an SQL condition is
+    true, and all products (I4)."""
+    replica.sync()
+    assert replica.status().pending == 0
+    wanted = pair.at_hub(f"select * from sale where {condition} order by 1")
+    assert pair.rows(replica, "sale") == wanted
+    assert pair.rows(replica, "product") == pair.at_hub("select * from product order by 1")
+
+
+def test_a_partial_clone_has_the_rows_that_it_asked_for(pair: Pair) -> None:
+    pair.at_hub(SALE, 3, None, 9)
+    replica = of_product(pair, 1)
+    assert amounts(pair, replica) == {1: 3}
+    assert replica.status().tables == {"product": 2, "sale": 1}
+    with pytest.raises(Exception, match="no such table: note"):
+        pair.rows(replica, "note")
+
+
+def test_rows_enter_and_leave_as_others_change_them(pair: Pair) -> None:
+    replica = of_product(pair, 1)
+    pair.at_hub(SALE, 3, 1, 30)
+    pair.at_hub(SALE, 4, 2, 40)
+    assert_shows(pair, replica, "product_id = 1")
+    pair.at_hub("update sale set product_id = 1 where id = 4")
+    pair.at_hub("update sale set product_id = null where id = 3")
+    pair.at_hub("delete from sale where id = 1")
+    assert_shows(pair, replica, "product_id = 1")
+    assert amounts(pair, replica) == {4: 40}
+
+
+def test_a_row_that_moves_on_within_one_range_still_leaves(pair: Pair) -> None:
+    """A to B to C between two pulls: the last image alone would not tell A's replica."""
+    pair.at_hub("insert into product (id, name) values (3, 'Plum')")
+    replicas = [of_product(pair, number) for number in (1, 2, 3)]
+    pair.at_hub("update sale set product_id = 2 where id = 1")
+    pair.at_hub("update sale set product_id = 3 where id = 1")
+    for number, replica in enumerate(replicas, 1):
+        assert_shows(pair, replica, f"product_id = {number}")
+    assert [amounts(pair, replica) for replica in replicas] == [{}, {2: 4}, {1: 3}]
+
+
+@pytest.mark.parametrize("page_rows", [1, 2, 3, 100])
+def test_pages_of_any_size_bring_a_partial_replica_to_the_hubs_state(
+    pair: Pair, page_rows: int
+) -> None:
+    replica = of_product(pair, 1, page_rows=page_rows)
+    for number in range(3, 12):
+        pair.at_hub(SALE, number, 1 + number % 2, number)
+    replica.sync()
+    pair.at_hub("update sale set product_id = 3 - product_id where id % 3 = 0")
+    pair.at_hub("update sale set product_id = 3 - product_id where id % 6 = 0")
+    pair.at_hub("update sale set id = id + 100 where id % 5 = 0")
+    pair.at_hub("delete from sale where id % 4 = 0")
+    assert_shows(pair, replica, "product_id = 1")
+
+
+def test_a_key_that_moves_leaves_its_old_place(pair: Pair) -> None:
+    replica = of_product(pair, 1)
+    pair.at_hub("update sale set id = 50 where id = 1")
+    assert_shows(pair, replica, "product_id = 1")
+    pair.at_hub("update sale set id = 60, product_id = 2 where id = 50")
+    assert_shows(pair, replica, "product_id = 1")
+    assert amounts(pair, replica) == {}
+
+
+def test_a_hidden_rows_changes_say_nothing_of_it(pair: Pair) -> None:
+    """Neither values nor keys of rows outside the view are in any page."""
+    answers = Answers()
+    pair.wire.observer = answers
+    replica = of_product(pair, 1)
+    pair.at_hub(SALE, 7_654_321, 2, 1_234_567)
+    pair.at_hub("update sale set amount = 2345678 where id = 7654321")
+    pair.at_hub("update sale set id = 8765432 where id = 7654321")
+    replica.sync()
+    pair.at_hub("delete from sale where id = 8765432")
+    report = replica.sync()
+    assert report.pulled == 0
+    bodies = b"".join(answers.bodies)
+    assert b"checkpoint" in bodies
+    for number in (b"7654321", b"8765432", b"1234567", b"2345678"):
+        assert number not in bodies
+
+
+def test_a_replicas_own_rows_leave_when_they_are_pushed_out_of_its_view(pair: Pair) -> None:
+    replica = of_product(pair, 1)
+    pair.write(
+        replica,
+        "insert into sale (product_id, amount) values (2, 20)",
+        "update sale set product_id = 2, amount = 33 where id = 1",
+    )
+    assert len(amounts(pair, replica)) == 2
+    assert_shows(pair, replica, "product_id = 1")
+    assert amounts(pair, replica) == {}
+    assert pair.at_hub("select amount from sale where product_id = 2 order by 1") == [
+        (4,), (20,), (33,),
+    ]  # fmt: skip
+
+
+def test_a_change_of_an_evicted_row_is_pushed_and_judged(pair: Pair) -> None:
+    """The change arrives; until then the outbox alone knows of the row."""
+    replica = of_product(pair, 1)
+    pair.write(replica, "update sale set amount = 11 where id = 1")
+    pair.at_hub("update sale set product_id = 2 where id = 1")
+    replica.pull()
+    assert amounts(pair, replica) == {}
+    assert replica.status().pending == 1
+    assert_shows(pair, replica, "product_id = 1")
+    assert pair.at_hub("select product_id, amount from sale where id = 1") == [(2, 11)]
+
+
+def test_of_a_refused_change_of_an_evicted_row_only_what_it_set_stays(pair: Pair) -> None:
+    pair.at_hub("update product set name = 'Secret apple' where id = 1")
+    replica = pair.clone("cheap", tables={"product": row.stock < 100, "sale": None})
+    pair.at_hub("insert into product values (3, 'Gold apple', 'G', 5000)")
+    pair.write(replica, "update product set code = 'G' where id = 1")
+    pair.at_hub("update product set stock = 1000 where id = 1")
+    replica.pull()
+    assert pair.rows(replica, "product") == [(2, "Pear", "B", 10)]
+    replica.sync()
+    (parked,) = replica.parked()
+    assert (parked.code, parked.set, parked.was) == ("unique", {"code": "G"}, {})
+    tables = ("reunite_parked", "reunite_change", "reunite_base", "reunite_inbox", "product")
+    for table in tables:
+        assert "Secret" not in repr(pair.in_file(replica, f"select * from {table}"))
+
+
+def test_an_evicted_row_is_not_shown_again_by_a_pending_update_that_wins(pair: Pair) -> None:
+    pair.hub.track("note", rows="update_wins")
+    pair.at_hub("insert into note values ('n1', 'mine')")
+    replica = pair.clone("notes", tables={"note": row.title == "mine"})
+    pair.write(replica, "update note set title = 'still mine' where id = 'n1'")
+    pair.at_hub("update note set title = 'theirs' where id = 'n1'")
+    replica.pull()
+    assert pair.rows(replica, "note") == []
+    pair.in_file(replica, "insert into note values ('n2', 'mine')")
+    replica.pull()
+    assert pair.rows(replica, "note") == [("n2", "mine")]
+
+
+def test_counters_conflicts_and_generated_keys_work_in_a_partial_clone(pair: Pair) -> None:
+    replica = pair.clone("cheap", tables={"product": row.stock <= 10, "sale": row.amount > 3})
+    pair.write(
+        replica,
+        "update product set stock = stock - 4, name = 'Small pear' where id = 2",
+        "insert into product (name, code, stock) values ('Fig', 'F', 1)",
+    )
+    pair.clock.advance(1_000)
+    pair.at_hub("update product set stock = stock + 5, name = 'Big pear' where id = 2")
+    replica.sync()
+    assert pair.at_hub("select stock, name from product where id = 2") == [(11, "Big pear")]
+    assert [conflict.column for conflict in replica.conflicts()] == ["name"]
+    assert {name for _, name, _, _ in pair.rows(replica, "product")} == {"Apple", "Fig"}
+    assert pair.rows(replica, "product") == pair.at_hub("select * from product where stock <= 10")
+
+
+def test_a_partial_clone_survives_a_restart_of_the_hub(pair: Pair) -> None:
+    replica = of_product(pair, 1)
+    pair.at_hub("update sale set product_id = 3 - product_id")
+    pair.restart_hub()
+    assert_shows(pair, replica, "product_id = 1")
+
+
+def test_a_replica_that_takes_a_new_identity_keeps_its_view(pair: Pair) -> None:
+    replica = of_product(pair, 1)
+    pair.write(replica, "update sale set amount = 5 where id = 1")
+    pair.at_hub("delete from reunite_replica")
+    assert_shows(pair, replica, "product_id = 1")
+    assert amounts(pair, replica) == {1: 5}
+
+
+# --- Other tables, other rows ---------------------------------------------------------------------
+
+
+def test_another_expression_moves_only_the_difference(pair: Pair) -> None:
+    for number in range(10, 20):
+        pair.at_hub(SALE, number, 1 + number % 2, number)
+    replica = pair.clone("phone", tables={"sale": row.amount < 15})
+    before = amounts(pair, replica)
+    replica.set_tables({"sale": (row.amount >= 12) & (row.amount < 17)})
+    assert amounts(pair, replica) == before
+    report = replica.sync()
+    assert amounts(pair, replica) == {number: number for number in range(12, 17)}
+    # Out go 1, 2, 10 and 11, in come 15 and 16.
+    assert report.pulled == 6
+    assert replica.sync().pulled == 0
+
+
+def test_whole_tables_come_and_go(pair: Pair) -> None:
+    pair.at_hub("insert into note values ('n1', 'x')")
+    replica = of_product(pair, 1)
+    replica.set_tables({"sale": None, "note": None})
+    replica.sync()
+    assert pair.rows(replica, "sale") == pair.at_hub("select * from sale")
+    assert pair.rows(replica, "note") == [("n1", "x")]
+    with pytest.raises(Exception, match="no such table: product"):
+        pair.rows(replica, "product")
+    pair.write(replica, "insert into note values ('n2', 'y')")
+    replica.set_tables(None)
+    replica.sync()
+    assert pair.at_hub("select * from note order by id") == [("n1", "x"), ("n2", "y")]
+    pair.replicas = {"phone": replica}
+    pair.assert_agreed()
+
+
+def test_rows_that_are_neither_true_nor_false_belong_to_the_difference(pair: Pair) -> None:
+    """NULL is in no view; where one view is unknown, the other still counts."""
+    pair.at_hub(SALE, 3, None, 9)
+    replica = of_product(pair, 1)
+    replica.set_tables({"sale": row.amount > 5, "product": None})
+    assert_shows(pair, replica, "amount > 5")
+    assert amounts(pair, replica) == {3: 9}
+    replica.set_tables({"sale": ~(row.product_id == 1), "product": None})
+    assert_shows(pair, replica, "not product_id = 1")
+    assert amounts(pair, replica) == {2: 4}
+
+
+def test_pending_changes_outlive_a_change_of_the_view(pair: Pair) -> None:
+    replica = of_product(pair, 1)
+    pair.write(replica, "update sale set amount = 33 where id = 1")
+    replica.set_tables({"sale": row.product_id == 2, "product": None})
+    replica.pull()
+    assert amounts(pair, replica) == {2: 4}
+    assert_shows(pair, replica, "product_id = 2")
+    assert pair.at_hub("select amount from sale where id = 1") == [(33,)]
+
+
+def test_an_expression_that_does_not_fit_is_refused_with_its_place(pair: Pair) -> None:
+    replica = of_product(pair, 1)
+    for wrong, path in (
+        (row.shop == 1, "tables.sale.field"),
+        (row.amount == "much", "tables.sale.value"),
+        ((row.amount == 1) & (row.id.is_in([1, "x"])), "tables.sale.and[1].value[1]"),
+    ):
+        with pytest.raises(BadRequestError) as caught:
+            replica.set_tables({"sale": wrong})
+        assert caught.value.path == path
+    with pytest.raises(BadRequestError) as caught:
+        pair.clone("other", tables={"sale": row.shop == 1})
+    assert caught.value.path == "where.sale.field"
+    assert not (pair.folder / "other.db").exists()
+    assert_shows(pair, replica, "product_id = 1")
+
+
+def test_a_clone_that_broke_off_goes_on_with_the_same_tables_only(pair: Pair) -> None:
+    pair.wire.drop_next_request("pull")
+    with pytest.raises(HubUnreachableError):
+        of_product(pair, 1)
+    with pytest.raises(CallerError, match="other tables"):
+        pair.clone("product1", tables={"sale": None})
+    assert amounts(pair, of_product(pair, 1)) == {1: 3}
+
+
+def test_a_table_with_another_column_is_sent_anew_alone(pair: Pair) -> None:
+    pair.at_hub("insert into note values ('n1', 'mine')")
+    replica = pair.clone("notes", tables={"note": row.title == "mine", "product": None})
+    pair.write(replica, "update product set name = 'Quince' where id = 1")
+    pair.at_hub("alter table note add column colour text default 'red'")
+    pair.at_hub("insert into note values ('n2', 'theirs', 'blue')")
+    assert replica.pull().pulled == 1
+    assert pair.rows(replica, "note") == [("n1", "mine", "red")]
+    replica.sync()
+    assert pair.rows(replica, "product") == pair.at_hub("select * from product")
+
+
+@pytest.mark.parametrize("count", [3, 1_500])
+def test_a_repair_compares_what_is_in_the_view(pair: Pair, count: int) -> None:
+    """Rows outside it are neither missing nor sent, few rows or many."""
+    pair.hub_db.executemany(SALE, [(key, 1 + key % 2, key) for key in range(10, 10 + count)])
+    replica = of_product(pair, 1)
+    assert replica.repair().found == 0
+    file = sqlite3.connect(replica.path)
+    file.execute("update reunite_guard set suspended = 1")
+    file.execute("update sale set amount = 99 where id = 1")
+    file.execute("insert into sale values (11, 1, 1)")
+    file.execute("delete from sale where id = 12")
+    file.execute("update reunite_guard set suspended = 0")
+    file.commit()
+    file.close()
+    (sale,) = [table for table in replica.repair().tables if table.table == "sale"]
+    assert (sale.differing, sale.missing, sale.extra) == (1, 1, 1)
+    assert_shows(pair, replica, "product_id = 1")

@@ -182,6 +182,30 @@ def _prepare_migration(world: World) -> None:
         db.execute("alter table sale add column note text")
 
 
+def _prepare_damage(world: World) -> None:
+    """A replica whose rows are not the hub's, with work that waits on both sides."""
+    _prepare_pull(world)
+    world.close()
+    with closing(sqlite3.connect(world.folder / "till.db", isolation_level=None)) as db:
+        db.execute("begin")
+        db.execute("update reunite_guard set suspended = 1")
+        db.execute("update sale set amount = amount + 1 where id = (select min(id) from sale)")
+        db.execute("delete from sale where id = (select max(id) from sale)")
+        db.execute("insert into sale (id, label, amount) values (1000000, 'nobody', 1)")
+        db.execute("delete from receipt")
+        db.execute("update reunite_guard set suspended = 0")
+        db.execute("commit")
+    world.book.note("damaged", "till")
+
+
+def _repair(world: World) -> None:
+    till = world.replica()
+    till.repair(["sale"])
+    world.write("hub", transfers=2, sales=1)
+    world.write_group(till)
+    till.repair()
+
+
 def copy_database(source: Path, target: Path) -> None:
     """A copy with all that is committed; nobody may be writing."""
     with closing(sqlite3.connect(source, isolation_level=None)) as db:
@@ -201,4 +225,5 @@ SCENARIOS: dict[str, Scenario] = {
     "restored-hub": Scenario(_prepare_restored_hub, _sync),
     "parked": Scenario(_prepare_parked, _settle_parked),
     "migration": Scenario(_prepare_migration, _sync),
+    "repair": Scenario(_prepare_damage, _repair),
 }

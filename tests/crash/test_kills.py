@@ -48,6 +48,7 @@ def crash(*arguments: str) -> None:
         "restored-hub",
         "parked",
         "migration",
+        "repair",
     ],
 )
 def test_a_kill_at_any_edge_loses_and_doubles_nothing(scenario: str) -> None:

@@ -372,6 +372,8 @@ def heal(world: World) -> None:
         for name in world.replica_names():
             world.clone(name).sync()  # goes on with a first clone that was cut off
             check_shown(world.folder / f"{name}.db")
+    for name in world.book.names("damaged"):
+        world.replica(name).repair()
     check_log(world)
     check_effects(world)
     check_agreement(world)

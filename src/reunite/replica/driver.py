@@ -204,6 +204,7 @@ class Driver:
         return Repair(
             self._file,
             self._call,
+            is_remote=self._transport.is_remote,
             tell=lambda rows, total: self._tell("compare", rows, total),
             inbox=self._inbox,
         )

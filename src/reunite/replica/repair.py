@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, Literal, Protocol, TypeAlias
@@ -32,6 +33,7 @@ from reunite.core.digest import (
     SumsByRange,
     differing_ranges,
     digests_of,
+    key_getter,
     key_hashes,
     prefixes_of,
 )
@@ -140,7 +142,7 @@ class OwnRows:
 
     def batches(self) -> Iterator[list[Row]]:
         """Every row."""
-        key_of = self._schema.key_of
+        key_of = key_getter(self._schema)
         rows = self._forms.read_all(self._connection, self._schema)
         while batch := list(islice(rows, _STEP_ROWS)):
             if self._images:
@@ -177,11 +179,13 @@ class Repair:
         file: ReplicaFile,
         call: Asking,
         *,
+        is_remote: bool,
         tell: Callable[[int, int], None],
         inbox: Callable[[sqlite3.Connection, State], Inbox],
     ) -> None:
         self._file = file
         self._call = call
+        self._is_remote = is_remote
         self._tell = tell
         self._inbox = inbox
         self._cursor = self._replica = ""
@@ -258,7 +262,7 @@ class Repair:
         take_whole: Callable[[TableSchema], None] | None,
     ) -> None:
         digits = _digits_for(count)
-        ours, theirs = self._own_sums(schema, digits), self._hub_sums(schema, digits)
+        ours, theirs = self._both_sums(schema, digits)
         found.rows = sum(part.rows for part in ours)
         hub_rows = sum(part.rows for part in theirs)
         total = max(found.rows, hub_rows)
@@ -284,6 +288,15 @@ class Repair:
                 return
             if keys:
                 take(schema, keys)
+
+    def _both_sums(self, schema: TableSchema, digits: int) -> tuple[list[RangeSum], list[RangeSum]]:
+        """Own sums and the hub's; both sides count at once, if the hub is another process."""
+        if not self._is_remote:
+            return self._own_sums(schema, digits), self._hub_sums(schema, digits)
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            theirs = pool.submit(self._hub_sums, schema, digits)
+            ours = self._own_sums(schema, digits)
+            return ours, theirs.result()
 
     def _own_sums(self, schema: TableSchema, digits: int) -> list[RangeSum]:
         sums = SumsByRange(digits)

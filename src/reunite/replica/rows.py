@@ -143,8 +143,9 @@ class RowForms:
     def read_all(self, connection: sqlite3.Connection, schema: TableSchema) -> Iterator[Row]:
         """Every row of the table, in wire form."""
         text = f"select {select_list(schema)} from {quoted(schema.name)} as t"
-        for row in connection.execute(text):
-            yield _finished(schema, row)
+        finish = to_wire(schema)
+        rows = connection.execute(text)
+        yield from rows if finish is None else map(finish, rows)
 
     def read_keys(self, connection: sqlite3.Connection, schema: TableSchema) -> Iterator[Key]:
         """The key of every row, in wire form."""

@@ -2,10 +2,15 @@
 
 import sqlite3
 from collections.abc import Callable
+from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from reunite.errors import BadRequestError, HubUnreachableError
+from reunite.protocol.codec import decode
+from reunite.protocol.repair import RepairRequest
 from reunite.replica import RepairReport, Replica
 from tests.pair.conftest import Pair
 
@@ -52,6 +57,13 @@ def many(pair: Pair, count: int) -> Replica:
     pair.hub_db.execute("commit")
     pair.replica.sync()
     return pair.replica
+
+
+@pytest.fixture
+def large(pair: Pair) -> Pair:
+    """A pair with 20,000 notes on both sides."""
+    many(pair, 20_000)
+    return pair
 
 
 def test_a_repair_of_a_sound_replica_finds_nothing_and_sends_no_rows(pair: Pair) -> None:
@@ -350,3 +362,51 @@ def test_triggers_that_are_gone_are_made_anew_and_what_escaped_them_is_healed(pa
     assert found_in(replica.repair()) == {"product": (1, 0, 0)}
     pair.assert_agreed()
     assert pair.at_hub("select name from product order by id") == [("Apple",), ("captured",)]
+
+
+def test_a_value_that_is_no_text_at_all_is_healed(pair: Pair) -> None:
+    """A flipped bit: bytes in a text column that are no UTF-8, which nothing can read as text."""
+    replica = many(pair, 300)
+    smuggle(
+        pair,
+        "update note set title = cast(x'ff00fe' as text) where id = 'n7'",
+        "update product set name = cast(x'80' as text)",
+        into=replica,
+    )
+    assert found_in(replica.compare()) == {"note": (1, 0, 0), "product": (2, 0, 0)}
+    assert found_in(replica.repair()) == {"note": (1, 0, 0), "product": (2, 0, 0)}
+    pair.assert_agreed()
+
+
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(0, 19_999), min_size=1, max_size=60), st.randoms())
+def test_what_travels_follows_the_differences(
+    large: Pair, numbers: set[int], random: Random
+) -> None:
+    """Of 20,000 rows some are changed, gone or new: just these are sent, whatever the table has."""
+    replica = large.replica
+    statements = [
+        random.choice(
+            [
+                f"update note set title = 'wrong' where id = 'n{number}'",
+                f"delete from note where id = 'n{number}'",
+                f"insert into note values ('extra {number}', 'wrong')",
+            ]
+        )
+        for number in numbers
+    ]
+    smuggle(large, *statements, into=replica)
+    large.wire.requests.clear()
+    sent: list[int] = []
+    report = replica.repair(["note"], on_progress=lambda news: sent.append(news.bytes))
+    assert report.found == len(numbers)
+    asked = [
+        len(decode(request.body, RepairRequest).keys)
+        for request in large.wire.requests
+        if request.operation == "repair"
+    ]
+    assert sum(asked) == len(numbers)
+    # Sums of 256 ranges, then for each difference a list of about 80 keys and hashes, and its row.
+    assert max(sent) < 10_000 + 6_000 * len(numbers)
+    question = "select * from note order by 1"
+    assert large.in_file(replica, question) == large.at_hub(question)

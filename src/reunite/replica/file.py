@@ -145,9 +145,16 @@ class ReplicaFile:
                 connection.execute("rollback")
 
     @contextmanager
-    def looking(self) -> Iterator[tuple[sqlite3.Connection, State, RowForms]]:
-        """A snapshot on a connection of its own, for long reads: nobody here waits for it."""
+    def looking(
+        self, text_factory: Callable[[bytes], str] | None = None
+    ) -> Iterator[tuple[sqlite3.Connection, State, RowForms]]:
+        """A snapshot on a connection of its own, for long reads: nobody here waits for it.
+
+        text_factory    makes texts of bytes that may be no UTF-8, which otherwise cannot be read
+        """
         with translated(), closing(connect_sqlite(self.path)) as connection:
+            if text_factory is not None:
+                connection.text_factory = text_factory
             connection.execute("begin")
             state = load_state(connection)
             yield connection, state, self._new_forms(self.schemas(state), _versions(connection))

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -40,6 +40,7 @@ from reunite.core.digest import (
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
+from reunite.errors import StorageUnavailableError
 from reunite.protocol.limits import REPAIR_DIGITS_MAX, REPAIR_KEYS_MAX
 from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.repair import Ask, RepairAnswer, RepairRequest
@@ -111,6 +112,9 @@ class RepairReport(msgspec.Struct, kw_only=True):
 
 
 Take: TypeAlias = Callable[[TableSchema, dict[Key, How]], None]
+
+
+Result = TypeVar("Result")
 
 
 class Asking(Protocol):
@@ -299,13 +303,18 @@ class Repair:
             return ours, theirs.result()
 
     def _own_sums(self, schema: TableSchema, digits: int) -> list[RangeSum]:
-        sums = SumsByRange(digits)
-        with self._own(schema) as own:
+        before = self._compared
+
+        def read(own: OwnRows) -> SumsByRange:
+            sums = SumsByRange(digits)
+            self._compared = before
             for rows in own.batches():
                 sums.add(digests_of(schema, rows))
                 self._compared += len(rows)
                 self._tell(self._compared, self._total)
-        return _as_sent(sums.ranges())
+            return sums
+
+        return _as_sent(self._with_own(schema, read).ranges())
 
     def _hub_sums(self, schema: TableSchema, digits: int) -> list[RangeSum]:
         rows = [0] * 16**digits
@@ -326,15 +335,7 @@ class Repair:
         """The keys in these ranges whose rows are not alike, each as the side spells it that has
         it."""
         keys: dict[Key, How] = {}
-        own_rows: dict[bytes, tuple[Key, str]] = {}
-        with self._own(schema) as own:
-            for rows in own.batches_in(set(prefixes)):
-                digests = digests_of(schema, rows)
-                for row, key_hash, row_hash in zip(rows, digests.keys, digests.rows, strict=True):
-                    if key_hash in own_rows:
-                        keys[schema.key_of(row)] = "extra"
-                    else:
-                        own_rows[key_hash] = schema.key_of(row), row_hash.hex()
+        own_rows = self._with_own(schema, lambda own: _listed(schema, own, prefixes, keys))
         for answer in self._ask_through(schema, Ask.LIST, prefixes=tuple(prefixes)):
             hashes = key_hashes(schema, answer.keys)
             for key, key_hash, sent in zip(answer.keys, hashes, answer.hashes, strict=True):
@@ -435,12 +436,54 @@ class Repair:
         self._cursor = answer.cursor
         return answer
 
+    def _with_own(self, schema: TableSchema, read: Callable[[OwnRows], Result]) -> Result:
+        """What `read` makes of the table as it is now. If a text in it turns out to be none, it
+        reads once more, in a way that is slower and finds the row to differ."""
+        try:
+            with self._own(schema, None) as own:
+                return read(own)
+        except StorageUnavailableError as exc:
+            if _NO_TEXT not in str(exc.__cause__):
+                raise
+        with self._own(schema, _any_text) as own:
+            return read(own)
+
     @contextmanager
-    def _own(self, schema: TableSchema) -> Iterator[OwnRows]:
-        """The table as it is now; no snapshot stays open while the hub is asked."""
-        with self._file.looking() as (connection, state, forms):
+    def _own(
+        self, schema: TableSchema, text_factory: Callable[[bytes], str] | None
+    ) -> Iterator[OwnRows]:
+        """The table's rows; no snapshot stays open while the hub is asked."""
+        with self._file.looking(text_factory) as (connection, state, forms):
             images = Outbox(connection, state, self._file.schemas(state), forms).images()
             yield OwnRows(connection, forms, schema, images)
+
+
+def _listed(
+    schema: TableSchema, own: OwnRows, prefixes: list[str], keys: dict[Key, How]
+) -> dict[bytes, tuple[Key, str]]:
+    """The rows of these ranges by the hash of their key, each with its key and hash. Of two whose
+    keys mean the same, the second goes to `keys`."""
+    listed: dict[bytes, tuple[Key, str]] = {}
+    for rows in own.batches_in(set(prefixes)):
+        digests = digests_of(schema, rows)
+        for row, key_hash, row_hash in zip(rows, digests.keys, digests.rows, strict=True):
+            if key_hash in listed:
+                keys[schema.key_of(row)] = "extra"
+            else:
+                listed[key_hash] = schema.key_of(row), row_hash.hex()
+    return listed
+
+
+def _any_text(stored: bytes) -> str:
+    """A text, or for bytes that are none one that no hub has."""
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return f"\0no text: {stored.hex()}"
+
+
+# What sqlite3 says of text that is not UTF-8.
+_NO_TEXT = "decode to UTF-8"
 
 
 def _count(connection: sqlite3.Connection, schema: TableSchema) -> int:

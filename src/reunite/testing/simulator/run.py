@@ -14,6 +14,7 @@ from pathlib import Path
 
 from reunite.testing.simulator import actions
 from reunite.testing.simulator.book import InvariantBroken
+from reunite.testing.simulator.own import OwnTables, OwnWorld
 from reunite.testing.simulator.world import World
 
 STEPS = 70
@@ -30,16 +31,22 @@ _MEMORY_FOLDER = Path("/dev/shm")
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What is run. `only` are the steps that happen; None for all of them."""
+    """What is run. `only` are the steps that happen; None for all of them. `tables` are a team's
+    own, on an SQLite hub; None for the shop."""
 
     seed: int
     hub: str = "memory"
     steps: int = STEPS
     only: tuple[int, ...] | None = None
+    tables: OwnTables | None = None
 
     @property
     def command(self) -> str:
-        """The command that runs it."""
+        """The command that runs it, or the call."""
+        if self.tables is not None:
+            steps = "" if self.steps == STEPS else f", steps={self.steps}"
+            only = "" if self.only is None else f", only={self.only}"
+            return f"Simulator(seed={self.seed}{steps}{only}, tables=...).run()"
         parts = [f"python -m reunite.testing.simulator --seed {self.seed} --hub {self.hub}"]
         if self.steps != STEPS:
             parts.append(f"--steps {self.steps}")
@@ -83,8 +90,11 @@ def run(schedule: Schedule) -> dict[str, int]:
     memory = _MEMORY_FOLDER if _MEMORY_FOLDER.is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="reunite-simulator-", dir=memory))
     try:
-        world = World(seed=schedule.seed, hub=schedule.hub, folder=folder)
+        world = _world(schedule, folder)
         try:
+            if isinstance(world, OwnWorld):
+                world.live(schedule.numbers, schedule.steps)
+                return world.counts
             _live(world, schedule)
             return world.book.counts
         except Exception as exc:
@@ -94,6 +104,12 @@ def run(schedule: Schedule) -> dict[str, int]:
             world.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _world(schedule: Schedule, folder: Path) -> World | OwnWorld:
+    if schedule.tables is not None:
+        return OwnWorld(schedule.tables, seed=schedule.seed, folder=folder)
+    return World(seed=schedule.seed, hub=schedule.hub, folder=folder)
 
 
 def _live(world: World, schedule: Schedule) -> None:

@@ -170,13 +170,19 @@ class ConstraintError(ReuniteError):
 
 
 class HubUnreachableError(ReuniteError):
-    """The hub cannot be reached or failed for the moment. Nothing is lost: sync again later."""
+    """The hub cannot be reached or failed for the moment. Nothing is lost: sync again later.
+
+    `has_answered` says that it could be reached, and failed at what it was asked.
+    """
 
     code = "hub-unreachable"
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, has_answered: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.has_answered = has_answered
 
 
 class StorageUnavailableError(ReuniteError):

@@ -39,7 +39,7 @@ def example_of(kind: type[ReuniteError]) -> ReuniteError:
     if kind is ConstraintError:
         return ConstraintError("taken", code="unique", table="planes", columns=["tailnum"])
     if kind is HubUnreachableError:
-        return HubUnreachableError("gone", retry_after_s=2.5)
+        return HubUnreachableError("gone", retry_after_s=2.5, has_answered=True)
     return kind("it went wrong", path="groups[0].runs[1]")
 
 

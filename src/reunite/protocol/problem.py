@@ -187,7 +187,7 @@ def error_from(problem: Problem) -> ReuniteError:
     elif issubclass(kind, ConstraintError):
         error = kind(detail, code=problem.code, table=problem.table, columns=problem.columns)
     elif issubclass(kind, HubUnreachableError):
-        error = kind(detail, retry_after_s=problem.retry_after_s)
+        error = kind(detail, retry_after_s=problem.retry_after_s, has_answered=True)
     else:
         error = kind(detail)
     error.path = problem.path

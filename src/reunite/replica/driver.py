@@ -22,12 +22,12 @@ import msgspec
 from reunite.core.schema import TableSchema, revision_of
 from reunite.errors import (
     BadRequestError,
-    CallerError,
-    ConstraintError,
     EpochChangedError,
     HubRestoredError,
+    HubUnreachableError,
     IdentityForkedError,
     LimitExceededError,
+    NotAuthenticatedError,
     NumberGapError,
     ReuniteError,
     SchemaChangedError,
@@ -114,10 +114,15 @@ class Driver:
     # -- use cases ----------------------------------------------------------------------------
 
     def sync(self) -> SyncReport:
-        """Push, then pull. What the hub refuses to take does not keep its rows from coming."""
+        """Push, then pull. What the hub cannot take does not keep its rows from coming: whatever
+        makes a push fail, short of the way to the hub, the pull is tried."""
         try:
             self.push()
-        except (CallerError, ConstraintError):
+        except NotAuthenticatedError:
+            raise
+        except ReuniteError as exc:
+            if isinstance(exc, HubUnreachableError) and not exc.has_answered:
+                raise
             self.pull()
             raise
         self.pull()
@@ -522,7 +527,7 @@ class Driver:
         state.replica = answer.replica
         state.epoch = answer.epoch
         state.blocks = state.granted = answer.blocks
-        state.stamp = max(state.stamp, answer.stamp)
+        state.heard_stamp = max(state.heard_stamp, answer.stamp)
 
     def _try_again(self, error: ReuniteError | None = None) -> None:
         self._tries += 1

@@ -219,6 +219,7 @@ class HttpTransport:
             raise HubUnreachableError(
                 str(error_from(problem)) if problem else f"{self.url} answers {status}: try later.",
                 retry_after_s=_retry_after_s(response, problem),
+                has_answered=is_hub,
             )
         if problem is not None:
             raise error_from(problem)

@@ -180,6 +180,7 @@ class Inbox:
         state.blocks = blocks.value()
         state.granted = (*state.granted, *answer.blocks)
         state.known_n = max(state.known_n, answer.last_n)
+        state.heard_stamp = max(state.heard_stamp, answer.stamp)
         if not answer.outcomes and answer.renumber is None:
             return
         scene = self._open()

@@ -25,6 +25,9 @@ from reunite.replica.pending import Pending, Place, Schemas, places
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State
 
+# How far a stamp of ours may be ahead of the clock: clocks are set back a little now and then.
+CLOCK_AHEAD_MS_MAX = 60_000
+
 _RAW = """
     select id, table_name, op, key, old_key, row is null, at_ms
     from reunite_change where n is null order by id
@@ -104,7 +107,7 @@ class Outbox:
         found = {name for (name,) in connection.execute(_RAW_TABLES)}
         if not found.issubset(tables):
             return False
-        stamp = self._last_stamp()
+        stamp = self._last_stamp(now_ms)
         for first, last, at_ms in ranges:
             stamp = next_stamp(stamp, now_ms=min(at_ms, now_ms))
             n = state.next_n + first - first_id
@@ -116,16 +119,26 @@ class Outbox:
         connection.execute("delete from reunite_group")
         return True
 
-    def _last_stamp(self) -> Stamp:
-        """The newest stamp this replica issued or has seen, as one of its own."""
-        last = parse_stamp(self._state.stamp) if self._state.stamp else Stamp(wall_ms=0)
-        return Stamp(wall_ms=last.wall_ms, counter=last.counter, replica=self._state.replica)
+    def _last_stamp(self, now_ms: int) -> Stamp:
+        """The newest stamp this replica issued or has heard of, as one of its own.
+
+        One that it issued while its clock stood ahead is forgotten when the clock is right again:
+        else all its changes would for as long count as made when they are pushed.
+        """
+        state = self._state
+        issued, heard = (
+            parse_stamp(text) if text else Stamp(wall_ms=0)
+            for text in (state.stamp, state.heard_stamp)
+        )
+        is_believed = issued.wall_ms <= now_ms + CLOCK_AHEAD_MS_MAX
+        last = max(issued, heard) if is_believed else heard
+        return Stamp(wall_ms=last.wall_ms, counter=last.counter, replica=state.replica)
 
     def _number(self, kept: Sequence[Raw], now_ms: int) -> list[int]:
         state = self._state
         blocks = KeyBlocks(state.blocks)
         ranges = self._connection.execute(_GROUPS).fetchall()
-        last = self._last_stamp()
+        last = self._last_stamp(now_ms)
         updates, to_move = [], []
         group, group_range, at_ms = 0, None, -1
         vacated: set[tuple[str, str]] = set()  # by this group: INSERT OR REPLACE keeps its key

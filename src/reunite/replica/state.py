@@ -26,7 +26,8 @@ class State(msgspec.Struct, kw_only=True):
     whose outcome is stored, `covered_n` the last one that the shown checkpoint includes, `sent_n`
     the last one that was ever sent, `resend_n` the last one that must be sent before the next pull
     (after a new identity). `blocks` hold the next key to give and the last one, `granted` the whole
-    blocks, `reserved` keys that were asked for and no insert has used yet;
+    blocks, `reserved` keys that were asked for and no insert has used yet; `stamp` is the last one
+    issued, `heard_stamp` the last that the hub's clock gave;
     `where` has the expressions of the tables of which only some rows are wanted, in JSON form;
     `next_schemas` are those of what gathers in the inbox, where they are others; `revision` and
     `next_revision` are what pages call the two;
@@ -55,6 +56,7 @@ class State(msgspec.Struct, kw_only=True):
     sent_n: int = 0
     resend_n: int = 0
     stamp: str = ""
+    heard_stamp: str = ""
     blocks: tuple[KeyBlock, ...] = ()
     granted: tuple[KeyBlock, ...] = ()
     reserved: tuple[tuple[str, int], ...] = ()

@@ -206,7 +206,9 @@ class FakeWire:
             answer = self.hub.answer(request.operation, request.body, principal)
         except StorageUnavailableError as exc:
             self.observer.refused(request, exc)
-            raise HubUnreachableError("The hub's database is not available.") from exc
+            raise HubUnreachableError(
+                "The hub's database is not available.", has_answered=True
+            ) from exc
         except ReuniteError as exc:
             self.observer.refused(request, exc)
             raise

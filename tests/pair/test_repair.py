@@ -1,6 +1,7 @@
 """Repair: what a replica has otherwise than its hub is found and healed, pending work kept."""
 
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
 from random import Random
 
@@ -410,3 +411,22 @@ def test_what_travels_follows_the_differences(
     assert max(sent) < 10_000 + 6_000 * len(numbers)
     question = "select * from note order by 1"
     assert large.in_file(replica, question) == large.at_hub(question)
+
+
+def test_memory_follows_neither_the_table_nor_the_size_of_its_rows(pair: Pair) -> None:
+    """I13. 60 MB of rows, on both sides of a comparison in one process."""
+    replica = pair.replica
+    pair.hub_db.execute("begin")
+    pair.hub_db.executemany(
+        "insert into note values (?, ?)", [(f"n{i}", f"{i}" * 30_000) for i in range(1_000, 1_500)]
+    )
+    pair.hub_db.execute("commit")
+    replica.sync()
+    pair.in_file(replica, "update note set title = title || '!' where id > 'n1490'")
+    tracemalloc.start()
+    try:
+        assert replica.compare(["note"]).found == 0
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 45_000_000

@@ -29,6 +29,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from reunite.core.digest import (
+    Digests,
     RangeSum,
     SumsByRange,
     differing_ranges,
@@ -40,6 +41,7 @@ from reunite.core.digest import (
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
+from reunite.engine.steps import Steps
 from reunite.errors import StorageUnavailableError
 from reunite.protocol.limits import REPAIR_DIGITS_MAX, REPAIR_KEYS_MAX
 from reunite.protocol.pull import Page, TablePage
@@ -62,8 +64,8 @@ LISTED_ROWS_MAX = 50_000
 # A table of fewer rows is compared row by row, however many differ.
 WHOLE_ROWS_MIN = 1_000
 
-# Own rows that are read and hashed at a time.
-_STEP_ROWS = 1_000
+# Own keys that are read and hashed at a time; rows come in steps that their size decides.
+_STEP_KEYS = 1_000
 
 
 # How a row differs: the name of the field that counts it.
@@ -129,6 +131,12 @@ class _StaleError(Exception):
     """The cursor is not of the hub's log any more."""
 
 
+Digested: TypeAlias = tuple[list[Row], Digests]
+
+# Any number that is larger than a step.
+_ROWS_EXPECTED = 1_000_000
+
+
 class OwnRows:
     """One table of the file in a snapshot, as the hub's images, read in batches."""
 
@@ -144,35 +152,47 @@ class OwnRows:
         self._schema = schema
         self._images = {key: row for (table, key), row in images.items() if table == schema.name}
 
-    def batches(self) -> Iterator[list[Row]]:
+    def batches(self) -> Iterator[Digested]:
         """Every row."""
         key_of = key_getter(self._schema)
         rows = self._forms.read_all(self._connection, self._schema)
-        while batch := list(islice(rows, _STEP_ROWS)):
-            if self._images:
-                batch = [row for row in batch if key_of(row) not in self._images]
-            yield batch
-        yield [row for row in self._images.values() if row is not None]
+        if self._images:
+            rows = (row for row in rows if key_of(row) not in self._images)
+        yield from self._digested(rows)
+        yield from self._digested(iter(self._present_images()))
 
-    def batches_in(self, prefixes: set[str]) -> Iterator[list[Row]]:
+    def batches_in(self, prefixes: set[str]) -> Iterator[Digested]:
         """The rows of these ranges."""
+        yield from self._digested(self._rows_in(prefixes))
+        yield from self._digested(
+            row
+            for row, digest in self._with_key_hash(self._present_images())
+            if digest[: len(next(iter(prefixes)))] in prefixes
+        )
+
+    def _rows_in(self, prefixes: set[str]) -> Iterator[Row]:
         schema, length = self._schema, len(next(iter(prefixes)))
         keys = self._forms.read_keys(self._connection, schema)
-        while batch := list(islice(keys, _STEP_ROWS)):
-            found = []
+        while batch := list(islice(keys, _STEP_KEYS)):
             for key, digest in zip(batch, key_hashes(schema, batch), strict=True):
                 if digest.hex()[:length] in prefixes and key not in self._images:
                     row = self._forms.read(self._connection, schema, key)
                     if row is not None:
-                        found.append(row)
-            yield found
-        rows = [row for row in self._images.values() if row is not None]
-        hashes = key_hashes(schema, [schema.key_of(row) for row in rows])
-        yield [
-            row
-            for row, digest in zip(rows, hashes, strict=True)
-            if digest.hex()[:length] in prefixes
-        ]
+                        yield row
+
+    def _present_images(self) -> list[Row]:
+        return [row for row in self._images.values() if row is not None]
+
+    def _with_key_hash(self, rows: list[Row]) -> Iterator[tuple[Row, str]]:
+        hashes = key_hashes(self._schema, list(map(key_getter(self._schema), rows)))
+        return zip(rows, (digest.hex() for digest in hashes), strict=True)
+
+    def _digested(self, rows: Iterator[Row]) -> Iterator[Digested]:
+        steps = Steps(_ROWS_EXPECTED)
+        while batch := list(islice(rows, steps.next(_ROWS_EXPECTED))):
+            digests = digests_of(self._schema, batch)
+            steps.took(digests.size)
+            yield batch, digests
 
 
 class Repair:
@@ -308,8 +328,8 @@ class Repair:
         def read(own: OwnRows) -> SumsByRange:
             sums = SumsByRange(digits)
             self._compared = before
-            for rows in own.batches():
-                sums.add(digests_of(schema, rows))
+            for rows, digests in own.batches():
+                sums.add(digests)
                 self._compared += len(rows)
                 self._tell(self._compared, self._total)
             return sums
@@ -464,8 +484,7 @@ def _listed(
     """The rows of these ranges by the hash of their key, each with its key and hash. Of two whose
     keys mean the same, the second goes to `keys`."""
     listed: dict[bytes, tuple[Key, str]] = {}
-    for rows in own.batches_in(set(prefixes)):
-        digests = digests_of(schema, rows)
+    for rows, digests in own.batches_in(set(prefixes)):
         for row, key_hash, row_hash in zip(rows, digests.keys, digests.rows, strict=True):
             if key_hash in listed:
                 keys[schema.key_of(row)] = "extra"

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import msgspec
 
@@ -66,6 +66,11 @@ LARGE_PAGE_ROWS = 2_000
 
 _ALL_NUMBERS = 2**62
 
+# Changes in the first push of a sync, so that the hub begins early, and how much larger the next
+# one may be.
+_FIRST_BATCH = 500
+_GROWTH = 4
+
 _LOST_IDENTITY = (
     IdentityForkedError,
     HubRestoredError,
@@ -76,6 +81,9 @@ _LOST_IDENTITY = (
 
 # Of these, the ones after which nothing that was read of the hub's log can be relied on.
 _LOST_LOG = (HubRestoredError, EpochChangedError, UnknownReplicaError)
+
+
+_Answered: TypeAlias = tuple[PushRequest, PushAnswer]
 
 
 class _PageHead(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +117,7 @@ class Driver:
         self._report = SyncReport()
         self._bytes = 0
         self._tries = 0
-        self._batch_max = PUSH_CHANGES_AIM
+        self._batch_max = _FIRST_BATCH
 
     # -- use cases ----------------------------------------------------------------------------
 
@@ -132,7 +140,8 @@ class Driver:
         """Send the outbox until every change has an outcome."""
         renumbers = 0
         ahead: Batch | None = None
-        last: tuple[PushRequest, PushAnswer] | None = None  # not noted in the outbox yet
+        request: PushRequest | None = None
+        last: _Answered | None = None  # not noted in the outbox yet
         must_pull = False
         while True:
             try:
@@ -140,11 +149,15 @@ class Driver:
                     # The page that brings the new schema rewrites the outbox for it.
                     self._pull_pages()
                     must_pull = False
-                request, batch = self._next_push(ahead, last)
-                if request is None:
-                    return
-                last = None
-                answer, ahead = self._send(request, batch)
+                if ahead is None or request is None:
+                    request, batch = self._next_push(last)
+                    last = None
+                    if request is None:
+                        return
+                else:
+                    request, batch = _with_groups(request, ahead), ahead
+                before, last = last, None
+                answer, ahead = self._send(request, batch, before)
                 last = request, answer
                 if answer.outcomes or answer.renumber or answer.last_n < batch.last_n:
                     ahead = None  # keys may have moved since it was read
@@ -165,7 +178,7 @@ class Driver:
                 ahead, must_pull = None, True
                 self._try_again(exc)
                 continue
-            self._batch_max = PUSH_CHANGES_AIM
+            self._batch_max = min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM)
             answered = answer.last_n - request.first_n + 1
             renumbers = 0 if answered > 0 else renumbers + 1
             self._report.pushed += max(0, answered)
@@ -320,16 +333,11 @@ class Driver:
 
     # -- push ---------------------------------------------------------------------------------
 
-    def _next_push(
-        self, ahead: Batch | None, last: tuple[PushRequest, PushAnswer] | None
-    ) -> tuple[PushRequest | None, Batch]:
-        """Note the last answer; the next request, of the batch that was read ahead if there is
-        one. A single transaction."""
+    def _next_push(self, last: _Answered | None) -> tuple[PushRequest | None, Batch]:
+        """Note the last answer; the next request and what it carries. A single transaction."""
         with self._file.writing() as (connection, state):
-            if last is not None and state.replica == last[0].replica:
-                self._inbox(connection, state).take_answer(last[1])
-            if ahead is None:
-                self._inbox(connection, state).rearrange()
+            self._note(connection, state, last)
+            self._inbox(connection, state).rearrange()
             missing = dict(state.missing_keys)
             blocks = KeyBlocks(state.blocks)
             wanted = {
@@ -338,8 +346,11 @@ class Driver:
                 if schema.generated_key and blocks.left(schema.name) < KEYS_LEFT_MIN
             }
             # Inserts that wait for keys go out when they have them.
-            batch = ahead or self._read_batch(
-                connection, state, after_n=_ALL_NUMBERS if missing else state.known_n
+            batch = self._read_batch(
+                connection,
+                state,
+                after_n=_ALL_NUMBERS if missing else state.known_n,
+                changes=self._batch_max,
             )
             if batch.groups is None and not wanted:
                 return None, batch
@@ -358,25 +369,42 @@ class Driver:
             )
             return request, batch
 
-    def _read_batch(self, connection: sqlite3.Connection, state: State, *, after_n: int) -> Batch:
+    def _note(self, connection: sqlite3.Connection, state: State, last: _Answered | None) -> None:
+        """Keep what the hub has answered, unless the file has another identity by now."""
+        if last is not None and state.replica == last[0].replica:
+            self._inbox(connection, state).take_answer(last[1])
+
+    def _read_batch(
+        self, connection: sqlite3.Connection, state: State, *, after_n: int, changes: int
+    ) -> Batch:
         """The next whole groups after a number."""
         return next_batch(
             connection,
             self._file.schemas(state),
             self._file.forms,
             after_n=after_n,
-            changes=self._batch_max,
+            changes=changes,
             size=PUSH_BYTES_AIM,
         )
 
-    def _send(self, request: PushRequest, batch: Batch) -> tuple[PushAnswer, Batch | None]:
-        """The answer; while a hub in another process works on it, the next batch is read."""
+    def _send(
+        self, request: PushRequest, batch: Batch, last: _Answered | None
+    ) -> tuple[PushAnswer, Batch | None]:
+        """The answer. While a hub in another process works on it, the answer before is noted and
+        the next batch is read."""
         if not self._transport.is_remote or batch.groups is None:
             return self._call("push", request, PushAnswer), None
         with ThreadPoolExecutor(max_workers=1) as pool:
             future = pool.submit(self._call, "push", request, PushAnswer)
-            with self._file.reading() as (connection, state):
-                ahead = self._read_batch(connection, state, after_n=batch.last_n)
+            with self._file.writing() as (connection, state):
+                self._note(connection, state, last)
+                ahead = self._read_batch(
+                    connection,
+                    state,
+                    after_n=batch.last_n,
+                    changes=min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM),
+                )
+                state.sent_n = max(state.sent_n, ahead.last_n)
             return future.result(), None if ahead.groups is None else ahead
 
     # -- pull ---------------------------------------------------------------------------------
@@ -511,11 +539,13 @@ class Driver:
             self._batch_max = 1
             return
         with self._file.writing() as (connection, state):
-            batch = self._read_batch(connection, state, after_n=state.known_n)
+            batch = self._read_batch(
+                connection, state, after_n=state.known_n, changes=self._batch_max
+            )
             self._inbox(connection, state).give_up(
                 range(batch.first_n, batch.last_n + 1), code=error.code, reason=error.message
             )
-        self._batch_max = PUSH_CHANGES_AIM
+        self._batch_max = _FIRST_BATCH
 
     def _register(self, tables: tuple[str, ...] | None, where: dict[str, Any]) -> RegisterAnswer:
         request = RegisterRequest(
@@ -569,6 +599,18 @@ def _versions(schemas: Sequence[TableSchema]) -> dict[str, int]:
 def _fits(page: Page, schemas: Sequence[TableSchema], revision: str) -> bool:
     """Whether a page means these schemas."""
     return page.revision == revision and page.schemas == _versions(schemas)
+
+
+def _with_groups(request: PushRequest, batch: Batch) -> PushRequest:
+    """The request that follows one which the hub has taken as it was. Less is confirmed than
+    could be; the next one makes up for it."""
+    return msgspec.structs.replace(
+        request,
+        first_n=batch.first_n,
+        schemas=batch.schemas,
+        groups=cast(tuple[GroupMessage, ...], batch.groups),
+        lease={},
+    )
 
 
 def hub_tables(transport: Transport, asked: Sequence[str] | None) -> set[str]:

@@ -337,7 +337,7 @@ class Driver:
         """Note the last answer; the next request and what it carries. A single transaction."""
         with self._file.writing() as (connection, state):
             self._note(connection, state, last)
-            self._inbox(connection, state).rearrange()
+            self._inbox(connection, state).rearrange(changes=self._batch_max)
             missing = dict(state.missing_keys)
             blocks = KeyBlocks(state.blocks)
             wanted = {
@@ -398,12 +398,9 @@ class Driver:
             future = pool.submit(self._call, "push", request, PushAnswer)
             with self._file.writing() as (connection, state):
                 self._note(connection, state, last)
-                ahead = self._read_batch(
-                    connection,
-                    state,
-                    after_n=batch.last_n,
-                    changes=min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM),
-                )
+                changes = min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM)
+                self._inbox(connection, state).number_more(changes)
+                ahead = self._read_batch(connection, state, after_n=batch.last_n, changes=changes)
                 state.sent_n = max(state.sent_n, ahead.last_n)
             return future.result(), None if ahead.groups is None else ahead
 

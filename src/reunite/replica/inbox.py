@@ -205,11 +205,20 @@ class Inbox:
         self._park_all(scene, refused)
         self._close(scene)
 
-    def rearrange(self) -> None:
-        """Number what was captured and move generated keys into this replica's blocks."""
-        to_move = self._outbox.prepare(now_ms=self._now_ms)
+    def rearrange(self, *, changes: int | None = None) -> None:
+        """Number what was captured and move generated keys into this replica's blocks.
+
+        changes   enough are about so many, where the rest can be numbered as easily later
+        """
+        is_enough = changes is not None and self.number_more(changes)
+        to_move = [] if is_enough else self._outbox.prepare(now_ms=self._now_ms)
         if to_move or self._state.has_misplaced or self._state.missing_keys:
             self._close(self._open(to_move))
+
+    def number_more(self, changes: int) -> bool:
+        """Number about so many of the changes that were captured next, if that is easy; whether
+        there were any."""
+        return self._outbox.number_plain(now_ms=self._now_ms, changes=changes)
 
     def _open(self, to_move: Sequence[int] = ()) -> Scene:
         """Number what was captured, and take the touched rows off the tables."""

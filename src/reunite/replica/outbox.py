@@ -32,16 +32,21 @@ _RAW = """
     select id, table_name, op, key, old_key, row is null, at_ms
     from reunite_change where n is null order by id
 """
+_FIRST_RAW = "select id from reunite_change where n is null order by id limit 1"
 _RAW_SUMMARY = """
-    select count(*), min(id), max(id), coalesce(sum(op <> 'insert' or row is null), 0)
-    from reunite_change where n is null
+    select count(*), coalesce(sum(op <> 'insert' or row is null or n is not null), 0)
+    from reunite_change where id between ? and ?
 """
-_RAW_TABLES = "select distinct table_name from reunite_change where n is null"
+_RAW_TABLES = "select distinct table_name from reunite_change where id between ? and ?"
 _NUMBER_RANGE = """
     update reunite_change set n = id + ?, grp = ?, stamp = ?, mark = ?, covered = ?
     where id between ? and ?
 """
 _GROUPS = "select first_id, last_id, at_ms from reunite_group order by first_id"
+
+# Changes and groups that are numbered together.
+PLAIN_AT_ONCE = 100_000
+_GROUPS_AT_ONCE = 1_000
 _NUMBER = """
     update reunite_change set op = ?, n = ?, grp = ?, stamp = ?, mark = ?, covered = ? where id = ?
 """
@@ -79,8 +84,8 @@ class Outbox:
         Changes the state's next_n, stamp and blocks; the caller saves it. Returns the numbers of
         inserts whose generated key is not this replica's to give: they must move.
         """
-        if self._number_plain_groups(now_ms):
-            return []
+        while self.number_plain(now_ms=now_ms, changes=PLAIN_AT_ONCE):
+            pass
         raws = [Raw(values) for values in self._connection.execute(_RAW)]
         if not raws:
             return []
@@ -92,31 +97,39 @@ class Outbox:
         self._connection.execute("delete from reunite_group")
         return to_move
 
-    def _number_plain_groups(self, now_ms: int) -> bool:
-        """Number in bulk what needs no second look: inserts of reunite's own transactions into
-        tables without generated keys. Whether that was all there is."""
+    def number_plain(self, *, now_ms: int, changes: int) -> bool:
+        """Number in bulk the next groups that need no second look: inserts of reunite's own
+        transactions into tables without generated keys. Whole groups, until there are so many
+        changes; whether there was any."""
         connection, state = self._connection, self._state
-        count, first_id, last_id, others = connection.execute(_RAW_SUMMARY).fetchone()
-        if count == 0:
-            return True
-        ranges = connection.execute(_GROUPS).fetchall()
-        covered = sum(last - first + 1 for first, last, _ in ranges)
-        tables = [schema.name for schema in self._schemas.values() if not schema.generated_key]
-        if others or not covered == count == last_id - first_id + 1:
+        first_raw = connection.execute(_FIRST_RAW).fetchone()
+        if first_raw is None:
             return False
-        found = {name for (name,) in connection.execute(_RAW_TABLES)}
-        if not found.issubset(tables):
+        ranges: list[tuple[int, int, int]] = []
+        for first, last, at_ms in connection.execute(f"{_GROUPS} limit {_GROUPS_AT_ONCE}"):
+            follows = ranges[-1][1] + 1 if ranges else first_raw[0]
+            if first != follows or (ranges and last - ranges[0][0] >= changes):
+                break
+            ranges.append((first, last, at_ms))
+        if not ranges:
+            return False
+        whole = ranges[0][0], ranges[-1][1]
+        count, others = connection.execute(_RAW_SUMMARY, whole).fetchone()
+        if others or count != whole[1] - whole[0] + 1:
+            return False
+        tables = {name for (name,) in connection.execute(_RAW_TABLES, whole)}
+        if any(name not in self._schemas or self._schemas[name].generated_key for name in tables):
             return False
         stamp = self._last_stamp(now_ms)
         for first, last, at_ms in ranges:
             stamp = next_stamp(stamp, now_ms=min(at_ms, now_ms))
-            n = state.next_n + first - first_id
+            n = state.next_n + first - whole[0]
             connection.execute(
                 _NUMBER_RANGE, (n - first, n, str(stamp), state.mark, state.covered_n, first, last)
             )
         state.next_n += count
         state.stamp = str(stamp)
-        connection.execute("delete from reunite_group")
+        connection.execute("delete from reunite_group where last_id <= ?", (whole[1],))
         return True
 
     def _last_stamp(self, now_ms: int) -> Stamp:

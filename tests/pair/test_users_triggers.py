@@ -49,7 +49,7 @@ def test_one_that_names_the_guard_sees_the_hubs_rows_too(pair: Pair) -> None:
 def test_they_are_there_again_after_a_large_page(
     pair: Pair, page_rows: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reunite.replica.driver.LARGE_PAGE_ROWS", 3)
+    monkeypatch.setattr("reunite.replica.pages.LARGE_PAGE_ROWS", 3)
     other = pair.clone("tablet", page_rows=page_rows)
     pair.in_file(other, SHOUT)
     for i in range(9):

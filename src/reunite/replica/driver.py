@@ -45,11 +45,11 @@ from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Applied, Inbox
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
 from reunite.replica.outbox import Outbox
-from reunite.replica.pages import InboxDamagedError
+from reunite.replica.pages import InboxDamagedError, brings_nothing, fits, is_large, versions
 from reunite.replica.repair import Repair, RepairReport
 from reunite.replica.reports import OnProgress, SyncProgress, SyncReport
 from reunite.replica.reshaping import is_kept
-from reunite.replica.sending import Batch, next_batch
+from reunite.replica.sending import Batch, next_batch, with_groups
 from reunite.replica.state import State
 from reunite.replica.transport import Transport
 
@@ -60,9 +60,6 @@ IDENTITY_TRIES_MAX = 5
 
 # Pushes in a row that only moved rows; more means that something else takes every key.
 RENUMBER_TRIES_MAX = 1_000
-
-# Rows from which dropping and making the triggers anew is cheaper than their guards.
-LARGE_PAGE_ROWS = 2_000
 
 _ALL_NUMBERS = 2**62
 
@@ -155,7 +152,7 @@ class Driver:
                     if request is None:
                         return
                 else:
-                    request, batch = _with_groups(request, ahead), ahead
+                    request, batch = with_groups(request, ahead), ahead
                 before, last = last, None
                 answer, ahead = self._send(request, batch, before)
                 last = request, answer
@@ -412,7 +409,7 @@ class Driver:
             asked_from = state.cursor
             try:
                 page = self._ask_page(state)
-                if _brings_nothing(page, state):
+                if brings_nothing(page, state):
                     return
                 schemas = self._schemas_for(page, state)
             except SchemaChangedError as exc:
@@ -426,7 +423,7 @@ class Driver:
                 self._give_up_cursor(exc)
                 continue
             try:
-                with self._file.writing(bulk=_is_large(page)) as (connection, state):
+                with self._file.writing(bulk=is_large(page)) as (connection, state):
                     if state.cursor != asked_from:
                         continue  # another process has moved on meanwhile
                     state.next_schemas = schemas
@@ -481,13 +478,13 @@ class Driver:
     def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
         """The hub's schemas, if they are others than the file has. Raises SchemaChangedError if
         the hub's tables have other versions by now than the page is written in."""
-        if _fits(page, state.schemas, state.revision):
+        if fits(page, state.schemas, state.revision):
             return None
-        if state.next_schemas and _fits(page, state.next_schemas, state.next_revision):
+        if state.next_schemas and fits(page, state.next_schemas, state.next_revision):
             return state.next_schemas
         answer = self._call("schema", {}, SchemaAnswer)
         tables = tuple(table for table in answer.tables if table.name in page.schemas)
-        if _versions(tables) != page.schemas:
+        if versions(tables) != page.schemas:
             raise SchemaChangedError("The hub's tables changed while they were pulled.")
         return tables
 
@@ -589,48 +586,8 @@ class Driver:
             )
 
 
-def _versions(schemas: Sequence[TableSchema]) -> dict[str, int]:
-    return {schema.name: schema.version for schema in schemas}
-
-
-def _fits(page: Page, schemas: Sequence[TableSchema], revision: str) -> bool:
-    """Whether a page means these schemas."""
-    return page.revision == revision and page.schemas == _versions(schemas)
-
-
-def _with_groups(request: PushRequest, batch: Batch) -> PushRequest:
-    """The request that follows one which the hub has taken as it was. Less is confirmed than
-    could be; the next one makes up for it."""
-    return msgspec.structs.replace(
-        request,
-        first_n=batch.first_n,
-        schemas=batch.schemas,
-        groups=cast(tuple[GroupMessage, ...], batch.groups),
-        lease={},
-    )
-
-
 def hub_tables(transport: Transport, asked: Sequence[str] | None) -> set[str]:
     """The names of the hub's tables, of those that are asked for."""
     answer = decode(transport.call("schema", b"{}"), SchemaAnswer, bytes_max=None)
     names = {table.name for table in answer.tables}
     return names if asked is None else names & set(asked)
-
-
-def _brings_nothing(page: Page, state: State) -> bool:
-    """Whether the page only says that the replica shows the hub's newest state already."""
-    return (
-        page.checkpoint
-        and not page.tables
-        and not page.outcomes
-        and page.cursor == state.checkpoint == state.cursor
-        and state.repaired is None
-        and page.answered == state.covered_n
-        and page.answered == state.known_n
-        and state.next_schemas is None
-        and _fits(page, state.schemas, state.revision)
-    )
-
-
-def _is_large(page: Page) -> bool:
-    return sum(len(part.puts) + len(part.deletes) for part in page.tables) > LARGE_PAGE_ROWS

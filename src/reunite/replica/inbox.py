@@ -33,7 +33,6 @@ from reunite.replica.pending import (
     Pending,
     Place,
     Schemas,
-    dependencies,
     fold,
     misplaced,
     move_keys,
@@ -42,7 +41,7 @@ from reunite.replica.pending import (
 from reunite.replica.records import Records, outcome_of
 from reunite.replica.reshaping import Reshaping, is_kept, unshared_columns
 from reunite.replica.rows import RowForms
-from reunite.replica.scene import Scene, units
+from reunite.replica.scene import Scene, dependents, units
 from reunite.replica.settled import apply_settled
 from reunite.replica.showing import order_of, show_table
 from reunite.replica.state import State, void_inbox
@@ -449,7 +448,7 @@ class Inbox:
     ) -> int:
         """Park refused changes that are still in the outbox, and those that hang on them or on
         rejected ones; how many. The numbers of the rest close up."""
-        parked = [*refused, *self._dependents(scene.pendings, [*rejected, *refused])]
+        parked = [*refused, *dependents(self._schemas, scene.pendings, [*rejected, *refused])]
         if not parked:
             return 0
         for pending in parked:
@@ -472,36 +471,6 @@ class Inbox:
         changed = {id(scene.pendings[index]) for index in scene.changed}
         scene.pendings = pendings
         scene.changed = {i for i, pending in enumerate(pendings) if id(pending) in changed}
-
-    def _dependents(
-        self, pendings: Sequence[Pending], rejected: Sequence[Pending]
-    ) -> list[Pending]:
-        """Changes without an answer that hang on a rejected one, as the hub would find: sent or
-        not, it has rejected them or will. And those of tables that the hub no longer has."""
-        tainted: dict[Place, int] = {}
-        for pending in rejected:
-            for place in places([pending]):
-                tainted[place] = max(pending.n, tainted.get(place, 0))
-        found: list[Pending] = []
-        waiting = [pending for pending in pendings if pending.outcome is None]
-        for unit in units(waiting):
-            if any(pending.table not in self._schemas for pending in unit):
-                code, reason = "unknown-table", "The hub no longer has this table for you."
-            elif tainted and any(
-                tainted.get(place, 0) > pending.covered
-                for pending in unit
-                for place in dependencies(self._schemas, pending)
-            ):
-                code = "depends-on-rejected"
-                reason = "It touches or points to a row of a change that was rejected."
-            else:
-                continue
-            for pending in unit:
-                pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
-                for place in places([pending]):
-                    tainted[place] = max(pending.n, tainted.get(place, 0))
-            found.extend(unit)
-        return found
 
     def _close_gaps(self, scene: Scene, parked: set[int]) -> set[int]:
         """Numbers without gaps, after parked changes among them went; the identities (`id()`) of

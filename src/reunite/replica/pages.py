@@ -1,15 +1,19 @@
-"""Pages as the replica's tables have them."""
+"""Pages: their rows as the replica's tables have them, and what they mean to it."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
 from reunite.errors import ReuniteError
 from reunite.protocol.codec import decode
 from reunite.protocol.pull import Page, TablePage
+from reunite.replica.state import State
+
+# Rows from which dropping and making the triggers anew is cheaper than their guards.
+LARGE_PAGE_ROWS = 2_000
 
 
 class InboxDamagedError(Exception):
@@ -39,3 +43,33 @@ def aligned(schema: TableSchema, part: TablePage) -> list[Row]:
     position = {name: i for i, name in enumerate(part.columns)}
     places_ = [position.get(name) for name in schema.column_names]
     return [tuple(None if i is None else row[i] for i in places_) for row in part.puts]
+
+
+def versions(schemas: Sequence[TableSchema]) -> dict[str, int]:
+    """Each table's version."""
+    return {schema.name: schema.version for schema in schemas}
+
+
+def fits(page: Page, schemas: Sequence[TableSchema], revision: str) -> bool:
+    """Whether a page means these schemas."""
+    return page.revision == revision and page.schemas == versions(schemas)
+
+
+def brings_nothing(page: Page, state: State) -> bool:
+    """Whether the page only says that the replica shows the hub's newest state already."""
+    return (
+        page.checkpoint
+        and not page.tables
+        and not page.outcomes
+        and page.cursor == state.checkpoint == state.cursor
+        and state.repaired is None
+        and page.answered == state.covered_n
+        and page.answered == state.known_n
+        and state.next_schemas is None
+        and fits(page, state.schemas, state.revision)
+    )
+
+
+def is_large(page: Page) -> bool:
+    """Whether writing the page without triggers pays."""
+    return sum(len(part.puts) + len(part.deletes) for part in page.tables) > LARGE_PAGE_ROWS

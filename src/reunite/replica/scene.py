@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
+from reunite.core.change import Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.values import Row
-from reunite.replica.pending import Pending, Place, places
+from reunite.replica.pending import Pending, Place, Schemas, dependencies, places
 
 
 class Scene:
@@ -56,3 +57,34 @@ def units(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
         else:
             for pending in group:
                 yield [pending]
+
+
+def dependents(
+    schemas: Schemas, pendings: Sequence[Pending], rejected: Sequence[Pending]
+) -> list[Pending]:
+    """Changes without an answer that hang on a rejected one, as the hub would find: sent or
+    not, it has rejected them or will. And those of tables that the hub no longer has."""
+    tainted: dict[Place, int] = {}
+    for pending in rejected:
+        for place in places([pending]):
+            tainted[place] = max(pending.n, tainted.get(place, 0))
+    found: list[Pending] = []
+    waiting = [pending for pending in pendings if pending.outcome is None]
+    for unit in units(waiting):
+        if any(pending.table not in schemas for pending in unit):
+            code, reason = "unknown-table", "The hub no longer has this table for you."
+        elif tainted and any(
+            tainted.get(place, 0) > pending.covered
+            for pending in unit
+            for place in dependencies(schemas, pending)
+        ):
+            code = "depends-on-rejected"
+            reason = "It touches or points to a row of a change that was rejected."
+        else:
+            continue
+        for pending in unit:
+            pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
+            for place in places([pending]):
+                tainted[place] = max(pending.n, tainted.get(place, 0))
+        found.extend(unit)
+    return found

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import msgspec
 
@@ -19,7 +19,7 @@ from reunite.core.change import Op
 from reunite.core.schema import TableSchema
 from reunite.protocol.codec import encode
 from reunite.protocol.limits import BODY_BYTES_MAX, PUSH_CHANGES_MAX
-from reunite.protocol.push import GroupMessage, Run
+from reunite.protocol.push import GroupMessage, PushRequest, Run
 from reunite.replica.outbox import PENDING, read_pending
 from reunite.replica.pending import Pending, Schemas, changed_columns
 from reunite.replica.rows import RowForms
@@ -159,3 +159,15 @@ def _run(schema: TableSchema, pendings: Sequence[Pending], places: tuple[int, ..
 def _stamps(stamps: list[str]) -> tuple[str, ...]:
     """One for all, or one for each."""
     return tuple(stamps[:1] if len(set(stamps)) == 1 else stamps)
+
+
+def with_groups(request: PushRequest, batch: Batch) -> PushRequest:
+    """The request that follows one which the hub has taken as it was. Less is confirmed than
+    could be; the next one makes up for it."""
+    return msgspec.structs.replace(
+        request,
+        first_n=batch.first_n,
+        schemas=batch.schemas,
+        groups=cast(tuple[GroupMessage, ...], batch.groups),
+        lease={},
+    )

@@ -10,7 +10,7 @@ import pytest
 from reunite.core.expression import Expression, row
 from reunite.errors import BadRequestError, CallerError, HubUnreachableError
 from reunite.replica import Replica
-from reunite.testing.wire import Request, WireObserver
+from reunite.testing.wire import Fault, Request, WireObserver
 from tests.pair.conftest import Pair
 
 SALE = "insert into sale (id, product_id, amount) values (?, ?, ?)"
@@ -319,3 +319,124 @@ def test_a_repair_compares_what_is_in_the_view(pair: Pair, count: int) -> None:
     (sale,) = [table for table in replica.repair().tables if table.table == "sale"]
     assert (sale.differing, sale.missing, sale.extra) == (1, 1, 1)
     assert_shows(pair, replica, "product_id = 1")
+
+
+# --- While the view changes -----------------------------------------------------------------------
+
+
+def pulled_page(pair: Pair, replica: Replica) -> None:
+    """One page reaches the replica, then the network is gone."""
+    seen = len(pair.wire.requests)
+    pair.wire.choose = lambda request: (
+        Fault.DROP if len(pair.wire.requests) > seen + 1 else Fault.NONE
+    )
+    with pytest.raises(HubUnreachableError):
+        replica.pull()
+    pair.wire.choose = lambda request: Fault.NONE
+
+
+def many_sales(pair: Pair) -> None:
+    for number in range(10, 30):
+        pair.at_hub(SALE, number, 1 + number % 2, number)
+
+
+@pytest.mark.parametrize("pages_before", [1, 2, 3, 4, 5])
+def test_commits_between_the_pages_of_a_difference_arrive_too(
+    pair: Pair, pages_before: int
+) -> None:
+    """Rows move from the old view to the new one, back, away and out of existence meanwhile."""
+    many_sales(pair)
+    replica = of_product(pair, 1, page_rows=2)
+    before = amounts(pair, replica)
+    replica.set_tables({"sale": row.amount >= 20, "product": None})
+    for _ in range(pages_before):
+        pulled_page(pair, replica)
+    assert amounts(pair, replica) == before
+    pair.at_hub("update sale set amount = 100 where id in (1, 10, 11)")  # in
+    pair.at_hub("update sale set amount = 5 where id in (20, 21, 28)")  # out
+    pair.at_hub("update sale set amount = 5, product_id = 2 where id = 22")
+    pair.at_hub("update sale set product_id = 2, amount = 6 where id in (12, 14)")
+    pair.at_hub("delete from sale where id in (16, 23)")
+    pair.at_hub("update sale set id = 99 where id = 24")
+    assert_shows(pair, replica, "amount >= 20")
+
+
+@pytest.mark.parametrize("pages_before", [1, 3, 5])
+@pytest.mark.parametrize("by_the_hub", [False, True])
+def test_a_view_that_changes_again_begins_at_the_checkpoint(
+    pair: Pair, pages_before: int, by_the_hub: bool
+) -> None:
+    many_sales(pair)
+    replica = of_product(pair, 1, page_rows=2)
+    pair.write(replica, "update sale set amount = 77 where id = 10")
+    before = amounts(pair, replica)
+    replica.set_tables({"sale": row.amount >= 20, "product": None})
+    for _ in range(pages_before):
+        pulled_page(pair, replica)
+    if by_the_hub:
+        pair.at_hub("alter table product add column colour text default 'red'")
+    else:
+        replica.set_tables({"sale": row.amount < 15, "product": None})
+    assert amounts(pair, replica) == before
+    pair.at_hub("update sale set amount = amount + 1 where id % 4 = 0")
+    assert_shows(pair, replica, "amount >= 20" if by_the_hub else "amount < 15")
+    assert pair.at_hub("select amount from sale where id = 10") == [(77,)]
+
+
+@pytest.mark.parametrize("pages_before", [1, 4])
+def test_hub_and_replica_may_both_die_while_the_view_changes(pair: Pair, pages_before: int) -> None:
+    many_sales(pair)
+    replica = of_product(pair, 1, page_rows=2)
+    replica.set_tables({"sale": row.amount >= 20, "product": None})
+    for _ in range(pages_before):
+        pulled_page(pair, replica)
+    pair.restart_hub()
+    pair.at_hub("update sale set product_id = 2, amount = 1 where id = 28")
+    replica.close()
+    with Replica(
+        pair.folder / "product1.db",
+        transport=pair.wire.transport(pair.token, label="product1"),
+        clock=pair.clock,
+        page_rows=2,
+    ) as again:
+        assert_shows(pair, again, "amount >= 20")
+
+
+def test_a_hub_that_has_forgotten_the_old_view_sends_all_of_the_new_one(pair: Pair) -> None:
+    many_sales(pair)
+    replica = of_product(pair, 1, page_rows=2)
+    replica.set_tables({"sale": row.amount >= 20, "product": None})
+    pair.at_hub("delete from reunite_view")
+    assert_shows(pair, replica, "amount >= 20")
+    replica.set_tables({"sale": row.amount >= 25, "product": None})
+    pulled_page(pair, replica)
+    pair.at_hub("delete from reunite_view")
+    assert_shows(pair, replica, "amount >= 25")
+
+
+def test_rows_that_leave_are_seen_by_images_of_older_columns_too(pair: Pair) -> None:
+    """An image of another version is judged where it has the columns, else it counts as seen."""
+    pair.at_hub("insert into note values ('a', 'mine'), ('b', 'mine'), ('c', 'mine')")
+    replica = pair.clone("notes", tables={"note": row.title == "mine"})
+    pair.at_hub("update note set title = 'theirs' where id = 'a'")
+    pair.at_hub("alter table note add column colour text")
+    pair.at_hub("update note set title = 'theirs' where id = 'b'")
+    replica.sync()
+    assert pair.rows(replica, "note") == [("c", "mine", None)]
+    replica.set_tables({"note": row.colour.is_null()})
+    pair.at_hub("update note set colour = 'red' where id = 'c'")
+    replica.sync()
+    assert [key for key, *_ in pair.rows(replica, "note")] == ["a", "b"]
+
+
+def test_what_a_view_says_of_a_dropped_column_is_told(pair: Pair) -> None:
+    replica = pair.clone("notes", tables={"note": row.title == "mine"})
+    pair.write(replica, "insert into note values ('n', 'mine')")
+    with pair.hub.migrating():
+        pair.at_hub("alter table note drop column title")
+    with pytest.raises(BadRequestError, match="has no column 'title'") as caught:
+        replica.sync()
+    assert caught.value.path == "where.note.field"
+    replica.set_tables(["note"])
+    replica.sync()
+    assert pair.rows(replica, "note") == pair.at_hub("select * from note")

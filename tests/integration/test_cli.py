@@ -364,6 +364,22 @@ def test_clone_takes_the_tables_asked_for(world: World) -> None:
     }
 
 
+def test_clone_takes_the_rows_asked_for_and_sync_chooses_others(world: World) -> None:
+    arguments = (world.url, world.laptop, "--token", world.token)
+    told = run_json("clone", *arguments, "--where", "airlines: carrier == 'AA'")
+    assert told["tables"] == {"airlines": 1, "notes": 0, "planes": 2}
+    run("sync", world.laptop, "--table", "airlines", "--where", "airlines: not carrier == 'AA'")
+    (carrier,) = rows(world.laptop, "select carrier from airlines")[0]
+    assert carrier != "AA"
+    assert rows(world.laptop, "select name from sqlite_master where name = 'planes'") == []
+    run("sync", world.laptop, "--everything")
+    assert len(rows(world.laptop, "select * from airlines")) == 2
+    failed = run("sync", world.laptop, "--where", "airlines: nobody == 1", code=1)
+    assert "has no column 'nobody'" in failed.stderr
+    run("sync", world.laptop, "--where", "airlines", code=2)
+    run("sync", world.laptop, "--everything", "--dry-run", code=2)
+
+
 def test_a_file_is_cloned_into_once(cloned: World) -> None:
     told = run("clone", cloned.url, cloned.laptop, "--token", cloned.token, code=1).stderr
     assert "reunite sync" in told

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 
+from reunite.errors import HubUnreachableError
 from reunite.replica import inbox
+from reunite.testing.wire import Fault, Request
 from tests.pair.conftest import Pair
 
 
@@ -78,4 +82,32 @@ def test_rows_that_the_page_does_not_name_are_looked_at_one_by_one(
     pair.replica.push()
     pair.replica.pull()
     assert not settled[-1]
+    pair.assert_agreed()
+
+
+def test_a_table_that_a_repair_fetched_whole_is_cleared_first(
+    pair: Pair, settled: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The repair broke off before its pull: the rows in the inbox meet a push that settles."""
+    monkeypatch.setattr("reunite.replica.repair.WHOLE_ROWS_MIN", 1)
+    pair.at_hub("insert into note values ('a', 'one'), ('b', 'two')")
+    pair.replica.sync()
+    file = sqlite3.connect(pair.replica.path, isolation_level=None)
+    file.execute("update reunite_guard set suspended = 1")
+    file.execute("update note set id = id || ' extra'")
+    file.execute("update reunite_guard set suspended = 0")
+    file.close()
+    asked: list[str] = []
+
+    def lose_the_last_pull(request: Request) -> Fault:
+        asked.append(request.operation)
+        return Fault.DROP if asked.count("pull") == 2 else Fault.NONE
+
+    pair.wire.choose = lose_the_last_pull
+    with pytest.raises(HubUnreachableError):
+        pair.replica.repair(["note"])
+    pair.wire.choose = lambda request: Fault.NONE
+    pair.write(pair.replica, "insert into note values ('c', 'mine')")
+    pair.replica.sync()
+    assert settled[-1] is False
     pair.assert_agreed()

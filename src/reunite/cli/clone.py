@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
+from reunite.cli.choosing import TableOption, WhereOption, chosen
 from reunite.cli.opening import Kind, kind_of
 from reunite.cli.options import FileArgument, JsonOption, TokenOption, UrlArgument
 from reunite.cli.progress import Stopwatch, progress_bars
@@ -20,18 +18,18 @@ def clone(
     url: UrlArgument,
     file: FileArgument,
     token: TokenOption = None,
-    table: Annotated[
-        list[str] | None,
-        typer.Option("--table", metavar="TABLE", help="Only this table; may be given repeatedly."),
-    ] = None,
+    table: TableOption = None,
+    where: WhereOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a full local copy of a hub's tables, with an outbox of its own.
+    """Make a local copy of a hub's tables, with an outbox of its own.
 
+    With --where, a table has only the rows that a condition means; rows come and go as they change.
     A clone that broke off goes on where it was when the command is given again.
     The token is remembered in FILE-token, which only you may read, unless it comes from
     REUNITE_TOKEN.
     """
+    tables = chosen(table, where)
     was_there = file.exists()
     if was_there:
         _refuse_what_is_ready(file)
@@ -41,7 +39,7 @@ def clone(
         with (
             progress_bars(file.name) as on_progress,
             Replica.clone(
-                file, url, token=known_token, tables=table or None, on_progress=on_progress
+                file, url, token=known_token, tables=tables, on_progress=on_progress
             ) as replica,
         ):
             status = replica.status()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from reunite.cli.choosing import TableOption, WhereOption, chosen
 from reunite.cli.opening import check_is_replica, open_replica
 from reunite.cli.options import FileArgument, JsonOption, TokenOption
 from reunite.cli.progress import progress_bars
@@ -21,18 +22,31 @@ def sync(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what a sync would push and pull.")
     ] = False,
+    table: TableOption = None,
+    where: WhereOption = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="From now on all tables, with all of their rows.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send what was changed here, and fetch what was changed elsewhere.
 
+    --table and --where replace the choice that was made at the clone: what is not among the chosen
+    rows any more leaves the file, and only the difference travels.
     Without --token and REUNITE_TOKEN, the token that was remembered at the clone is used.
     If the hub cannot be reached, the exit code is 75; nothing is lost, and the next sync goes on.
     """
+    tables = chosen(table, where)
+    is_chosen = tables is not None or everything
+    if is_chosen and (dry_run or (tables is not None and everything)):
+        raise typer.BadParameter("--table, --where go with neither --dry-run nor --everything.")
     check_is_replica(file)  # before its token is missed
     with (
         open_replica(file, token=remembered_token(file, token)) as replica,
         progress_bars(file.name) as on_progress,
     ):
+        if is_chosen:
+            replica.set_tables(tables)
         report = replica.sync(dry_run=dry_run, on_progress=on_progress)
     remember_token(file, token)
     if as_json:

@@ -36,6 +36,9 @@ from reunite.stores.sql.database import translated
 
 Report = TypeVar("Report")
 
+# In a mapping of tables: all those that are not named.
+ALL_OTHERS = "*"
+
 # Names of tables, or by name the rows to have; None for everything.
 AskedTables: TypeAlias = Sequence[str] | Mapping[str, Expression | None] | None
 
@@ -109,7 +112,8 @@ class Replica:
 
         tables         names of the tables to have, all that the token may read by default; as a
                        mapping, each with an expression for the rows to have, or None for all of
-                       them: `{"sale": row.store == 7, "product": None}`
+                       them: `{"sale": row.store == 7, "product": None}`. The name "*" stands for
+                       all other tables: `{"sale": row.store == 7, "*": None}`
 
         Raises CallerError if the file has tables of these names that are no replica's, or a clone
         of other tables broke off here; BadRequestError for an expression that does not fit its
@@ -440,7 +444,10 @@ def asked_tables(
                 f"None for all; {where!r} is neither.",
                 path=f"tables.{name}",
             )
-    return tuple(tables), {n: to_json(where) for n, where in tables.items() if where is not None}
+    spelled = {name: to_json(where) for name, where in tables.items() if where is not None}
+    if ALL_OTHERS in spelled:
+        raise BadRequestError("All other tables are taken whole: give None for '*'.")
+    return None if ALL_OTHERS in tables else tuple(tables), spelled
 
 
 def _printable(name: str) -> str:

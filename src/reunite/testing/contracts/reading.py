@@ -246,7 +246,7 @@ class ReadingContract:
             before = transaction.schemas()["note"]
         column = Column(name="extra", type=ColumnType.TEXT)
         subject.add_column("note", column)
-        subject.store.track([_with_column(before, column)])
+        subject.store.track([with_column(before, column)])
 
         with subject.store.read() as transaction:
             after = transaction.schemas()["note"]
@@ -268,5 +268,6 @@ class ReadingContract:
         assert len(log_of(subject.store, after_id=last_id)) == 2
 
 
-def _with_column(schema: TableSchema, column: Column) -> TableSchema:
+def with_column(schema: TableSchema, column: Column) -> TableSchema:
+    """The table with one more column."""
     return msgspec.structs.replace(schema, columns=(*schema.columns, column))

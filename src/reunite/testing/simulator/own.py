@@ -59,7 +59,6 @@ _ACTIONS = {
     "back_up": 2,
     "restore": 2,
     "jump": 2,
-    "trim": 1,
 }
 
 
@@ -257,9 +256,6 @@ class OwnWorld(WireObserver):
     def _jump(self) -> None:
         clock = self._chance.choice([self._clock, *(file.clock for file in self._files)])
         clock.jump(self._chance.choice((-3_600_000, -5_000, 5_000, 86_400_000)))
-
-    def _trim(self) -> None:
-        self._hub.trim(older_than_s=self._chance.choice((1, 60)))
 
     def _pick(self) -> SimulatedFile:
         return self._chance.choice(self._files)

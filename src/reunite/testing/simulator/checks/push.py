@@ -254,6 +254,9 @@ class PushCheck:
             self._restore_parent(model, change)
             return
         row = model.row(table, key)
+        if self._was_set_aside(change):
+            self._doubt(model, change)
+            return
         if row is None or self._is_another(model, change, outcome):
             if change.op is Op.UPDATE and not _has_row_conflict(outcome):
                 raise InvariantBroken("I10", f"Lost without a conflict record: {change}")
@@ -270,6 +273,21 @@ class PushCheck:
             model.delete(table, key)
         if FACTS[table].update_wins and not is_alone:
             self._doubt(model, change)
+
+    def _was_set_aside(self, change: PushedChange) -> bool:
+        """Whether its program saw the hub's row under a key that a pending row of its own file
+        has: a unique value stood in that one's way."""
+        captured = self._book.captured[change.id]
+        before = [self._book.captured[uid] for uid in self._book.pending_before[change.id]]
+        own = [
+            other.row
+            for other in before
+            if other.table == change.table and other.key == captured.key and other.row is not None
+        ]
+        facts = FACTS[change.table]
+        if not own or not facts.has_ident or facts.chosen or change.op is Op.INSERT:
+            return False
+        return facts.at(own[-1], "ident") != captured.ident
 
     @staticmethod
     def _doubt(model: Model, change: PushedChange) -> None:

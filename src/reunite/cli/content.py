@@ -9,7 +9,8 @@ of a key whether its row should be there, and that is asked here.
     delete                   gone
     update                   either: rows that INSERT OR REPLACE overwrites are noted like this
 
-Entries of former versions of a table do not count: replicas have read the table anew since.
+What was logged before the table's last gap in capture does not count: replicas have compared or
+read the table since.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from reunite.stores.sql.database import connect_to_look
 from reunite.stores.sql.dialects.sqlite import key_image, quoted
 
 _ODD = """
-    with spoken as (
+    with logged as (
+        select * from reunite_change where table_name = ?1
+        and id > coalesce((select value from reunite_meta where name = 'gap:' || ?1), 0)
+    ), spoken as (
         select key, case op when 'insert' then 1 when 'delete' then 0 end as is_there, id
-        from reunite_change where table_name = ?1 and schema = ?2
+        from logged
         union all
-        select old_key, null, id from reunite_change
-        where table_name = ?1 and schema = ?2 and old_key is not null
+        select old_key, null, id from logged where old_key is not null
     ), last as (select key, is_there, max(id) from spoken group by key)
     select key, is_there from last
     where is_there is not null and is_there <> (key in (select {key} from {table} as t))
@@ -41,7 +44,7 @@ _ODD = """
 def odd_keys(connection: sqlite3.Connection, schema: TableSchema) -> list[tuple[str, bool]]:
     """(key, whether its row should be there) of the rows that are not as the log says."""
     text = _ODD.format(key=key_image(schema, "t"), table=quoted(schema.name))
-    found = connection.execute(text, (schema.name, schema.version))
+    found = connection.execute(text, (schema.name,))
     return [(key, bool(is_there)) for key, is_there in found]
 
 

@@ -28,6 +28,11 @@ from reunite.stores.sql.dialects import sqlite_reflection
 from reunite.stores.sql.versions import bring_up_to_date, is_laid_out
 
 _META = "SELECT name, value FROM reunite_meta WHERE name IN ('ddl', 'layout', 'layout_min')"
+# What the log says of a table's rows counts from its last gap on; `doctor` asks.
+_NOTE_GAP = """
+    INSERT OR REPLACE INTO reunite_meta (name, value)
+    SELECT 'gap:' || ?, coalesce(max(id), 0) FROM reunite_change
+"""
 _encode_schema = msgspec.json.Encoder().encode
 _decode_schema = msgspec.json.Decoder(TableSchema).decode
 
@@ -164,6 +169,8 @@ def remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSc
         "VALUES (?, ?, ?, 1)",
         (schema.name, version, _encode_schema(schema).decode()),
     )
+    if has_gap:
+        session.execute(_NOTE_GAP, (schema.name,))
     return schema
 
 

@@ -24,6 +24,7 @@ from reunite.replica.keys import KeyBlocks
 from reunite.replica.pending import Pending, Place, Schemas, places
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State
+from reunite.replica.unreadable import make_readable
 
 # How far a stamp of ours may be ahead of the clock: clocks are set back a little now and then.
 CLOCK_AHEAD_MS_MAX = 60_000
@@ -86,6 +87,7 @@ class Outbox:
         """
         while self.number_plain(now_ms=now_ms, changes=PLAIN_AT_ONCE):
             pass
+        make_readable(self._connection, self._schemas)
         raws = [Raw(values) for values in self._connection.execute(_RAW)]
         if not raws:
             return []
@@ -120,6 +122,7 @@ class Outbox:
         tables = {name for (name,) in connection.execute(_RAW_TABLES, whole)}
         if any(name not in self._schemas or self._schemas[name].generated_key for name in tables):
             return False
+        make_readable(connection, self._schemas, ids=whole)
         stamp = self._last_stamp(now_ms)
         for first, last, at_ms in ranges:
             stamp = next_stamp(stamp, now_ms=min(at_ms, now_ms))

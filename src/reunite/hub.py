@@ -278,8 +278,9 @@ class Hub:
         return list(found.values())
 
     def resend(self, table: str) -> None:
-        """Have every replica read all of a table again, as after a gap in capture: for rows that
-        were changed past the triggers. What replicas have pending stays."""
+        """Have every replica compare a table with the hub's, as after a gap in capture, and send
+        the rows that differ: for rows that were changed past the triggers. What replicas have
+        pending stays."""
         self._tables.schema(table)
         self._store.resend(table)
         with self._store.read() as tx:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from reunite import HubUnreachableError
 from tests.pair.conftest import Pair
 
 
@@ -51,3 +54,88 @@ def test_a_table_dropped_while_serving_does_not_hold_up_the_rest(pair: Pair) -> 
     assert pair.at_hub("select name from product where id = 1") == [("Quince",)]
     (parked,) = pair.replica.parked()
     assert (parked.code, parked.set) == ("unknown-table", {"id": "n1", "title": "mine"})
+
+
+def requests(pair: Pair, operation: str) -> int:
+    return sum(request.operation == operation for request in pair.wire.requests)
+
+
+def test_rows_that_escaped_capture_are_compared_and_only_they_travel(pair: Pair) -> None:
+    """A trigger was lost for a while; both replicas heal, and their outboxes wait unharmed (I4)."""
+    for number in range(200):
+        pair.at_hub("insert into note values (?, 'x')", f"n{number:03}")
+    pair.replica.sync()
+    phone = pair.clone("phone")
+    pair.write(pair.replica, "update note set title = 'mine' where id = 'n005'")
+    pair.at_hub("drop trigger reunite_note_before_update")
+    pair.at_hub("drop trigger reunite_note_before_delete")
+    pair.at_hub("update note set title = 'unseen' where id in ('n005', 'n007')")
+    pair.at_hub("delete from note where id = 'n009'")
+
+    report = phone.sync()
+
+    assert report.pulled == 3
+    assert requests(pair, "repair") > 0
+    assert pair.rows(phone, "note") == pair.at_hub("select * from note order by 1")
+    pair.assert_agreed()
+    assert pair.at_hub("select title from note where id = 'n005'") == [("mine",)]
+    compared = requests(pair, "repair")
+    pair.assert_agreed()
+    assert requests(pair, "repair") == compared
+
+
+def test_a_gap_without_a_difference_is_compared_once(pair: Pair) -> None:
+    pair.at_hub("drop trigger reunite_note_before_update")
+    assert pair.replica.sync().pulled == 0
+    compared = requests(pair, "repair")
+    assert compared > 0
+    assert pair.replica.sync().pulled == 0
+    assert requests(pair, "repair") == compared
+
+
+def test_what_breaks_off_while_comparing_is_compared_again(pair: Pair) -> None:
+    pair.at_hub("insert into note values ('n1', 'x')")
+    pair.replica.sync()
+    pair.at_hub("drop trigger reunite_note_before_update")
+    pair.at_hub("update note set title = 'unseen'")
+    pair.wire.lose_next_answer("repair")
+    with pytest.raises(HubUnreachableError):
+        pair.replica.sync()
+    pair.replica.sync()
+    assert pair.rows(pair.replica, "note") == [("n1", "unseen")]
+    pair.assert_agreed()
+
+
+def test_a_gap_while_a_replica_is_cloned_is_healed(pair: Pair) -> None:
+    for number in range(5):
+        pair.at_hub("insert into note values (?, 'x')", f"n{number}")
+    done = []
+
+    def on_progress(progress: object) -> None:
+        if len(done) == 2:
+            pair.at_hub("drop trigger reunite_note_before_update")
+            pair.at_hub("update note set title = 'unseen'")
+        done.append(progress)
+
+    phone = pair.clone("phone", page_rows=1, on_progress=on_progress)
+    assert len(done) > 3
+    phone.sync()
+    assert pair.rows(phone, "note") == pair.at_hub("select * from note order by 1")
+
+
+def test_a_migration_with_capture_off_is_healed_where_rows_were_written(pair: Pair) -> None:
+    pair.at_hub("insert into note values ('n1', 'x')")
+    pair.replica.sync()
+    pair.write(pair.replica, "update product set stock = stock - 1 where id = 1")
+    with pair.hub.migrating() as tables:
+        pair.at_hub("update note set title = 'silently'")
+        pair.at_hub("alter table sale drop column amount")
+    assert {table.table: table.what for table in tables} == {
+        "note": "written",
+        "product": "unchanged",
+        "sale": "changed",
+    }
+    pair.replica.sync()
+    assert pair.rows(pair.replica, "note") == [("n1", "silently")]
+    assert pair.at_hub("select stock from product where id = 1") == [(9,)]
+    pair.assert_agreed()

@@ -104,10 +104,12 @@ class Unique(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TableSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
-    """One tracked table. `version` counts its shapes; it rises when columns change."""
+    """One tracked table. `version` counts its shapes; it rises when columns change. `generation`
+    is another text after each time in which something may have escaped capture."""
 
     name: str
     version: int = 1
+    generation: str = ""
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     generated_key: bool = False  # the database makes it: an integer primary key
@@ -131,15 +133,16 @@ class TableSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
     @cached_property
     def shape(self) -> tuple[object, ...]:
-        """How rows are written and what must be declared for them: all but `version`, policies
-        and unique constraints. Another shape is another version."""
+        """How rows are written and what must be declared for them: all but `version`,
+        `generation`, policies and unique constraints. Another shape is another version."""
         columns = [(c.name, c.type, c.nullable, c.default) for c in self.columns]
         return self.name, self.key, self.generated_key, tuple(columns), self.foreign_keys
 
     @cached_property
     def digest(self) -> bytes:
-        """A sum of all that the schema says."""
-        return hashlib.blake2b(_encode(self), digest_size=16).digest()
+        """A sum of all that the schema says but `generation`, which is about rows."""
+        text = _encode(msgspec.structs.replace(self, generation=""))
+        return hashlib.blake2b(text, digest_size=16).digest()
 
     @cached_property
     def key_positions(self) -> tuple[int, ...]:
@@ -151,7 +154,7 @@ class TableSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
 
 
 def revision_of(schemas: Iterable[TableSchema]) -> str:
-    """A sum of schemas, as 16 hexadecimal digits: it differs when anything in them does. Their
-    order is no matter."""
+    """A sum of schemas, as 16 hexadecimal digits: it differs when anything but a generation does.
+    Their order is no matter."""
     digests = sorted(schema.digest for schema in schemas)
     return hashlib.blake2b(b"".join(digests), digest_size=8).hexdigest()

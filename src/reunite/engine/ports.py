@@ -427,11 +427,12 @@ class Store(Protocol):
 
     def track(self, schemas: Sequence[TableSchema]) -> None:
         """Create reunite's tables where missing and the triggers of these tables, or renew
-        them. A table whose columns changed gets its next version."""
+        them. A table whose columns changed gets its next version, one whose changes were not
+        all captured since it was tracked first another generation."""
         ...
 
     def resend(self, table: str) -> None:
-        """Give a tracked table its next version as it is, so that replicas read all of it again.
+        """Begin another generation of a tracked table, so that replicas compare all of it.
         Raises UnknownTableError."""
         ...
 

@@ -393,6 +393,11 @@ class _PageBuilder:
             stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),
             schemas={name: schema.version for name, schema in self._schemas.items()},
             revision=revision_of(self._schemas.values()),
+            generations={
+                name: schema.generation
+                for name, schema in self._schemas.items()
+                if schema.generation
+            },
             tables=tuple(self._table_pages()),
             **fields,
         )

@@ -67,19 +67,18 @@ def repair(
     keeps a step of them in memory.
     """
     check_protocol(request.protocol)
-    schemas = tables.readable(request.tables)
-    view = view_of(schemas, request.tables, request.where)
     cursor = decode_cursor(request.cursor)
-    schema = schemas.get(request.table)
-    if schema is None:
-        raise UnknownTableError(f"This hub offers no table {request.table!r}.", path="table")
-    _check(request, schema)
-    hashed = view.hash
     with store.read() as tx:
+        schemas = tables.at(tx).readable(request.tables)
+        view = view_of(schemas, request.tables, request.where)
+        schema = schemas.get(request.table)
+        if schema is None:
+            raise UnknownTableError(f"This hub offers no table {request.table!r}.", path="table")
+        _check(request, schema)
         own_replica(tx, principal, request.replica)
         head = tx.head()
         stamp = commit_stamp(max(now_ms, head.at_ms))
-        if not is_ours(tx, head, cursor, hashed):
+        if not is_ours(tx, head, cursor, view.hash):
             return RepairAnswer(cursor=request.cursor, stamp=stamp, is_stale=True)
         here = Cursor(
             epoch=head.epoch,
@@ -87,7 +86,7 @@ def repair(
             nonce=head.nonce,
             id=0,
             checkpoint=cursor.checkpoint,
-            view=hashed,
+            view=view.hash,
         )
         blank = RepairAnswer(cursor=encode_cursor(here), stamp=stamp)
         rows = VisibleRows(tx, schema, view.tables[request.table].where)

@@ -59,12 +59,15 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `answered` is the last number of this replica that the page's snapshot includes, `mark` the
     last change id in it. `schemas` are the table versions that the rows are written in; `revision`
     is another text whenever anything in the schemas of these tables is another, policies included.
+    A table whose `generations` is not the one that the replica has (left out: "") may have rows
+    that no log tells of: the replica compares it.
     """
 
     cursor: str
     stamp: str
     schemas: dict[str, int]
     revision: str = ""
+    generations: dict[str, str] = {}
     tables: tuple[TablePage, ...] = ()
     more: bool = False
     checkpoint: bool = False

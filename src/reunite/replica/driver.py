@@ -41,6 +41,7 @@ from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import Former, GroupMessage, PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION
+from reunite.replica import generations
 from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Applied, Inbox
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
@@ -191,11 +192,25 @@ class Driver:
                 # includes it may be shown.
                 if self._file.state().resend_n > self._file.state().known_n:
                     self.push()
-                self._pull_pages()
+                page = self._pull_pages()
+                if self._heal(page):
+                    return
             except _LOST_IDENTITY as exc:
                 self._take_new_identity(exc)
-            else:
-                return
+
+    def _heal(self, page: Page) -> bool:
+        """Compare the tables whose log had a gap since this file had all of their rows; whether
+        there were none, so that the checkpoint of this page is the hub's state."""
+        gaps = generations.gaps(self._file.state(), page)
+        if not gaps:
+            return True
+        report = self.gather_repairs(sorted(gaps))
+        if report.is_stale:
+            self._try_again()
+            return False
+        with self._file.writing() as (_, state):
+            generations.heal(state, gaps, has_rows=bool(report.found))
+        return False
 
     def repair(self, tables: Sequence[str] | None = None) -> RepairReport:
         """Compare tables (None: all) with the hub's, and fetch the rows that differ."""
@@ -286,10 +301,7 @@ class Driver:
                     future = ask(state)
                     continue
                 with self._file.writing() as (connection, state):
-                    if schemas is not None:
-                        self._file.remake_tables(connection, state.schemas, schemas)
-                        state.schemas, state.revision = schemas, page.revision
-                    rows += self._file.write_clone_page(connection, state, page)
+                    rows += self._file.write_clone_page(connection, state, page, schemas)
                     state.cursor = page.cursor
                     if page.checkpoint:
                         state.checkpoint = page.cursor
@@ -403,14 +415,15 @@ class Driver:
 
     # -- pull ---------------------------------------------------------------------------------
 
-    def _pull_pages(self) -> None:
+    def _pull_pages(self) -> Page:
+        """Read pages until a checkpoint with nothing more behind it; that page."""
         while True:
             state = self._file.state()
             asked_from = state.cursor
             try:
                 page = self._ask_page(state)
                 if brings_nothing(page, state):
-                    return
+                    return page
                 schemas = self._schemas_for(page, state)
             except SchemaChangedError as exc:
                 self._try_again(exc)
@@ -444,7 +457,7 @@ class Driver:
                 if self._on_checkpoint is not None:
                     self._on_checkpoint()
                 if not page.more:
-                    return
+                    return page
 
     def _give_up_cursor(self, error: BadRequestError) -> None:
         """The hub cannot read this file's cursor: begin at the last checkpoint, or at nothing."""
@@ -584,10 +597,3 @@ class Driver:
             self._on_progress(
                 SyncProgress(phase=phase, rows=rows, bytes=self._bytes, rows_total=total)
             )
-
-
-def hub_tables(transport: Transport, asked: Sequence[str] | None) -> set[str]:
-    """The names of the hub's tables, of those that are asked for."""
-    answer = decode(transport.call("schema", b"{}"), SchemaAnswer, bytes_max=None)
-    names = {table.name for table in answer.tables}
-    return names if asked is None else names & set(asked)

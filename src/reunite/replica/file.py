@@ -28,6 +28,7 @@ from reunite.errors import (
     ReplicaBusyError,
 )
 from reunite.protocol.pull import Page
+from reunite.replica import generations
 from reunite.replica.layout import LAYOUT, bring_up_to_date, note_layout
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pages import aligned
@@ -307,19 +308,24 @@ class ReplicaFile:
         connection: sqlite3.Connection,
         before: Sequence[TableSchema],
         after: Sequence[TableSchema],
-    ) -> None:
-        """The same for tables without triggers, before the first clone has finished."""
+    ) -> list[str]:
+        """The same for tables without triggers, before the first clone has finished; the names of
+        those made anew."""
+        made_anew = []
         wanted = {schema.name: schema for schema in after}
         for schema in before:
             changed = wanted.get(schema.name)
             if not is_kept(schema, changed):
                 connection.execute(f"drop table if exists {quoted(schema.name)}")
+                made_anew.append(schema.name)
             elif changed is not None and changed.uniques != schema.uniques:
                 for name in unique_index_names(schema):
                     connection.execute(f"drop index if exists {quoted(name)}")
         self._remember(connection, after)
         for schema in after:
             connection.execute(create_table_sql(schema))
+        known = {schema.name for schema in before}
+        return [*made_anew, *(schema.name for schema in after if schema.name not in known)]
 
     def _remember(self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]) -> None:
         connection.executemany(
@@ -330,8 +336,24 @@ class ReplicaFile:
             ],
         )
 
-    def write_clone_page(self, connection: sqlite3.Connection, state: State, page: Page) -> int:
-        """Write a page of the first clone straight into the tables; how many rows."""
+    def write_clone_page(
+        self,
+        connection: sqlite3.Connection,
+        state: State,
+        page: Page,
+        changed: Sequence[TableSchema] | None = None,
+    ) -> int:
+        """Write a page of the first clone straight into the tables; how many rows.
+
+        changed    the hub's schemas, if they are others than before
+        """
+        if changed is not None:
+            made_anew = self.remake_tables(connection, state.schemas, changed)
+            state.schemas, state.revision = tuple(changed), page.revision
+            now = {name: page.generations.get(name, "") for name in made_anew}
+            state.generations = state.generations | now
+        if page.reset:
+            state.generations = generations.said(page)
         schemas = self.schemas(state)
         count = 0
         if page.reset:

@@ -13,7 +13,7 @@ The rule         a page always applies. If a unique value stands in the way, it 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -26,6 +26,7 @@ from reunite.errors import IdentityForkedError
 from reunite.protocol.codec import encode
 from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.push import PushAnswer
+from reunite.replica import generations
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pages import aligned, gathered
@@ -39,9 +40,9 @@ from reunite.replica.pending import (
     places,
 )
 from reunite.replica.records import Records, outcome_of
-from reunite.replica.reshaping import Reshaping, is_kept, unshared_columns
+from reunite.replica.reshaping import Reshaping, is_kept, refuse_misfits, unshared_columns
 from reunite.replica.rows import RowForms
-from reunite.replica.scene import Scene, dependents, units
+from reunite.replica.scene import Scene, dependents
 from reunite.replica.settled import apply_settled
 from reunite.replica.showing import order_of, show_table
 from reunite.replica.state import State, void_inbox
@@ -94,6 +95,7 @@ class Inbox:
 
     def store(self, page: Page) -> None:
         """Keep a page that is no checkpoint; one with `reset` replaces what was gathered."""
+        generations.begin(self._state, page)
         if page.reset:
             self._connection.execute("delete from reunite_inbox")
             self._state.repaired = None
@@ -132,6 +134,7 @@ class Inbox:
         Raises IdentityForkedError: then the caller undoes everything and takes a new identity.
         """
         state = self._state
+        generations.begin(state, final)
         done = Applied()
         rows = apply_settled(
             self._connection,
@@ -148,6 +151,7 @@ class Inbox:
         state.covered_n = final.answered or 0
         state.cursor = state.checkpoint = final.cursor
         state.repaired = None
+        generations.show(state, final)
         self._connection.execute("delete from reunite_inbox")
         return done
 
@@ -298,7 +302,9 @@ class Inbox:
             for name, schema in after.items()
             if name in before and before[name].shape != schema.shape
         }
-        done.rejected += self._park_misfits(scene, reshapings, answered)
+        waiting = [pending for pending in scene.pendings if pending.n > answered]
+        if refused := refuse_misfits(reshapings, waiting):
+            done.rejected += self._park_all(scene, refused)
         for index, pending in enumerate(scene.pendings):
             if pending.table in reshapings:
                 if pending.n > answered:
@@ -321,33 +327,6 @@ class Inbox:
         self._has_new_schemas = True
         self._forms = RowForms(after, {})
         self._outbox = Outbox(self._connection, state, after, self._forms)
-
-    def _park_misfits(
-        self, scene: Scene, reshapings: Mapping[str, Reshaping], answered: int
-    ) -> int:
-        """Park the groups in which a change cannot become one of the new table; how many."""
-        refused = []
-        for unit in units([pending for pending in scene.pendings if pending.n > answered]):
-            faults = [
-                None
-                if pending.table not in reshapings
-                else reshapings[pending.table].fault(pending)
-                for pending in unit
-            ]
-            if not any(faults):
-                continue
-            for pending, fault in zip(unit, faults, strict=True):
-                reason = (
-                    f"The hub's table {pending.table} is another one now. {fault}"
-                    if fault
-                    else "Another change of the same transaction does not fit the hub's tables any "
-                    "more."
-                )
-                pending.outcome = Outcome(
-                    kind=OutcomeKind.REJECTED, code="schema-changed", reason=reason
-                )
-            refused += unit
-        return self._park_all(scene, refused) if refused else 0
 
     # -- 3: the pages -------------------------------------------------------------------------
 

@@ -24,14 +24,14 @@ from reunite.errors import (
     StorageUnavailableError,
 )
 from reunite.protocol.limits import NAME_LENGTH_MAX
-from reunite.replica.driver import Driver, hub_tables
+from reunite.replica.driver import Driver
 from reunite.replica.file import ReplicaFile
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.repair import RepairReport
 from reunite.replica.reports import OnProgress, SyncReport
 from reunite.replica.state import void_inbox
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
-from reunite.replica.transport import Transport
+from reunite.replica.transport import Transport, hub_tables
 from reunite.stores.sql.database import translated
 
 Report = TypeVar("Report")

@@ -11,12 +11,13 @@ What it is not   a lens: a renamed column is one that is gone and one that is ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from reunite.core.change import Op
+from reunite.core.change import Op, Outcome, OutcomeKind
 from reunite.core.schema import Column, TableSchema
 from reunite.core.values import Row, Value, value_faults
 from reunite.replica.pending import Pending, changed_columns
+from reunite.replica.scene import units
 
 
 class Reshaping:
@@ -93,6 +94,32 @@ def _named(schema: TableSchema, row: Row | None) -> dict[str, Value]:
 
 def _listed(names: list[str]) -> str:
     return f"column {names[0]!r}" if len(names) == 1 else f"columns {', '.join(names)}"
+
+
+def refuse_misfits(
+    reshapings: Mapping[str, Reshaping], pendings: Sequence[Pending]
+) -> list[Pending]:
+    """Give the groups in which a change cannot become one of the new table an outcome that says
+    so; all changes of them."""
+    refused = []
+    for unit in units(pendings):
+        faults = [
+            None if pending.table not in reshapings else reshapings[pending.table].fault(pending)
+            for pending in unit
+        ]
+        if not any(faults):
+            continue
+        for pending, fault in zip(unit, faults, strict=True):
+            reason = (
+                f"The hub's table {pending.table} is another one now. {fault}"
+                if fault
+                else "Another change of its transaction does not fit the hub's tables any more."
+            )
+            pending.outcome = Outcome(
+                kind=OutcomeKind.REJECTED, code="schema-changed", reason=reason
+            )
+        refused += unit
+    return refused
 
 
 def unshared_columns(before: TableSchema, after: TableSchema) -> list[Column]:

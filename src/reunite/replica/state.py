@@ -30,7 +30,8 @@ class State(msgspec.Struct, kw_only=True):
     issued, `heard_stamp` the last that the hub's clock gave;
     `where` has the expressions of the tables of which only some rows are wanted, in JSON form;
     `next_schemas` are those of what gathers in the inbox, where they are others; `revision` and
-    `next_revision` are what pages call the two;
+    `next_revision` are what pages call the two; `generations` say up to which gap in the hub's log
+    of each table the rows that are shown are healed, `next_generations` those that gather;
     `has_misplaced` says that inserts may lie outside the blocks, `missing_keys` how many more keys
     are needed to move them.
     """
@@ -45,6 +46,8 @@ class State(msgspec.Struct, kw_only=True):
     revision: str = ""
     next_schemas: tuple[TableSchema, ...] | None = None
     next_revision: str = ""
+    generations: dict[str, str] = {}
+    next_generations: dict[str, str] = {}
     is_ready: bool = False
     cursor: str | None = None
     checkpoint: str | None = None
@@ -115,3 +118,4 @@ def void_inbox(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("delete from reunite_inbox")
     state.cursor, state.repaired = state.checkpoint, None
     state.next_schemas, state.next_revision = None, ""
+    state.next_generations = {}

@@ -6,7 +6,11 @@ An operation is the last part of a route of design section 13: register, push, p
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
+
+from reunite.protocol.codec import decode
+from reunite.protocol.push import SchemaAnswer
 
 
 class Transport(Protocol):
@@ -29,3 +33,10 @@ class Transport(Protocol):
     def close(self) -> None:
         """Release connections. May be called twice."""
         ...
+
+
+def hub_tables(transport: Transport, asked: Sequence[str] | None) -> set[str]:
+    """The names of the hub's tables, of those that are asked for."""
+    answer = decode(transport.call("schema", b"{}"), SchemaAnswer, bytes_max=None)
+    names = {table.name for table in answer.tables}
+    return names if asked is None else names & set(asked)

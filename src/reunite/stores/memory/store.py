@@ -88,7 +88,9 @@ class MemoryStore:
             if found is None or not found.captured:
                 raise UnknownTableError(f"There is no tracked table {table!r} here.")
             renewed = found.copy()
-            renewed.schema = msgspec.structs.replace(found.schema, version=found.schema.version + 1)
+            renewed.schema = msgspec.structs.replace(
+                found.schema, generation=_next_generation(found.schema)
+            )
             state = self._state.copy()
             state.tables = linked([renewed, *(t for t in state.tables.values() if t is not found)])
             self._state = state
@@ -157,7 +159,10 @@ def _tracked(old: Table | None, schema: TableSchema) -> Table:
     table = Table(schema, captured=True)
     if old is None:
         return table
-    if _shape(schema) == _shape(old.schema):
+    # What was written while it was untracked is in no log.
+    generation = old.schema.generation if old.captured else _next_generation(old.schema)
+    schema = msgspec.structs.replace(schema, generation=generation)
+    if schema.shape == old.schema.shape:
         table.schema = msgspec.structs.replace(schema, version=old.schema.version)
         table.rows = old.rows
         return table
@@ -172,9 +177,8 @@ def _tracked(old: Table | None, schema: TableSchema) -> Table:
     return table
 
 
-def _shape(schema: TableSchema) -> object:
-    columns = [(c.name, c.type, c.nullable, c.default) for c in schema.columns]
-    return columns, schema.key
+def _next_generation(schema: TableSchema) -> str:
+    return str(1 + int(schema.generation or 0))
 
 
 if TYPE_CHECKING:

@@ -2,7 +2,8 @@
 
     shape       columns, key, foreign keys: how rows are written; another one is the next version
     the rest    policies and unique constraints: travel with the schema, rows stay as they are
-    triggers    the texts that capture needs; if they were others, something may have escaped them
+    triggers    the texts that capture needs; if they were others, something may have escaped them:
+                that begins another generation, and replicas compare their rows
 
 `reunite_meta.ddl` is SQLite's schema_version when all of this was last right. It counts every
 CREATE, ALTER and DROP of any program, so a transaction of ours that finds the same number finds
@@ -14,6 +15,7 @@ The rule         comparing, making triggers and noting happen in one write trans
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypedDict
@@ -26,6 +28,9 @@ from reunite.stores.sql import capture
 from reunite.stores.sql.database import Session
 from reunite.stores.sql.dialects import sqlite_reflection
 from reunite.stores.sql.versions import bring_up_to_date, is_laid_out
+
+# Random, so that a hub restored from a backup does not give one twice.
+GENERATION_BYTES = 4
 
 _META = "SELECT name, value FROM reunite_meta WHERE name IN ('ddl', 'layout', 'layout_min')"
 # What the log says of a table's rows counts from its last gap on; `doctor` asks.
@@ -148,18 +153,18 @@ def has_gap(session: Session, table: str) -> bool:
 
 
 def remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSchema:
-    """Store a schema as the current one of its table; it comes back with its version. After a
-    gap in capture it is the next one, so that replicas read the whole table again."""
+    """Store a schema as the current one of its table; it comes back with its version, and after a
+    gap in capture with a generation that was never there."""
     rows = session.execute(
-        "SELECT version, schema FROM reunite_schema WHERE table_name = ? ORDER BY version DESC "
-        "LIMIT 1",
+        "SELECT schema FROM reunite_schema WHERE table_name = ? ORDER BY version DESC LIMIT 1",
         (schema.name,),
     )
-    version = 1
+    version, generation = 1, ""
     if rows:
-        last = _decode_schema(rows[0][1])
-        version = rows[0][0] + (has_gap or last.shape != schema.shape)
-    schema = msgspec.structs.replace(schema, version=version)
+        last = _decode_schema(rows[0][0])
+        version = last.version + (last.shape != schema.shape)
+        generation = secrets.token_hex(GENERATION_BYTES) if has_gap else last.generation
+    schema = msgspec.structs.replace(schema, version=version, generation=generation)
     session.execute(
         "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND version <> ?",
         (schema.name, version),

@@ -211,7 +211,7 @@ class SqlStore:
     def resend(self, table: str) -> None:
         with self._database.write() as session:
             if not following.is_current(session):
-                following.follow(session)
+                self._follow(session)
             schemas = {schema.name: schema for schema in following.tracked_schemas(session)}
             if table not in schemas:
                 raise UnknownTableError(f"The table {table!r} is not tracked.")

@@ -305,7 +305,7 @@ class CaptureContract:
         with subject.store.read() as transaction:
             assert "parent" not in transaction.schemas()
 
-    def test_a_table_that_is_resent_has_its_next_version_and_is_as_it_was(
+    def test_a_table_that_is_resent_begins_a_generation_and_is_as_it_was(
         self, subject: StoreSubject
     ) -> None:
         with subject.foreign() as program:
@@ -317,15 +317,35 @@ class CaptureContract:
             inserted(program, PARENT, parent("q"))
         with subject.store.read() as transaction:
             after = transaction.schemas()
-        version = before["parent"].version + 1
+        generation = after["parent"].generation
+        assert generation != before["parent"].generation
         assert after == {
             **before,
-            "parent": msgspec.structs.replace(before["parent"], version=version),
+            "parent": msgspec.structs.replace(before["parent"], generation=generation),
         }
         assert rows_of(subject.store, "parent") == [parent("p"), parent("q")]
         assert [entry.key for entry in log_of(subject.store)] == [("p",), ("q",)]
         with pytest.raises(UnknownTableError):
             subject.store.resend("nothing")
+
+    def test_a_table_tracked_again_begins_another_generation(self, subject: StoreSubject) -> None:
+        """What was written while it was untracked is in no log, and its readers must know."""
+
+        def generation() -> str:
+            with subject.store.read() as transaction:
+                return transaction.schemas()["parent"].generation
+
+        first = generation()
+        subject.store.track([PARENT])
+        assert generation() == first
+        subject.store.untrack("parent")
+        subject.store.track([PARENT])
+        second = generation()
+        subject.store.untrack("parent")
+        subject.store.track([PARENT])
+        assert len({first, second, generation()}) == 3
+        with subject.store.read() as transaction:
+            assert transaction.schemas()["parent"].version == 1
 
     def test_a_refused_statement_leaves_no_entry(self, subject: StoreSubject) -> None:
         with subject.store.write() as transaction:

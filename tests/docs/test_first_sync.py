@@ -1,6 +1,6 @@
-"""The console session of docs/howto/your-first-sync.md works as it is written.
+"""The console sessions of docs/howto work as they are written.
 
-The commands are taken from the page and run in a shell, in order, in an empty folder, and what they
+The commands are taken from a page and run in a shell, in order, in an empty folder, and what they
 print is compared with the page. Only what differs from run to run is put in or levelled: the hub's
 port and token, times, durations and rates. A line `…` stands for any lines.
 """
@@ -21,6 +21,7 @@ from tests.docs.files import ROOT
 from tests.docs.test_markdown_code import blocks_and_prose
 
 PAGE = ROOT / "docs" / "howto" / "your-first-sync.md"
+PAGES = (PAGE, ROOT / "docs" / "howto" / "backup-and-retention.md")
 HUB_STOPS = "<!-- test: the hub stops here -->"
 URL = "http://127.0.0.1:8000"
 DEADLINE_S = 60
@@ -29,6 +30,7 @@ LEVELLED = (
     (re.compile(r"http://127\.0\.0\.1:\d+"), "URL"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"in [\d.]+ s \([\d,]+ rows/s\)"), "in SECONDS"),
+    (re.compile(r"[\d.]+ kB"), "SIZE"),
     (re.compile(r"\[Errno \d+\]"), "[Errno]"),
     (re.compile(r"\d+ seconds? ago"), "SECONDS ago"),
     (re.compile(r'"(replica|synced_ms|age_s)":("[^"]*"|[\d.]+)'), r'"\1":…'),
@@ -40,9 +42,9 @@ pytestmark = [
 ]
 
 
-def steps() -> Iterator[tuple[str, list[str]]]:
-    """Each command of the page with the lines it prints; a comment is a command without lines."""
-    blocks, prose = blocks_and_prose(PAGE)
+def steps(page: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each command of a page with the lines it prints; a comment is a command without lines."""
+    blocks, prose = blocks_and_prose(page)
     found = [(number, [HUB_STOPS]) for number, line in prose if line == HUB_STOPS]
     found += [
         (block.line, block.text.splitlines()) for block in blocks if block.language == "console"
@@ -136,6 +138,8 @@ class Terminal:
         text = "\n".join(lines)
         self.url = re.findall(r"listens at (\S+)", text)[0]
         self.token = re.findall(r"Token: (\S+)", text)[0]
+        # A hub that is started again is at the place that its replicas know.
+        self._environment["REUNITE_PORT"] = self.url.rpartition(":")[2]
         return lines
 
     def stop_hub(self) -> None:
@@ -150,10 +154,11 @@ class Terminal:
         self._hub = None
 
 
-def test_console_session_works_as_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_console_session_works_as_written(page: Path, tmp_path: Path) -> None:
     terminal = Terminal(tmp_path)
     try:
-        for command, told in steps():
+        for command, told in steps(page):
             printed = levelled(terminal.run(command), terminal.token)
             expected = levelled(told or [""], "")
             assert is_told(expected, printed), f"$ {command}\n" + "\n".join(printed)
@@ -162,7 +167,7 @@ def test_console_session_works_as_written(tmp_path: Path) -> None:
 
 
 def test_commands_of_the_readme_are_among_them() -> None:
-    run = {part.strip() for command, _ in steps() for part in command.split("&&")}
+    run = {part.strip() for command, _ in steps(PAGE) for part in command.split("&&")}
     blocks, _ = blocks_and_prose(ROOT / "README.md")
     shown = {
         part.strip()

@@ -609,6 +609,26 @@ def test_serve_trims_what_is_older_than_it_keeps(tmp_path: Path) -> None:
     assert "no duration" in run("serve", file, "--keep", "a month", code=2).stderr
 
 
+def test_backup_and_restore_say_what_they_did(cloned: World, tmp_path: Path) -> None:
+    copy, again = tmp_path / "copy.db", tmp_path / "again.db"
+    found = run_json("backup", cloned.hub_file, copy)
+    assert found == {"backup": str(copy), "bytes": copy.stat().st_size}
+    assert "give --replace" in run("backup", cloned.hub_file, copy, code=1).stderr
+    assert f"to {copy}" in run("backup", cloned.hub_file, copy, "--replace").stdout
+    assert run_json("restore", copy, again) == {"restored": str(again), "former": None}
+    assert "give --replace" in run("restore", copy, again, code=1).stderr
+    told = run("restore", copy, again, "--replace")
+    assert f"{again}.former-1" in told.stdout.replace("\n", "")
+    assert "reunite token list" in told.stderr
+    own = tmp_path / "own.db"
+    execute(own, TABLES)
+    assert "neither" in run("backup", own, tmp_path / "x.db", code=1).stderr
+    run("backup", cloned.laptop, tmp_path / "replica.db")
+    told = run("restore", tmp_path / "replica.db", tmp_path / "x.db", code=1)
+    assert "is used as it is" in told.stderr
+    assert not (tmp_path / "x.db").exists()
+
+
 def test_uninstall_asks_and_leaves_the_rows(tmp_path: Path) -> None:
     file = tmp_path / "hub.db"
     execute(file, TABLES)

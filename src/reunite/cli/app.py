@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reunite.cli import (
+    backup,
     clone,
     conflicts,
     demo,
@@ -18,6 +19,7 @@ from reunite.cli import (
     parked,
     query,
     repair,
+    restore,
     serve,
     status,
     sync,
@@ -74,5 +76,7 @@ app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)
 app.add_typer(token.app, rich_help_panel=_AT_THE_HUB)
 app.command(rich_help_panel=_AT_THE_HUB)(migrate.migrate)
 app.command(rich_help_panel=_AT_THE_HUB)(trim.trim)
+app.command(rich_help_panel=_AT_THE_HUB)(backup.backup)
+app.command(rich_help_panel=_AT_THE_HUB)(restore.restore)
 app.command(rich_help_panel=_AT_THE_HUB)(uninstall.uninstall)
 app.command(rich_help_panel=_ANYWHERE)(demo.demo)

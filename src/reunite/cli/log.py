@@ -96,5 +96,5 @@ def _statistics(database: Path, *, as_json: bool) -> None:
         )
         say(
             "A trim keeps what a replica has not read that was seen within the age; the first one "
-            "here holds back most."
+            "here holds back most. What they have read is noted every ten minutes."
         )

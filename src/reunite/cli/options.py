@@ -18,6 +18,9 @@ FileArgument = Annotated[
 UrlArgument = Annotated[
     str, typer.Argument(metavar="URL", help="The hub's URL, as `reunite serve` prints it.")
 ]
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="Write over a file that is there already.")
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout, and prose on stderr.")
 ]

@@ -64,6 +64,26 @@ def progress_bars(label: str) -> Iterator[Callable[[SyncProgress], None]]:
         yield on_progress
 
 
+@contextmanager
+def page_bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """Show how far a copy is while the block runs; yields what to call with pages done and all."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:.0f} %"),
+        console=err(),
+        transient=True,
+        disable=not err().is_terminal,
+    )
+    task = progress.add_task(label, total=None)
+
+    def on_pages(done: int, total: int) -> None:
+        progress.update(task, completed=done, total=total)
+
+    with progress:
+        yield on_pages
+
+
 class Stopwatch:
     """Measures from when it was made."""
 

@@ -5,7 +5,8 @@ reading.py     Transaction                                  layout.py     reunit
 writing.py     WriteTransaction                             capture.py    triggers
 applying.py    a step of net writes                         tables.py     statements of a table
 foreign_keys.py  deferred ones, checked in time             catalogue.py  tracked tables, kept
-versions.py    who may use which   following.py  after migrations
+versions.py    who may use which                            following.py  after migrations
+backup.py      copies, and the way back
 dialects/      what is SQLite's own: expressions, reflection, trigger texts
 """
 

@@ -15,7 +15,17 @@ from suite.cases import CASES, Case, NotCheckedError, Result, WrongError, as_jso
 from suite.described import add_described_cases
 from suite.wire import TABLES, Hub
 
-SECTIONS = ("registering", "pulling", "pushing", "judging", "merging", "identity", "transfer")
+SECTIONS = (
+    "registering",
+    "pulling",
+    "pushing",
+    "judging",
+    "merging",
+    "identity",
+    "viewing",
+    "repairing",
+    "transfer",
+)
 SIGNS = {"pass": "pass", "fail": "FAIL", "skip": "skip"}
 
 

@@ -4,7 +4,7 @@ A text that is wholly `$name` stands for something that only the run knows:
 
     $replica $epoch     an identity that was registered for this case
     $id, $id2           32 fresh hexadecimal digits; $name a fresh text; $stamp a stamp of now
-    $mark               the mark of the registration
+    $mark               the mark of the registration; $cursor the one of a checkpoint
     $versions           the versions of the tables, as `schemas` of a push has them
 
 A case has a `body` (JSON), or `text` or `base64` (bytes as they are), and `expect`: the status,
@@ -84,6 +84,9 @@ class _Names:
         if self._peer is None:
             self._peer = Peer(self._hub, pulls=False)
         peer = self._peer
+        if name == "cursor":
+            peer.pull()
+            return peer.cursor
         if name == "stamp":
             return peer.next_stamp()
         if name == "versions":

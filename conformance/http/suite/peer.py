@@ -36,8 +36,16 @@ def new_name(kind: str = "n") -> str:
 class Peer:
     """One identity at the hub, with the rows of its last checkpoint."""
 
-    def __init__(self, hub: Hub, *, tables: Sequence[str] | None = TABLES, pulls: bool = True):
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        tables: Sequence[str] | None = TABLES,
+        where: dict[str, Any] | None = None,
+        pulls: bool = True,
+    ) -> None:
         self.hub = hub
+        self.where = where or {}
         self.tables = None if tables is None else list(tables)
         self.adopt(
             hub.call(
@@ -115,6 +123,7 @@ class Peer:
             "known": self.known,
             "cursor": self.cursor,
             "tables": self.tables,
+            **({"where": self.where} if self.where else {}),
             **fields,
         }
 

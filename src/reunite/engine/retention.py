@@ -29,7 +29,7 @@ def trim(store: Store, *, older_than_ms: int, pause: Callable[[], None]) -> int:
     transactions, so that other writers get their turn.
     """
     removed = _let_go(store, older_than_ms=older_than_ms)
-    while _sweep(store):
+    while _sweep(store) == SWEEP_CHANGES_MAX:
         pause()
     return removed
 

@@ -96,27 +96,33 @@ def _named(target: Path, *, replace: bool) -> Iterator[Path]:
     """A file to fill, which gets the name `target` when the block has ended well."""
     if not target.parent.is_dir():
         raise CallerError(f"There is no folder {target.parent}: make it first.")
-    is_mine = False
-    if not replace:
-        try:
-            target.open("xb").close()  # nobody else takes the name meanwhile
-        except FileExistsError as exc:
-            raise CallerError(_TAKEN.format(target)) from exc
-        is_mine = True
+    if target.exists() and not replace:
+        raise CallerError(_TAKEN.format(target))
     part = _part_of(target)
     try:
         yield part
         _flush(part)
         # What a database of this name left behind; SQLite would take it for a part of this one.
         _remove(target, *_SIDES)
-        part.replace(target)
+        if replace:
+            part.replace(target)
+        else:
+            _rename(part, target)
         _flush(target.parent)
-    except BaseException:
-        if is_mine:
-            target.unlink()
-        raise
     finally:
         _remove(part)
+
+
+def _rename(part: Path, target: Path) -> None:
+    """Give a file its name, unless another one took it meanwhile."""
+    try:
+        target.hardlink_to(part)
+    except FileExistsError as exc:
+        raise CallerError(_TAKEN.format(target)) from exc
+    except OSError:  # a file system without links
+        if target.exists():
+            raise CallerError(_TAKEN.format(target)) from None
+        part.rename(target)
 
 
 def _copy_moment(source: Path, part: Path, on_pages: OnPages | None) -> None:

@@ -325,6 +325,35 @@ def test_clone_remembers_the_token_beside_the_replica_for_its_owner_only(world: 
     run("sync", world.laptop)
 
 
+@pytest.mark.parametrize("step", ["register", "clone"])
+def test_a_clone_that_was_killed_goes_on_without_the_token(world: World, step: str) -> None:
+    """Before it had an identity, and before its first row."""
+    killed = (
+        "import os\n"
+        "from reunite.replica import driver\n"
+        f"driver.Driver.{step} = lambda *_: os._exit(9)\n"
+        "from reunite.cli import main\n"
+        "main()"
+    )
+    command = [sys.executable, "-c", killed, "clone", world.url, str(world.laptop)]
+    assert subprocess.run([*command, "--token", world.token], check=False).returncode == 9
+    run("clone", world.url, world.laptop)
+    run("sync", world.laptop)
+
+
+def test_a_clone_that_is_refused_leaves_no_token(world: World) -> None:
+    kept = world.laptop.with_name("laptop.db-token")
+    run("clone", world.url, world.laptop, "--token", "not-the-right-one", code=1)
+    assert not kept.exists()
+    execute(world.laptop, "create table airlines (x)")
+    run("clone", world.url, world.laptop, "--token", world.token, code=1)
+    assert not kept.exists()
+    told = run(
+        "clone", world.url, world.laptop.parent / "no" / "x.db", "--token", world.token, code=1
+    )
+    assert "There is no folder" in told.stderr
+
+
 def test_a_token_from_the_environment_is_not_written(world: World) -> None:
     runner = CliRunner(env={"REUNITE_TOKEN": world.token})
     assert runner.invoke(app, ["clone", world.url, str(world.laptop)]).exit_code == 0

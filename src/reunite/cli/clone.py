@@ -9,8 +9,13 @@ from reunite.cli.opening import Kind, kind_of
 from reunite.cli.options import FileArgument, JsonOption, TokenOption, UrlArgument
 from reunite.cli.progress import Stopwatch, progress_bars
 from reunite.cli.screen import emit, say
-from reunite.cli.token_file import remember_token, remembered_token
-from reunite.errors import CallerError
+from reunite.cli.token_file import (
+    forget_token,
+    remember_token,
+    remembered_token,
+    token_text,
+)
+from reunite.errors import CallerError, NotAuthenticatedError
 from reunite.replica import Replica
 
 
@@ -34,6 +39,10 @@ def clone(
     if was_there:
         _refuse_what_is_ready(file)
     known_token = remembered_token(file, token)
+    former = token_text(file)
+    # Before the first row: a clone that is killed goes on without being told the token again.
+    if file.parent.is_dir():
+        remember_token(file, token)
     watch = Stopwatch()
     try:
         with (
@@ -43,11 +52,14 @@ def clone(
             ) as replica,
         ):
             status = replica.status()
+    except NotAuthenticatedError:
+        forget_token(file, former)
+        raise
     finally:
-        if _is_registered(file):
-            remember_token(file, token)
-        elif not was_there:
-            _remove(file)
+        if not _is_registered(file):
+            forget_token(file, former)
+            if not was_there:
+                _remove(file)
     rows = sum(status.tables.values())
     if as_json:
         emit({"file": str(file), "url": status.url, "rows": rows, "tables": status.tables})

@@ -20,16 +20,24 @@ def token_file(replica: Path) -> Path:
     return replica.with_name(replica.name + "-token")
 
 
+def token_text(replica: Path) -> str | None:
+    """What is remembered for this replica, if anything is."""
+    try:
+        return token_file(replica).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+
+
 def remembered_token(replica: Path, given: str | None) -> str:
     """The token given, or else the one remembered. Raises NotAuthenticatedError."""
     if given:
         return given
-    try:
-        return token_file(replica).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    found = token_text(replica)
+    if found is None:
         raise NotAuthenticatedError(
             f"There is no token for {replica}: give one with --token or {TOKEN_VARIABLE}."
-        ) from None
+        )
+    return found
 
 
 def remember_token(replica: Path, token: str | None) -> None:
@@ -37,7 +45,7 @@ def remember_token(replica: Path, token: str | None) -> None:
     if not token or token == os.environ.get(TOKEN_VARIABLE):
         return
     path = token_file(replica)
-    if path.exists() and path.read_text(encoding="utf-8").strip() == token:
+    if token_text(replica) == token:
         return
     # Written aside, with its rights from the start, so that nobody else can ever read it.
     unfinished = path.with_name(path.name + ".part")
@@ -46,6 +54,14 @@ def remember_token(replica: Path, token: str | None) -> None:
     with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 — a descriptor, not a path
         file.write(token + "\n")
     unfinished.replace(path)
+
+
+def forget_token(replica: Path, former: str | None) -> None:
+    """Remember what was remembered before, or nothing."""
+    if former is None:
+        token_file(replica).unlink(missing_ok=True)
+    else:
+        remember_token(replica, former)
 
 
 def protect_token(replica: Path) -> None:

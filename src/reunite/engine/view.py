@@ -78,10 +78,6 @@ class Sight:
             if len(wheres) == len(views):
                 self._former[name] = _Former(schema, wheres)
 
-    def shows_all(self, table: str) -> bool:
-        """Whether every row of the table is in the view."""
-        return table not in self._judges
-
     def shows(self, table: str, row: Sequence[Any]) -> bool:
         """Whether the row is in the view."""
         judge = self._judges.get(table)

@@ -21,7 +21,7 @@ TABLES = """
     create table item (
         id integer primary key, a_integer integer, a_real real, a_text text, a_blob blob,
         a_boolean boolean, a_decimal decimal, a_date date, a_time time, a_datetime datetime,
-        a_uuid uuid, a_json json
+        a_uuid uuid, a_json json, a_any
     );
     create table seat (hall text, number integer, guest text, primary key (hall, number));
     insert into item (id) values (1), (2);

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from reunite.core.schema import Column, ColumnMerge, ColumnType, TableSchema
+from reunite.core.stored import tagged
 from reunite.core.values import INTEGER_MAX, INTEGER_MIN, Value, wire_integer
 
 LONG_INTEGERS = st.sampled_from([INTEGER_MIN, -(2**53), 2**53 - 1, 2**53, 2**53 + 1, INTEGER_MAX])
@@ -32,6 +33,10 @@ JSON_VALUES = st.recursive(
     max_leaves=6,
 )
 
+TAGGED = [
+    *map(tagged, [2**53, -(2**63), 2.0, 0.0, -0.0, 1e300, "reunite:", b"", b"\0\xff"]),
+]
+
 WIRE_VALUES: dict[ColumnType, st.SearchStrategy[Any]] = {
     ColumnType.INTEGER: (st.integers(-3, 3) | LONG_INTEGERS).map(wire_integer),
     ColumnType.REAL: REALS,
@@ -44,10 +49,13 @@ WIRE_VALUES: dict[ColumnType, st.SearchStrategy[Any]] = {
     ColumnType.DATETIME: st.sampled_from(["2024-02-29T12:00:00.000000Z", "noon", 1709164800]),
     ColumnType.UUID: st.uuids().map(str) | st.uuids().map(lambda uuid: str(uuid).upper()),
     ColumnType.JSON: JSON_VALUES,
+    ColumnType.ANY: TEXTS | st.integers(-3, 3) | st.sampled_from([0.5, *TAGGED]),
 }
 
 # What a loosely typed database may hold in any column.
-ANY_VALUES: st.SearchStrategy[Value] = st.one_of(*WIRE_VALUES.values(), st.none())
+ANY_VALUES: st.SearchStrategy[Value] = st.one_of(
+    *WIRE_VALUES.values(), st.none(), st.sampled_from([*TAGGED, "reunite:", "reunite:integer:7"])
+)
 
 NOT_DELTAS = [
     merge

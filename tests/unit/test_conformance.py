@@ -4,6 +4,8 @@
 add its reader, here and in the twin.
 """
 
+import base64
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from reunite.core.merge import conflicting_columns, merge_insert, merge_row, ove
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.core.squash import squash
 from reunite.core.stamp import clamp, commit_stamp, next_stamp, parse_stamp
+from reunite.core.stored import is_tagged, tagged, untagged, wire_form
 from reunite.core.values import add, canonical_text, check_columns, is_written_alike, larger, same
 from reunite.core.view import view_hash
 from reunite.errors import ReuniteError
@@ -92,6 +95,24 @@ def read_check(given: dict[str, Any]) -> None:
     )
 
 
+def read_wire_form(given: dict[str, Any]) -> Any:
+    """The wire form of a stored value; a tagged one leads back to it."""
+    read: dict[str, Callable[[str], Any]] = {
+        "integer": int,
+        "real": lambda digits: struct.unpack(">d", bytes.fromhex(digits))[0],
+        "text": str,
+        "blob": base64.b64decode,
+    }
+    ((kind, text),) = [(kind, text) for kind, text in given.items() if kind in read]
+    stored = read[kind](text)
+    wire = wire_form(ColumnType(given["type"]))(stored)
+    if is_tagged(wire):
+        assert untagged(wire) == stored
+        assert type(untagged(wire)) is type(stored)
+        assert tagged(stored) == wire
+    return wire
+
+
 def read_stamp_text(given: str) -> Any:
     stamp = parse_stamp(given)
     assert str(stamp) == given
@@ -121,6 +142,7 @@ READERS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("values", "larger"): lambda g: larger(ColumnType(g["type"]), g["a"], g["b"]),
     ("values", "add"): lambda g: add(ColumnType(g["type"]), g["hub"], g["from"], g["to"]),
     ("values", "check_columns"): read_check,
+    ("values", "wire_form"): read_wire_form,
     ("stamp", "parse_stamp"): read_stamp_text,
     ("stamp", "next_stamp"): read_next_stamp,
     ("stamp", "clamp"): lambda g: str(clamp(parse_stamp(g["stamp"]), now_ms=g["now_ms"])),

@@ -356,7 +356,7 @@ def test_collations_and_affinities_take_no_part(loose_table: sqlite3.Connection)
     assert count(row.a_nocase == "abc") == 0
     assert count(row.a_nocase.is_in(["abc"])) == 0
     assert count(row.a_rtrim == "x") == 0
-    assert count(row.a_uuid == "7") == 1, "the column has made a number of it"
+    assert count(row.a_uuid == "7") == 0, "the column has made a number of it, which is no text"
     assert count(row.a_uuid == "007") == 0
 
 

@@ -53,9 +53,9 @@ def db() -> Iterator[sqlite3.Connection]:
         ("uuid", ColumnType.UUID),
         ("json", ColumnType.JSON),
         ("JSONB", ColumnType.JSON),
-        ("enumeration", ColumnType.TEXT),
-        ("string", ColumnType.TEXT),
-        ("", ColumnType.TEXT),
+        ("enumeration", ColumnType.ANY),
+        ("string", ColumnType.ANY),
+        ("", ColumnType.ANY),
     ],
 )
 def test_a_declared_type_says_what_values_mean(
@@ -63,6 +63,50 @@ def test_a_declared_type_says_what_values_mean(
 ) -> None:
     db.execute(f"create table t (id integer primary key, x {declared})")
     assert reflect(db, "t").column["x"].type is expected
+
+
+DECLARED_TYPES = [
+    "integer", "real", "text", "blob", "boolean", "decimal(9, 2)", "date", "time", "datetime",
+    "uuid", "json", "", "any", "string", "enumeration", "binary(16)", "bytea", "json_text",
+    "date_text", "floating point", "datetime_int", "uuid_blob", "charint", "money_blob",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("declared", DECLARED_TYPES)
+@pytest.mark.parametrize("value", [5, 2.5, "5", "5.0", "x", b"x", None])
+def test_a_replicas_column_makes_of_values_what_the_hubs_makes_of_them(
+    db: sqlite3.Connection, declared: str, value: object
+) -> None:
+    """First what comes in at the hub, then the result of that at the replica."""
+    db.execute(f"create table t (id text primary key, x {declared})")
+    db.execute("insert into t values ('a', ?)", (value,))
+    with closing(sqlite3.connect(":memory:")) as replica:
+        replica.execute(create_table_sql(reflect(db, "t")))
+        stored = db.execute("select x from t").fetchone()
+        for given in (value, *stored):
+            replica.execute("insert or replace into t values ('a', ?)", (given,))
+            told = "select typeof(x), x from t"
+            assert replica.execute(told).fetchone() == db.execute(told).fetchone()
+
+
+def test_the_columns_of_a_strict_table_are_what_they_say(db: sqlite3.Connection) -> None:
+    db.execute("create table t (id integer primary key, x any, y int) strict")
+    db.execute("insert into t values (1, '5', 5)")
+    schema = reflect(db, "t")
+    assert (schema.column["x"].type, schema.column["x"].affinity) == (ColumnType.ANY, None)
+    with closing(sqlite3.connect(":memory:")) as replica:
+        replica.execute(create_table_sql(schema))
+        replica.execute("insert into t values (1, '5', 5)")
+        assert replica.execute("select typeof(x) from t").fetchone() == ("text",)
+
+
+def test_a_key_that_is_not_generated_takes_what_the_hubs_takes(db: sqlite3.Connection) -> None:
+    """INTEGER alone would make it the rowid of the replica's table, which refuses text."""
+    db.execute("create table t (id integer primary key) without rowid")
+    db.execute("insert into t values ('x')")
+    with closing(sqlite3.connect(":memory:")) as replica:
+        replica.execute(create_table_sql(reflect(db, "t")))
+        replica.execute("insert into t values ('x')")
 
 
 def test_a_table_is_described_as_declared(db: sqlite3.Connection) -> None:
@@ -153,6 +197,7 @@ def test_tables_that_can_be_tracked(db: sqlite3.Connection) -> None:
         ("create table t (a, b)", "t", "add one"),
         ("create table t (id primary key)", "t", "declare one"),
         ("create table t (id any primary key) strict", "t", "declare one"),
+        ("create table t (id json primary key)", "t", "Make it TEXT"),
         ("create view t as select 1 as id", "t", "view"),
         ("create virtual table t using fts5 (x)", "t", "virtual"),
         ("create table reunite_meta (name text primary key)", "reunite_meta", "own"),
@@ -237,7 +282,7 @@ def test_the_terms_of_an_index_are_read_from_its_text(
 
 
 def test_a_replicas_table_is_made_from_the_schema(db: sqlite3.Connection) -> None:
-    """Decimals as text, no unique constraint inside, defaults where they are plain."""
+    """No unique constraint inside, defaults where they are plain."""
     db.executescript("""
         create table parent (id integer primary key);
         create table t (id integer primary key, price decimal(9, 2) not null default 0,
@@ -256,5 +301,7 @@ def test_a_replicas_table_is_made_from_the_schema(db: sqlite3.Connection) -> Non
     assert made.foreign_keys == schema.foreign_keys
     assert [unique.columns for unique in made.uniques] == [("code",)]
     assert [unique.collations for unique in made.uniques] == [("NOCASE",)]
-    assert made.column["price"].type is ColumnType.TEXT
+    for name in ("price", "code", "token", "parent"):
+        assert made.column[name].type is schema.column[name].type
+        assert made.column[name].affinity is schema.column[name].affinity
     assert (made.column["price"].default, made.column["token"].default) == ("0", None)

@@ -30,7 +30,7 @@ from reunite.replica.layout import LAYOUT
 from reunite.replica.state import load_state
 from reunite.stores.sql.capture import trigger_statements
 from reunite.stores.sql.database import connect_to_look
-from reunite.stores.sql.dialects.sqlite import log_key_to_wire, log_to_wire
+from reunite.stores.sql.dialects.sqlite_log import log_key_to_wire, log_to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
 from reunite.stores.sql.layout import hub_layout, outbox_layout
 

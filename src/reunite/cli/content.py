@@ -24,7 +24,8 @@ import msgspec
 
 from reunite.core.schema import TableSchema
 from reunite.stores.sql.database import connect_to_look
-from reunite.stores.sql.dialects.sqlite import key_image, quoted
+from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.dialects.sqlite_log import key_image
 
 _ODD = """
     with logged as (

@@ -25,6 +25,7 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.core.schema import ColumnType, TableSchema
+from reunite.core.stored import TAG
 from reunite.core.values import Row, Value, canonical, number_text
 
 _MODULUS = 2**128
@@ -181,7 +182,7 @@ def _texts(types: Sequence[ColumnType], rows: Sequence[Row]) -> list[bytes]:
 def _ready(column_type: ColumnType, values: Sequence[Value]) -> Sequence[Any]:
     """Values that the encoder writes as their canonical texts."""
     kinds = {*map(type, values), type(None)}
-    if kinds == _PLAIN_KINDS.get(column_type):
+    if kinds == _PLAIN_KINDS.get(column_type) and not _may_be_tagged(column_type, values):
         return values
     if column_type is ColumnType.REAL and kinds == {float, type(None)}:
         return [value if value is None else _real(value) for value in values]  # type: ignore[arg-type]
@@ -190,6 +191,11 @@ def _ready(column_type: ColumnType, values: Sequence[Value]) -> Sequence[Any]:
 
 def _real(value: float) -> Any:
     return int(value) if value.is_integer() else msgspec.Raw(f"~{_pack(value).hex()}")
+
+
+def _may_be_tagged(column_type: ColumnType, values: Sequence[Any]) -> bool:
+    is_time = column_type in {ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME}
+    return is_time and TAG in "".join(value for value in values if value is not None)
 
 
 def _writable(column_type: ColumnType, value: Value) -> Any:

@@ -38,6 +38,17 @@ class ColumnType(enum.StrEnum):
     DATETIME = "datetime"
     UUID = "uuid"
     JSON = "json"
+    ANY = "any"
+
+
+class Affinity(enum.StrEnum):
+    """What SQLite makes of values that come into a column (its manual, "Datatypes", section 3)."""
+
+    INTEGER = "integer"
+    REAL = "real"
+    NUMERIC = "numeric"
+    TEXT = "text"
+    BLOB = "blob"  # nothing: every value stays as it came
 
 
 class ColumnMerge(enum.StrEnum):
@@ -53,6 +64,23 @@ class ColumnMerge(enum.StrEnum):
     ASK = "ask"
     CUSTOM = "custom"
 
+
+AFFINITY_BY_TYPE: Mapping[ColumnType, Affinity] = MappingProxyType(
+    {
+        ColumnType.INTEGER: Affinity.INTEGER,
+        ColumnType.REAL: Affinity.REAL,
+        ColumnType.TEXT: Affinity.TEXT,
+        ColumnType.BLOB: Affinity.BLOB,
+        ColumnType.BOOLEAN: Affinity.NUMERIC,
+        ColumnType.DECIMAL: Affinity.TEXT,
+        ColumnType.DATE: Affinity.NUMERIC,
+        ColumnType.TIME: Affinity.NUMERIC,
+        ColumnType.DATETIME: Affinity.NUMERIC,
+        ColumnType.UUID: Affinity.TEXT,
+        ColumnType.JSON: Affinity.NUMERIC,
+        ColumnType.ANY: Affinity.BLOB,
+    }
+)
 
 _NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL, ColumnType.DECIMAL})
 _ORDERED = frozenset(ColumnType) - {ColumnType.JSON, ColumnType.BLOB}
@@ -76,13 +104,23 @@ class RowMerge(enum.StrEnum):
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One stored column. Computed columns are not part of a schema."""
+    """One stored column. Computed columns are not part of a schema.
+
+    `affinity` is there where the hub's database makes something else of values than is usual for
+    the type (AFFINITY_BY_TYPE): an SQLite replica's column then does the same.
+    """
 
     name: str
     type: ColumnType
     nullable: bool = True
     default: str | None = None  # the SQL text of the default, as declared
     merge: ColumnMerge = ColumnMerge.LAST_WRITER
+    affinity: Affinity | None = None
+
+    @property
+    def effective_affinity(self) -> Affinity:
+        """The one that the column has, or its type's."""
+        return self.affinity or AFFINITY_BY_TYPE[self.type]
 
 
 class ForeignKey(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

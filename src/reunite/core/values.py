@@ -8,9 +8,11 @@ Everywhere in core, protocol and engine a value stands in wire form:
     text      text                                            json      the parsed value itself
     date, time, datetime   text: ISO 8601, times in UTC. SQLite stores any text in such columns,
                            and numbers too; both pass as they are and are compared as such
+    any       whatever it is: text, a number, or a tagged value
 
-NULL is None in every column. The checks are for values that come from outside; all other functions
-are total: they must also give an answer for what a loosely typed database has really stored.
+NULL is None in every column. What does not fit its column's type is *tagged*: `core/stored.py`.
+The checks are for values that come from outside; all other functions are total: they must also
+give an answer for what a loosely typed database has really stored.
 `conformance/values/` is the definition.
 """
 
@@ -28,32 +30,40 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from reunite.core.json_text import JSON_DEPTH_MAX, is_json
 from reunite.core.schema import Column, ColumnType
+from reunite.core.stored import (
+    DECIMAL_LENGTH_MAX,
+    DECIMAL_TEXT,
+    SAFE_INTEGER_MAX,
+    TAG,
+    is_tagged,
+    stored_of,
+    takes,
+    untagged,
+    wire_form,
+    wire_integer,
+)
 from reunite.errors import BadRequestError
+
+__all__ = [
+    "DECIMAL_LENGTH_MAX", "INTEGER_MAX", "INTEGER_MIN", "JSON_DEPTH_MAX", "SAFE_INTEGER_MAX",
+    "Fault", "Row", "Value", "add", "are_safe", "canonical", "canonical_text", "check_columns",
+    "is_written_alike", "larger", "number_text", "order_key", "parse_integer", "same",
+    "value_faults", "wire_integer",
+]  # fmt: skip
 
 Value: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 Row: TypeAlias = tuple[Value, ...]
 
-# Larger integers do not survive a JavaScript number, so they travel as text.
-SAFE_INTEGER_MAX = 2**53 - 1
-
 INTEGER_MIN = -(2**63)
 INTEGER_MAX = 2**63 - 1
 
-# Characters of a decimal. Its exponent has at most three digits, so sums stay small.
-DECIMAL_LENGTH_MAX = 1_000
-
-# Nested arrays and objects in a value of a json column.
-JSON_DEPTH_MAX = 64
-
 _NONE = type(None)
 _INTEGER_TEXT = re.compile(r"-?[1-9][0-9]{15,18}")
-_DECIMAL_TEXT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 # Types in which two plain values of one Python type are the same only if they are equal.
-_SAME_IF_EQUAL = frozenset(
-    {ColumnType.TEXT, ColumnType.JSON, ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME}
-)
+_SAME_IF_EQUAL = frozenset({ColumnType.TEXT, ColumnType.JSON})
 
 # Room for the sum of any two decimals within the limits; what needs more is refused, not rounded.
 _EXACT = Context(prec=2 * DECIMAL_LENGTH_MAX + 2_000, Emin=-9_999, Emax=9_999, traps=[Inexact])
@@ -78,8 +88,8 @@ def check_columns(
 
     columns        one for each value of a row
     path           where the rows stand in the message
-    is_loose       take any text, boolean and number in any column: what a loosely typed database
-                   may have stored and a replica can only repeat (`was`)
+    is_loose       take any number and any tagged value in any column: what a loosely typed
+                   database may have stored and a replica can only repeat (`was`, keys)
 
     Raises BadRequestError for the first fault, with a path such as `groups[0].set[3][2]`.
     NULL is accepted everywhere: NOT NULL is the database's to judge. Lone surrogates, NaN and
@@ -114,9 +124,14 @@ def value_faults(
         if _is_plain(column.type, values):
             continue
         for index, value in enumerate(values):
-            if value is None or (is_loose and _is_loosely_stored(value)):
+            if value is None or (is_loose and _is_number(value)):
                 continue
-            if (fault := _fault(column.type, value)) is not None:
+            fault = (
+                _tag_fault(column.type, value, is_loose=is_loose)
+                if is_tagged(value)
+                else _fault(column.type, value)
+            )
+            if fault is not None:
                 faults.append(Fault(row=index, column=position, inside=fault[0], reason=fault[1]))
     return sorted(faults, key=lambda fault: fault.row)
 
@@ -131,10 +146,10 @@ def _is_plain(column_type: ColumnType, column: Sequence[Value]) -> bool:
     if not kinds:
         return True
     match column_type:
-        case ColumnType.TEXT | ColumnType.UUID:
-            return kinds == {str}
+        case ColumnType.TEXT | ColumnType.UUID | ColumnType.ANY:
+            return kinds == {str} and _have_no_tag(values)
         case ColumnType.DATE | ColumnType.TIME | ColumnType.DATETIME:
-            return kinds == {str}
+            return kinds == {str} and _have_no_tag(values)
         case ColumnType.INTEGER:
             return kinds == {int} and are_safe(values)
         case ColumnType.REAL:
@@ -143,10 +158,10 @@ def _is_plain(column_type: ColumnType, column: Sequence[Value]) -> bool:
         case ColumnType.BOOLEAN:
             return kinds == {bool}
         case ColumnType.JSON:
-            return kinds <= {str, bool}
+            return kinds == {bool} or (kinds == {str} and _have_no_tag(values))
         case ColumnType.DECIMAL:
             is_short = kinds == {str} and max(map(len, values)) <= DECIMAL_LENGTH_MAX
-            return is_short and all(map(_DECIMAL_TEXT.fullmatch, values))
+            return is_short and all(map(DECIMAL_TEXT.fullmatch, values))
         case ColumnType.BLOB:
             return False
 
@@ -156,10 +171,45 @@ def are_safe(numbers: Sequence[float]) -> bool:
     return max(numbers) <= SAFE_INTEGER_MAX and min(numbers) >= -SAFE_INTEGER_MAX
 
 
-def _is_loosely_stored(value: Value) -> bool:
+def _have_no_tag(texts: Sequence[str]) -> bool:
+    return TAG not in "".join(texts)
+
+
+def _is_number(value: Value) -> bool:
     if isinstance(value, int):
-        return -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX
-    return math.isfinite(value) if isinstance(value, float) else isinstance(value, str)
+        is_safe = -SAFE_INTEGER_MAX <= value <= SAFE_INTEGER_MAX
+        return is_safe and not isinstance(value, bool)
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def _tag_fault(column_type: ColumnType, value: Any, *, is_loose: bool) -> tuple[str, str] | None:
+    """The same for a tagged value. From outside a column takes one only if its type has values
+    that no other form could carry."""
+    try:
+        stored = untagged(value)
+    except ValueError as exc:
+        return "", f"{exc} Text that begins with {TAG!r} is written {TAG}text:{TAG}…"
+    if wire_form(column_type)(stored) != value:
+        return "", "the value has a form of its own in this column and is not tagged."
+    if is_loose or takes(column_type, stored):
+        return None
+    if column_type is ColumnType.JSON and isinstance(stored, str) and is_json(stored):
+        return None
+    if isinstance(stored, float) and not math.isfinite(stored):
+        return "", "the number is not finite."
+    wanted = _EXPECTED.get(column_type, "text")
+    kinds = {int: "an integer", float: "a number", str: "text", bytes: "a blob"}
+    return "", f"expected {wanted}, not {kinds[type(stored)]}."
+
+
+_EXPECTED = {
+    ColumnType.INTEGER: "an integer",
+    ColumnType.REAL: "a number",
+    ColumnType.DECIMAL: "a decimal",
+    ColumnType.BOOLEAN: "true or false",
+    ColumnType.BLOB: "a blob",
+    ColumnType.JSON: "JSON",
+}
 
 
 def _fault(column_type: ColumnType, value: Value) -> tuple[str, str] | None:
@@ -185,8 +235,13 @@ def _fault(column_type: ColumnType, value: Value) -> tuple[str, str] | None:
                 reason = None
             elif isinstance(value, float):
                 reason = _real_fault(value)
+            elif _is_number(value):
+                reason = None
             else:
-                reason = _integer_fault(value, expected="text")
+                reason = _expected("text or a number", value)
+        case ColumnType.ANY:
+            is_known = isinstance(value, str) or _is_number(value)
+            reason = None if is_known else _expected("text, a number or a tagged value", value)
     return None if reason is None else ("", reason)
 
 
@@ -195,7 +250,7 @@ def _expected(what: str, value: Value) -> str:
     return f"expected {what}, not {kinds.get(type(value), 'an object')}."
 
 
-def _integer_fault(value: Value, *, expected: str = "an integer") -> str | None:
+def _integer_fault(value: Value) -> str | None:
     if isinstance(value, str):
         number = int(value) if _INTEGER_TEXT.fullmatch(value) else 0
         if -SAFE_INTEGER_MAX <= number <= SAFE_INTEGER_MAX:
@@ -205,7 +260,7 @@ def _integer_fault(value: Value, *, expected: str = "an integer") -> str | None:
         if INTEGER_MIN <= number <= INTEGER_MAX and abs(number) > SAFE_INTEGER_MAX:
             return "integers beyond 2^53 travel as text, in plain decimal digits."
     else:
-        return _expected(expected, value)
+        return _expected("an integer", value)
     if not INTEGER_MIN <= number <= INTEGER_MAX:
         return "the integer needs more than 64 bits."
     return None
@@ -226,7 +281,7 @@ def _decimal_fault(value: Value) -> str | None:
         return _expected("a decimal as text", value)
     if len(value) > DECIMAL_LENGTH_MAX:
         return f"the decimal has more than {DECIMAL_LENGTH_MAX} characters."
-    if not _DECIMAL_TEXT.fullmatch(value):
+    if not DECIMAL_TEXT.fullmatch(value):
         return "the text is no decimal, such as -12.50."
     return None
 
@@ -269,11 +324,6 @@ def _json_scalar_fault(value: object) -> str | None:
 
 
 # --- Integers -------------------------------------------------------------------------------------
-
-
-def wire_integer(number: int) -> Value:
-    """An integer in wire form: text beyond ±SAFE_INTEGER_MAX."""
-    return number if -SAFE_INTEGER_MAX <= number <= SAFE_INTEGER_MAX else str(number)
 
 
 def parse_integer(value: Value) -> int:
@@ -326,13 +376,18 @@ def canonical(column_type: ColumnType, value: Value) -> bool | int | float | str
         json                       text: members sorted by name, numbers as in `number_text`
         text, date, time, datetime as it is
 
-    What the type does not cover stays as it is, numbers without a fraction as int.
+    What the type does not cover stays as it is, numbers without a fraction as int, also tagged
+    ones (except in columns of text, where SQLite makes text of them).
     """
     if value is None:
         return None
     if column_type is ColumnType.JSON or isinstance(value, list | dict):
         return _json_text(value)
     if isinstance(value, str):
+        if is_tagged(value) and column_type not in _SAME_IF_EQUAL:
+            stored = stored_of(value)
+            is_number = isinstance(stored, int | float)
+            return _canonical_number(stored) if is_number else value
         function = _CANONICAL_OF_TEXT.get(column_type)
         return value if function is None else function(value)
     if column_type is ColumnType.BOOLEAN:
@@ -369,7 +424,7 @@ def _canonical_integer(text: str) -> int | str:
 
 
 def _canonical_decimal(text: str) -> str:
-    if len(text) > DECIMAL_LENGTH_MAX or not _DECIMAL_TEXT.fullmatch(text):
+    if len(text) > DECIMAL_LENGTH_MAX or not DECIMAL_TEXT.fullmatch(text):
         return text
     number = _EXACT.normalize(Decimal(text))
     sign, digits, exponent = number.as_tuple()
@@ -449,29 +504,36 @@ def _quoted(text: str) -> str:
 def larger(column_type: ColumnType, a: Value, b: Value) -> bool:
     """Whether `a` is larger than `b`; a total order in which `same` values are equal.
 
-    None is less than everything, numbers are less than text. Text, dates and times are ordered by
+    None is less than everything, numbers are less than text. Tagged values stand where what they
+    stand for does, tagged blobs after text. Text, dates and times are ordered by
     code point, blobs by their bytes, decimals by value, false before true; json numbers and texts
     likewise, other json values by their canonical text after those.
     """
     return order_key(column_type, a) > order_key(column_type, b)
 
 
-def order_key(column_type: ColumnType, value: Value) -> tuple[int, Any]:
+def order_key(column_type: ColumnType, value: Value) -> tuple[int, Any, str]:
     """What stands in the order of `larger`; equal for values that are `same`, and hashable."""
     if column_type is ColumnType.JSON:
         if isinstance(value, bool | list | dict):
-            return 3, _json_text(value)
+            return 3, _json_text(value), ""
         return order_key(ColumnType.TEXT, value)
     plain = canonical(column_type, value)
     if plain is None:
-        return 0, 0
+        return 0, 0, ""
     if not isinstance(plain, str):
-        return 1, plain
-    if column_type is ColumnType.DECIMAL and _DECIMAL_TEXT.fullmatch(plain):
-        return 1, Decimal(plain)
+        return 1, plain, ""
+    if is_tagged(plain):
+        stored = stored_of(plain)
+        # The text itself comes last: no two values are equal here that are not `same`.
+        if isinstance(stored, bytes):
+            return 4, stored.hex(), plain
+        return (2 if isinstance(stored, str) else 1), stored, plain
+    if column_type is ColumnType.DECIMAL and DECIMAL_TEXT.fullmatch(plain):
+        return 1, Decimal(plain), ""
     if column_type is ColumnType.BLOB and _blob_fault(plain) is None:
-        return 2, binascii.a2b_base64(plain).hex()
-    return 2, plain
+        return 2, binascii.a2b_base64(plain).hex(), ""
+    return 2, plain, ""
 
 
 def add(column_type: ColumnType, hub: Value, delta_from: Value, delta_to: Value) -> Value:

@@ -159,12 +159,13 @@ def _faults(run: Run, schema: TableSchema, path: str) -> dict[str, str]:
     columns = [schema.column[name] for name in run.columns]
     key_columns = [schema.column[name] for name in schema.key]
     found: dict[str, str] = {}
-    for name, shape, rows in (
-        ("set", columns, run.set),
-        ("keys", key_columns, run.keys),
-        ("old_keys", key_columns, run.old_keys),
+    # Keys name rows that are there, whatever they hold; those of moves are in `set`, too.
+    for name, shape, rows, is_loose in (
+        ("set", columns, run.set, False),
+        ("keys", key_columns, run.keys, True),
+        ("old_keys", key_columns, run.old_keys, True),
     ):
-        for fault in value_faults(shape, rows):
+        for fault in value_faults(shape, rows, is_loose=is_loose):
             found.setdefault(
                 run.ids[fault.row],
                 f"Column {shape[fault.column].name!r}: {fault.reason} "

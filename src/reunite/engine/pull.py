@@ -141,7 +141,7 @@ def _check_snapshot(schemas: Mapping[str, TableSchema], position: SnapshotPositi
         raise BadRequestError("The cursor stands in a table outside its view.", path="cursor")
     if position.after is not None:
         columns = [schema.column[name] for name in schema.key]
-        check_columns(columns, [position.after], path="cursor")
+        check_columns(columns, [position.after], path="cursor", is_loose=True)
 
 
 def _note_visit(

@@ -28,10 +28,10 @@ def _query(tx: Transaction, tables: Tables, request: QueryRequest) -> QueryAnswe
             path=f"where.{unknown[0]}",
         )
     columns = [schema.column[name] for name in request.where]
-    check_columns(columns, [tuple(request.where.values())], path="where")
+    check_columns(columns, [tuple(request.where.values())], path="where", is_loose=True)
     if request.after is not None:
         key_columns = [schema.column[name] for name in schema.key]
-        check_columns(key_columns, [request.after], path="after")
+        check_columns(key_columns, [request.after], path="after", is_loose=True)
     if request.limit is not None and request.limit < 1:
         raise BadRequestError(
             f"A query asks for 1 row or more, not for {request.limit}.", path="limit"

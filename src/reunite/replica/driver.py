@@ -301,7 +301,7 @@ class Driver:
                     future = ask(state)
                     continue
                 with self._file.writing() as (connection, state):
-                    rows += self._file.write_clone_page(connection, state, page, schemas)
+                    rows += self._file.write_clone_page(connection, state, page, body, schemas)
                     state.cursor = page.cursor
                     if page.checkpoint:
                         state.checkpoint = page.cursor

@@ -20,6 +20,7 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
+from reunite.core.stored import TAG_BYTES
 from reunite.core.values import Row, check_columns
 from reunite.errors import (
     BadRequestError,
@@ -33,11 +34,11 @@ from reunite.replica.layout import LAYOUT, bring_up_to_date, note_layout
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pages import aligned
 from reunite.replica.reshaping import is_kept
-from reunite.replica.rows import RowForms
+from reunite.replica.rows import RowForms, stored_key
 from reunite.replica.state import State, load_state, save_changes
 from reunite.stores.sql.capture import create_triggers, drop_triggers
 from reunite.stores.sql.database import connect_sqlite, connect_to_look, translated
-from reunite.stores.sql.dialects.sqlite import quoted, to_database
+from reunite.stores.sql.dialects.sqlite import Storer, quoted
 from reunite.stores.sql.dialects.sqlite_tables import (
     create_table_sql,
     unique_index_names,
@@ -341,12 +342,15 @@ class ReplicaFile:
         connection: sqlite3.Connection,
         state: State,
         page: Page,
+        body: bytes,
         changed: Sequence[TableSchema] | None = None,
     ) -> int:
         """Write a page of the first clone straight into the tables; how many rows.
 
+        body       the page as it came
         changed    the hub's schemas, if they are others than before
         """
+        is_tagged = TAG_BYTES in body
         if changed is not None:
             made_anew = self.remake_tables(connection, state.schemas, changed)
             state.schemas, state.revision = tuple(changed), page.revision
@@ -362,7 +366,7 @@ class ReplicaFile:
         for part in page.tables:
             rows = aligned(schemas[part.table], part)
             writer = self.forms.writer(connection, schemas[part.table])
-            writer.write([*part.deletes, *part.evicts], rows)
+            writer.write([*part.deletes, *part.evicts], rows, is_tagged=is_tagged)
             count += len(rows)
         return count
 
@@ -407,7 +411,7 @@ class ReplicaFile:
         self._one_row(
             connection,
             f"update {quoted(schema.name)} set {sets} where {self._key_where(schema)}",
-            (*stored, *key),
+            (*stored, *stored_key(schema, key)),
             schema,
             key,
         )
@@ -418,7 +422,7 @@ class ReplicaFile:
         self._one_row(
             connection,
             f"delete from {quoted(schema.name)} where {self._key_where(schema)}",
-            key,
+            stored_key(schema, key),
             schema,
             key,
         )
@@ -450,9 +454,9 @@ class ReplicaFile:
             raise BadRequestError(f"{table} has no column {(unknown or ['?'])[0]!r}.")
         columns = [schema.column[name] for name in names]
         row = tuple(values[name] for name in names)
-        check_columns(columns, [row], path=table)
-        convert = to_database(columns)
-        return schema, names, row if convert is None else convert(row)
+        # What the file held already may be written again, whether it fits or not: the hub judges.
+        check_columns(columns, [row], path=table, is_loose=True)
+        return schema, names, Storer(columns).row(row)
 
     @staticmethod
     def _key_where(schema: TableSchema) -> str:

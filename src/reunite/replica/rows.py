@@ -16,16 +16,21 @@ from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, parse_integer
 from reunite.replica.pending import Pending
+from reunite.stores.sql.database import UnreadableTextError, reading_loosely, translated
 from reunite.stores.sql.dialects.sqlite import (
+    Storer,
+    quoted,
+    select_list,
+    to_wire,
+    unreadable_to_wire,
+)
+from reunite.stores.sql.dialects.sqlite_log import (
     image,
     key_image,
+    key_to_log,
     log_key_to_wire,
     log_to_wire,
     logs_to_wire,
-    quoted,
-    select_list,
-    to_database,
-    to_wire,
     wire_to_log,
 )
 from reunite.stores.sql.dialects.sqlite_tables import create_index_sql
@@ -102,10 +107,7 @@ class RowForms:
         """A key as the log keeps it; the inverse of `read_key`."""
         printer = self._key_printers.get(table)
         if printer is None:
-            schema = self._schemas[table]
-            columns = tuple(schema.column[name] for name in schema.key)
-            keys_only = msgspec.structs.replace(schema, columns=columns)
-            printer = self._key_printers[table] = wire_to_log(keys_only)
+            printer = self._key_printers[table] = key_to_log(self._schemas[table])
         return printer(key)
 
     def exists(self, connection: sqlite3.Connection, schema: TableSchema, key: Key) -> bool:
@@ -118,8 +120,8 @@ class RowForms:
         text = (
             f"select {select_list(schema)} from {quoted(schema.name)} as t where {_where(schema)}"
         )
-        row = connection.execute(text, stored_key(schema, key)).fetchone()
-        return None if row is None else _finished(schema, row)
+        rows = list(_read(connection, schema, text, stored_key(schema, key)))
+        return rows[0] if rows else None
 
     def image_reader(
         self, connection: sqlite3.Connection, schema: TableSchema
@@ -130,11 +132,9 @@ class RowForms:
             f"select {image(schema, 't')} from {quoted(schema.name)} as t where {_where(schema)} "
             f"and {key_image(schema, 't')} = ?"
         )
-        convert = to_database([schema.column[name] for name in schema.key])
 
         def read_image(log_key: str) -> str | None:
-            key = self.read_key(schema.name, log_key)
-            stored = key if convert is None else convert(key)
+            stored = stored_key(schema, self.read_key(schema.name, log_key))
             found = connection.execute(text, (*stored, log_key)).fetchone()
             return None if found is None else found[0]
 
@@ -143,9 +143,11 @@ class RowForms:
     def read_all(self, connection: sqlite3.Connection, schema: TableSchema) -> Iterator[Row]:
         """Every row of the table, in wire form."""
         text = f"select {select_list(schema)} from {quoted(schema.name)} as t"
-        finish = to_wire(schema)
-        rows = connection.execute(text)
-        yield from rows if finish is None else map(finish, rows)
+        finish, unreadable = to_wire(schema), unreadable_to_wire(schema)
+        with reading_loosely(connection):
+            for row in connection.execute(text):
+                readable = unreadable(row) if bytes in map(type, row) else row
+                yield readable if finish is None else finish(readable)
 
     def read_keys(self, connection: sqlite3.Connection, schema: TableSchema) -> Iterator[Key]:
         """The key of every row, in wire form."""
@@ -206,8 +208,8 @@ class TableWriter:
         self._put = f"insert or replace into {table} ({columns}) values ({marks})"
         self._delete = f"delete from {table} where {_where(schema)}"
         self._clear = f"delete from {table}"
-        self._stored = to_database(schema.columns)
-        self._stored_key = to_database([schema.column[name] for name in schema.key])
+        self._storer = Storer(schema.columns)
+        self._key_storer = Storer([schema.column[name] for name in schema.key])
 
     def clear(self) -> None:
         """Delete every row."""
@@ -215,15 +217,18 @@ class TableWriter:
 
     def delete(self, keys: Collection[Key]) -> None:
         """Delete the rows of these keys."""
-        stored = keys if self._stored_key is None else map(self._stored_key, keys)
-        self._connection.executemany(self._delete, stored)
+        self._connection.executemany(self._delete, self._key_storer.rows(list(keys)))
 
-    def write(self, gone: Collection[Key], puts: Sequence[Row]) -> None:
-        """Deletes before puts; a put replaces what is under its key."""
+    def write(
+        self, gone: Collection[Key], puts: Sequence[Row], *, is_tagged: bool | None = None
+    ) -> None:
+        """Deletes before puts; a put replaces what is under its key. `is_tagged` says whether
+        there may be a tagged value in the rows; None: look."""
         if gone:
             self.delete(gone)
         if puts:
-            self._connection.executemany(self._put, self._to_stored(puts))
+            rows = self._storer.rows(puts, is_tagged=is_tagged)
+            self._connection.executemany(self._put, rows)
 
     def replace(self, keys: Collection[Key], rows: Sequence[Row]) -> bool:
         """Instead of the rows of `keys`, write these; False, with nothing done, if one fails."""
@@ -253,7 +258,7 @@ class TableWriter:
         return None
 
     def _to_stored(self, rows: Sequence[Row]) -> Iterable[Row]:
-        return rows if self._stored is None else map(self._stored, rows)
+        return self._storer.rows(rows)
 
 
 @contextmanager
@@ -274,10 +279,19 @@ def _where(schema: TableSchema) -> str:
 
 def stored_key(schema: TableSchema, key: Key) -> Row:
     """A key as SQLite is given it."""
-    convert = to_database([schema.column[name] for name in schema.key])
-    return key if convert is None else convert(key)
+    return Storer([schema.column[name] for name in schema.key]).row(key)
 
 
-def _finished(schema: TableSchema, row: Row) -> Row:
+def _read(
+    connection: sqlite3.Connection, schema: TableSchema, text: str, parameters: Sequence[object]
+) -> Iterator[Row]:
+    """Rows that `select_list` has selected, in wire form."""
     finish = to_wire(schema)
-    return row if finish is None else finish(row)
+    try:
+        with translated():
+            rows = connection.execute(text, parameters).fetchall()
+    except UnreadableTextError:
+        unreadable = unreadable_to_wire(schema)
+        with reading_loosely(connection):
+            rows = [unreadable(row) for row in connection.execute(text, parameters)]
+    return iter(rows if finish is None else map(finish, rows))

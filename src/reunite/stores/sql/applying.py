@@ -101,7 +101,7 @@ class Step:
             keys = self._writes.deletes.get(plan.name, ())
             if keys:
                 with _named(plan, self._catalogue, self._session):
-                    self._session.executemany(plan.delete_sql, map(plan.stored_key, keys))
+                    self._session.executemany(plan.delete_sql, plan.stored_keys(keys))
 
     def _insert_rows(self) -> None:
         for plan in self._plans:

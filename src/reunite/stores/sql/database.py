@@ -48,7 +48,14 @@ class Session(Protocol):
     """One open transaction."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
-        """Run one statement; all of its rows, none for a statement that returns nothing."""
+        """Run one statement; all of its rows, none for a statement that returns nothing.
+
+        Raises UnreadableTextError for text that is no UTF-8: read it with `execute_loosely`.
+        """
+        ...
+
+    def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        """The same for a statement that reads; text that is no UTF-8 comes as bytes."""
         ...
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
@@ -135,6 +142,27 @@ def connect_to_look(path: str | Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+class UnreadableTextError(StorageUnavailableError):
+    """A text in the database is no UTF-8. SQLite keeps whatever bytes a program calls a text."""
+
+
+@contextmanager
+def reading_loosely(connection: sqlite3.Connection) -> Iterator[None]:
+    """Inside the block, text that is no UTF-8 comes as bytes instead of as an error."""
+    connection.text_factory = _text_or_bytes
+    try:
+        yield
+    finally:
+        connection.text_factory = str
+
+
+def _text_or_bytes(value: bytes) -> str | bytes:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 class SqliteDatabase:
@@ -268,6 +296,10 @@ class SqliteSession:
         except _DRIVER_ERRORS as exc:
             raise _ours(exc) from exc
 
+    def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        with reading_loosely(self._connection):
+            return self.execute(sql, parameters)
+
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         try:
             self._connection.executemany(sql, rows)
@@ -333,6 +365,8 @@ def _ours(exc: Exception) -> Exception:
         return ConstraintError(text, code=code, table=table, columns=columns)
     if isinstance(exc, sqlite3.DataError):
         return ConstraintError(f"SQLite cannot hold a value: {text}.", code="check")
+    if text.startswith("Could not decode to UTF-8"):
+        return UnreadableTextError("The database holds a text that is no UTF-8.")
     if name == "SQLITE_NOTADB":
         return CallerError("The file is not an SQLite database: name another one.")
     if missing := _TABLE_MISSING.fullmatch(text):

@@ -24,7 +24,7 @@ from reunite.engine.ports import (
     Touch,
 )
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.database import Session
+from reunite.stores.sql.database import Session, UnreadableTextError
 from reunite.stores.sql.dialects import sqlite
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 
@@ -212,7 +212,7 @@ class SqlTransaction:
         for (
             seq, at_ms, replica, principal, n, pushed_op, stamp,
             id_, table, key, old_key, op, version, *image,
-        ) in self._session.execute(sql, parameters):  # fmt: skip
+        ) in self._read(sql, parameters):  # fmt: skip
             plan = self._catalogue.version(self._session, table, version)
             entries.append(
                 LogEntry(
@@ -233,6 +233,13 @@ class SqlTransaction:
                 )
             )
         return entries
+
+    def _read(self, sql: str, parameters: Sequence[Any]) -> list[Any]:
+        """Rows of the log, which may hold what a program called a text and is none."""
+        try:
+            return self._session.execute(sql, parameters)
+        except UnreadableTextError:
+            return self._session.execute_loosely(sql, parameters)
 
     def statistics(self) -> LogStatistics:
         changes = self._session.execute(

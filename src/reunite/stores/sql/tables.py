@@ -14,14 +14,15 @@ from typing import Any
 import msgspec
 
 from reunite.core.expression import Expression
-from reunite.core.key import Key, key_text, parse_key
-from reunite.core.schema import ColumnType, TableSchema
+from reunite.core.key import Key
+from reunite.core.schema import Column, ColumnType, TableSchema
+from reunite.core.stored import TAG
 from reunite.core.values import Row
-from reunite.stores.sql.database import Session
-from reunite.stores.sql.dialects import sqlite
+from reunite.stores.sql.database import Session, UnreadableTextError
+from reunite.stores.sql.dialects import sqlite, sqlite_log
 from reunite.stores.sql.where import Condition, condition_of
 
-# Keys in one statement where they cannot travel as JSON (blobs, reals, text with NUL).
+# Keys in one statement where they cannot travel as JSON (blobs, reals, text with NUL, tagged ones).
 KEYS_PER_STATEMENT = 200
 
 _JSON_TYPES = frozenset({
@@ -42,38 +43,57 @@ class TupleSource(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[Any, ...]
 
 
-def tuple_sources(types: Sequence[ColumnType], tuples: Sequence[Key]) -> Iterator[TupleSource]:
-    """Tuples in wire form, with columns of these types in mind; almost always a single source."""
+def tuple_sources(columns: Sequence[Column], tuples: Sequence[Key]) -> Iterator[TupleSource]:
+    """Tuples of values of these columns, in wire form; almost always a single source."""
     if not tuples:
         return
-    if _JSON_TYPES.issuperset(types):
+    count = len(columns)
+    if _JSON_TYPES.issuperset([column.type for column in columns]):
         # One text whatever the number of tuples, so that the statement is prepared once.
-        is_single = len(types) == 1
+        is_single = count == 1
         text = _encode([values[0] for values in tuples] if is_single else tuples).decode()
         # SQLite before 3.43 ends a JSON string at its NUL.
-        if "\\u0000" not in text:
-            columns = (
+        if "\\u0000" not in text and TAG not in text:
+            values = (
                 ("given.value",)
                 if is_single
-                else tuple(f"json_extract(given.value, '$[{i}]')" for i in range(len(types)))
+                else tuple(f"json_extract(given.value, '$[{i}]')" for i in range(count))
             )
-            yield TupleSource(sql="json_each(?) AS given", columns=columns, parameters=(text,))
+            yield TupleSource(sql="json_each(?) AS given", columns=values, parameters=(text,))
             return
-    columns = tuple(f"given.column{i + 1}" for i in range(len(types)))
-    marks = f"({', '.join('?' * len(types))})"
-    convert = sqlite.to_database_types(types)
-    for start in range(0, len(tuples), KEYS_PER_STATEMENT):
-        part = tuples[start : start + KEYS_PER_STATEMENT]
-        stored = [convert(values) for values in part] if convert else part
+    marks = f"({', '.join('?' * count)})"
+    stored = list(sqlite.Storer(columns).rows(tuples))
+    for start in range(0, len(stored), KEYS_PER_STATEMENT):
+        part = stored[start : start + KEYS_PER_STATEMENT]
         yield TupleSource(
             sql=f"(VALUES {', '.join([marks] * len(part))}) AS given",
-            columns=columns,
-            parameters=tuple(value for values in stored for value in values),
+            columns=tuple(f"given.column{i + 1}" for i in range(count)),
+            parameters=tuple(value for values in part for value in values),
         )
 
 
 # Generated keys that somebody chose beyond here are left alone.
 KEYS_COUNTED_BELOW = 2**62
+
+
+class RowReader:
+    """Reads rows in wire form: all columns of a schema, of a table that is called t."""
+
+    def __init__(self, schema: TableSchema) -> None:
+        self._select = f"SELECT {sqlite.select_list(schema)} FROM"
+        self._finish = sqlite.to_wire(schema)
+        self._unreadable = sqlite.unreadable_to_wire(schema)
+
+    def read(self, session: Session, source: str, parameters: Sequence[Any]) -> list[Row]:
+        """The rows of a FROM clause and what follows it."""
+        sql = f"{self._select} {source}"
+        try:
+            rows = session.execute(sql, parameters)
+        except UnreadableTextError:
+            # Text that is no text comes as bytes: everybody else's rows must still be readable.
+            rows = list(map(self._unreadable, session.execute_loosely(sql, parameters)))
+        finish = self._finish
+        return rows if finish is None else [finish(row) for row in rows]
 
 
 class TablePlan:
@@ -84,14 +104,13 @@ class TablePlan:
         self.name = schema.name
         self.sql_name = sqlite.quoted(schema.name)
         self._image_to_wire = sqlite.stored_to_wire(schema.columns)
-        self.read_key = (
-            parse_key if sqlite.has_plain_key(schema) else sqlite.log_key_to_wire(schema)
-        )
-        self._finish = sqlite.to_wire(schema)
-        self._key_types = tuple(schema.column[name].type for name in schema.key)
-        self._key_to_database = sqlite.to_database_types(self._key_types)
+        self.read_key = sqlite_log.log_key_to_wire(schema)
+        self._plain_key_text = sqlite_log.plain_key_text(schema)
+        self._reader = RowReader(schema)
+        self._key_columns = [schema.column[name] for name in schema.key]
+        self._key_storer = sqlite.Storer(self._key_columns)
+        self._storers: dict[tuple[str, ...], sqlite.Storer] = {}
         self._keys_sql = ", ".join(f"t.{sqlite.quoted(name)}" for name in schema.key)
-        self._select = f"SELECT {sqlite.select_list(schema)} FROM"
         self._updates: dict[tuple[str, ...], str] = {}
 
     # --- Reading ----------------------------------------------------------------------------------
@@ -99,29 +118,26 @@ class TablePlan:
     def rows(self, session: Session, keys: Iterable[Key]) -> list[Row]:
         """The rows of these keys that exist."""
         found: list[Row] = []
-        for source in tuple_sources(self._key_types, list(dict.fromkeys(keys))):
-            found += session.execute(
-                f"{self._select} {source.sql} CROSS JOIN {self.sql_name} AS t "
+        for source in self.key_sources(list(dict.fromkeys(keys))):
+            found += self._reader.read(
+                session,
+                f"{source.sql} CROSS JOIN {self.sql_name} AS t "
                 f"ON {self.key_equals(source.columns)}",
                 source.parameters,
             )
-        return self._finished(found)
+        return found
 
     def scan(
         self, session: Session, *, after: Key | None, limit: int, where: Expression | None = None
     ) -> list[Row]:
         """Rows in order of the key, of those that an expression means."""
-        found = self._in_order(session, self._select, self._condition(where), after, limit)
-        return self._finished(found)
+        return self._in_order(session, self._reader, self._condition(where), after, limit)
 
     def scan_keys(
         self, session: Session, *, after: Key | None, limit: int, where: Expression | None = None
     ) -> list[Key]:
         """Keys in order, of the rows that an expression means."""
-        select = f"SELECT {sqlite.select_list(self._keys_only)} FROM"
-        found = self._in_order(session, select, self._condition(where), after, limit)
-        finish = sqlite.to_wire(self._keys_only)
-        return found if finish is None else [finish(key) for key in found]
+        return self._in_order(session, self._key_reader, self._condition(where), after, limit)
 
     def find(
         self, session: Session, where: dict[str, Any], *, after: Key | None, limit: int
@@ -131,13 +147,18 @@ class TablePlan:
             " AND ".join(f"t.{sqlite.quoted(name)} IS ?" for name in where),
             tuple(self._stored(name, value) for name, value in where.items()),
         )
-        return self._finished(self._in_order(session, self._select, condition, after, limit))
+        return self._in_order(session, self._reader, condition, after, limit)
 
     def _condition(self, where: Expression | None) -> Condition:
         return Condition("") if where is None else condition_of(where, self.schema)
 
     def _in_order(
-        self, session: Session, select: str, condition: Condition, after: Key | None, limit: int
+        self,
+        session: Session,
+        reader: RowReader,
+        condition: Condition,
+        after: Key | None,
+        limit: int,
     ) -> list[Row]:
         conditions = [condition.sql] if condition.sql else []
         parameters = [*condition.parameters]
@@ -146,15 +167,15 @@ class TablePlan:
             conditions.append(f"({self._keys_sql}) > ({marks})")
             parameters += self.stored_key(after)
         where_sql = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return session.execute(
-            f"{select} {self.sql_name} AS t {where_sql} ORDER BY {self._keys_sql} LIMIT ?",
+        return reader.read(
+            session,
+            f"{self.sql_name} AS t {where_sql} ORDER BY {self._keys_sql} LIMIT ?",
             (*parameters, limit),
         )
 
     @cached_property
-    def _keys_only(self) -> TableSchema:
-        columns = tuple(self.schema.column[name] for name in self.schema.key)
-        return msgspec.structs.replace(self.schema, columns=columns)
+    def _key_reader(self) -> RowReader:
+        return RowReader(msgspec.structs.replace(self.schema, columns=tuple(self._key_columns)))
 
     def count(self, session: Session, where: Expression | None = None) -> int:
         """How many rows there are, or how many an expression means."""
@@ -181,10 +202,6 @@ class TablePlan:
         of this table."""
         return self._image_to_wire(values[: len(self.schema.columns)])
 
-    def _finished(self, rows: list[Row]) -> list[Row]:
-        finish = self._finish
-        return rows if finish is None else [finish(row) for row in rows]
-
     # --- Keys -------------------------------------------------------------------------------------
 
     def key_equals(self, expressions: Sequence[str]) -> str:
@@ -196,19 +213,24 @@ class TablePlan:
 
     def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:
         """Keys as something to select from."""
-        return tuple_sources(self._key_types, keys)
+        return tuple_sources(self._key_columns, keys)
 
     def stored_key(self, key: Key) -> Key:
         """A key as the database is given it."""
-        return self._key_to_database(key) if self._key_to_database else key
+        return self._key_storer.row(key)
+
+    def stored_keys(self, keys: Sequence[Key]) -> Iterable[Key]:
+        """Keys as the database is given them."""
+        return self._key_storer.rows(keys)
 
     def log_keys(self, session: Session, keys: Iterable[Key]) -> list[str]:
         """Keys as the triggers write them."""
-        if sqlite.has_plain_key(self.schema):
-            return [key_text(key) for key in dict.fromkeys(keys)]
-        texts: list[str] = []
-        for source in self.key_sources(list(dict.fromkeys(keys))):
-            text = sqlite.key_image_of_given(self.schema, source.columns)
+        keys = list(dict.fromkeys(keys))
+        plain = [self._plain_key_text(key) for key in keys]
+        texts = [text for text in plain if text is not None]
+        odd = [key for key, text in zip(keys, plain, strict=True) if text is None]
+        for source in self.key_sources(odd):
+            text = sqlite_log.key_image_of_given(self.schema, source.columns)
             texts += [
                 row[0]
                 for row in session.execute(f"SELECT {text} FROM {source.sql}", source.parameters)
@@ -240,10 +262,16 @@ class TablePlan:
     def _by_key(self) -> str:
         return self.key_equals(["?"] * len(self.schema.key))
 
-    def stored_rows(self, columns: Sequence[str], rows: Sequence[Row]) -> Sequence[Row]:
+    def stored_rows(self, columns: tuple[str, ...], rows: Sequence[Row]) -> Iterable[Row]:
         """Values of these columns as the database is given them."""
-        convert = sqlite.to_database([self.schema.column[name] for name in columns])
-        return rows if convert is None else [convert(row) for row in rows]
+        return self._storer(columns).rows(rows)
+
+    def _storer(self, columns: tuple[str, ...]) -> sqlite.Storer:
+        storer = self._storers.get(columns)
+        if storer is None:
+            storer = sqlite.Storer([self.schema.column[name] for name in columns])
+            self._storers[columns] = storer
+        return storer
 
     def _stored(self, name: str, value: Any) -> Any:
-        return self.stored_rows((name,), [(value,)])[0][0]
+        return self._storer((name,)).row((value,))[0]

@@ -180,6 +180,7 @@ class CaptureContract:
             "a_datetime": "2024-02-29T23:59:59.000001Z",
             "a_uuid": "0190163d-8694-739b-aea5-966c26f8ad91",
             "a_json": {"list": [1, None, "ä"], "yes": True},
+            "a_any": "reunite:blob:AP8=",
         }
         row = tuple(values[name] for name in SAMPLE.column_names)
         nothing: Row = ("empty", *[None] * (len(row) - 1))

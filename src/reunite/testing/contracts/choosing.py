@@ -24,14 +24,14 @@ from reunite.testing.contracts.tables import (
 
 _NOTES: list[Row] = [(a, b, None if b == 2 else a) for a in ("", "A", "a", "ä") for b in (1, 2, 3)]
 _SAMPLES: list[Row] = [
-    ("none", *[None] * 10),
+    ("none", *[None] * 11),
     (
         "low", -5, -0.5, "AQ==", False, "-1.50", "2024-02-29", "09:30:00",
-        "2024-02-29T09:30:00.000000Z", "00000000-0000-0000-0000-00000000000a", {"a": [1]},
+        "2024-02-29T09:30:00.000000Z", "00000000-0000-0000-0000-00000000000a", {"a": [1]}, "5",
     ),
     (
         "high", "9007199254740993", 1e300, "/w==", True, "10", "2024-03-01", "17:00:00",
-        "2024-03-01T00:00:00.000000Z", "F0000000-0000-0000-0000-00000000000A", [],
+        "2024-03-01T00:00:00.000000Z", "F0000000-0000-0000-0000-00000000000A", [], 5,
     ),
 ]  # fmt: skip
 _OF_SAMPLES: list[tuple[Expression, list[str]]] = [
@@ -50,6 +50,10 @@ _OF_SAMPLES: list[tuple[Expression, list[str]]] = [
     (row.a_datetime != "2024-03-01T00:00:00.000000Z", ["low"]),
     (row.a_uuid == "f0000000-0000-0000-0000-00000000000a", ["high"]),
     (row.a_json.is_null(), ["none"]),
+    (row.a_any == 5, ["high"]),
+    (row.a_any == "5", ["low"]),
+    (row.a_any >= "5", ["low"]),
+    (row.a_any < "5", ["high"]),
     (~row.a_json.is_null() & ~(row.a_integer < 0), ["high"]),
     (~(row.a_integer == 1), ["high", "low"]),
     (~IsTrue(row.a_integer < 0), ["high", "none"]),

@@ -121,7 +121,7 @@ STANDARD_DDL_SQLITE = (
         a_time time,
         a_datetime datetime,
         a_uuid uuid,
-        a_json json
+        a_json json, a_any
     )""",
 )
 

@@ -1,13 +1,13 @@
 """How SQLite compares a stored value with one in wire form, so that Python says the same.
 
 A column may hold anything, and its affinity and collation would take part in a plain comparison.
-So what is compared is the value's wire form, or something in the same order:
 
     integer, real, boolean   =, IN as they are, which an index can serve; for an order the number,
-                             or the text that stands for what is none (infinity, blobs)
-    text, date, time         the wire form, without the column's affinity and collation
+                             and for what is none something that comes after all numbers
+    text, date, time, any    the stored values, without the column's affinity and collation: SQLite
+                             orders numbers, texts and blobs as `core.values.order_key` does
     decimal, uuid, blob      by functions of ours, with `core.values.order_key`
-    json                     only whether it is NULL, which the JSON text `null` is too
+    json                     only whether it is NULL
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 
 from reunite.core.expression import Operator
 from reunite.core.schema import Column, ColumnType
+from reunite.core.stored import stored_of
 from reunite.core.values import Value, canonical_text, order_key, parse_integer
 from reunite.stores.sql.dialects.sqlite import quoted, wire_expression
 
@@ -32,7 +33,6 @@ _SIGNS: Mapping[Operator, str] = {
 }
 _NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL, ColumnType.BOOLEAN})
 _BY_FUNCTION = frozenset({ColumnType.DECIMAL, ColumnType.UUID, ColumnType.BLOB})
-_REAL_MAX = "1.7976931348623157e308"
 
 
 def register_comparisons(connection: sqlite3.Connection) -> None:
@@ -50,7 +50,7 @@ def _order(column_type: str, value: Any, other: Any) -> int | None:
 
 
 @lru_cache(maxsize=1_000)
-def _key(column_type: str, value: Any) -> tuple[int, Any]:
+def _key(column_type: str, value: Any) -> tuple[int, Any, str]:
     return order_key(ColumnType(column_type), value)
 
 
@@ -59,22 +59,15 @@ def _canonical(column_type: str, value: Any) -> str | None:
 
 
 def null_sql(column: Column, *, is_null: bool) -> str:
-    """Whether the value is NULL in wire form."""
-    x = _name(column)
-    if column.type is not ColumnType.JSON:
-        return f"({x} IS {'' if is_null else 'NOT '}NULL)"
-    found = (
-        f"CASE typeof({x}) WHEN 'text' THEN trim({x}, char(32, 9, 10, 13)) = 'null' "
-        f"ELSE {x} IS NULL END"
-    )
-    return f"({'' if is_null else 'NOT '}{found})"
+    """Whether the value is NULL. The JSON text `null` is a value."""
+    return f"({_name(column)} IS {'' if is_null else 'NOT '}NULL)"
 
 
 def comparison_sql(column: Column, operator: Operator, value: Value) -> tuple[str, list[Any]]:
     """How the value of a column stands to one that is no list, and the parameters."""
     sign = _SIGNS[operator]
     if column.type in _BY_FUNCTION:
-        wire = wire_expression(column, _name(column))
+        wire = wire_expression(column.type, _name(column))
         return f"(reunite_order('{column.type.value}', {wire}, ?) {sign} 0)", [value]
     is_order = operator not in (Operator.EXACT, Operator.NE)
     compared = _ordered(column) if is_order else _equatable(column)
@@ -87,7 +80,7 @@ def membership_sql(column: Column, values: Sequence[Value]) -> tuple[str, list[A
         return "(0)", []
     marks = ", ".join("?" * len(values))
     if column.type in _BY_FUNCTION:
-        wire = wire_expression(column, _name(column))
+        wire = wire_expression(column.type, _name(column))
         compared = f"reunite_canonical('{column.type.value}', {wire})"
         return f"({compared} IN ({marks}))", [canonical_text(column.type, v) for v in values]
     return f"({_equatable(column)} IN ({marks}))", [_stored(column.type, v) for v in values]
@@ -98,24 +91,17 @@ def _name(column: Column) -> str:
 
 
 def _equatable(column: Column) -> str:
-    """What is equal to a parameter as the wire form would be. No number is a text."""
+    """What is equal to a parameter as the wire form would be."""
     x = _name(column)
-    return x if column.type in _NUMBERS else wire_expression(column, x)
+    return x if column.type in _NUMBERS else f"+{x} COLLATE BINARY"
 
 
 def _ordered(column: Column) -> str:
-    """What has the order of the wire form: numbers before text."""
+    """What has the order of the wire form: numbers before everything else."""
     x = _name(column)
-    match column.type:
-        case ColumnType.INTEGER:
-            return (
-                f"CASE WHEN {x} BETWEEN -{_REAL_MAX} AND {_REAL_MAX} THEN {x} "
-                f"WHEN {x} IS NOT NULL THEN reunite_wire({x}) END"
-            )
-        case ColumnType.BOOLEAN:
-            return wire_expression(Column(name=column.name, type=ColumnType.INTEGER), x)
-        case _:
-            return wire_expression(column, x)
+    if column.type not in _NUMBERS:
+        return f"+{x} COLLATE BINARY"
+    return f"CASE WHEN typeof({x}) IN ('integer', 'real', 'null') THEN +{x} ELSE '' END"
 
 
 def _stored(column_type: ColumnType, value: Any) -> Any:
@@ -127,4 +113,4 @@ def _stored(column_type: ColumnType, value: Any) -> Any:
         case ColumnType.BOOLEAN:
             return int(value)
         case _:
-            return value
+            return stored_of(value)

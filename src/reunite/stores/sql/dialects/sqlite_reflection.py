@@ -11,9 +11,11 @@
     CHAR, CLOB, TEXT                  text
     BLOB, BINARY, BYTEA               blob
     REAL, FLOA, DOUB                  real
-    anything else, or no type         text; numbers in it travel as text
+    anything else, or no type         any
 
 The first line that fits decides. A key must have a type, since 5 and '5' are two keys without one.
+What SQLite itself makes of a declared type, the column's affinity, it decides by rules of its own;
+where that is not the usual one of the column's type, the schema says so.
 `TableDetails` holds what a schema does not say, since only this database needs it: what OR REPLACE
 may overwrite, and how rows are found.
 """
@@ -26,7 +28,15 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from reunite.core.schema import Column, ColumnType, ForeignKey, TableSchema, Unique
+from reunite.core.schema import (
+    AFFINITY_BY_TYPE,
+    Affinity,
+    Column,
+    ColumnType,
+    ForeignKey,
+    TableSchema,
+    Unique,
+)
 from reunite.errors import UnknownTableError, UntrackableTableError
 from reunite.stores.sql.dialects.sqlite import literal, quoted
 
@@ -55,6 +65,17 @@ _TYPES: tuple[tuple[str, ColumnType], ...] = (
     ("DOUB", ColumnType.REAL),
 )
 
+# SQLite's own rules, in its own order; what fits none is numeric.
+_AFFINITIES: tuple[tuple[str, Affinity], ...] = (
+    ("INT", Affinity.INTEGER),
+    ("CHAR", Affinity.TEXT),
+    ("CLOB", Affinity.TEXT),
+    ("TEXT", Affinity.TEXT),
+    ("BLOB", Affinity.BLOB),
+    ("REAL", Affinity.REAL),
+    ("FLOA", Affinity.REAL),
+    ("DOUB", Affinity.REAL),
+)
 
 # Declared types under which SQLite keeps every value as it came.
 _NO_TYPE = frozenset({"", "ANY"})
@@ -103,7 +124,15 @@ class TableDetails(msgspec.Struct, frozen=True, kw_only=True):
 def column_type(declared: str) -> ColumnType:
     """What values a column of this declared type means."""
     name = declared.upper()
-    return next((kind for part, kind in _TYPES if part in name), ColumnType.TEXT)
+    return next((kind for part, kind in _TYPES if part in name), ColumnType.ANY)
+
+
+def affinity(declared: str, *, is_strict: bool = False) -> Affinity:
+    """What SQLite makes of values that come into a column of this declared type."""
+    name = declared.upper()
+    if not name or (is_strict and name == "ANY"):
+        return Affinity.BLOB
+    return next((kind for part, kind in _AFFINITIES if part in name), Affinity.NUMERIC)
 
 
 def trackable_tables(connection: sqlite3.Connection) -> list[str]:
@@ -134,6 +163,12 @@ def reflect(connection: sqlite3.Connection, table: str) -> TableSchema:
                 f"The key column {row[1]!r} of {table!r} has no type: declare one, e.g. INTEGER or "
                 "TEXT, so that 5 and '5' are not two keys."
             )
+        if row[5] and column_type(row[2]) is ColumnType.JSON:
+            raise UntrackableTableError(
+                f"The key column {row[1]!r} of {table!r} is of type {row[2]}: JSON can be written "
+                "in many ways, so it names no row. Make it TEXT."
+            )
+    is_strict = _is_strict(connection, table)
     stored = [row for row in infos if row[6] == 0]
     columns = tuple(
         Column(
@@ -141,6 +176,7 @@ def reflect(connection: sqlite3.Connection, table: str) -> TableSchema:
             type=column_type(declared),
             nullable=not not_null and name not in key,
             default=default,
+            affinity=_unusual_affinity(declared, is_strict=is_strict),
         )
         for _, name, declared, not_null, default, _, _ in stored
     )
@@ -278,6 +314,18 @@ def _as_expression(default: str) -> str:
     if default.startswith('"') and default.endswith('"'):
         return literal(default[1:-1].replace('""', '"'))
     return f"({default})"
+
+
+def _unusual_affinity(declared: str, *, is_strict: bool) -> Affinity | None:
+    found = affinity(declared, is_strict=is_strict)
+    return None if found is AFFINITY_BY_TYPE[column_type(declared)] else found
+
+
+def _is_strict(connection: sqlite3.Connection, table: str) -> bool:
+    (found,) = connection.execute(
+        "SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name = ?", (table,)
+    ).fetchone()
+    return bool(found)
 
 
 def _is_without_rowid(connection: sqlite3.Connection, table: str) -> bool:

@@ -1,9 +1,11 @@
 """CREATE statements for a replica's own tables, from the hub's schema.
 
-A replica does not judge the hub's rows: no CHECK, and no unique
-constraint inside the table (indexes are made when the first clone is complete). Decimals live in
-TEXT columns, so that nothing is rounded. Generated keys are not AUTOINCREMENT: one row with the
-largest key there is would leave no key for anybody; the outbox sees keys that are given again.
+A replica does not judge the hub's rows: no CHECK, and no unique constraint inside the table
+(indexes are made when the first clone is complete). A column makes of values what the hub's makes
+of them (its affinity), so that whatever the hub holds is kept as it is; decimals of a hub that has
+such a type live in TEXT columns, so that nothing is rounded. Generated keys are not AUTOINCREMENT:
+one row with the largest key there is would leave no key for anybody; the outbox sees keys that are
+given again.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from reunite.core.schema import Column, ColumnType, TableSchema
+from reunite.core.schema import Affinity, Column, ColumnType, TableSchema
 from reunite.core.values import Value
 from reunite.stores.sql.dialects.sqlite import quoted, stored_to_wire
 
@@ -27,6 +29,20 @@ _DECLARED = {
     ColumnType.DATETIME: "DATETIME",
     ColumnType.UUID: "TEXT",
     ColumnType.JSON: "JSON",
+    ColumnType.ANY: "",
+}
+# Where the hub's column has another affinity than is usual for its type.
+_DECLARED_UNUSUALLY = {
+    (ColumnType.DECIMAL, Affinity.NUMERIC): "DECIMAL",
+    (ColumnType.UUID, Affinity.NUMERIC): "UUID",
+    (ColumnType.BLOB, Affinity.NUMERIC): "BINARY",
+}
+_DECLARED_BY_AFFINITY = {
+    Affinity.INTEGER: "INTEGER",
+    Affinity.REAL: "REAL",
+    Affinity.NUMERIC: "ANY",  # a word that SQLite gives no meaning outside of strict tables
+    Affinity.TEXT: "TEXT",
+    Affinity.BLOB: "BLOB",
 }
 _NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL})
 # Defaults that mean the same in every SQLite file: numbers, texts, NULL, and the clock's.
@@ -92,14 +108,24 @@ def plain_default(connection: sqlite3.Connection, column: Column) -> Value:
 
 
 def _column(schema: TableSchema, column: Column) -> str:
-    words = [quoted(column.name), _DECLARED[column.type]]
     if schema.generated_key and schema.key == (column.name,):
-        return " ".join([quoted(column.name), "INTEGER PRIMARY KEY"])
+        return f"{quoted(column.name)} INTEGER PRIMARY KEY"
+    declared = _declared(column)
+    if declared == "INTEGER" and schema.key == (column.name,):
+        declared = "INT"  # INTEGER would make it the rowid, which takes nothing but integers
+    words = [quoted(column.name), *([declared] if declared else [])]
     if not column.nullable:
         words.append("NOT NULL")
     if column.default is not None and _PORTABLE_DEFAULT.fullmatch(column.default):
         words.append(f"DEFAULT {column.default.strip()}")
     return " ".join(words)
+
+
+def _declared(column: Column) -> str:
+    if column.affinity is None:
+        return _DECLARED[column.type]
+    usual = _DECLARED_BY_AFFINITY[column.affinity]
+    return _DECLARED_UNUSUALLY.get((column.type, column.affinity), usual)
 
 
 def _names(columns: tuple[str, ...]) -> str:

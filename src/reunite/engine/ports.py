@@ -145,6 +145,17 @@ class Origin(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     stamp: str
 
 
+class StagedPart(msgspec.Struct, frozen=True, kw_only=True):
+    """What a hub holds of a group that comes in parts: changes `first_n` to `last_n`, in `size`
+    bytes, of the attempt `of` to push the group that begins with number `begins_n`."""
+
+    of: str
+    begins_n: int
+    first_n: int
+    last_n: int
+    size: int
+
+
 class Update(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """Set `columns` to `values` in the row under `key`; the key's own columns may be among them."""
 
@@ -350,12 +361,30 @@ class WriteTransaction(Transaction, Protocol):
         outcomes: Sequence[StoredOutcome],
         inserts: Sequence[AppliedInserts] = (),
     ) -> None:
-        """Record a push, also when everything in it was rejected.
+        """Record a push, also when everything in it was rejected. What the transaction does
+        after it belongs to the next one: the slices of a large group are pushes of their own.
 
         Moves the replica's `last_n`, marks all entries of `fresh()` as made in this push, adds
         the origins, which stand by id, and the outcomes, those of `inserts` among them. A
         constant number of statements.
         """
+        ...
+
+    def stage(self, replica_id: str, part: StagedPart, body: bytes, *, now_ms: int) -> None:
+        """Keep a part until the rest of its group has come. Parts of this replica that begin at
+        its `first_n` or later are dropped, and those of other attempts."""
+        ...
+
+    def staged(self, replica_id: str) -> Sequence[StagedPart]:
+        """The parts of this replica's group that are here, in order, without gaps."""
+        ...
+
+    def staged_body(self, replica_id: str, *, first_n: int) -> bytes:
+        """What `stage` was given for the part that begins there."""
+        ...
+
+    def unstage(self, *, replica_id: str | None = None, older_than_ms: int = 0) -> None:
+        """Drop the parts of this replica, and of all replicas those staged before then."""
         ...
 
     def add_replica(self, record: ReplicaRecord) -> None: ...

@@ -11,6 +11,8 @@
           ├── rejected: undone; a divisible group is halved until the poison is alone
           └── renumber: the push ends before this group; its number does not move
 
+A group that comes in parts is held until its last one is here (`engine/parts.py`).
+
 The rules: a rejection commits too, so the replica's number moves on and it is never stuck. A group
 that touches or points to a row of a rejected group that its replica still showed when the group was
 made is rejected with it. Outcomes are stored with the change's id in the same
@@ -42,6 +44,7 @@ from reunite.engine.lineage import is_gone
 from reunite.engine.origins import Origins
 from reunite.engine.outcomes import outcome_message
 from reunite.engine.parse import ParsedPush, PushedGroup, parse_push
+from reunite.engine.parts import Settling, take_part
 from reunite.engine.ports import (
     AppliedInserts,
     LogEntry,
@@ -100,22 +103,34 @@ def _push(
         tables = tables.at(tx)
         for name in request.lease:
             tables.schema(name, path="lease")
-        record = own_replica(tx, principal, request.replica)
+        own_replica(tx, principal, request.replica)
         _check_log(tx, request)
-        parsed = parse_push(request, tables, now_ms=now_ms)
-        session = _Session(
-            tx,
-            tables,
-            principal,
-            record,
-            request,
-            faults=parsed.faults,
-            now_ms=now_ms,
-            has_way_back=has_way_back,
-        )
-        session.check_identity(parsed)
-        session.run(parsed)
-        return session.finish()
+
+        def settle(request: PushRequest, how: Settling) -> PushAnswer:
+            record = own_replica(tx, principal, request.replica)
+            parsed = parse_push(request, tables, now_ms=now_ms)
+            session = _Session(
+                tx,
+                tables,
+                principal,
+                record,
+                request,
+                faults=parsed.faults,
+                now_ms=now_ms,
+                has_way_back=has_way_back,
+                is_slice=how.is_slice,
+            )
+            session.check_identity(parsed)
+            if how.rejection is None:
+                session.run(parsed)
+            else:
+                session.reject(parsed, how.rejection)
+            return session.finish()
+
+        if any(group.part is not None for group in request.groups):
+            parse_push(request, tables, now_ms=now_ms)
+            return take_part(tx, request, settle, now_ms=now_ms)
+        return settle(request, Settling())
 
 
 def _check_log(tx: WriteTransaction, request: PushRequest) -> None:
@@ -162,7 +177,9 @@ class _Session:
         faults: Mapping[str, str],
         now_ms: int,
         has_way_back: bool,
+        is_slice: bool,
     ) -> None:
+        self._is_slice = is_slice
         self._faults = faults
         self._has_way_back = has_way_back
         self._tx = tx
@@ -239,6 +256,11 @@ class _Session:
             self._renumber = Renumber(n=change.n, table=change.table, key=change.key)
         except _Stop:
             pass
+
+    def reject(self, parsed: ParsedPush, error: GroupRejectedError) -> None:
+        """Reject all of it: slices of a group of which one was rejected."""
+        for group in parsed.groups:
+            self._reject(group.changes, error)
 
     def _settle_group(self, group: PushedGroup, known: Mapping[str, StoredOutcome]) -> None:
         """Repeat what was answered, recognise what is known, settle the rest in between."""
@@ -357,6 +379,8 @@ class _Session:
         try:
             self._apply(changes)
         except GroupRejectedError as exc:
+            if self._is_slice:
+                raise  # what came before must go as well
             if is_divisible and len(changes) > 1:
                 if exc.code == "foreign-key":
                     kept = self._reject_orphans(changes)

@@ -13,14 +13,13 @@ from reunite.core.expression import (
 
 __all__ = ["EXPRESSION_DEPTH_MAX", "EXPRESSION_TERMS_MAX", "EXPRESSION_VALUES_MAX"]
 
-# A request's body, before and after decompression. Replicas send smaller pushes; a single group
-# that is larger than this cannot be pushed and is reported by `Replica.status()`.
+# A request's body, before and after decompression. Replicas send smaller pushes.
 BODY_BYTES_MAX = 64 * 1024 * 1024
 
 # Nested arrays and objects in a request: a JSON value of 64 levels, and what a push puts around it.
 BODY_DEPTH_MAX = 80
 
-# Changes in one push. Replicas end a push before the group that would pass it.
+# Changes in one push. A group of more than half as many goes in parts.
 PUSH_CHANGES_MAX = 100_000
 
 # Changes a replica aims for in one push; a larger group travels alone.
@@ -28,6 +27,17 @@ PUSH_CHANGES_AIM = 2_000
 
 # Bytes of row images a replica aims for in one push; a larger group travels alone.
 PUSH_BYTES_AIM = 8 * 1024 * 1024
+
+# Changes in one part of a group that is pushed in parts; the replica cuts where it, or
+# PUSH_BYTES_AIM, is reached.
+PART_CHANGES_AIM = 20_000
+
+# Changes and bytes that the hub holds of a group whose parts are coming; of each replica one group.
+GROUP_CHANGES_MAX = 1_000_000
+GROUP_BYTES_MAX = 512 * 1024 * 1024
+
+# Seconds after which parts whose rest has not come are forgotten. The replica begins again.
+STAGED_AGE_S_MAX = 24 * 60 * 60
 
 # Rows in one page; the hub cuts where it is reached. A request may ask for fewer.
 PAGE_ROWS_MAX = 5_000

@@ -43,6 +43,20 @@ class Run(
     was: tuple[tuple[Any, ...], ...] = ()
 
 
+class Part(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A push that carries a part of a group which is too large for one, and nothing else.
+
+    `of` is random, the same in all parts of one attempt to push the group; `begins` the number of
+    the group's first change. The last part does not `continue`.
+    """
+
+    of: str
+    begins: Count
+    continues: bool = False
+
+
 class GroupMessage(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
@@ -50,6 +64,7 @@ class GroupMessage(
 
     runs: tuple[Run, ...]
     divisible: bool = False
+    part: Part | None = None
 
 
 class Former(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -112,7 +127,8 @@ class PushAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Outcomes in order of `n`; those not listed, from `first_n` to `last_n`, are `applied`.
 
     `last_n` below what was sent means that the push ended there: `renumber` says why, or the
-    last outcome names another key than the one sent. `stamp` is the hub's newest.
+    last outcome names another key than the one sent. `stamp` is the hub's newest. `staged` is
+    the last number of a group in parts that the hub holds; nothing of the group is answered yet.
     """
 
     first_n: int
@@ -121,6 +137,7 @@ class PushAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stamp: str
     renumber: Renumber | None = None
     blocks: tuple[KeyBlock, ...] = ()
+    staged: int | None = None
 
 
 class SchemaAnswer(msgspec.Struct, frozen=True, kw_only=True):

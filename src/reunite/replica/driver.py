@@ -15,42 +15,52 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 from reunite.core.schema import TableSchema, revision_of
 from reunite.errors import (
     BadRequestError,
-    EpochChangedError,
-    HubRestoredError,
     HubUnreachableError,
-    IdentityForkedError,
     LimitExceededError,
     NotAuthenticatedError,
-    NumberGapError,
     ReuniteError,
     SchemaChangedError,
-    UnknownReplicaError,
     UnknownTableError,
     ViewChangedError,
 )
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.limits import FORMERS_MAX, KEY_BLOCK_SIZE, PUSH_BYTES_AIM, PUSH_CHANGES_AIM
 from reunite.protocol.pull import Page, PullRequest
-from reunite.protocol.push import Former, GroupMessage, PushAnswer, PushRequest, SchemaAnswer
+from reunite.protocol.push import Former, Part, PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.replica import generations
 from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Applied, Inbox
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
+from reunite.replica.lost import LOST_IDENTITY, LOST_LOG
 from reunite.replica.outbox import Outbox
-from reunite.replica.pages import InboxDamagedError, brings_nothing, fits, is_large, versions
+from reunite.replica.pages import (
+    InboxDamagedError,
+    PageHead,
+    brings_nothing,
+    fits,
+    is_large,
+    versions,
+)
 from reunite.replica.repair import Repair, RepairReport
 from reunite.replica.reports import OnProgress, SyncProgress, SyncReport
 from reunite.replica.reshaping import is_kept
-from reunite.replica.sending import Batch, next_batch, with_groups
+from reunite.replica.sending import (
+    Batch,
+    next_batch,
+    next_part,
+    numbers_of_group,
+    request_with,
+    with_groups,
+)
 from reunite.replica.state import State
 from reunite.replica.transport import Transport
 
@@ -69,26 +79,8 @@ _ALL_NUMBERS = 2**62
 _FIRST_BATCH = 500
 _GROWTH = 4
 
-_LOST_IDENTITY = (
-    IdentityForkedError,
-    HubRestoredError,
-    EpochChangedError,
-    UnknownReplicaError,
-    NumberGapError,
-)
-
-# Of these, the ones after which nothing that was read of the hub's log can be relied on.
-_LOST_LOG = (HubRestoredError, EpochChangedError, UnknownReplicaError)
-
 
 _Answered: TypeAlias = tuple[PushRequest, PushAnswer]
-
-
-class _PageHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a page is needed to ask for the next one."""
-
-    cursor: str
-    checkpoint: bool = False
 
 
 class Driver:
@@ -116,6 +108,8 @@ class Driver:
         self._bytes = 0
         self._tries = 0
         self._batch_max = _FIRST_BATCH
+        # Of a group that goes in parts: the part sent last, and up to where the hub holds it.
+        self._begun: tuple[Part, int] | None = None
 
     # -- use cases ----------------------------------------------------------------------------
 
@@ -137,6 +131,7 @@ class Driver:
     def push(self) -> None:
         """Send the outbox until every change has an outcome."""
         renumbers = 0
+        self._begun = None
         ahead: Batch | None = None
         request: PushRequest | None = None
         last: _Answered | None = None  # not noted in the outbox yet
@@ -157,10 +152,14 @@ class Driver:
                 before, last = last, None
                 answer, ahead = self._send(request, batch, before)
                 last = request, answer
-                if answer.outcomes or answer.renumber or answer.last_n < batch.last_n:
+                staged_n = max(answer.last_n, answer.staged or 0)
+                if answer.outcomes or answer.renumber or staged_n < batch.last_n:
                     ahead = None  # keys may have moved since it was read
-            except _LOST_IDENTITY as exc:
-                ahead = last = None
+                if batch.part is not None and self._is_staged(batch.part, batch, answer):
+                    continue
+                self._begun = None
+            except LOST_IDENTITY as exc:
+                ahead = last = self._begun = None
                 # Tables of other shapes than the outbox is written in: those come first.
                 must_pull = self._take_new_identity(exc)
                 continue
@@ -169,15 +168,15 @@ class Driver:
                 self._make_smaller(exc)
                 continue
             except BadRequestError as exc:
-                ahead = None
+                ahead = self._begun = None
                 self._give_up_cursor(exc)
                 continue
             except (SchemaChangedError, UnknownTableError) as exc:
-                ahead, must_pull = None, True
+                ahead, must_pull, self._begun = None, True, None
                 self._try_again(exc)
                 continue
             self._batch_max = min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM)
-            answered = answer.last_n - request.first_n + 1
+            answered = answer.last_n - answer.first_n + 1
             renumbers = 0 if answered > 0 else renumbers + 1
             self._report.pushed += max(0, answered)
             self._tell("push", self._report.pushed)
@@ -195,7 +194,7 @@ class Driver:
                 page = self._pull_pages()
                 if self._heal(page):
                     return
-            except _LOST_IDENTITY as exc:
+            except LOST_IDENTITY as exc:
                 self._take_new_identity(exc)
 
     def _heal(self, page: Page) -> bool:
@@ -289,7 +288,7 @@ class Driver:
                 body, future = future.result(), None
                 self._bytes += len(body)
                 # The next page is asked for before this one is read through.
-                head = decode(body, _PageHead, bytes_max=None)
+                head = decode(body, PageHead, bytes_max=None)
                 if not head.checkpoint:
                     future = ask(msgspec.structs.replace(state, cursor=head.cursor))
                 page = decode(body, Page, bytes_max=None)
@@ -346,7 +345,8 @@ class Driver:
         """Note the last answer; the next request and what it carries. A single transaction."""
         with self._file.writing() as (connection, state):
             self._note(connection, state, last)
-            self._inbox(connection, state).rearrange(changes=self._batch_max)
+            if self._begun is None:
+                self._inbox(connection, state).rearrange(changes=self._batch_max)
             missing = dict(state.missing_keys)
             blocks = KeyBlocks(state.blocks)
             wanted = {
@@ -355,28 +355,14 @@ class Driver:
                 if schema.generated_key and blocks.left(schema.name) < KEYS_LEFT_MIN
             }
             # Inserts that wait for keys go out when they have them.
+            part, after_n = self._begun or (None, _ALL_NUMBERS if missing else state.known_n)
             batch = self._read_batch(
-                connection,
-                state,
-                after_n=_ALL_NUMBERS if missing else state.known_n,
-                changes=self._batch_max,
+                connection, state, after_n=after_n, changes=self._batch_max, begun=part
             )
             if batch.groups is None and not wanted:
                 return None, batch
             state.sent_n = max(state.sent_n, batch.last_n)
-            request = PushRequest(
-                protocol=PROTOCOL_VERSION,
-                epoch=state.epoch,
-                replica=state.replica,
-                known=state.known_n,
-                first_n=state.known_n + 1 if batch.groups is None else batch.first_n,
-                schemas=batch.schemas,
-                groups=() if batch.groups is None else cast(tuple[GroupMessage, ...], batch.groups),
-                lease=wanted,
-                formers=state.formers,
-                checkpoint=state.checkpoint,
-            )
-            return request, batch
+            return request_with(batch, state, lease=wanted), batch
 
     def _note(self, connection: sqlite3.Connection, state: State, last: _Answered | None) -> None:
         """Keep what the hub has answered, unless the file has another identity by now."""
@@ -384,17 +370,37 @@ class Driver:
             self._inbox(connection, state).take_answer(last[1])
 
     def _read_batch(
-        self, connection: sqlite3.Connection, state: State, *, after_n: int, changes: int
+        self,
+        connection: sqlite3.Connection,
+        state: State,
+        *,
+        after_n: int,
+        changes: int,
+        begun: Part | None = None,
     ) -> Batch:
-        """The next whole groups after a number."""
+        """The next whole groups after a number, or the next part of the one that has begun."""
+        schemas, forms = self._file.schemas(state), self._file.forms
+        if begun is not None:
+            return next_part(connection, schemas, forms, begun, after_n=after_n)
         return next_batch(
             connection,
-            self._file.schemas(state),
-            self._file.forms,
+            schemas,
+            forms,
             after_n=after_n,
             changes=changes,
             size=PUSH_BYTES_AIM,
         )
+
+    def _is_staged(self, part: Part, batch: Batch, answer: PushAnswer) -> bool:
+        """Whether the hub holds a part, and waits for the next one of its group."""
+        if answer.staged is None:
+            return False
+        if answer.staged != batch.last_n:
+            # It has lost parts that were sent before, or did not get them.
+            self._try_again(ReuniteError("The hub does not keep the parts of a transaction."))
+        self._begun = part, answer.staged
+        self._tell("push", self._report.pushed + answer.staged - part.begins + 1)
+        return True
 
     def _send(
         self, request: PushRequest, batch: Batch, last: _Answered | None
@@ -409,7 +415,9 @@ class Driver:
                 self._note(connection, state, last)
                 changes = min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM)
                 self._inbox(connection, state).number_more(changes)
-                ahead = self._read_batch(connection, state, after_n=batch.last_n, changes=changes)
+                ahead = self._read_batch(
+                    connection, state, after_n=batch.last_n, changes=changes, begun=batch.begun
+                )
                 state.sent_n = max(state.sent_n, ahead.last_n)
             return future.result(), None if ahead.groups is None else ahead
 
@@ -518,7 +526,7 @@ class Driver:
         with self._file.writing() as (connection, state):
             outbox = self._outbox(connection, state)
             outbox.prepare(now_ms=self._now_ms())
-            if state.epoch != answer.epoch or isinstance(error, _LOST_LOG):
+            if state.epoch != answer.epoch or isinstance(error, LOST_LOG):
                 # Marks are change ids of a log that is gone; from here on this one counts.
                 state.mark, state.formers = answer.mark, ()
                 state.cursor = state.checkpoint = None
@@ -541,17 +549,19 @@ class Driver:
 
     def _make_smaller(self, error: LimitExceededError) -> None:
         """A push was too large. Try its first group alone, then the first change of a divisible
-        one; what is too large by itself is parked, so that the rest goes on."""
-        if self._batch_max > 1:
+        one; what is too large by itself, or in parts, is parked, so that the rest goes on."""
+        if self._batch_max > 1 and self._begun is None:
             self._batch_max = 1
             return
+        self._begun = None
         with self._file.writing() as (connection, state):
             batch = self._read_batch(
                 connection, state, after_n=state.known_n, changes=self._batch_max
             )
-            self._inbox(connection, state).give_up(
-                range(batch.first_n, batch.last_n + 1), code=error.code, reason=error.message
-            )
+            numbers = range(batch.first_n, batch.last_n + 1)
+            if batch.part is not None:
+                numbers = numbers_of_group(connection, batch.first_n)
+            self._inbox(connection, state).give_up(numbers, code=error.code, reason=error.message)
         self._batch_max = _FIRST_BATCH
 
     def _register(self, tables: tuple[str, ...] | None, where: dict[str, Any]) -> RegisterAnswer:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
 from reunite.errors import ReuniteError
@@ -14,6 +16,13 @@ from reunite.replica.state import State
 
 # Rows from which dropping and making the triggers anew is cheaper than their guards.
 LARGE_PAGE_ROWS = 2_000
+
+
+class PageHead(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a page is needed to ask for the next one."""
+
+    cursor: str
+    checkpoint: bool = False
 
 
 class InboxDamagedError(Exception):

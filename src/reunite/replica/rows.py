@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import msgspec
 
@@ -216,8 +217,9 @@ class TableWriter:
         self._connection.execute(self._clear)
 
     def delete(self, keys: Collection[Key]) -> None:
-        """Delete the rows of these keys."""
-        self._connection.executemany(self._delete, self._key_storer.rows(list(keys)))
+        """Delete the rows of these keys; a set of them in the table's order, which is faster."""
+        in_order = sorted(keys, key=place_in_order) if isinstance(keys, set) else list(keys)
+        self._connection.executemany(self._delete, self._key_storer.rows(in_order))
 
     def write(
         self, gone: Collection[Key], puts: Sequence[Row], *, is_tagged: bool | None = None
@@ -275,6 +277,12 @@ def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _where(schema: TableSchema) -> str:
     return " and ".join(f"{quoted(name)} = ?" for name in schema.key)
+
+
+def place_in_order(key: Key) -> tuple[tuple[bool, Any], ...]:
+    """What sorts keys nearly as their tables do. Where rows are many, their order counts: SQLite
+    reads and writes each page once, or for each row another one."""
+    return tuple([(isinstance(value, str), value) for value in key])
 
 
 def stored_key(schema: TableSchema, key: Key) -> Row:

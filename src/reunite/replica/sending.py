@@ -1,4 +1,4 @@
-"""What to push next: whole groups of the outbox, as the runs of a message.
+"""What to push next: whole groups of the outbox, or a part of a large one, as runs of a message.
 
 The rule: nothing is decoded that the message does not need. A run of inserts is made from its
 images together; updates and deletes are looked at one by one, since an update sends only the
@@ -7,6 +7,7 @@ columns that it changes.
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -18,15 +19,27 @@ import msgspec
 from reunite.core.change import Op
 from reunite.core.schema import TableSchema
 from reunite.protocol.codec import encode
-from reunite.protocol.limits import BODY_BYTES_MAX, PUSH_CHANGES_MAX
-from reunite.protocol.push import GroupMessage, PushRequest, Run
+from reunite.protocol.limits import (
+    BODY_BYTES_MAX,
+    PART_CHANGES_AIM,
+    PUSH_BYTES_AIM,
+    PUSH_CHANGES_MAX,
+)
+from reunite.protocol.push import GroupMessage, Part, PushRequest, Run
+from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.replica.outbox import PENDING, read_pending
 from reunite.replica.pending import Pending, Schemas, changed_columns
 from reunite.replica.rows import RowForms
+from reunite.replica.state import State
 
-# Where a run of other programs' changes is cut into pushes: half of what a hub takes.
-DIVISIBLE_MAX = PUSH_CHANGES_MAX // 2
-DIVISIBLE_BYTES_MAX = BODY_BYTES_MAX // 4
+# The largest group that travels whole: half of what a hub takes. A run of other programs' changes
+# is cut there; a transaction that is larger goes in parts.
+WHOLE_MAX = PUSH_CHANGES_MAX // 2
+WHOLE_BYTES_MAX = BODY_BYTES_MAX // 4
+
+# The size of parts.
+PART_MAX = PART_CHANGES_AIM
+PART_BYTES_MAX = PUSH_BYTES_AIM
 
 # A row of `PENDING`, and places in it.
 _Row: TypeAlias = tuple[Any, ...]
@@ -37,12 +50,19 @@ _likeness = itemgetter(_TABLE, 5, 10, 12, 13)
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Groups read from the outbox, encoded and ready to send; None if there are none."""
+    """Groups read from the outbox, encoded and ready to send; None if there are none. With `part`
+    it is a part of a single group."""
 
     first_n: int
     last_n: int
     groups: msgspec.Raw | None
     schemas: dict[str, int]
+    part: Part | None = None
+
+    @property
+    def begun(self) -> Part | None:
+        """The part, if the next batch goes on with its group."""
+        return self.part if self.part is not None and self.part.continues else None
 
 
 def next_batch(
@@ -57,17 +77,73 @@ def next_batch(
     """The whole groups to push next: changes after `after_n` that have no answer.
 
     Groups are taken while their changes, and the bytes of their rows, stay below the two aims;
-    the first one always, but a run of other programs' changes no further than DIVISIBLE_MAX:
-    its borders are unknown anyway.
+    the first one always, but a run of other programs' changes no further than WHOLE_MAX: its
+    borders are unknown anyway. Of a larger transaction only the first part is read, for a
+    new attempt to push it.
     """
-    rows = _next_rows(connection, schemas, after_n=after_n, changes=changes, size=size)
+    rows, is_large = _next_rows(connection, schemas, after_n=after_n, changes=changes, size=size)
     if not rows:
         return Batch(first_n=0, last_n=0, groups=None, schemas={})
+    part = Part(of=secrets.token_hex(16), begins=rows[0][_N], continues=True) if is_large else None
+    return _batch(schemas, forms, rows, part)
+
+
+def next_part(
+    connection: sqlite3.Connection, schemas: Schemas, forms: RowForms, begun: Part, *, after_n: int
+) -> Batch:
+    """The part after `after_n` of a group of which earlier parts were sent."""
+    rows: list[_Row] = []
+    size = 0
+    continues = False
+    found = connection.execute(PENDING.format(where="and n > ? and outcome is null"), (after_n,))
+    for row in found:
+        if row[_TABLE] not in schemas:
+            continue
+        if rows and row[_GROUP] != rows[0][_GROUP]:
+            break
+        if len(rows) >= PART_MAX or size >= PART_BYTES_MAX:
+            continues = True
+            break
+        rows.append(row)
+        size += _size(row)
+    found.close()
+    part = Part(of=begun.of, begins=begun.begins, continues=continues)
+    return _batch(schemas, forms, rows, part)
+
+
+def request_with(batch: Batch, state: State, *, lease: dict[str, int]) -> PushRequest:
+    """The push that carries a batch, and asks for blocks of keys."""
+    return PushRequest(
+        protocol=PROTOCOL_VERSION,
+        epoch=state.epoch,
+        replica=state.replica,
+        known=state.known_n,
+        first_n=state.known_n + 1 if batch.groups is None else batch.first_n,
+        schemas=batch.schemas,
+        groups=() if batch.groups is None else cast(tuple[GroupMessage, ...], batch.groups),
+        lease=lease,
+        formers=state.formers,
+        checkpoint=state.checkpoint,
+    )
+
+
+def numbers_of_group(connection: sqlite3.Connection, n: int) -> range:
+    """The numbers from `n` to the last one of its group."""
+    (last_n,) = connection.execute(
+        "select max(n) from reunite_change"
+        " where grp = (select grp from reunite_change where n = ?)",
+        (n,),
+    ).fetchone()
+    return range(n, last_n + 1)
+
+
+def _batch(schemas: Schemas, forms: RowForms, rows: Sequence[_Row], part: Part | None) -> Batch:
     groups = [
-        GroupMessage(runs=tuple(_runs(schemas, forms, group)), divisible=number < 0)
+        GroupMessage(runs=tuple(_runs(schemas, forms, group)), divisible=number < 0, part=part)
         for number, group in groupby(rows, key=itemgetter(_GROUP))
     ]
     return Batch(
+        part=part,
         first_n=rows[0][_N],
         last_n=rows[-1][_N],
         groups=msgspec.Raw(encode(groups)),
@@ -77,9 +153,11 @@ def next_batch(
 
 def _next_rows(
     connection: sqlite3.Connection, schemas: Schemas, *, after_n: int, changes: int, size: int
-) -> list[_Row]:
+) -> tuple[list[_Row], bool]:
+    """Rows of whole groups; or those of the first part of one that is too large, and True."""
     taken: list[_Row] = []
-    whole = taken_size = 0
+    whole = part = taken_size = 0
+    is_large = False
     group = 0
     rows = connection.execute(PENDING.format(where="and n > ? and outcome is null"), (after_n,))
     for row in rows:
@@ -88,16 +166,26 @@ def _next_rows(
         if row[_GROUP] != group:
             group, whole = row[_GROUP], len(taken)
         taken.append(row)
-        taken_size += len(row[_OLD] or "") + len(row[_ROW] or "")
+        taken_size += _size(row)
         if whole and (len(taken) > changes or taken_size > size):
             del taken[whole:]
             break
-        if group < 0 and (
-            len(taken) >= DIVISIBLE_MAX or taken_size >= DIVISIBLE_BYTES_MAX or changes == 1
-        ):
+        is_long = len(taken) >= WHOLE_MAX or taken_size >= WHOLE_BYTES_MAX
+        if group < 0 and (is_long or changes == 1):
             break
+        if group > 0 and not whole:
+            if part and is_long:
+                del taken[part:]
+                is_large = True
+                break
+            if not part and (len(taken) >= PART_MAX or taken_size >= PART_BYTES_MAX):
+                part = len(taken)
     rows.close()
-    return taken
+    return taken, is_large
+
+
+def _size(row: _Row) -> int:
+    return len(row[_OLD] or "") + len(row[_ROW] or "")
 
 
 def _runs(schemas: Schemas, forms: RowForms, group: Iterator[_Row]) -> Iterator[Run]:

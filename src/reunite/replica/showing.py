@@ -11,17 +11,18 @@ from collections.abc import Iterable, Sequence
 from reunite.core.key import Key
 from reunite.core.values import Row
 from reunite.replica.pending import Pending
-from reunite.replica.rows import TableWriter
+from reunite.replica.rows import TableWriter, place_in_order
 
 
 def order_of(remaining: Sequence[Pending], table: str, keys: Iterable[Key]) -> list[Key]:
-    """The keys in the order of their first pending change; those without one first."""
+    """The keys in the order of their first pending change; those without one first, as the table
+    has them."""
     rank: dict[Key, int] = {}
     for pending in remaining:
         if pending.table == table:
             rank.setdefault(pending.source, pending.n)
             rank.setdefault(pending.key, pending.n)
-    return sorted(keys, key=lambda key: rank.get(key, 0))
+    return sorted(keys, key=lambda key: (rank.get(key, 0), place_in_order(key)))
 
 
 def show_table(

@@ -14,7 +14,7 @@ import msgspec
 from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.values import Row
-from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, StoredOutcome
+from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, StagedPart, StoredOutcome
 from reunite.stores.memory.journal import Journal
 from reunite.stores.memory.tables import Table
 
@@ -73,6 +73,8 @@ class State:
     tokens: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
     leased: Mapping[str, int] = field(default_factory=dict)  # the largest key given, by table
     views: Mapping[str, str] = field(default_factory=dict)  # texts by hash, in order of keeping
+    # By replica: the parts of a group, each with its time and its body.
+    staged: Mapping[str, tuple[tuple[StagedPart, int, bytes], ...]] = field(default_factory=dict)
 
     def copy(self) -> State:
         """The same moment in an object of its own, whose fields may be replaced."""
@@ -88,6 +90,7 @@ class State:
             self.tokens,
             self.leased,
             self.views,
+            self.staged,
         )
 
     def branch(self) -> State:

@@ -20,6 +20,7 @@ from reunite.engine.ports import (
     Head,
     Origin,
     ReplicaRecord,
+    StagedPart,
     StoredOutcome,
     Touch,
     Writes,
@@ -83,11 +84,12 @@ class MemoryWriteTransaction(MemoryTransaction):
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        mark = self._mark()
+        mark, last_id_before = self._mark(), self._last_id_before
         try:
             yield
         except BaseException:
             self._go_back(mark)
+            self._last_id_before = last_id_before
             raise
 
     def abandon(self) -> None:
@@ -181,6 +183,30 @@ class MemoryWriteTransaction(MemoryTransaction):
         answers = (*outcomes, *_one_by_one(inserts))
         for outcome in sorted(answers, key=lambda outcome: outcome.n):
             self._state.outcomes.append(outcome)
+        self._last_id_before = self._state.log.last
+
+    def stage(self, replica_id: str, part: StagedPart, body: bytes, *, now_ms: int) -> None:
+        held = self._state.staged.get(replica_id, ())
+        kept = [item for item in held if item[0].of == part.of and item[0].first_n < part.first_n]
+        self._state.staged = {
+            **self._state.staged,
+            replica_id: (*kept, (part, now_ms, body)),
+        }
+
+    def staged(self, replica_id: str) -> Sequence[StagedPart]:
+        return [part for part, _, _ in self._state.staged.get(replica_id, ())]
+
+    def staged_body(self, replica_id: str, *, first_n: int) -> bytes:
+        held = self._state.staged[replica_id]
+        return next(body for part, _, body in held if part.first_n == first_n)
+
+    def unstage(self, *, replica_id: str | None = None, older_than_ms: int = 0) -> None:
+        self._state.staged = {
+            replica: kept
+            for replica, held in self._state.staged.items()
+            if replica != replica_id
+            and (kept := tuple(item for item in held if item[1] >= older_than_ms))
+        }
 
     def add_replica(self, record: ReplicaRecord) -> None:
         if record.id in self._state.replicas:

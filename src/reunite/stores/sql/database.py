@@ -118,8 +118,9 @@ def connect_sqlite(
         )
         try:
             connection.execute("PRAGMA foreign_keys = ON")
-            # Savepoints keep what they may have to undo; in files it would cost a write a page.
-            connection.execute("PRAGMA temp_store = MEMORY")
+            # What savepoints may have to undo: in files when there is much of it. In memory, SQLite
+            # walks through all of it after each statement that has triggers.
+            connection.execute("PRAGMA temp_store = FILE")
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
             if synchronous is not None:

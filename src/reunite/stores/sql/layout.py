@@ -8,6 +8,7 @@
     reunite_outcome       the hub's answers, kept so that a change takes effect once; some hundred
                           in a row, as JSON, since a push writes many and seldom reads one
     reunite_outcome_slot  where the answer for a change id is: by the time that the id begins with
+    reunite_staged        parts of large groups whose rest is still to come
     reunite_replica       who has registered
     reunite_block         generated keys leased to replicas; reunite_token: who may come
     reunite_view          views that replicas were sent rows of, by hash: what changes of them mean
@@ -117,6 +118,14 @@ HUB_LAYOUT = (
     CREATE TABLE IF NOT EXISTS reunite_outcome_slot (
         slot INTEGER NOT NULL, outcome INTEGER NOT NULL, PRIMARY KEY (slot, outcome)
     ) WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_staged (
+        id INTEGER PRIMARY KEY, replica TEXT NOT NULL, first_n INTEGER NOT NULL,
+        last_n INTEGER NOT NULL, begins_n INTEGER NOT NULL, of TEXT NOT NULL,
+        size INTEGER NOT NULL, at_ms INTEGER NOT NULL, body BLOB NOT NULL,
+        UNIQUE (replica, first_n)
+    )
     """,
     """
     CREATE TABLE IF NOT EXISTS reunite_block (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from reunite.engine.ports import (
     LogEntry,
     Origin,
     ReplicaRecord,
+    StagedPart,
     StoredOutcome,
     Touch,
     Writes,
@@ -35,8 +36,15 @@ class SqlWriteTransaction(SqlTransaction):
         super().__init__(session, catalogue, meta)
         self._last_id_before = self.last_change_id()
 
-    def savepoint(self) -> AbstractContextManager[None]:
-        return self._session.savepoint()
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        last_id_before = self._last_id_before
+        try:
+            with self._session.savepoint():
+                yield
+        except BaseException:
+            self._last_id_before = last_id_before
+            raise
 
     def apply(self, writes: Writes) -> None:
         Step(self._session, self._catalogue, writes).apply()
@@ -118,6 +126,50 @@ class SqlWriteTransaction(SqlTransaction):
         self._session.executemany(
             "INSERT OR IGNORE INTO reunite_outcome_slot (slot, outcome) VALUES (?, ?)",
             sorted((slot, id_) for id_, part in enumerate(parts, last + 1) for slot in part.slots),
+        )
+        self._last_id_before = self.last_change_id()
+
+    def stage(self, replica_id: str, part: StagedPart, body: bytes, *, now_ms: int) -> None:
+        self._session.execute(
+            "DELETE FROM reunite_staged WHERE replica = ? AND (first_n >= ? OR of <> ?)",
+            (replica_id, part.first_n, part.of),
+        )
+        self._session.execute(
+            "INSERT INTO reunite_staged (replica, first_n, last_n, begins_n, of, size, at_ms, body)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                replica_id,
+                part.first_n,
+                part.last_n,
+                part.begins_n,
+                part.of,
+                part.size,
+                now_ms,
+                body,
+            ),
+        )
+
+    def staged(self, replica_id: str) -> Sequence[StagedPart]:
+        return [
+            StagedPart(of=of, begins_n=begins_n, first_n=first_n, last_n=last_n, size=size)
+            for of, begins_n, first_n, last_n, size in self._session.execute(
+                "SELECT of, begins_n, first_n, last_n, size FROM reunite_staged "
+                "WHERE replica = ? ORDER BY first_n",
+                (replica_id,),
+            )
+        ]
+
+    def staged_body(self, replica_id: str, *, first_n: int) -> bytes:
+        (body,) = self._session.execute(
+            "SELECT body FROM reunite_staged WHERE replica = ? AND first_n = ?",
+            (replica_id, first_n),
+        )[0]
+        return bytes(body)
+
+    def unstage(self, *, replica_id: str | None = None, older_than_ms: int = 0) -> None:
+        self._session.execute(
+            "DELETE FROM reunite_staged WHERE replica = ? OR at_ms < ?",
+            (replica_id, older_than_ms),
         )
 
     def _replica_number(self, replica_id: str) -> int:

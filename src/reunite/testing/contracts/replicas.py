@@ -7,7 +7,15 @@ import pytest
 
 from reunite.core.change import APPLIED, Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
-from reunite.engine.ports import AppliedInserts, Origin, ReplicaRecord, Store, StoredOutcome
+from reunite.engine.ports import (
+    AppliedInserts,
+    Origin,
+    ReplicaRecord,
+    StagedPart,
+    Store,
+    StoredOutcome,
+    WriteTransaction,
+)
 from reunite.testing.contracts.asking import log_of, number, rows_of
 from reunite.testing.contracts.tables import (
     CHILD,
@@ -80,6 +88,30 @@ def _push(store: Store, replica: str, *outcomes: StoredOutcome, last_n: int = 0)
         )
 
 
+def _part(first_n: int, last_n: int, *, of: str = "a" * 32) -> StagedPart:
+    return StagedPart(of=of, begins_n=1, first_n=first_n, last_n=last_n, size=9)
+
+
+def _body(part: StagedPart) -> bytes:
+    return f"body {part.first_n} to {part.last_n}".encode()
+
+
+def _push_of(transaction: WriteTransaction, n: int) -> None:
+    """Record a push of one change, which made all fresh entries."""
+    fresh = transaction.fresh()
+    transaction.add_push(
+        replica="r",
+        principal="anna",
+        last_n=n,
+        known_n=0,
+        now_ms=2_000,
+        origins=[
+            Origin(first_id=fresh[0].id, last_id=fresh[-1].id, first_n=n, op=Op.INSERT, stamp="s")
+        ],
+        outcomes=[],
+    )
+
+
 class ReplicasContract:
     def test_a_replica_is_known_by_its_id(self, subject: StoreSubject) -> None:
         _register(subject.store, "r", "s")
@@ -88,6 +120,59 @@ class ReplicasContract:
             assert transaction.replica("nobody") is None
             everybody = sorted(transaction.replicas(), key=lambda record: record.id)
             assert everybody == [_record("r"), _record("s")]
+
+    def test_parts_of_a_group_are_held_in_order_until_they_are_dropped(
+        self, subject: StoreSubject
+    ) -> None:
+        _register(subject.store, "r", "s")
+        parts = [_part(1, 5), _part(6, 9), _part(10, 12)]
+        for part in parts:
+            with subject.store.write() as transaction:
+                transaction.stage("r", part, _body(part), now_ms=part.first_n)
+        with subject.store.write() as transaction:
+            transaction.stage("s", parts[0], b"of another", now_ms=1)
+        with subject.store.write() as transaction:
+            assert transaction.staged("r") == parts
+            assert transaction.staged("nobody") == []
+            assert transaction.staged_body("r", first_n=6) == _body(parts[1])
+            transaction.unstage(older_than_ms=6)
+            assert transaction.staged("r") == parts[1:]
+            assert transaction.staged("s") == []
+            transaction.unstage(replica_id="r")
+            assert transaction.staged("r") == []
+
+    def test_a_part_replaces_those_from_its_number_on_and_those_of_other_attempts(
+        self, subject: StoreSubject
+    ) -> None:
+        _register(subject.store, "r")
+        again, other = _part(6, 7), _part(8, 9, of="b" * 32)
+        with subject.store.write() as transaction:
+            for part in (_part(1, 5), _part(6, 9), _part(10, 12), again):
+                transaction.stage("r", part, _body(part), now_ms=1)
+            assert transaction.staged("r") == [_part(1, 5), again]
+            assert transaction.staged_body("r", first_n=6) == _body(again)
+            transaction.stage("r", other, _body(other), now_ms=1)
+            assert transaction.staged("r") == [other]
+
+    def test_several_pushes_in_one_transaction_each_have_their_entries(
+        self, subject: StoreSubject
+    ) -> None:
+        """Also after a savepoint between them was undone."""
+        _register(subject.store, "r")
+        with subject.store.write() as transaction:
+            for n, id_ in enumerate("ab", 1):
+                with pytest.raises(ZeroDivisionError), transaction.savepoint():
+                    transaction.apply(writes(inserts={"parent": [parent("undone")]}))
+                    _push_of(transaction, n)
+                    raise ZeroDivisionError
+                transaction.apply(writes(inserts={"parent": [parent(id_)]}))
+                assert [touch.key for touch in transaction.fresh()] == [(id_,)]
+                _push_of(transaction, n)
+        entries = log_of(subject.store)
+        assert [(entry.key, entry.n, entry.replica) for entry in entries] == [
+            (("a",), 1, "r"),
+            (("b",), 2, "r"),
+        ]
 
     def test_a_push_marks_all_its_entries_and_names_the_pushed_ones(
         self, subject: StoreSubject

@@ -3,7 +3,8 @@
     edges   every scenario, at each edge (or `--sample 0.2` of them)
     soak    real processes at random moments, `--kills 1000`
     full, readonly, power    storage that fails, `--times 20` a scenario
-    all     all of these
+    large   one transaction of `--rows 500000`, read by others all the while
+    all     all of these but the last
 
 Exit codes: 0 all held, 1 something did not (what, and the command that repeats it, is printed).
 """
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 from tests.crash.edges import kill_everywhere
+from tests.crash.large import move
 from tests.crash.scenarios import SCENARIOS
 from tests.crash.soak import Soak
 from tests.crash.storage import fail_everywhere
@@ -30,17 +32,20 @@ LIFE_KILLS = 100
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.crash")
-    parser.add_argument("what", choices=("edges", "soak", *KINDS, "all"))
+    parser.add_argument("what", choices=("edges", "soak", "large", *KINDS, "all"))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenario", choices=tuple(SCENARIOS), action="append")
     parser.add_argument("--sample", type=float, default=1.0, help="share of the edges")
     parser.add_argument("--edge", type=int, help="this edge of one scenario only")
     parser.add_argument("--kills", type=int, default=1_000, help="kills of a soak")
     parser.add_argument("--times", type=int, default=20, help="failures of storage a scenario")
+    parser.add_argument("--rows", type=int, default=500_000, help="rows of a large transaction")
     options = parser.parse_args()
     started = time.monotonic()
     kills, failures = 0, []
     with tempfile.TemporaryDirectory() as folder:
+        if options.what == "large":
+            move(Path(folder), rows=options.rows)
         if options.what in ("edges", "all"):
             for name in options.scenario or SCENARIOS:
                 done, found = kill_everywhere(

@@ -59,6 +59,11 @@ class Child:
         self.ended_within(1)
         return self.stderr
 
+    def peak_mib(self) -> int:
+        """The most memory that it has had, in mebibytes."""
+        status = Path(f"/proc/{self._pid}/status").read_text(encoding="utf-8")
+        return int(status.partition("VmHWM:")[2].split()[0]) // 1024
+
     def interrupt(self) -> None:
         """Ctrl-C, and wait for its end."""
         os.kill(self._pid, signal.SIGINT)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from reunite import Hub
+from reunite.replica import driver, sending
 from tests.crash.world import DDL, TABLES, TOKEN, World, rows
 
 
@@ -175,6 +176,33 @@ def _settle_parked(world: World) -> None:
     till.sync()
 
 
+def _prepare_large(world: World) -> None:
+    """A transaction of many parts, and others before and after it. Other programs write nothing:
+    what they write is cut where a push is full."""
+    make_both(world)
+    till = world.replica()
+    world.write_group(till)
+    world.write_group(till, sales=30)
+    world.write_refused(till)
+    world.write("hub", transfers=1, sales=1)
+
+
+def _sync_in_parts(world: World) -> None:
+    with small_parts():
+        world.replica().sync()
+
+
+@contextmanager
+def small_parts() -> Iterator[None]:
+    """Groups of more than 8 changes go in parts of 5."""
+    before = sending.WHOLE_MAX, sending.PART_MAX, driver.PUSH_CHANGES_AIM
+    sending.WHOLE_MAX, sending.PART_MAX, driver.PUSH_CHANGES_AIM = 8, 5, 3
+    try:
+        yield
+    finally:
+        sending.WHOLE_MAX, sending.PART_MAX, driver.PUSH_CHANGES_AIM = before
+
+
 def _prepare_migration(world: World) -> None:
     _prepare_pending(world)
     world.close()
@@ -224,6 +252,7 @@ SCENARIOS: dict[str, Scenario] = {
     "forked-file": Scenario(_prepare_fork, _sync),
     "restored-hub": Scenario(_prepare_restored_hub, _sync),
     "parked": Scenario(_prepare_parked, _settle_parked),
+    "parts": Scenario(_prepare_large, _sync_in_parts),
     "migration": Scenario(_prepare_migration, _sync),
     "repair": Scenario(_prepare_damage, _repair),
 }

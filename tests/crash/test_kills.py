@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reunite.cli.opening import Kind, kind_of
+from reunite.protocol.limits import PUSH_CHANGES_MAX
 from reunite.replica.file import ReplicaFile
 from tests.docs.files import ROOT
 
@@ -47,6 +48,7 @@ def crash(*arguments: str) -> None:
         "forked-file",
         "restored-hub",
         "parked",
+        "parts",
         "migration",
         "repair",
     ],
@@ -65,6 +67,11 @@ def test_storage_that_fails_is_named_and_loses_nothing(kind: str) -> None:
 def test_kills_at_random_moments_of_real_commands_lose_and_double_nothing() -> None:
     """I1, I2, I3, I5, I10, with programs that write on both sides all the while."""
     crash("soak", "--kills", "100")
+
+
+def test_a_transaction_larger_than_any_push_is_seen_whole_by_everybody() -> None:
+    """I5, I13: at the hub, where it was written, and on another replica."""
+    crash("large", "--rows", str(PUSH_CHANGES_MAX + 10_000))
 
 
 # Ends in the middle of a transaction, with pages of it in the file already.

@@ -179,3 +179,22 @@ def test_a_change_too_large_for_any_request_is_parked_and_the_rest_goes_through(
     assert (parked.code, parked.key) == ("limit-exceeded", ("huge",))
     assert pair.at_hub("select count(*) from note") == [(3,)]
     pair.assert_agreed()
+
+
+def test_one_bad_change_among_twenty_thousand_of_other_programs_is_parked_alone(
+    pair: Pair,
+) -> None:
+    """I9: halving finds it, in time that follows the changes."""
+    db = sqlite3.connect(pair.replica.path)
+    with db:
+        db.executemany(
+            "insert into sale values (?, 1, ?)",
+            ((1_000_000 + i, -1 if i == 13_579 else i) for i in range(20_000)),
+        )
+    db.close()
+    pair.replica.sync()
+    (parked,) = pair.replica.parked()
+    assert (parked.code, parked.set["amount"]) == ("check", -1)
+    assert pair.at_hub("select count(*), sum(amount) from sale where id > 2") == [
+        (19_999, sum(range(20_000)) - 13_579)
+    ]

@@ -13,7 +13,7 @@ from reunite import HubUnreachableError
 from reunite.engine import parts
 from reunite.protocol.codec import decode
 from reunite.protocol.push import PushRequest
-from reunite.replica import sending
+from reunite.replica import driver, sending
 from reunite.testing.wire import Fault, Request
 from tests.pair.conftest import Pair
 from tests.pair.test_identity import copy_of
@@ -25,6 +25,7 @@ ROWS = 23
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "WHOLE_MAX", 8)
     monkeypatch.setattr(sending, "PART_MAX", 5)
+    monkeypatch.setattr(driver, "PUSH_CHANGES_AIM", 3)
 
 
 def write_many(pair: Pair, *, name: str = "n", rows: int = ROWS, spoil: str = "") -> None:

@@ -8,6 +8,8 @@
 
 The rule: every step is its own transaction of the file and none is open while the network is
 waited for; so a crash at any point leaves a state from which the next sync goes on.
+
+It is longer than other modules: all that one sync says stands here, in one conversation.
 """
 
 from __future__ import annotations

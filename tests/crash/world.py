@@ -87,6 +87,8 @@ class Book:
 
     def forget(self, what: str, names: set[str]) -> None:
         """Take lines out, when nobody writes."""
+        if not self._path.exists():
+            return
         lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [
             line
@@ -271,6 +273,9 @@ def rows(path: Path, query: str) -> list[tuple[Any, ...]]:
 
 def names_in(path: Path) -> set[str]:
     """The names that a file shows, or has parked."""
+    tables = {name for (name,) in rows(path, "select name from sqlite_master")}
+    if not {"sale", "transfer"} <= tables:
+        return set()  # a clone that was cut off
     found = {name for (name,) in rows(path, "select label from sale union select id from transfer")}
     return {name.partition("+")[0] for name in found} | parked_names(path)
 

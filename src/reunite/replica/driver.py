@@ -8,20 +8,15 @@
 
 The rule: every step is its own transaction of the file and none is open while the network is
 waited for; so a crash at any point leaves a state from which the next sync goes on.
-
-It is longer than other modules: all that one sync says stands here, in one conversation.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeAlias, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 
-import msgspec
-
-from reunite.core.schema import TableSchema, revision_of
 from reunite.errors import (
     BadRequestError,
     HubUnreachableError,
@@ -32,13 +27,11 @@ from reunite.errors import (
     UnknownTableError,
     ViewChangedError,
 )
-from reunite.protocol.codec import decode, encode
 from reunite.protocol.limits import FORMERS_MAX, KEY_BLOCK_SIZE, PUSH_BYTES_AIM, PUSH_CHANGES_AIM
-from reunite.protocol.pull import Page, PullRequest
-from reunite.protocol.push import Former, Part, PushAnswer, PushRequest, SchemaAnswer
-from reunite.protocol.register import RegisterAnswer, RegisterRequest
-from reunite.protocol.version import PROTOCOL_VERSION
+from reunite.protocol.pull import Page
+from reunite.protocol.push import Former, Part, PushAnswer, PushRequest
 from reunite.replica import generations
+from reunite.replica.conversation import Conversation, adopt
 from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Applied, Inbox
 from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
@@ -46,14 +39,11 @@ from reunite.replica.lost import LOST_IDENTITY, LOST_LOG
 from reunite.replica.outbox import Outbox
 from reunite.replica.pages import (
     InboxDamagedError,
-    PageHead,
     brings_nothing,
-    fits,
     is_large,
-    versions,
 )
 from reunite.replica.repair import Repair, RepairReport
-from reunite.replica.reports import OnProgress, SyncProgress, SyncReport
+from reunite.replica.reports import SyncReport
 from reunite.replica.reshaping import is_kept
 from reunite.replica.sending import (
     Batch,
@@ -64,12 +54,6 @@ from reunite.replica.sending import (
     with_groups,
 )
 from reunite.replica.state import State
-from reunite.replica.transport import Transport
-
-Answer = TypeVar("Answer")
-
-# Attempts of one sync to agree with the hub on who it is before it gives up with the hub's error.
-IDENTITY_TRIES_MAX = 5
 
 # Pushes in a row that only moved rows; more means that something else takes every key.
 RENUMBER_TRIES_MAX = 1_000
@@ -86,29 +70,21 @@ _Answered: TypeAlias = tuple[PushRequest, PushAnswer]
 
 
 class Driver:
-    """One sync of one replica file over one transport. The caller holds the file's sync lock."""
+    """One sync of one replica file with its hub. The caller holds the file's sync lock."""
 
     def __init__(
         self,
         file: ReplicaFile,
-        transport: Transport,
+        hub: Conversation,
         *,
         now_ms: Callable[[], int],
-        name: str,
-        page_rows: int | None,
         on_checkpoint: Callable[[], None] | None,
-        on_progress: OnProgress | None,
     ) -> None:
         self._file = file
-        self._transport = transport
+        self._hub = hub
         self._now_ms = now_ms
-        self._name = name
-        self._page_rows = page_rows
         self._on_checkpoint = on_checkpoint
-        self._on_progress = on_progress
         self._report = SyncReport()
-        self._bytes = 0
-        self._tries = 0
         self._batch_max = _FIRST_BATCH
         # Of a group that goes in parts: the part sent last, and up to where the hub holds it.
         self._begun: tuple[Part, int] | None = None
@@ -175,13 +151,13 @@ class Driver:
                 continue
             except (SchemaChangedError, UnknownTableError) as exc:
                 ahead, must_pull, self._begun = None, True, None
-                self._try_again(exc)
+                self._hub.try_again(exc)
                 continue
             self._batch_max = min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM)
             answered = answer.last_n - answer.first_n + 1
             renumbers = 0 if answered > 0 else renumbers + 1
             self._report.pushed += max(0, answered)
-            self._tell("push", self._report.pushed)
+            self._hub.tell("push", self._report.pushed)
             if renumbers > RENUMBER_TRIES_MAX:
                 raise ReuniteError("The hub finds every generated key of this replica taken.")
 
@@ -207,7 +183,7 @@ class Driver:
             return True
         report = self.gather_repairs(sorted(gaps))
         if report.is_stale:
-            self._try_again()
+            self._hub.try_again()
             return False
         with self._file.writing() as (_, state):
             generations.heal(state, gaps, has_rows=bool(report.found))
@@ -234,9 +210,9 @@ class Driver:
     def _repair(self) -> Repair:
         return Repair(
             self._file,
-            self._call,
-            is_remote=self._transport.is_remote,
-            tell=lambda rows, total: self._tell("compare", rows, total),
+            self._hub.call,
+            is_remote=self._hub.transport.is_remote,
+            tell=lambda rows, total: self._hub.tell("compare", rows, total),
             inbox=self._inbox,
         )
 
@@ -244,76 +220,7 @@ class Driver:
         """What the hub has for this replica after what it shows."""
         state = self._file.state()
         state.cursor, state.repaired = state.checkpoint, None
-        yield from self._pages_after(state)
-
-    def _pages_after(self, state: State) -> Iterator[Page]:
-        """The pages from the state's cursor on, up to a checkpoint. Nothing is kept of them."""
-        while True:
-            page = self._ask_page(state)
-            yield page
-            if page.checkpoint and not page.more:
-                return
-            state.cursor = page.cursor
-
-    def register(
-        self, url: str, tables: tuple[str, ...] | None, where: dict[str, Any] | None = None
-    ) -> None:
-        """Become a replica: an identity, key blocks, tables from the hub's schema."""
-        where = where or {}
-        answer = self._register(tables, where)
-        with self._file.writing() as (connection, state):
-            state.url = url
-            state.tables, state.where = tables, where
-            self._file.create_tables(connection, answer.tables)
-            state.schemas = answer.tables
-            state.revision = revision_of(answer.tables)
-            self._adopt(state, answer)
-
-    def clone(self) -> SyncReport:
-        """Fill the tables for the first time. Rows go straight in; a crash resumes; the file is
-        `ready` with the first checkpoint. One page is fetched ahead while one is written, if the
-        hub is another process."""
-        rows, total = 0, None
-        with ThreadPoolExecutor(max_workers=1) as pool:
-
-            def ask(state: State) -> Future[bytes]:
-                request = encode(self._pull_request(state))
-                if self._transport.is_remote:
-                    return pool.submit(self._transport.call, "pull", request)
-                answered: Future[bytes] = Future()
-                answered.set_result(self._transport.call("pull", request))
-                return answered
-
-            state = self._file.state()
-            future = None if state.is_ready else ask(state)
-            while future is not None:
-                body, future = future.result(), None
-                self._bytes += len(body)
-                # The next page is asked for before this one is read through.
-                head = decode(body, PageHead, bytes_max=None)
-                if not head.checkpoint:
-                    future = ask(msgspec.structs.replace(state, cursor=head.cursor))
-                page = decode(body, Page, bytes_max=None)
-                try:
-                    schemas = self._schemas_for(page, state)
-                except SchemaChangedError as exc:
-                    self._try_again(exc)
-                    state = self._file.state()
-                    future = ask(state)
-                    continue
-                with self._file.writing() as (connection, state):
-                    rows += self._file.write_clone_page(connection, state, page, body, schemas)
-                    state.cursor = page.cursor
-                    if page.checkpoint:
-                        state.checkpoint = page.cursor
-                        state.mark = page.mark or 0
-                        self._file.finish_clone(connection, state)
-                total = page.progress.rows_total if page.progress else total
-                self._tell("clone", rows, total)
-        self._report.pulled = rows
-        if self._on_checkpoint is not None:
-            self._on_checkpoint()
-        return self.report()
+        yield from self._hub.pages_after(state)
 
     def preview(self) -> SyncReport:
         """What a sync would do: pending changes, and the rows that wait at the hub. Nothing is
@@ -326,7 +233,7 @@ class Driver:
         report.pushed = pending - answered
         report.pending = pending
         report.cursor = state.cursor
-        for page in self._pages_after(state):
+        for page in self._hub.pages_after(state):
             report.cursor = state.cursor
             report.pulled += sum(
                 len(part.puts) + len(part.deletes) + len(part.evicts) for part in page.tables
@@ -399,9 +306,9 @@ class Driver:
             return False
         if answer.staged != batch.last_n:
             # It has lost parts that were sent before, or did not get them.
-            self._try_again(ReuniteError("The hub does not keep the parts of a transaction."))
+            self._hub.try_again(ReuniteError("The hub does not keep the parts of a transaction."))
         self._begun = part, answer.staged
-        self._tell("push", self._report.pushed + answer.staged - part.begins + 1)
+        self._hub.tell("push", self._report.pushed + answer.staged - part.begins + 1)
         return True
 
     def _send(
@@ -409,10 +316,10 @@ class Driver:
     ) -> tuple[PushAnswer, Batch | None]:
         """The answer. While a hub in another process works on it, the answer before is noted and
         the next batch is read."""
-        if not self._transport.is_remote or batch.groups is None:
-            return self._call("push", request, PushAnswer), None
+        if not self._hub.transport.is_remote or batch.groups is None:
+            return self._hub.call("push", request, PushAnswer), None
         with ThreadPoolExecutor(max_workers=1) as pool:
-            future = pool.submit(self._call, "push", request, PushAnswer)
+            future = pool.submit(self._hub.call, "push", request, PushAnswer)
             with self._file.writing() as (connection, state):
                 self._note(connection, state, last)
                 changes = min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM)
@@ -431,15 +338,15 @@ class Driver:
             state = self._file.state()
             asked_from = state.cursor
             try:
-                page = self._ask_page(state)
+                page = self._hub.ask_page(state)
                 if brings_nothing(page, state):
                     return page
-                schemas = self._schemas_for(page, state)
+                schemas = self._hub.schemas_for(page, state)
             except SchemaChangedError as exc:
-                self._try_again(exc)
+                self._hub.try_again(exc)
                 continue
             except ViewChangedError as exc:
-                self._try_again(exc)
+                self._hub.try_again(exc)
                 self._void_inbox()
                 continue
             except BadRequestError as exc:
@@ -459,7 +366,9 @@ class Driver:
                     else:
                         applied = inbox.apply(page)
             except InboxDamagedError:
-                self._try_again(ReuniteError("The inbox of this replica is damaged all the time."))
+                self._hub.try_again(
+                    ReuniteError("The inbox of this replica is damaged all the time.")
+                )
                 self._void_inbox()
                 continue
             if applied is not None:
@@ -473,7 +382,7 @@ class Driver:
         """The hub cannot read this file's cursor: begin at the last checkpoint, or at nothing."""
         if error.path != "cursor":
             raise error
-        self._try_again(error)
+        self._hub.try_again(error)
         with self._file.writing() as (connection, state):
             if state.cursor == state.checkpoint:
                 state.checkpoint = None
@@ -483,48 +392,20 @@ class Driver:
         with self._file.writing() as (connection, state):
             self._inbox(connection, state).void()
 
-    def _ask_page(self, state: State) -> Page:
-        return self._call("pull", self._pull_request(state), Page)
-
-    def _pull_request(self, state: State) -> PullRequest:
-        return PullRequest(
-            protocol=PROTOCOL_VERSION,
-            replica=state.replica,
-            known=state.known_n,
-            cursor=state.cursor,
-            tables=state.tables,
-            where=state.where,
-            limit=self._page_rows,
-            repaired=state.repaired,
-        )
-
-    def _schemas_for(self, page: Page, state: State) -> tuple[TableSchema, ...] | None:
-        """The hub's schemas, if they are others than the file has. Raises SchemaChangedError if
-        the hub's tables have other versions by now than the page is written in."""
-        if fits(page, state.schemas, state.revision):
-            return None
-        if state.next_schemas and fits(page, state.next_schemas, state.next_revision):
-            return state.next_schemas
-        answer = self._call("schema", {}, SchemaAnswer)
-        tables = tuple(table for table in answer.tables if table.name in page.schemas)
-        if versions(tables) != page.schemas:
-            raise SchemaChangedError("The hub's tables changed while they were pulled.")
-        return tables
-
     def _count(self, applied: Applied) -> None:
         self._report.pulled += applied.rows
         self._report.rejected += applied.rejected
         self._report.conflicts += applied.conflicts
-        self._tell("pull", self._report.pulled)
+        self._hub.tell("pull", self._report.pulled)
 
     # -- identity -----------------------------------------------------------------------------
 
     def _take_new_identity(self, error: ReuniteError) -> bool:
         """Register anew; the whole outbox is sent again under its old ids. Whether the hub's
         tables have other shapes than this file's."""
-        self._try_again(error)
+        self._hub.try_again(error)
         state = self._file.state()
-        answer = self._register(state.tables, state.where)
+        answer = self._hub.register(state.tables, state.where)
         with self._file.writing() as (connection, state):
             outbox = self._outbox(connection, state)
             outbox.prepare(now_ms=self._now_ms())
@@ -537,7 +418,7 @@ class Driver:
                 former = Former(replica=state.replica, n=state.known_n)
                 state.formers = (former, *state.formers)[:FORMERS_MAX]
             state.next_n = 1 + outbox.renumber_all()
-            self._adopt(state, answer)
+            adopt(state, answer)
             state.known_n = state.sent_n = state.covered_n = 0
             state.resend_n = state.next_n - 1
             state.has_misplaced = True
@@ -566,30 +447,7 @@ class Driver:
             self._inbox(connection, state).give_up(numbers, code=error.code, reason=error.message)
         self._batch_max = _FIRST_BATCH
 
-    def _register(self, tables: tuple[str, ...] | None, where: dict[str, Any]) -> RegisterAnswer:
-        request = RegisterRequest(
-            protocol=PROTOCOL_VERSION, name=self._name, tables=tables, where=where
-        )
-        return self._call("register", request, RegisterAnswer)
-
-    def _adopt(self, state: State, answer: RegisterAnswer) -> None:
-        state.replica = answer.replica
-        state.epoch = answer.epoch
-        state.blocks = state.granted = answer.blocks
-        state.heard_stamp = max(state.heard_stamp, answer.stamp)
-
-    def _try_again(self, error: ReuniteError | None = None) -> None:
-        self._tries += 1
-        if self._tries > IDENTITY_TRIES_MAX:
-            raise error or ReuniteError("The hub's schema changes faster than it can be pulled.")
-
     # -- plumbing -----------------------------------------------------------------------------
-
-    def _call(self, operation: str, request: object, answer_type: type[Answer]) -> Answer:
-        body = self._transport.call(operation, encode(request))
-        self._bytes += len(body)
-        # The transport has bounded the answer: a single row may be larger than any request.
-        return decode(body, answer_type, bytes_max=None)
 
     def _inbox(self, connection: sqlite3.Connection, state: State) -> Inbox:
         return Inbox(
@@ -603,9 +461,3 @@ class Driver:
 
     def _outbox(self, connection: sqlite3.Connection, state: State) -> Outbox:
         return Outbox(connection, state, self._file.schemas(state), self._file.forms)
-
-    def _tell(self, phase: str, rows: int, total: int | None = None) -> None:
-        if self._on_progress is not None:
-            self._on_progress(
-                SyncProgress(phase=phase, rows=rows, bytes=self._bytes, rows_total=total)
-            )

@@ -24,6 +24,8 @@ from reunite.errors import (
     StorageUnavailableError,
 )
 from reunite.protocol.limits import NAME_LENGTH_MAX
+from reunite.replica.cloning import Cloning
+from reunite.replica.conversation import Conversation
 from reunite.replica.driver import Driver
 from reunite.replica.file import ReplicaFile
 from reunite.replica.keys import KeyBlocks
@@ -138,16 +140,18 @@ class Replica:
         )
         try:
             with replica._file.sync_lock():
-                driver = replica._driver(on_progress)
+                cloning = Cloning(replica._file, replica._conversation(on_progress))
                 state = replica._file.state()
                 if not state.replica:
-                    driver.register(replica._url or "", names, where)
+                    cloning.register(replica._url or "", names, where)
                 elif (state.tables, state.where) != (names, where):
                     raise CallerError(
                         f"{path} was cloned with other tables: give the same ones again. Change "
                         "them with `set_tables` (`reunite sync --where`) when the clone is whole."
                     )
-                driver.clone()
+                cloning.fill()
+                if on_checkpoint is not None:
+                    on_checkpoint(replica)
         except BaseException:
             has_identity = bool(replica._file.state().replica)
             replica.close()
@@ -305,11 +309,16 @@ class Replica:
 
         return Driver(
             self._file,
-            self._reach_hub(),
+            self._conversation(on_progress),
             now_ms=self._now_ms,
+            on_checkpoint=on_checkpoint,
+        )
+
+    def _conversation(self, on_progress: OnProgress | None) -> Conversation:
+        return Conversation(
+            self._reach_hub(),
             name=_printable(self._file.path.name),
             page_rows=self._page_rows,
-            on_checkpoint=on_checkpoint,
             on_progress=on_progress,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sqlite3
 from contextlib import closing
@@ -9,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from reunite import CallerError, Hub, NotAReplicaError, Replica, UnknownTableError
+from reunite import (
+    CallerError,
+    Hub,
+    HubUnreachableError,
+    NotAReplicaError,
+    Replica,
+    UnknownTableError,
+)
 from reunite.testing import SeededIds
+from reunite.testing.wire import Fault, Request
 from tests.pair.conftest import Pair
 
 
@@ -167,6 +176,74 @@ def test_a_replica_that_only_reads_notices_that_the_hub_was_restored(pair: Pair)
     pair.replica.pull()
 
     assert pair.rows(pair.replica, "note") == [("n2", "new")]
+
+
+def break_off(pair: Pair, *, after_pages: int) -> None:
+    """The network fails for one pull, after so many others were answered."""
+    left = itertools.count(after_pages, -1)
+
+    def choose(request: Request) -> Fault:
+        is_it = request.operation == "pull" and next(left) == 0
+        return Fault.DROP if is_it else Fault.NONE
+
+    pair.wire.choose = choose
+
+
+def test_rows_of_a_lost_log_in_the_inbox_are_never_shown(pair: Pair) -> None:
+    """A page has rows as they were when it was read, newer than where its cursor stands (I5)."""
+    phone = pair.clone("phone", page_rows=1)
+    pair.at_hub("insert into note values ('n1', 'kept')")
+    pair.hub.number()
+    backup = backup_of(pair)
+    pair.at_hub("update note set title = 'lost with the hub'")
+    pair.at_hub("insert into note values ('n2', 'lost too')")
+    break_off(pair, after_pages=1)
+    with pytest.raises(HubUnreachableError):
+        phone.pull()
+    restored(pair, backup)
+    pair.at_hub("insert into note values ('n3', 'new')")
+
+    phone.pull()
+
+    assert pair.rows(phone, "note") == [("n1", "kept"), ("n3", "new")]
+
+
+def test_half_of_a_lost_transaction_in_the_inbox_is_never_shown(pair: Pair) -> None:
+    """The transaction that has its number now is another one (I5)."""
+    phone = pair.clone("phone", page_rows=1)
+    backup = backup_of(pair)
+    pair.hub_db.executescript(
+        "begin; insert into note values ('n1', 'lost'); insert into note values ('n2', 'lost');"
+        "commit"
+    )
+    break_off(pair, after_pages=1)
+    with pytest.raises(HubUnreachableError):
+        phone.pull()
+    restored(pair, backup)
+    pair.at_hub("insert into note values ('n3', 'new')")
+
+    phone.pull()
+
+    assert pair.rows(phone, "note") == [("n3", "new")]
+
+
+@pytest.mark.parametrize("pages", [0, 1, 3])
+def test_a_first_clone_goes_on_at_a_hub_that_has_forgotten_it(pair: Pair, pages: int) -> None:
+    """It registers anew and reads everything from the beginning; nothing lost stays (I4)."""
+    backup = backup_of(pair)
+    pair.at_hub("insert into note values ('n1', 'lost with the hub')")
+    break_off(pair, after_pages=pages)
+    with pytest.raises(HubUnreachableError):
+        pair.clone("phone", page_rows=1)
+    restored(pair, backup)
+    pair.at_hub("insert into note values ('n2', 'new')")
+
+    phone = pair.clone("phone", page_rows=1)
+
+    assert pair.rows(phone, "note") == [("n2", "new")]
+    pair.write(phone, "insert into note values ('n3', 'by the phone')")
+    pair.assert_agreed()
+    assert pair.at_hub("select id from note order by id") == [("n2",), ("n3",)]
 
 
 def test_another_database_at_the_same_url_gets_what_it_has_a_place_for(pair: Pair) -> None:

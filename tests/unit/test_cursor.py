@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor, encode_cursor
+from reunite.core.cursor import Cursor, Seen, SnapshotPosition, decode_cursor, encode_cursor
 from reunite.core.values import INTEGER_MAX, SAFE_INTEGER_MAX
 from reunite.core.view import view_hash
 from reunite.errors import BadRequestError
@@ -30,6 +30,7 @@ CURSORS = st.builds(
     view=TEXTS,
     snapshot=st.none()
     | st.builds(SnapshotPosition, table=TEXTS, after=st.none() | KEYS, rows_total=COUNTS),
+    seen=st.none() | st.builds(Seen, seq=COUNTS, nonce=TEXTS),
     old_view=st.none() | TEXTS,
 )
 

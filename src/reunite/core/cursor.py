@@ -7,6 +7,7 @@ The rule         text that we did not write ourselves does not decode.
 
     base64url of the JSON array
     [format, epoch, seq, nonce, id, checkpoint, view, null or [table, null or key, rows_total],
+     null or [seq, nonce] of the head that the last page was read at,
      the hash of the old view: only while a change of view is under way]
 """
 
@@ -33,6 +34,13 @@ class SnapshotPosition(msgspec.Struct, frozen=True, kw_only=True):
     rows_total: int
 
 
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest commit at the moment a page was read."""
+
+    seq: int
+    nonce: str
+
+
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     """All commits up to `seq` (whose nonce is `nonce`) are read, and of the next one the changes
     up to `id` (0: none).
@@ -41,6 +49,10 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     read, `snapshot` the position inside a snapshot that is under way. `old_view` is the hash of
     the view of that checkpoint, while rows are sent because the view is another one now; then
     `snapshot` is the position among those rows.
+
+    Pages hold rows as they are when the page is read, which may be later than `seq`; `seen` is the
+    head at that moment, and None where the cursor stands at it. A log without either commit is not
+    the one that was read.
     """
 
     epoch: str
@@ -50,6 +62,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     checkpoint: int
     view: str
     snapshot: SnapshotPosition | None = None
+    seen: Seen | None = None
     old_view: str | None = None
 
 
@@ -64,6 +77,11 @@ class _SnapshotArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     rows_total: _Count
 
 
+class _SeenArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    seq: _Count
+    nonce: str
+
+
 class _CursorArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     format_version: Annotated[int, msgspec.Meta(ge=FORMAT_VERSION, le=FORMAT_VERSION)]
     epoch: str
@@ -73,6 +91,7 @@ class _CursorArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     checkpoint: _Count
     view: str
     snapshot: _SnapshotArray | None
+    seen: _SeenArray | None
     old_view: str | None = None
 
 
@@ -92,6 +111,7 @@ def encode_cursor(cursor: Cursor) -> str:
         cursor.checkpoint,
         cursor.view,
         None if position is None else (position.table, position.after, position.rows_total),
+        None if cursor.seen is None else (cursor.seen.seq, cursor.seen.nonce),
         *(() if cursor.old_view is None else (cursor.old_view,)),
     )
     return base64.urlsafe_b64encode(_encoder.encode(array)).decode().rstrip("=")
@@ -119,6 +139,7 @@ def decode_cursor(text: str) -> Cursor:
             else SnapshotPosition(
                 table=position.table, after=position.after, rows_total=position.rows_total
             ),
+            seen=None if array.seen is None else Seen(seq=array.seen.seq, nonce=array.seen.nonce),
             old_view=array.old_view,
         )
     except (ValueError, msgspec.MsgspecError) as exc:

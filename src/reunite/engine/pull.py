@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import msgspec
 
-from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor, encode_cursor
+from reunite.core.cursor import Cursor, Seen, SnapshotPosition, decode_cursor, encode_cursor
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema, revision_of
@@ -123,15 +123,19 @@ def is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
 
 
 def _is_of_log(tx: Transaction, head: Head, cursor: Cursor) -> bool:
-    """Whether the log can be read on from the cursor: same epoch, same commit."""
-    if cursor.epoch != head.epoch or cursor.seq > head.seq:
+    """Whether the log can be read on from the cursor: same epoch, and the commits that it names."""
+    if cursor.epoch != head.epoch or cursor.seq < tx.trimmed_seq():
         return False
-    if cursor.seq < tx.trimmed_seq():
-        return False
-    if cursor.seq == 0:
-        return True
-    commit = tx.commit(cursor.seq)
-    return commit is not None and commit.nonce == cursor.nonce
+    named = [(cursor.seq, cursor.nonce)]
+    if cursor.seen is not None:
+        # Rows of the pages up to here are as they were then, newer than `seq` perhaps.
+        named.append((cursor.seen.seq, cursor.seen.nonce))
+    return all(seq == 0 or _has(tx, seq, nonce) for seq, nonce in named)
+
+
+def _has(tx: Transaction, seq: int, nonce: str) -> bool:
+    commit = tx.commit(seq)
+    return commit is not None and commit.nonce == nonce
 
 
 def _check_snapshot(schemas: Mapping[str, TableSchema], position: SnapshotPosition) -> None:
@@ -388,6 +392,10 @@ class _PageBuilder:
         return len(text)
 
     def _page(self, cursor: Cursor, **fields: Any) -> Page:
+        head = self._head
+        is_behind = cursor.seq < head.seq or cursor.id > 0
+        seen = Seen(seq=head.seq, nonce=head.nonce) if is_behind else None
+        cursor = msgspec.structs.replace(cursor, seen=seen)
         return Page(
             cursor=encode_cursor(cursor),
             stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),

@@ -85,12 +85,14 @@ class Cloning:
                 page = self._hub.read(body, Page)
                 schemas = self._hub.schemas_for(page, state)
                 with self._file.writing() as (connection, state):
-                    self._rows += self._file.write_clone_page(connection, state, page, body, schemas)
+                    self._rows += self._file.write_clone_page(
+                        connection, state, page, body, schemas
+                    )
                     state.cursor = page.cursor
                     if page.checkpoint:
                         state.checkpoint = page.cursor
                         state.mark = page.mark or 0
-                        self._file.finish_clone(connection, state)
+                        file.finish_clone(connection, state)
                 total = page.progress.rows_total if page.progress else total
                 self._hub.tell("clone", self._rows, total)
 

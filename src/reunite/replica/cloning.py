@@ -92,7 +92,7 @@ class Cloning:
                     if page.checkpoint:
                         state.checkpoint = page.cursor
                         state.mark = page.mark or 0
-                        file.finish_clone(connection, state)
+                        self._file.finish_clone(connection, state)
                 total = page.progress.rows_total if page.progress else total
                 self._hub.tell("clone", self._rows, total)
 

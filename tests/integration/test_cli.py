@@ -325,13 +325,13 @@ def test_clone_remembers_the_token_beside_the_replica_for_its_owner_only(world: 
     run("sync", world.laptop)
 
 
-@pytest.mark.parametrize("step", ["register", "clone"])
+@pytest.mark.parametrize("step", ["register", "fill"])
 def test_a_clone_that_was_killed_goes_on_without_the_token(world: World, step: str) -> None:
     """Before it had an identity, and before its first row."""
     killed = (
         "import os\n"
-        "from reunite.replica import driver\n"
-        f"driver.Driver.{step} = lambda *_: os._exit(9)\n"
+        "from reunite.replica import cloning\n"
+        f"cloning.Cloning.{step} = lambda *_: os._exit(9)\n"
         "from reunite.cli import main\n"
         "main()"
     )

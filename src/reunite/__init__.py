@@ -11,6 +11,7 @@ from reunite.core.merge import MergeContext, MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.schema import ColumnMerge, RowMerge
 from reunite.engine.history import HistoryEntry
+from reunite.engine.status import HubStatus
 from reunite.engine.tables import HookedChange
 from reunite.errors import (
     BadRequestError,
@@ -32,9 +33,10 @@ from reunite.errors import (
     UpgradeRequiredError,
     Veto,
 )
-from reunite.hub import Hub, HubStatus
+from reunite.hub import Hub
 from reunite.replica import (
     ConflictRecord,
+    LiveReport,
     ParkedChange,
     RepairReport,
     Replica,
@@ -57,6 +59,7 @@ __all__ = [
     "HubStatus",
     "HubUnreachableError",
     "LimitExceededError",
+    "LiveReport",
     "MergeContext",
     "MergeFunction",
     "NewerLayoutError",

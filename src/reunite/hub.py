@@ -16,7 +16,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -31,14 +31,16 @@ from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, RowMerge, TableSchema
 from reunite.engine.history import HistoryEntry, history, log
+from reunite.engine.live import LiveDesk
 from reunite.engine.ports import (
     Catalogue,
     Clock,
+    Feed,
     Head,
     LogEntry,
-    ReplicaRecord,
     Store,
     TableMigration,
+    Watchable,
 )
 from reunite.engine.pull import pull
 from reunite.engine.push import push
@@ -46,6 +48,7 @@ from reunite.engine.query import query
 from reunite.engine.register import register
 from reunite.engine.repair import repair
 from reunite.engine.retention import trim, trim_step
+from reunite.engine.status import HubLogStatistics, HubStatus
 from reunite.engine.tables import Hook, Tables
 from reunite.errors import (
     BadRequestError,
@@ -53,6 +56,7 @@ from reunite.errors import (
     StorageUnavailableError,
     UnknownTableError,
 )
+from reunite.feeds import LocalFeed, LookingFeed
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
@@ -90,32 +94,6 @@ def random_id() -> str:
     return secrets.token_hex(16)
 
 
-class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How a hub stands: its log's head, its tables, its replicas."""
-
-    epoch: str
-    seq: int
-    changes: int
-    tables: tuple[str, ...]
-    replicas: tuple[ReplicaRecord, ...]
-
-
-class HubLogStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """The size of a hub's log. Commits up to `trimmed_seq` are gone, the next is of `oldest_ms`.
-
-    `changes` counts by table, `bytes_log` is reunite's share of `bytes_total` (None where the
-    database does not tell), `readers` are the replicas, those that have read least first.
-    """
-
-    seq: int
-    trimmed_seq: int
-    oldest_ms: int | None
-    changes: dict[str, int]
-    bytes_total: int | None
-    bytes_log: int | None
-    readers: tuple[ReplicaRecord, ...]
-
-
 class Hub:
     """The authority over a database: tracks its tables and answers its replicas.
 
@@ -126,7 +104,8 @@ class Hub:
 
     `database` is the path of an SQLite file, an `sqlite:///` URL, or any `Store`. With `keep`, such
     as `timedelta(days=30)`, the hub trims its log as `trim` does, bit by bit while it is used;
-    without, the log is kept until you trim it.
+    without, the log is kept until you trim it. `feed` tells live streams of news; by default what
+    this process and, over a database, any other program commits.
 
     You can rely on this; the numbers are the invariants the simulator checks:
     - Whoever writes to a tracked table, with whatever program, is captured (I11).
@@ -144,6 +123,7 @@ class Hub:
         keep: timedelta | None = None,
         clock: Clock | None = None,
         new_id: Callable[[], str] | None = None,
+        feed: Feed | None = None,
     ) -> None:
         if keep is not None and keep < timedelta(0):
             raise BadRequestError(f"{keep} is no age: the log is kept for 0 or more.")
@@ -157,6 +137,7 @@ class Hub:
         self._keep_ms = None if keep is None else keep // timedelta(milliseconds=1)
         self._trim_due_ms = 0
         self._trimming = threading.Lock()
+        self._feed = feed or _feed_of(database)
         self._tables = Tables()
 
     # -- tables -------------------------------------------------------------------------------
@@ -356,9 +337,12 @@ class Hub:
             return tx.tokens()
 
     def revoke_token(self, label_or_prefix: str) -> int:
-        """Remove the tokens of this label or whose hash begins so; how many."""
+        """Remove the tokens of this label or whose hash begins so; how many. Live streams that
+        were opened with them end."""
         with self._store.write() as tx:
-            return tx.revoke_token(label_or_prefix)
+            revoked = tx.revoke_token(label_or_prefix)
+        self._feed.wake()
+        return revoked
 
     def authenticate(self, token: str) -> Principal:
         """Who a token belongs to. Raises NotAuthenticatedError."""
@@ -369,6 +353,11 @@ class Hub:
         if user is None or not hmac.compare_digest(token_hash, _hash(token)):
             raise NotAuthenticatedError("The token is not one of this hub.")
         return Principal(user=user)
+
+    def refused(self, tokens: Iterable[str]) -> set[str]:
+        """Those of these tokens that open nothing any more."""
+        with self._store.read() as tx:
+            return {token for token in tokens if tx.principal_of(_hash(token)) is None}
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -410,6 +399,7 @@ class Hub:
         self.number()
         answer = push(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
         self.number()
+        self._feed.wake()
         self.keep_up()
         return answer
 
@@ -424,6 +414,15 @@ class Hub:
         """Where a replica's table differs from the hub's, and what the hub has there."""
         self.number()
         return repair(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
+
+    def live(self) -> LiveDesk:
+        """What decides for the live streams of one server."""
+        return LiveDesk(self._store, self._tables, number=self.number, clock=self._clock)
+
+    @property
+    def feed(self) -> Feed:
+        """What tells of news."""
+        return self._feed
 
     def query(self, request: QueryRequest, principal: Principal) -> QueryAnswer:
         """Rows of one table."""
@@ -545,6 +544,7 @@ class Hub:
 
     def close(self) -> None:
         """Release the database. May be called twice."""
+        self._feed.close()
         self._store.close()
 
     def __enter__(self) -> Hub:
@@ -557,6 +557,10 @@ class Hub:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _feed_of(store: Store) -> Feed:
+    return LookingFeed(store.look) if isinstance(store, Watchable) else LocalFeed()
 
 
 def _hash(token: str) -> str:

@@ -1,13 +1,17 @@
 """A hub for tests of the server and of the transport: it notes what it is asked."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from reunite.core.change import Op
 from reunite.core.principal import Principal
+from reunite.engine.live import LiveDesk
+from reunite.engine.ports import Feed
 from reunite.errors import NotAuthenticatedError
+from reunite.feeds import LocalFeed
+from reunite.hub import Hub
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, PullRequest, TablePage
 from reunite.protocol.push import GroupMessage, PushAnswer, PushRequest, Run, SchemaAnswer
@@ -15,6 +19,7 @@ from reunite.protocol.query import QueryAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.repair import Ask, RepairAnswer, RepairRequest
 from reunite.protocol.routes import ROUTES
+from reunite.stores.memory import MemoryStore
 
 TOKEN = "the-token-of-ann"
 STAMP = "018f00000000-0000-hub"
@@ -93,6 +98,17 @@ class FakeHub:
         if operation in self.behaviour:
             return encode(self.behaviour[operation]())
         return encode(ANSWERS[operation])
+
+    def refused(self, tokens: Iterable[str]) -> set[str]:
+        return set(tokens) - set(self.tokens)
+
+    def live(self) -> LiveDesk:
+        """The desk of a hub that has nothing: no replica can be where a stream goes on."""
+        return Hub(MemoryStore()).live()
+
+    @property
+    def feed(self) -> Feed:
+        return LocalFeed()
 
     def is_ready(self) -> bool:
         return self.is_up

@@ -110,6 +110,14 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     seen_seq: int  # the commit its last confirmed checkpoint stood at
 
 
+class Pushes(msgspec.Struct, frozen=True, kw_only=True):
+    """The last number answered of each replica that has pushed, and of others perhaps, with the
+    mark from which to go on."""
+
+    mark: int
+    last_n: Mapping[str, int]
+
+
 class StoredOutcome(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     """The outcome of change `id`, which was pushed as number `n` of `replica` with `key`."""
 
@@ -294,6 +302,11 @@ class Transaction(Protocol):
     def replica(self, replica_id: str) -> ReplicaRecord | None: ...
 
     def replicas(self) -> Sequence[ReplicaRecord]: ...
+
+    def pushes(self, after: int | None) -> Pushes:
+        """Which replicas have pushed since the mark of an earlier answer; for None only the mark
+        as it is now. Cost: an index range of those pushes."""
+        ...
 
     def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
         """The stored outcomes of this replica with a larger n, by n."""
@@ -506,11 +519,35 @@ class Catalogue(Protocol):
         ...
 
 
+@runtime_checkable
+class Watchable(Protocol):
+    """A store whose database other programs write to without telling."""
+
+    def look(self) -> object:
+        """Another value than before when anything may have been committed, by whatever program;
+        perhaps also when nothing was. Cheap enough for 200 times a second, and from any thread."""
+        ...
+
+
 class Feed(Protocol):
-    """Says that there may be something new."""
+    """Says that there may be something new in a hub's log, or that tokens were taken back."""
 
     def wake(self) -> None:
-        """Called after numbering."""
+        """Have every listener called, in every process that has a feed of this database. Called
+        after numbering, with no transaction open; never waits for what listeners do."""
+        ...
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have `listener` called soon after each `wake`; what is returned ends that, and may be
+        called twice.
+
+        Of several wakes one call may be left, but one always begins after the last of them; there
+        may be calls without a cause. They come from any thread, and must neither wait nor raise.
+        """
+        ...
+
+    def close(self) -> None:
+        """Call nobody any more, and release what it has. May be called twice."""
         ...
 
 

@@ -72,7 +72,7 @@ def pull(
             old = parse_view(tx.view(cursor.old_view) or "[]")
         if cursor is not None and cursor.snapshot is not None:
             _check_snapshot(schemas, cursor.snapshot)
-        builder = _PageBuilder(tx, schemas, view, old, head, rows_max=rows_max, now_ms=now_ms)
+        builder = PageBuilder(tx, schemas, view, old, head, rows_max=rows_max, now_ms=now_ms)
         page = builder.page(cursor, request)
     if not is_kept:
         # Before any cursor of this view is given out: when the view changes, the old one is asked.
@@ -88,9 +88,9 @@ def _cursor_for(
 
     Raises ViewChangedError if the replica must first go back to its checkpoint.
     """
-    if not _is_of_log(tx, head, cursor):
+    if not is_of_log(tx, head, cursor):
         return None
-    if repaired is not None and not _is_of_log(tx, head, repaired):
+    if repaired is not None and not is_of_log(tx, head, repaired):
         return None  # rows of a log that is gone are in its inbox
     if repaired is not None and repaired.view != view.hash:
         raise _changed_again()
@@ -119,10 +119,10 @@ def _changed_again() -> ViewChangedError:
 
 def is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
     """Whether the log can be read on from the cursor: same epoch, same commit, same view."""
-    return cursor.view == view and _is_of_log(tx, head, cursor)
+    return cursor.view == view and is_of_log(tx, head, cursor)
 
 
-def _is_of_log(tx: Transaction, head: Head, cursor: Cursor) -> bool:
+def is_of_log(tx: Transaction, head: Head, cursor: Cursor) -> bool:
     """Whether the log can be read on from the cursor: same epoch, and the commits that it names."""
     if cursor.epoch != head.epoch or cursor.seq < tx.trimmed_seq():
         return False
@@ -169,7 +169,7 @@ def _note_visit(
             )
 
 
-class _PageBuilder:
+class PageBuilder:
     """One page under construction, over one snapshot."""
 
     def __init__(
@@ -182,6 +182,7 @@ class _PageBuilder:
         *,
         rows_max: int,
         now_ms: int,
+        bytes_max: int = PAGE_BYTES_MAX,
     ) -> None:
         self._tx = tx
         self._schemas = schemas
@@ -190,6 +191,7 @@ class _PageBuilder:
         self._sight = Sight(tx, schemas, view, old)
         self._head = head
         self._rows_max = rows_max
+        self._bytes_max = bytes_max
         self._now_ms = now_ms
         self._puts: dict[str, list[bytes]] = {}
         self._deletes: dict[str, list[Key]] = {}
@@ -276,14 +278,15 @@ class _PageBuilder:
                     budget -= len(rows)
                 if len(rows) < size:
                     break
-                if budget <= 0 or self._bytes >= PAGE_BYTES_MAX:
+                if budget <= 0 or self._bytes >= self._bytes_max:
                     return name, after
         return None
 
     # -- commits ------------------------------------------------------------------------------
 
-    def commit_page(self, cursor: Cursor, request: PullRequest) -> Page:
-        """The rows touched after the cursor, as they are now; a checkpoint if it is all."""
+    def commit_page(self, cursor: Cursor, request: PullRequest | None) -> Page:
+        """The rows touched after the cursor, as they are now; a checkpoint if it is all. Without a
+        request it is anybody's: what is one replica's own is left out."""
         tx = self._tx
         touches = tx.touched(Position(seq=cursor.seq, id=cursor.id), limit=self._rows_max + 1)
         has_all = len(touches) <= self._rows_max
@@ -299,7 +302,7 @@ class _PageBuilder:
         seen: set[tuple[str, Key]] = set()
         taken = 0
         step = Steps(len(touches))
-        while taken < len(touches) and self._bytes < PAGE_BYTES_MAX:
+        while taken < len(touches) and self._bytes < self._bytes_max:
             part = touches[taken : taken + step.next(len(touches) - taken)]
             taken += len(part)
             size = 0
@@ -350,11 +353,17 @@ class _PageBuilder:
             cursor, seq=seq - 1, nonce=before.nonce if before else "", id=last.id
         )
 
-    def _checkpoint(self, request: PullRequest) -> Page:
+    def _checkpoint(self, request: PullRequest | None) -> Page:
         tx, head = self._tx, self._head
-        record = tx.replica(request.replica)
-        assert record is not None, "looked up in this snapshot"
-        outcomes = tx.outcomes(request.replica, after_n=request.known)
+        own: dict[str, Any] = {}
+        if request is not None:
+            record = tx.replica(request.replica)
+            assert record is not None, "looked up in this snapshot"
+            outcomes = tx.outcomes(request.replica, after_n=request.known)
+            own = {
+                "answered": record.last_n,
+                "outcomes": tuple(outcome_message(stored) for stored in outcomes),
+            }
         return self._page(
             Cursor(
                 epoch=head.epoch,
@@ -366,9 +375,8 @@ class _PageBuilder:
                 snapshot=None,
             ),
             checkpoint=True,
-            answered=record.last_n,
             mark=tx.last_change_id(),
-            outcomes=tuple(outcome_message(stored) for stored in outcomes),
+            **own,
         )
 
     # -- both ---------------------------------------------------------------------------------

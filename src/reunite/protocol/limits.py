@@ -45,6 +45,15 @@ PAGE_ROWS_MAX = 5_000
 # Bytes in one page. A page of a single row may pass it, since a row is never cut.
 PAGE_BYTES_MAX = 8 * 1024 * 1024
 
+# Bytes in one page of a live stream: the hub sends another. A step of rows may pass it.
+LIVE_PAGE_BYTES = 256 * 1024
+
+# Bytes of pages that a stream is sent at a time; if there is more, the replica pulls instead.
+LIVE_BYTES_MAX = 4 * 1024 * 1024
+
+# Seconds that a pull may wait for news, whatever it asks for.
+WAIT_S_MAX = 60
+
 # Rows that one answer of `repair` reads; `next` leads on.
 REPAIR_ROWS_MAX = 250_000
 

@@ -31,6 +31,7 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     where: dict[str, Any] = {}
     limit: Count | None = None  # rows; the hub may send fewer, and a few more to end a step
     repaired: str | None = None
+    wait_s: Count | None = None  # seconds to wait for news, if there is none
 
 
 class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

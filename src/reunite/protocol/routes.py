@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from reunite.protocol.live import EVENT_TYPE, LiveRequest
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.query import QueryAnswer, QueryRequest
@@ -27,7 +28,8 @@ PROTOCOL_HEADER = "Reunite-Protocol"
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One operation. `request` is what a POST carries, or what a GET says in its URL."""
+    """One operation. `request` is what a POST carries, or what a GET says in its URL; `media_type`
+    is that of the answer, where a stream has an `answer` in each of its main events."""
 
     operation: str
     method: Literal["GET", "POST"]
@@ -35,6 +37,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     request: type[msgspec.Struct] | None
     answer: type[msgspec.Struct]
     summary: str
+    media_type: str = JSON_TYPE
 
 
 ROUTES: Mapping[str, Route] = MappingProxyType(
@@ -64,6 +67,15 @@ ROUTES: Mapping[str, Route] = MappingProxyType(
                 request=PullRequest,
                 answer=Page,
                 summary="Get the next page after a cursor, or the first of a snapshot",
+            ),
+            Route(
+                operation="live",
+                method="GET",
+                path="v1/live",
+                request=LiveRequest,
+                answer=Page,
+                summary="Get pages as they arise, on a stream of server-sent events",
+                media_type=EVENT_TYPE,
             ),
             Route(
                 operation="repair",

@@ -65,8 +65,9 @@ class Conversation:
         )
         return self.call("register", request, RegisterAnswer)
 
-    def pull_request(self, state: State) -> PullRequest:
-        """The question for the page after the state's cursor."""
+    def pull_request(self, state: State, *, wait_s: int | None = None) -> PullRequest:
+        """The question for the page after the state's cursor; with `wait_s` the hub waits so long
+        for news, if there is none."""
         return PullRequest(
             protocol=PROTOCOL_VERSION,
             replica=state.replica,
@@ -76,6 +77,7 @@ class Conversation:
             where=state.where,
             limit=self._page_rows,
             repaired=state.repaired,
+            wait_s=wait_s,
         )
 
     def ask_page(self, state: State) -> Page:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
+from reunite.core.schema import TableSchema
 from reunite.errors import (
     BadRequestError,
     HubUnreachableError,
@@ -78,12 +79,12 @@ class Driver:
         hub: Conversation,
         *,
         now_ms: Callable[[], int],
-        on_checkpoint: Callable[[], None] | None,
+        on_checkpoint: Callable[[set[str]], None],
     ) -> None:
         self._file = file
         self._hub = hub
         self._now_ms = now_ms
-        self._on_checkpoint = on_checkpoint
+        self._note_checkpoint = on_checkpoint
         self._report = SyncReport()
         self._batch_max = _FIRST_BATCH
         # Of a group that goes in parts: the part sent last, and up to where the hub holds it.
@@ -341,42 +342,41 @@ class Driver:
                 page = self._hub.ask_page(state)
                 if brings_nothing(page, state):
                     return page
-                schemas = self._hub.schemas_for(page, state)
+                has_taken = self.keep(page, asked_from, self._hub.schemas_for(page, state))
+                if has_taken and page.checkpoint and not page.more:
+                    return page
             except SchemaChangedError as exc:
                 self._hub.try_again(exc)
-                continue
             except ViewChangedError as exc:
                 self._hub.try_again(exc)
                 self._void_inbox()
-                continue
-            except BadRequestError as exc:
-                self._give_up_cursor(exc)
-                continue
-            try:
-                with self._file.writing(bulk=is_large(page)) as (connection, state):
-                    if state.cursor != asked_from:
-                        continue  # another process has moved on meanwhile
-                    state.next_schemas = schemas
-                    state.next_revision = "" if schemas is None else page.revision
-                    inbox = self._inbox(connection, state)
-                    if not page.checkpoint:
-                        inbox.store(page)
-                        state.cursor = page.cursor
-                        applied = None
-                    else:
-                        applied = inbox.apply(page)
             except InboxDamagedError:
                 self._hub.try_again(
                     ReuniteError("The inbox of this replica is damaged all the time.")
                 )
                 self._void_inbox()
-                continue
-            if applied is not None:
-                self._count(applied)
-                if self._on_checkpoint is not None:
-                    self._on_checkpoint()
-                if not page.more:
-                    return page
+            except BadRequestError as exc:
+                self._give_up_cursor(exc)
+
+    def keep(
+        self, page: Page, asked_from: str | None, schemas: tuple[TableSchema, ...] | None = None
+    ) -> bool:
+        """Let a page that follows the cursor `asked_from` gather, or show what gathered; False if
+        another process has moved on meanwhile. `schemas` are the hub's, if they are others."""
+        with self._file.writing(bulk=is_large(page)) as (connection, state):
+            if state.cursor != asked_from:
+                return False
+            state.next_schemas = schemas
+            state.next_revision = "" if schemas is None else page.revision
+            inbox = self._inbox(connection, state)
+            if not page.checkpoint:
+                inbox.store(page)
+                state.cursor = page.cursor
+                return True
+            applied = inbox.apply(page)
+        self._count(applied)
+        self._note_checkpoint(applied.tables)
+        return True
 
     def _give_up_cursor(self, error: BadRequestError) -> None:
         """The hub cannot read this file's cursor: begin at the last checkpoint, or at nothing."""

@@ -16,11 +16,13 @@ from __future__ import annotations
 import email.utils
 import ipaddress
 import re
+import socket
 import ssl
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Self
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -35,13 +37,21 @@ from reunite.errors import (
 )
 from reunite.protocol.codec import decode
 from reunite.protocol.encoding import ACCEPT_ENCODING, ENCODINGS, compress
+from reunite.protocol.live import EVENT_TYPE, LAST_EVENT_HEADER, LiveRequest
 from reunite.protocol.problem import Problem, error_from
 from reunite.protocol.query import QueryRequest
 from reunite.protocol.routes import JSON_TYPE, PROBLEM_TYPE, PROTOCOL_HEADER, ROUTES
+from reunite.replica.transport import LiveEvent
 
 # How long the hub may take to begin an answer, or to go on with one.
 TIMEOUT_S = 60.0
 CONNECT_TIMEOUT_S = 10.0
+
+# A stream that is silent for longer is dead: hubs give a sign of life every 15 seconds.
+SILENCE_S = 45.0
+
+# Servers and proxies take URLs of 8,000 bytes, headers included.
+URL_LENGTH_MAX = 6_000
 
 # Shorter requests travel as they are.
 COMPRESS_BYTES_MIN = 4 * 1024
@@ -53,6 +63,8 @@ ANSWER_BYTES_MAX = 512 * 1024 * 1024
 _KEEP_ALIVE_S = 30.0
 _CONNECTIONS_MAX = 4
 _TRY_LATER = frozenset({408, 429})
+Result = TypeVar("Result")
+
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
 
 
@@ -79,6 +91,7 @@ class HttpTransport:
         timeout_s: float = TIMEOUT_S,
         tls: ssl.SSLContext | None = None,
         compression: bool | None = None,
+        silence_s: float = SILENCE_S,
     ) -> None:
         parsed = _parsed(url)
         self.url = str(parsed)
@@ -88,6 +101,7 @@ class HttpTransport:
         self._token = token if isinstance(token, str) else None
         self._compresses = not is_loopback if compression is None else compression
         self._request_encoding = "gzip"  # until the hub says that it takes a better one
+        self._silence_s = silence_s
         self._has_reached_hub = False
         self._is_closed = False
         verify: ssl.SSLContext | bool = tls if tls is not None else parsed.scheme == "https"
@@ -111,19 +125,58 @@ class HttpTransport:
     def call(self, operation: str, body: bytes) -> bytes:
         method, url, parameters = self._address(operation, body)
         content, headers = self._packed(body) if method == "POST" else (None, {})
-        token = self._current_token()
-        for attempt in ("with the token at hand", "with a new one"):
-            headers["Authorization"] = f"Bearer {token}"
-            try:
-                return self._exchange(method, url, parameters, content, headers)
-            except NotAuthenticatedError:
-                renewed = (
-                    self._renewed_token(token) if attempt == "with the token at hand" else None
+
+        def exchange(authorization: dict[str, str]) -> bytes:
+            return self._exchange(method, url, parameters, content, headers | authorization)
+
+        return self._with_token(exchange)
+
+    def live(self, request: LiveRequest) -> HttpEvents | None:
+        parameters = {"protocol": str(request.protocol), "replica": request.replica}
+        if request.tables is not None:
+            parameters["tables"] = msgspec.json.encode(request.tables).decode()
+        if request.where:
+            parameters["where"] = msgspec.json.encode(request.where).decode()
+        url = httpx2.URL(self._base + ROUTES["live"].path, params=parameters)
+        if len(str(url)) > URL_LENGTH_MAX:
+            return None
+
+        def open_stream(authorization: dict[str, str]) -> HttpEvents:
+            wanted = {
+                "Accept": f"{EVENT_TYPE}, {PROBLEM_TYPE}",
+                "Accept-Encoding": "identity",
+                LAST_EVENT_HEADER: request.cursor,
+            }
+            timeout = httpx2.Timeout(self._silence_s, connect=CONNECT_TIMEOUT_S)
+            with self._translated():
+                response = self._client.send(
+                    self._client.build_request(
+                        "GET", url, headers=wanted | authorization, timeout=timeout
+                    ),
+                    stream=True,
                 )
-                if renewed is None:
-                    raise
-                token = renewed
-        raise AssertionError("unreachable: the second attempt returns or raises")
+                is_stream = response.status_code == 200 and _media_type(response) == EVENT_TYPE
+                if self._is_of_hub(response) and is_stream:
+                    return HttpEvents(response, self._translated)
+                try:
+                    answer = _read(response)
+                finally:
+                    response.close()
+            self._judged(response, answer)
+            raise self._no_hub(response, _media_type(response))
+
+        return self._with_token(open_stream)
+
+    def _with_token(self, ask: Callable[[dict[str, str]], Result]) -> Result:
+        """Ask with the token at hand, and once more with a new one if it is refused."""
+        token = self._current_token()
+        try:
+            return ask({"Authorization": f"Bearer {token}"})
+        except NotAuthenticatedError:
+            renewed = self._renewed_token(token)
+            if renewed is None:
+                raise
+        return ask({"Authorization": f"Bearer {renewed}"})
 
     def close(self) -> None:
         self._is_closed = True
@@ -188,11 +241,20 @@ class HttpTransport:
         content: bytes | None,
         headers: Mapping[str, str],
     ) -> bytes:
-        try:
-            with self._client.stream(
+        with (
+            self._translated(),
+            self._client.stream(
                 method, url, params=parameters or None, content=content, headers=dict(headers)
-            ) as response:
-                answer = _read(response)
+            ) as response,
+        ):
+            answer = _read(response)
+        return self._judged(response, answer)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn the driver's errors into ours."""
+        try:
+            yield
         except httpx2.TimeoutException as exc:
             raise HubUnreachableError(
                 f"{self.url} does not answer in time: sync again when it does."
@@ -201,15 +263,13 @@ class HttpTransport:
             raise HubUnreachableError(
                 f"{self.url} cannot be reached ({_reason(exc)}): sync again when it can."
             ) from exc
-        return self._judged(response, answer)
 
     def _judged(self, response: httpx2.Response, answer: bytes) -> bytes:
         """The body of a success. Raises what any other answer means."""
         status = response.status_code
-        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        is_hub = PROTOCOL_HEADER in response.headers
+        media_type = _media_type(response)
+        is_hub = self._is_of_hub(response)
         if is_hub:
-            self._has_reached_hub = True
             taken = response.headers.get("accept-encoding", "")
             self._request_encoding = next((e for e in ENCODINGS if e in taken), "gzip")
             if status == 200 and media_type == JSON_TYPE:
@@ -224,6 +284,11 @@ class HttpTransport:
         if problem is not None:
             raise error_from(problem)
         raise self._no_hub(response, media_type)
+
+    def _is_of_hub(self, response: httpx2.Response) -> bool:
+        is_hub = PROTOCOL_HEADER in response.headers
+        self._has_reached_hub = self._has_reached_hub or is_hub
+        return is_hub
 
     def _no_hub(
         self, response: httpx2.Response, media_type: str
@@ -244,6 +309,44 @@ class HttpTransport:
             "check host, port and path. The path is the one that the hub is mounted under; "
             "`reunite serve` prints the whole URL."
         )
+
+
+class HttpEvents:
+    """A stream of events over HTTP."""
+
+    def __init__(
+        self,
+        response: httpx2.Response,
+        translated: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._response = response
+        self._translated = translated
+        self._is_closed = False
+
+    def __iter__(self) -> Iterator[LiveEvent]:
+        try:
+            with self._translated():
+                for found in httpx2.EventSource(self._response, max_event_size=ANSWER_BYTES_MAX):
+                    yield LiveEvent(name=found.event, data=found.data)
+        except (HubUnreachableError, httpx2.StreamError):
+            if not self._is_closed:
+                raise
+        finally:
+            self._response.close()
+
+    def close(self) -> None:
+        self._is_closed = True
+        stream = self._response.extensions.get("network_stream")
+        found = None if stream is None else stream.get_extra_info("socket")
+        if found is not None:
+            # Whoever waits in a read is woken; closing the socket alone would not do that.
+            with suppress(OSError):
+                socket.socket.shutdown(found, socket.SHUT_RDWR)
+
+
+def _media_type(response: httpx2.Response) -> str:
+    text: str = response.headers.get("content-type", "")
+    return text.partition(";")[0].strip().lower()
 
 
 def _parsed(url: str) -> httpx2.URL:

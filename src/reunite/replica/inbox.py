@@ -13,7 +13,7 @@ The rule         a page always applies. If a unique value stands in the way, it 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -59,8 +59,9 @@ ChangeTables: TypeAlias = Callable[
 
 
 class Applied(msgspec.Struct, kw_only=True):
-    """What a checkpoint did."""
+    """What a checkpoint did. `tables` are those whose rows may be others now."""
 
+    tables: set[str] = msgspec.field(default_factory=set)
     rows: int = 0
     rejected: int = 0
     conflicts: int = 0
@@ -136,12 +137,13 @@ class Inbox:
         state = self._state
         generations.begin(state, final)
         done = Applied()
+        done.tables.update(self._outbox.tables())
         rows = apply_settled(
             self._connection,
             state,
             self._schemas,
             self._forms,
-            lambda: gathered(self._connection, final),
+            lambda: self._gathered(final, done),
         )
         if rows is None:
             self._apply_merged(final, done)
@@ -154,6 +156,12 @@ class Inbox:
         generations.show(state, final)
         self._connection.execute("delete from reunite_inbox")
         return done
+
+    def _gathered(self, final: Page, done: Applied) -> Iterator[Page]:
+        for page in gathered(self._connection, final):
+            done.tables.update(self._schemas if page.reset else ())
+            done.tables.update(part.table for part in page.tables)
+            yield page
 
     def _apply_merged(self, final: Page, done: Applied) -> None:
         state = self._state
@@ -342,7 +350,7 @@ class Inbox:
         ).fetchone()
         if is_long[0]:
             self._forms.drop_unique_indexes(self._connection)
-        for page in gathered(self._connection, final):
+        for page in self._gathered(final, done):
             if page.reset:
                 for schema in self._schemas.values():
                     self._forms.writer(self._connection, schema).clear()

@@ -290,6 +290,15 @@ class Outbox:
             (first_n, last_n),
         )
 
+    def tables(self) -> set[str]:
+        """The tables of which changes are in the outbox."""
+        return {
+            name
+            for (name,) in self._connection.execute(
+                "select distinct table_name from reunite_change"
+            )
+        }
+
     def counts(self) -> tuple[int, int]:
         """(changes in the outbox, those of them that the hub has answered)."""
         row = self._connection.execute(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,14 +31,17 @@ from reunite.replica.conversation import Conversation
 from reunite.replica.driver import Driver
 from reunite.replica.file import ReplicaFile
 from reunite.replica.keys import KeyBlocks
+from reunite.replica.live import LiveLink, LiveThread
 from reunite.replica.repair import RepairReport
-from reunite.replica.reports import OnProgress, SyncReport
+from reunite.replica.reports import LiveReport, OnProgress, SyncReport
 from reunite.replica.state import void_inbox
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
 from reunite.replica.transport import Transport, hub_tables
 from reunite.stores.sql.database import translated
 
 Report = TypeVar("Report")
+
+logger = logging.getLogger("reunite.replica")
 
 # In a mapping of tables: all those that are not named.
 ALL_OTHERS = "*"
@@ -94,6 +99,8 @@ class Replica:
         self._now_ms = (clock or _SystemClock()).now_ms
         self._page_rows = page_rows
         self._on_checkpoint = on_checkpoint
+        self._watchers: dict[object, tuple[str, Callable[[str], None]]] = {}
+        self._live: LiveThread | None = None
         self._is_closed = False
 
     @classmethod
@@ -173,6 +180,8 @@ class Replica:
         self._check_ready()
         with self._file.group(self._now_ms) as connection:
             yield connection
+        if self._live is not None:
+            self._live.nudge()
 
     def new_key(self, table: str) -> int:
         """A generated key of this replica's block, for an insert that needs to know it.
@@ -303,9 +312,10 @@ class Replica:
             return report
 
     def _driver(self, on_progress: OnProgress | None) -> Driver:
-        def on_checkpoint() -> None:
+        def on_checkpoint(tables: set[str]) -> None:
             if self._on_checkpoint is not None:
                 self._on_checkpoint(self)
+            self._note_changed(tables)
 
         return Driver(
             self._file,
@@ -332,6 +342,87 @@ class Replica:
             raise NotAReplicaError(
                 f"The first clone of {self._file.path} has not finished: run `reunite clone` again."
             )
+
+    # -- live ---------------------------------------------------------------------------------
+
+    def start(
+        self,
+        *,
+        on_event: Callable[[LiveReport], None] | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """Keep the file and the hub together from now on, in a thread, until `stop` or `close`.
+
+        Others' commits arrive as they happen, over a stream; what is written here, by this or any
+        other program, is pushed soon after. Whatever breaks (the network, the hub, a token that is
+        refused) is tried again, after pauses that grow to half a minute.
+
+        on_event    called in that thread whenever something happened or the line changed
+        chance      draws the pauses, in [0, 1)
+
+        Nothing if it is live already.
+        """
+        self._check_ready()
+        if self._live is not None:
+            return
+        link = LiveLink(
+            file=self._file,
+            transport=self._reach_hub,
+            conversation=lambda: self._conversation(None),
+            driver=lambda: self._driver(None),
+            run=lambda use_case: self._run(use_case, None),
+            note_local=self._note_changed,
+            now_ms=self._now_ms,
+        )
+        self._live = LiveThread(link, on_event=on_event, chance=chance)
+        self._live.start()
+
+    def stop(self) -> None:
+        """End what `start` began; returns when the step under way is done. May be called twice."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.stop()
+
+    @property
+    def live(self) -> LiveReport:
+        """How the live line stands; `stopped` without one."""
+        return LiveReport(phase="stopped") if self._live is None else self._live.report
+
+    def wait_until_synced(self, timeout_s: float) -> bool:
+        """Wait until the hub has all that was written here before the call, and this file shows
+        what the hub had at some moment after it; False if that takes longer than `timeout_s`.
+
+        Raises CallerError if the replica is not live: call `start` before.
+        """
+        if self._live is None:
+            raise CallerError("The replica is not live: call start() first, or sync().")
+        return self._live.wait_until_synced(timeout_s)
+
+    def watch(self, table: str, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Have `callback(table)` called after rows of the table may have changed; what is returned
+        ends that.
+
+        It is told of everything that comes from the hub, whoever syncs with this object, and, while
+        the replica is live, of what any program writes to the file; perhaps also of changes
+        that change nothing. It is called in the thread that syncs, outside of transactions, and
+        keeps it waiting. Raises BadRequestError for a table that this replica does not have.
+        """
+        self._check_tables([table])
+        place = object()
+        self._watchers = {**self._watchers, place: (table, callback)}
+
+        def end() -> None:
+            self._watchers = {key: each for key, each in self._watchers.items() if key != place}
+
+        return end
+
+    def _note_changed(self, tables: set[str]) -> None:
+        for table, callback in self._watchers.values():
+            if table in tables:
+                try:
+                    callback(table)
+                except Exception:
+                    logger.exception("a function that watches %r failed", table)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -416,6 +507,7 @@ class Replica:
     def close(self) -> None:
         """Release the file and the connection to the hub. May be called twice."""
         self._is_closed = True
+        self.stop()
         if self._transport is not None:
             self._transport.close()
         self._file.close()

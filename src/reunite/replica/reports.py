@@ -29,4 +29,22 @@ class SyncProgress(msgspec.Struct, frozen=True, kw_only=True):
     rows_total: int | None = None
 
 
+class LiveReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How a live replica stands, and what happened since the report before.
+
+    `phase` is `connecting`, `live`, `polling` (streams do not come through, pulls that wait do),
+    `offline` (with `error`, and `retry_in_s` until the next attempt) or `stopped`. The numbers are
+    those of one step, as in a `SyncReport`; `pending` is what is left.
+    """
+
+    phase: str
+    pushed: int = 0
+    pulled: int = 0
+    rejected: int = 0
+    conflicts: int = 0
+    pending: int = 0
+    error: str = ""
+    retry_in_s: float | None = None
+
+
 OnProgress: TypeAlias = Callable[[SyncProgress], None]

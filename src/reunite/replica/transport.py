@@ -6,10 +6,13 @@ An operation is the last part of a route of design section 13: register, push, p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from reunite.protocol.codec import decode
+from reunite.protocol.live import LiveRequest
 from reunite.protocol.push import SchemaAnswer
 
 
@@ -32,6 +35,40 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Release connections. May be called twice."""
+        ...
+
+
+class LiveEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """An event of a stream: `name` is one of `protocol.live`, `data` is JSON."""
+
+    name: str
+    data: str
+
+
+class EventStream(Protocol):
+    """An open stream, with the hub's first events on their way."""
+
+    def __iter__(self) -> Iterator[LiveEvent]:
+        """The events as they come; ends when the hub ends the stream.
+
+        Raises HubUnreachableError when the line breaks, or is silent for longer than a hub is.
+        """
+        ...
+
+    def close(self) -> None:
+        """End the iteration, whichever thread is in it. May be called twice."""
+        ...
+
+
+@runtime_checkable
+class LiveTransport(Transport, Protocol):
+    """A transport that can also hold a stream."""
+
+    def live(self, request: LiveRequest) -> EventStream | None:
+        """Open a stream. None if this request cannot be made: pulls that wait do as well.
+
+        Raises what `call` does.
+        """
         ...
 
 

@@ -2,7 +2,7 @@
 
     request ─► app (token, body, limits) ─► worker thread: hub.answer ─► JSON or a problem
 
-The rule         this package knows HTTP and the three methods of `HubDoor`; it decides nothing
+The rule         this package knows HTTP and the few methods of `HubDoor`; it decides nothing
                  about data. Importing it needs the extra `server`.
 """
 

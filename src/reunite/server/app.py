@@ -1,7 +1,7 @@
 """The ASGI application: routes, tokens and bodies in front of a hub.
 
     POST v1/register   POST v1/push   POST v1/pull   POST v1/repair
-    GET v1/schema   GET v1/query/{table}   GET livez   GET readyz   GET openapi.json
+    GET v1/schema   GET v1/query/{table}   GET v1/live   GET livez   GET readyz   GET openapi.json
 
 What it is       HTTP in front of `HubDoor`: nobody gets further without a token, a body within the
                  limits and a message; and every answer is JSON.
@@ -12,7 +12,7 @@ The rule         a use case runs whole in one worker thread. The event loop only
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
@@ -33,13 +33,17 @@ from reunite.errors import (
     ReuniteError,
     StorageUnavailableError,
 )
-from reunite.protocol.codec import encode
+from reunite.protocol.codec import decode, encode
 from reunite.protocol.encoding import accepted, compress
+from reunite.protocol.limits import WAIT_S_MAX
+from reunite.protocol.live import LAST_EVENT_HEADER, LiveRequest
+from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.query import QueryRequest
 from reunite.protocol.routes import JSON_TYPE, ROUTES
 from reunite.server.body import Load, content_encoding, is_small, read_body, unpack_body
 from reunite.server.door import HubDoor
 from reunite.server.limits import ServerLimits
+from reunite.server.live import Streams
 from reunite.server.openapi import openapi_json
 from reunite.server.problems import Edge, answer_http_error, answer_reunite_error
 
@@ -63,6 +67,7 @@ def create_app(hub: HubDoor, **limits: int) -> Starlette:
         "repair": partial(server.answer_post, "repair"),
         "schema": server.answer_schema,
         "query": server.answer_query,
+        "live": server.open_stream,
     }
     routes = [
         # A table's name may hold anything, slashes included.
@@ -89,6 +94,7 @@ def create_app(hub: HubDoor, **limits: int) -> Starlette:
     )
     # A redirection would send a token on a second journey; a path is right or it is not there.
     app.router.redirect_slashes = False
+    app.state.streams = server.streams
     return app
 
 
@@ -100,8 +106,41 @@ class _Server:
         self._limits = limits
         self._load = Load(limits)
         self._workers = anyio.CapacityLimiter(limits.workers_max)
+        self.streams = Streams(hub, limits)
 
     async def answer_post(self, operation: str, request: Request) -> Response:
+        response, message, answer, principal = await self._ask(operation, request)
+        if operation == "pull" and b'"wait_s"' in message:
+            return await self._answer_later(request, message, answer, principal) or response
+        return response
+
+    async def _answer_later(
+        self, request: Request, message: bytes, answer: bytes, principal: Principal
+    ) -> Response | None:
+        """Wait for news if the pull asks for it and the answer has none; None for that answer."""
+        asked, page = decode(message, PullRequest), decode(answer, Page, bytes_max=None)
+        if asked.wait_s is None or page.tables or page.outcomes or page.cursor != asked.cursor:
+            return None
+        wanted = LiveRequest(
+            protocol=asked.protocol,
+            replica=asked.replica,
+            cursor=page.cursor,
+            tables=asked.tables,
+            where=asked.where,
+        )
+        wait_s = min(asked.wait_s, WAIT_S_MAX)
+        if not await self.streams.wait_for_news(wanted, principal, wait_s):
+            return None
+
+        def work() -> Response:
+            return _respond(request, self._hub.answer("pull", message, principal))
+
+        async with self._load.place():
+            return await self._in_worker(work)
+
+    async def _ask(
+        self, operation: str, request: Request
+    ) -> tuple[Response, bytes, bytes, Principal]:
         async with self._load.place() as hold:
             token = _bearer_token(request)
             known: Principal | None = None
@@ -111,10 +150,11 @@ class _Server:
                 content_encoding(request)
             body = await read_body(request, hold, self._limits)
 
-            def work() -> Response:
+            def work() -> tuple[Response, bytes, bytes, Principal]:
                 principal = known or self._hub.authenticate(token)
                 message = unpack_body(body, content_encoding(request), self._limits)
-                return _respond(request, self._hub.answer(operation, message, principal))
+                answer = self._hub.answer(operation, message, principal)
+                return _respond(request, answer), message, answer, principal
 
             return await self._in_worker(work)
 
@@ -123,6 +163,12 @@ class _Server:
 
     async def answer_query(self, request: Request) -> Response:
         return await self._answer_get("query", partial(_query_from, request), request)
+
+    async def open_stream(self, request: Request) -> Response:
+        token = _bearer_token(request)
+        async with self._load.place():
+            principal = await self._in_worker(self._hub.authenticate, token)
+            return await self.streams.open(_stream_from(request), principal, token)
 
     async def _answer_get(
         self, operation: str, make_body: Callable[[], bytes], request: Request
@@ -161,15 +207,40 @@ def _bearer_token(request: Request) -> str:
     return token.strip()
 
 
-def _query_from(request: Request) -> bytes:
-    """The message that a query's path and parameters spell."""
+def _stream_from(request: Request) -> LiveRequest:
+    """What a stream's parameters and the header with the cursor ask for."""
+    cursor = request.headers.get(LAST_EVENT_HEADER)
+    if cursor is None:
+        raise BadRequestError(
+            f"Send the cursor of the last checkpoint in the header {LAST_EVENT_HEADER}: a pull "
+            "gives one.",
+            path=LAST_EVENT_HEADER,
+        )
+    parameters = _parameters(request, "protocol", "replica", "tables", "where")
+    asked = {
+        name: _json_parameter(text, Any, path=name)
+        for name, text in parameters.items()
+        if name != "replica"
+    }
+    asked |= {"cursor": cursor, "replica": parameters.get("replica", "")}
+    return decode(encode({"protocol": 0} | asked), LiveRequest)
+
+
+def _parameters(request: Request, *known: str) -> Mapping[str, str]:
+    """The parameters of a request, each once. Raises BadRequestError for others."""
     parameters = request.query_params
-    unknown = set(parameters) - {"where", "after", "limit"}
+    unknown = set(parameters) - set(known)
     if unknown:
-        raise BadRequestError(f"A query has no parameter {min(unknown)!r}.", path="query")
+        raise BadRequestError(f"There is no parameter {min(unknown)!r} here.", path="query")
     for name in parameters:
         if len(parameters.getlist(name)) > 1:
             raise BadRequestError(f"The parameter {name} is there twice.", path=name)
+    return parameters
+
+
+def _query_from(request: Request) -> bytes:
+    """The message that a query's path and parameters spell."""
+    parameters = _parameters(request, "where", "after", "limit")
     where = _json_parameter(parameters.get("where", "{}"), dict[str, Any], path="where")
     after = _json_parameter(parameters.get("after", "null"), tuple[Any, ...] | None, path="after")
     limit = _json_parameter(parameters.get("limit", "null"), int | None, path="limit")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from reunite.core.principal import Principal
+from reunite.engine.live import LiveDesk
+from reunite.engine.ports import Feed
 
 
 class HubDoor(Protocol):
@@ -23,4 +26,17 @@ class HubDoor(Protocol):
 
     def is_ready(self) -> bool:
         """Whether the database answers."""
+        ...
+
+    def refused(self, tokens: Iterable[str]) -> set[str]:
+        """Those of these tokens with which `authenticate` would fail."""
+        ...
+
+    def live(self) -> LiveDesk:
+        """A desk for the streams of one application."""
+        ...
+
+    @property
+    def feed(self) -> Feed:
+        """What wakes them."""
         ...

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from reunite.errors import CallerError
 from reunite.server.app import create_app
 from reunite.server.door import HubDoor
+from reunite.server.live import Streams
 from reunite.server.problems import refusal_of_no_http
 
 # Longer than clients keep an idle connection, so that none is closed while a request travels.
@@ -147,8 +148,10 @@ class _Server(uvicorn.Server):
     def __init__(
         self, hub: HubDoor, drain_s: int, limits: dict[str, int], *, on_started: Callable[[], None]
     ) -> None:
+        app = create_app(hub, **limits)
+        self._streams: Streams = app.state.streams
         config = uvicorn.Config(
-            create_app(hub, **limits),
+            app,
             http=_HTTP_PROTOCOL,
             lifespan="off",
             ws="none",
@@ -171,6 +174,10 @@ class _Server(uvicorn.Server):
                 # Raised from here, it would leave the sockets open and `run` waiting for them.
                 self.start_failure = exc
                 self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._streams.drain()
+        await super().shutdown(sockets=sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

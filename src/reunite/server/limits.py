@@ -23,6 +23,12 @@ BODIES_BYTES_MAX = 256 * 1024 * 1024
 # Seconds in which nothing of a body arrives before the request is given up (408).
 BODY_IDLE_S_MAX = 30
 
+# Live streams of one server process. Replicas that come later pull, and try again (429).
+STREAMS_MAX = 5_000
+
+# Seconds after which a stream that had nothing to say gives a sign of life.
+HEARTBEAT_S = 15
+
 
 class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits that one application enforces; `hub.asgi(requests_max=50)` sets one of them."""
@@ -33,3 +39,5 @@ class ServerLimits(msgspec.Struct, frozen=True, kw_only=True):
     requests_max: int = REQUESTS_MAX
     bodies_bytes_max: int = BODIES_BYTES_MAX
     body_idle_s_max: int = BODY_IDLE_S_MAX
+    streams_max: int = STREAMS_MAX
+    heartbeat_s: int = HEARTBEAT_S

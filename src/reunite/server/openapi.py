@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from reunite.protocol.live import EVENT_TYPE, LAST_EVENT_HEADER
 from reunite.protocol.problem import Problem, codes
 from reunite.protocol.routes import JSON_TYPE, PROBLEM_TYPE, PROTOCOL_HEADER, ROUTES, Route
 from reunite.protocol.version import PROTOCOL_VERSION
@@ -15,7 +16,7 @@ _REF = "#/components/schemas/{name}"
 
 # What each operation may be answered besides success; the codes are in the problem's description.
 _POST_STATUSES = (400, 401, 403, 404, 408, 409, 413, 415, 422, 426, 429, 500, 503)
-_GET_STATUSES = (400, 401, 403, 404, 413, 429, 500, 503)
+_GET_STATUSES = (400, 401, 403, 404, 409, 413, 426, 429, 500, 503)
 
 
 @cache
@@ -58,7 +59,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "operationId": route.operation,
         "summary": route.summary,
         "responses": {
-            "200": {"description": "Done.", "content": _content(route.answer)},
+            "200": {"description": "Done.", "content": _answer_content(route)},
             **{str(status): {"$ref": _response_ref(status)} for status in statuses},
         },
     }
@@ -66,7 +67,40 @@ def _operation(route: Route) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": _content(route.request)}
     if route.operation == "query":
         operation["parameters"] = _query_parameters()
+    elif route.operation == "live":
+        operation["parameters"] = _live_parameters()
     return operation
+
+
+def _live_parameters() -> list[dict[str, Any]]:
+    def parameter(name: str, description: str, kind: str) -> dict[str, Any]:
+        return {
+            "name": name,
+            "in": "query",
+            "description": description,
+            "content": {JSON_TYPE: {"schema": {"type": kind}}},
+        }
+
+    return [
+        {
+            "name": LAST_EVENT_HEADER,
+            "in": "header",
+            "required": True,
+            "description": "The cursor of the last checkpoint.",
+            "schema": {"type": "string"},
+        },
+        {
+            "name": "replica",
+            "in": "query",
+            "required": True,
+            "description": "The identity that registering gave.",
+            "schema": {"type": "string"},
+        },
+        parameter("protocol", "The version that the client speaks.", "integer")
+        | {"required": True},
+        parameter("tables", "As in a pull.", "array"),
+        parameter("where", "As in a pull.", "object"),
+    ]
 
 
 def _query_parameters() -> list[dict[str, Any]]:
@@ -133,6 +167,12 @@ def _responses() -> dict[str, Any]:
 
 def _response_ref(status: int) -> str:
     return f"#/components/responses/Problem{status}"
+
+
+def _answer_content(route: Route) -> dict[str, Any]:
+    if route.media_type == EVENT_TYPE:
+        return {EVENT_TYPE: {"schema": {"type": "string"}}}
+    return _content(route.answer)
 
 
 def _content(message: type[msgspec.Struct]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from reunite.engine.ports import (
     LogEntry,
     LogStatistics,
     Position,
+    Pushes,
     ReplicaRecord,
     StoredOutcome,
     Touch,
@@ -199,6 +200,11 @@ class MemoryTransaction:
 
     def replicas(self) -> Sequence[ReplicaRecord]:
         return list(self._state.replicas.values())
+
+    def pushes(self, after: int | None) -> Pushes:
+        if after is None:
+            return Pushes(mark=0, last_n={})
+        return Pushes(mark=0, last_n={each.id: each.last_n for each in self.replicas()})
 
     def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
         found = itertools.takewhile(

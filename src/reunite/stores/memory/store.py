@@ -115,6 +115,9 @@ class MemoryStore:
     def close(self) -> None:
         self._is_closed = True
 
+    def look(self) -> object:
+        return self._state
+
     # --- Beyond the port ------------------------------------------------------------------------
 
     @contextmanager

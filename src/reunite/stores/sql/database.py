@@ -96,6 +96,11 @@ class Database(Protocol):
         raises StorageUnavailableError if somebody has it."""
         ...
 
+    def look(self) -> object:
+        """Another value than before when anything may have been committed, by anybody. Cheap, and
+        from any thread."""
+        ...
+
     def close(self) -> None:
         """Release all connections. May be called twice."""
         ...
@@ -184,6 +189,7 @@ class SqliteDatabase:
         self._synchronous = synchronous
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._looking: sqlite3.Connection | None = None
         self._is_closed = False
         try:
             self._pragma("schema_version")
@@ -235,10 +241,23 @@ class SqliteDatabase:
         finally:
             self._give_back(connection)
 
+    def look(self) -> object:
+        # Counts the commits of all other connections, as the one that asks sees them: so it is
+        # always the same one, and it does nothing else.
+        with self._lock, translated():
+            if self._is_closed:
+                raise CallerError("The store is closed: open it again before using it.")
+            if self._looking is None:
+                self._looking = connect_sqlite(self.path, timeout_s=self._timeout_s)
+            return self._looking.execute("PRAGMA data_version").fetchone()[0]
+
     def close(self) -> None:
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
+            if self._looking is not None:
+                idle.append(self._looking)
+                self._looking = None
         for connection in idle:
             connection.close()
 

@@ -19,6 +19,7 @@ from reunite.engine.ports import (
     LogEntry,
     LogStatistics,
     Position,
+    Pushes,
     ReplicaRecord,
     StoredOutcome,
     Touch,
@@ -61,6 +62,11 @@ _ENTRIES = (
 _REPLICA = """
     SELECT id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq
     FROM reunite_replica
+"""
+_PUSHES = """
+    SELECT max(p.id), r.id, r.last_n FROM reunite_push AS p
+    JOIN reunite_replica AS r ON r.number = p.replica
+    WHERE p.id > ? GROUP BY r.number, r.id, r.last_n
 """
 _OUTCOMES = """
     SELECT r.id, o.outcomes FROM reunite_replica AS r
@@ -338,6 +344,16 @@ class SqlTransaction:
         return [
             _replica_record(row) for row in self._session.execute(f"{_REPLICA} ORDER BY number")
         ]
+
+    def pushes(self, after: int | None) -> Pushes:
+        if after is None:
+            mark = self._session.execute("SELECT coalesce(max(id), 0) FROM reunite_push")[0][0]
+            return Pushes(mark=mark, last_n={})
+        found = self._session.execute(_PUSHES, (after,))
+        return Pushes(
+            mark=max((row[0] for row in found), default=after),
+            last_n={replica: last_n for _, replica, last_n in found},
+        )
 
     def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
         found = [

@@ -262,6 +262,9 @@ class SqlStore:
         with self._database.read() as session:
             return sqlite_reflection.reflect(session.handle, table)
 
+    def look(self) -> object:
+        return self._database.look()
+
     def track_newcomers(self) -> None:
         self._tracks_all = True
 

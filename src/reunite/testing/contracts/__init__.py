@@ -12,12 +12,22 @@ The suite of a store is in several files, one a family of promises of `engine/po
 
 import pytest
 
-for _module in ("applying", "capture", "choosing", "keeping", "numbering", "reading", "replicas"):
+for _module in (
+    "applying",
+    "capture",
+    "choosing",
+    "feeds",
+    "keeping",
+    "numbering",
+    "reading",
+    "replicas",
+):
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from reunite.testing.contracts.applying import ApplyingContract  # noqa: E402
 from reunite.testing.contracts.capture import CaptureContract  # noqa: E402
 from reunite.testing.contracts.choosing import ChoosingContract  # noqa: E402
+from reunite.testing.contracts.feeds import FeedContract, FeedSubject  # noqa: E402
 from reunite.testing.contracts.keeping import KeepingContract  # noqa: E402
 from reunite.testing.contracts.numbering import NumberingContract  # noqa: E402
 from reunite.testing.contracts.reading import ReadingContract  # noqa: E402
@@ -45,6 +55,8 @@ class StoreContract(
 __all__ = [
     "STANDARD_DDL_SQLITE",
     "STANDARD_SCHEMAS",
+    "FeedContract",
+    "FeedSubject",
     "StoreContract",
     "StoreSubject",
     "Writer",

@@ -234,6 +234,24 @@ class ReplicasContract:
             assert record.last_n == 2
             assert transaction.replica("s") == _record("s")
 
+    def test_who_has_pushed_since_a_mark_is_told(self, subject: StoreSubject) -> None:
+        """Others may be told as well, with the numbers that they have."""
+        _register(subject.store, "r", "s")
+        with subject.store.read() as transaction:
+            start = transaction.pushes(None)
+        assert start.last_n == {}
+        _push(subject.store, "r", last_n=3)
+        _push(subject.store, "r", last_n=4)
+        with subject.store.read() as transaction:
+            first = transaction.pushes(start.mark)
+        assert first.last_n["r"] == 4
+        _push(subject.store, "s", last_n=2)
+        with subject.store.read() as transaction:
+            second = transaction.pushes(first.mark)
+            assert second.last_n["s"] == 2
+            assert second.last_n.get("r", 4) == 4
+            assert transaction.pushes(second.mark).mark == second.mark
+
     def test_outcomes_are_kept_as_they_were_given(self, subject: StoreSubject) -> None:
         _register(subject.store, "r", "s")
         outcomes = [

@@ -1,0 +1,227 @@
+"""Live: what streams are sent. The pages are those of `pull.py`, built once for all of a view.
+
+    open     a replica's cursor at its checkpoint ──► the pages up to now
+    round    something is new ──► for each view that it concerns, the pages since the last round
+    catch_up a stream that was busy ──► the pages since its own last one
+
+A stream is at the head or busy. Those at the head get what a round gives; one that is still writing
+when the next round comes is not waited for and nothing is kept for it: it catches up by itself.
+Where a stream cannot be served (a snapshot, another view, tables that changed, too much at a time)
+the answer is None: the replica pulls, and opens another one.
+
+What it is not   thread-safe: one call at a time. It keeps which views are watched, no rows.
+The rule         all of a round is read in one snapshot, `answered` too: what a replica is told of
+                 its own changes is never ahead of the page that shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+
+from reunite.core.cursor import Cursor, decode_cursor
+from reunite.core.principal import Principal
+from reunite.core.schema import TableSchema
+from reunite.core.view import View
+from reunite.engine.offering import Offers
+from reunite.engine.ports import Clock, Head, Position, Store, Transaction
+from reunite.engine.pull import PageBuilder, is_of_log
+from reunite.engine.register import check_protocol, own_replica
+from reunite.engine.tables import Tables
+from reunite.engine.view import view_of
+from reunite.protocol.codec import encode
+from reunite.protocol.limits import LIVE_BYTES_MAX, LIVE_PAGE_BYTES, PAGE_ROWS_MAX
+from reunite.protocol.live import LiveRequest, event
+
+
+class Watch(msgspec.Struct, kw_only=True, eq=False):
+    """A replica on a stream: its view, the cursor that it was sent last, and up to which of its
+    own numbers it was told (-1: nothing yet). The caller moves the two when it sends something."""
+
+    replica: str
+    view: View
+    cursor: Cursor
+    answered: int
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """Page events of one view, in order, up to the head at which `cursor` stands."""
+
+    events: tuple[bytes, ...]
+    cursor: Cursor
+    is_empty: bool
+
+
+class Opened(msgspec.Struct, frozen=True, kw_only=True):
+    """A watch that has begun; `delivery` is for it alone."""
+
+    watch: Watch
+    delivery: Delivery
+    answered: int
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """What a round gives: pages by the hash of their view, None for a view that must pull; and the
+    last number answered of replicas that pushed. With `is_over`, all must pull."""
+
+    deliveries: Mapping[str, Delivery | None]
+    answered: Mapping[str, int]
+    is_over: bool = False
+
+
+class LiveDesk:
+    """The streams of one hub in one server process."""
+
+    def __init__(
+        self, store: Store, tables: Tables, *, number: Callable[[], Head], clock: Clock
+    ) -> None:
+        self._store = store
+        self._tables = tables
+        self._number = number
+        self._clock = clock
+        self._forget({})
+
+    def _forget(self, schemas: Mapping[str, TableSchema]) -> None:
+        """Begin anew with these tables and no watches."""
+        self._schemas = dict(schemas)
+        self._views: dict[str, View] = {}
+        self._watches: dict[str, set[Watch]] = {}
+        self._by_replica: dict[str, set[Watch]] = {}
+        self._offers = Offers(self._schemas)
+        self._head: Head | None = None
+        self._push_mark = 0
+
+    def open(self, request: LiveRequest, principal: Principal) -> Opened | None:
+        """Begin a watch, if the replica is where a stream can go on.
+
+        Raises UnknownReplicaError, BadRequestError, UnknownTableError, UpgradeRequiredError,
+        StorageUnavailableError.
+        """
+        check_protocol(request.protocol)
+        cursor = decode_cursor(request.cursor)
+        self._number()
+        with self._store.read() as tx:
+            record = own_replica(tx, principal, request.replica)
+            tables = self._tables.at(tx)
+            view = view_of(tables.readable(request.tables), request.tables, request.where)
+            if not self._knows(tx, tables.schemas):
+                return None
+            if cursor.view != view.hash or cursor.old_view or cursor.snapshot or cursor.id:
+                return None
+            delivery = self._pages(tx, view, cursor)
+            if delivery is None:
+                return None
+        watch = Watch(replica=request.replica, view=view, cursor=delivery.cursor, answered=-1)
+        if view.hash not in self._views:
+            self._views[view.hash] = view
+            self._offers.add(view.hash, view)
+        self._watches.setdefault(view.hash, set()).add(watch)
+        self._by_replica.setdefault(watch.replica, set()).add(watch)
+        return Opened(watch=watch, delivery=delivery, answered=record.last_n)
+
+    def close(self, watches: Iterable[Watch]) -> None:
+        """End watches; those that have ended already are passed over."""
+        for watch in watches:
+            name = watch.view.hash
+            if watch not in self._watches.get(name, ()):
+                continue
+            self._watches[name].remove(watch)
+            if not self._watches[name]:
+                del self._watches[name]
+                self._offers.remove(name, self._views.pop(name))
+            self._by_replica[watch.replica].remove(watch)
+            if not self._by_replica[watch.replica]:
+                del self._by_replica[watch.replica]
+
+    def catch_up(self, watch: Watch) -> Opened | None:
+        """The pages since this watch's own last one."""
+        self._number()
+        with self._store.read() as tx:
+            record = tx.replica(watch.replica)
+            if record is None or not self._knows(tx, self._tables.at(tx).schemas):
+                return None
+            delivery = self._pages(tx, watch.view, watch.cursor)
+        if delivery is None:
+            return None
+        return Opened(watch=watch, delivery=delivery, answered=record.last_n)
+
+    def round(self) -> Round:
+        """What is new for streams that have everything of the rounds before. Costs a few reads,
+        and a page for each view that is concerned."""
+        self._number()
+        with self._store.read() as tx:
+            if not self._knows(tx, self._tables.at(tx).schemas):
+                self._forget({})
+                return Round(deliveries={}, answered={}, is_over=True)
+            before, head = self._head, tx.head()
+            assert before is not None, "set by the first use"
+            pushes = tx.pushes(self._push_mark)
+            touches = tx.touched(Position(seq=before.seq, id=0), limit=PAGE_ROWS_MAX)
+            if len(touches) < PAGE_ROWS_MAX:
+                concerned = self._offers.concerned(tx, touches)
+            else:
+                concerned = set(self._views)
+            # Whoever pushed learns of it with a page, be it an empty one.
+            concerned |= {
+                watch.view.hash
+                for replica, last_n in pushes.last_n.items()
+                for watch in self._by_replica.get(replica, ())
+                if watch.answered < last_n
+            }
+            deliveries = {
+                name: self._pages(tx, self._views[name], _cursor_at(before, self._views[name]))
+                for name in concerned
+            }
+        self._head, self._push_mark = head, pushes.mark
+        return Round(deliveries=deliveries, answered=pushes.last_n)
+
+    def _knows(self, tx: Transaction, schemas: Mapping[str, TableSchema]) -> bool:
+        """Whether the tables are still those that the watched views were made of; with none, they
+        are from now on."""
+        if self._head is None or not self._watches:
+            self._forget(schemas)
+            self._head, self._push_mark = tx.head(), tx.pushes(None).mark
+        return self._schemas == schemas
+
+    def _pages(self, tx: Transaction, view: View, cursor: Cursor) -> Delivery | None:
+        """The pages from a cursor to the end of this snapshot; None if it is not of this log, or
+        if they are too much for a stream."""
+        head = tx.head()
+        if not is_of_log(tx, head, cursor):
+            return None
+        schemas = {name: self._schemas[name] for name in view.tables}
+        now_ms = self._clock.now_ms()
+        events: list[bytes] = []
+        size = 0
+        while size <= LIVE_BYTES_MAX:
+            builder = PageBuilder(
+                tx,
+                schemas,
+                view,
+                None,
+                head,
+                rows_max=PAGE_ROWS_MAX,
+                now_ms=now_ms,
+                bytes_max=LIVE_PAGE_BYTES,
+            )
+            page = builder.commit_page(cursor, None)
+            body = encode(page)
+            events.append(event("page", body, cursor=page.cursor))
+            size += len(body)
+            cursor = decode_cursor(page.cursor)
+            if page.checkpoint:
+                is_empty = len(events) == 1 and not page.tables
+                return Delivery(events=tuple(events), cursor=cursor, is_empty=is_empty)
+        return None
+
+
+def _cursor_at(head: Head, view: View) -> Cursor:
+    return Cursor(
+        epoch=head.epoch,
+        seq=head.seq,
+        nonce=head.nonce,
+        id=0,
+        checkpoint=head.seq,
+        view=view.hash,
+    )

@@ -1,0 +1,10 @@
+"""Feeds: "there may be something new in the log". Adapters of the engine's `Feed` port.
+
+LocalFeed     the threads of this process
+LookingFeed   and whatever other programs commit: it looks, often while there is something
+"""
+
+from reunite.feeds.local import LocalFeed
+from reunite.feeds.looking import LookingFeed
+
+__all__ = ["LocalFeed", "LookingFeed"]

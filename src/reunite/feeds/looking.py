@@ -1,0 +1,102 @@
+"""A feed that looks: for databases that other programs write to and that tell nobody.
+
+    look() said something else     ──► wake, look again soon (BUSY_S)
+    the same, again and again      ──► look less often, up to IDLE_S
+
+The rule         it looks only while somebody listens, in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from reunite.errors import ReuniteError
+from reunite.feeds.local import LocalFeed
+
+if TYPE_CHECKING:
+    from reunite.engine.ports import Feed
+
+# Between two looks while there is news, and at most. A foreign commit is noticed in 100 ms.
+BUSY_S = 0.005
+IDLE_S = 0.05
+
+# Looks that found nothing before the next pause is longer.
+_PATIENCE = 20
+
+
+class LookingFeed:
+    """A `LocalFeed` that also wakes whenever `look` gives another value than before.
+
+    look      cheap, and safe to call from another thread; what it raises (a database that cannot
+              be read for the moment) counts as news
+    """
+
+    def __init__(self, look: Callable[[], object]) -> None:
+        self._look = look
+        self._local = LocalFeed()
+        self._lock = threading.Lock()
+        self._is_over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def wake(self) -> None:
+        self._local.wake()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        with self._lock:
+            end_local = self._local.listen(listener)
+            if self._thread is None:
+                self._is_over = threading.Event()
+                # What is committed from here on is noticed.
+                before = self._glance()
+                self._thread = threading.Thread(
+                    target=self._run,
+                    args=(self._is_over, before),
+                    name="reunite-feed",
+                    daemon=True,
+                )
+                self._thread.start()
+
+        def end() -> None:
+            end_local()
+            self._stop_if_alone()
+
+        return end
+
+    def close(self) -> None:
+        self._local.close()
+        self._stop_if_alone()
+
+    def _stop_if_alone(self) -> None:
+        with self._lock:
+            if self._local.has_listeners:
+                return
+            thread, self._thread = self._thread, None
+            self._is_over.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _run(self, is_over: threading.Event, before: object) -> None:
+        pause, quiet = BUSY_S, 0
+        while not is_over.wait(pause):
+            now = self._glance()
+            if now != before:
+                before, pause, quiet = now, BUSY_S, 0
+                self._local.wake()
+                continue
+            quiet += 1
+            if quiet >= _PATIENCE:
+                pause, quiet = min(pause * 2, IDLE_S), 0
+
+    def _glance(self) -> object:
+        try:
+            return self._look()
+        except ReuniteError:
+            return object()
+
+
+if TYPE_CHECKING:
+
+    def _as_port(feed: LookingFeed) -> Feed:
+        return feed

@@ -13,6 +13,7 @@ from reunite.cli.options import FileArgument, JsonOption, TokenOption
 from reunite.cli.progress import progress_bars
 from reunite.cli.screen import counted, emit, say
 from reunite.cli.token_file import remember_token, remembered_token
+from reunite.cli.watching import watch
 from reunite.replica import SyncReport
 
 
@@ -27,6 +28,12 @@ def sync(
     everything: Annotated[
         bool, typer.Option("--everything", help="From now on all tables, with all of their rows.")
     ] = False,
+    watching: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Stay live: changes arrive and are sent as they happen, until Ctrl-C."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send what was changed here, and fetch what was changed elsewhere.
@@ -35,11 +42,14 @@ def sync(
     rows any more leaves the file, and only the difference travels.
     Without --token and REUNITE_TOKEN, the token that was remembered at the clone is used.
     If the hub cannot be reached, the exit code is 75; nothing is lost, and the next sync goes on.
+    With --watch it is tried again until it can; with --json, each thing that happens is one line.
     """
     tables = chosen(table, where)
     is_chosen = tables is not None or everything
     if is_chosen and (dry_run or (tables is not None and everything)):
         raise typer.BadParameter("--table, --where go with neither --dry-run nor --everything.")
+    if watching and dry_run:
+        raise typer.BadParameter("--watch and --dry-run do not go together.")
     check_is_replica(file)  # before its token is missed
     with (
         open_replica(file, token=remembered_token(file, token)) as replica,
@@ -47,6 +57,10 @@ def sync(
     ):
         if is_chosen:
             replica.set_tables(tables)
+        if watching:
+            remember_token(file, token)
+            watch(replica, as_json=as_json)
+            return
         report = replica.sync(dry_run=dry_run, on_progress=on_progress)
     remember_token(file, token)
     if as_json:

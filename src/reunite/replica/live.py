@@ -36,6 +36,7 @@ from reunite.replica.driver import Driver
 from reunite.replica.lost import LOST_IDENTITY
 from reunite.replica.pages import InboxDamagedError, brings_nothing, fits
 from reunite.replica.reports import LiveReport, SyncReport
+from reunite.replica.state import State
 from reunite.replica.transport import EventStream, LiveEvent, LiveTransport, Transport
 from reunite.replica.watching import FileWatch
 
@@ -370,9 +371,12 @@ class LiveThread:
 
     def _keep(self, line: _Line, page: Page) -> bool:
         with self._link.file.sync_lock():
-            driver = self._link.driver()
-            if not follows(self._link.file, page, line.after):
+            driver, state = self._link.driver(), self._link.file.state()
+            if not follows(state, page, line.after):
                 return False
+            if brings_nothing(page, state):
+                line.after = page.cursor
+                return True
             try:
                 has_taken = driver.keep(page, line.after)
             except (*LOST_IDENTITY, InboxDamagedError):
@@ -425,10 +429,9 @@ def _push(driver: Driver) -> SyncReport:
     return driver.report()
 
 
-def follows(file: ReplicaFile, page: Page, after: str) -> bool:
+def follows(state: State, page: Page, after: str) -> bool:
     """Whether a page that came without being asked for can be taken as it is; else a sync sees to
     whatever has happened."""
-    state = file.state()
     if state.cursor != after or state.resend_n > state.known_n:
         return False
     if not page.checkpoint:

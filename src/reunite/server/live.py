@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
@@ -44,6 +45,8 @@ TICK_S = 0.5
 # A token that was taken back ends its streams after so long, sooner if the feed tells.
 TOKENS_EVERY_S = 5.0
 TOKENS_EVERY_S_MIN = 0.5
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # After a round that the database refused.
 _RETRY_S = 1.0
@@ -210,6 +213,8 @@ class Streams:
                     continue
             for stream in list(self._streams):
                 stream.beat(loop.time(), self._limits.heartbeat_s)
+            if _host_stops():
+                self.drain()
             has_news = await self._wait()
 
     async def _wait(self) -> bool:
@@ -381,6 +386,14 @@ class LiveStream(Response):
             self._waiter = loop.create_future()
             await self._waiter
             self._waiter = None
+
+
+def _host_stops() -> bool:
+    """Whether a server that is not ours, in which this application runs, has been told to stop: it
+    would wait for streams to end, and has no other way to say so. uvicorn's server is the owner of
+    the handlers of its signals."""
+    owners = [getattr(signal.getsignal(each), "__self__", None) for each in _SIGNALS]
+    return any(getattr(owner, "should_exit", False) is True for owner in owners)
 
 
 def _until_gone(receive: Receive) -> Coroutine[Any, Any, None]:

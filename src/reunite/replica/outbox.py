@@ -35,7 +35,8 @@ _RAW = """
 """
 _FIRST_RAW = "select id from reunite_change where n is null order by id limit 1"
 _RAW_SUMMARY = """
-    select count(*), coalesce(sum(op <> 'insert' or row is null or n is not null), 0)
+    select count(*), coalesce(sum(op <> 'insert' or row is null or n is not null), 0),
+           min(table_name), max(table_name)
     from reunite_change where id between ? and ?
 """
 _RAW_TABLES = "select distinct table_name from reunite_change where id between ? and ?"
@@ -116,13 +117,15 @@ class Outbox:
         if not ranges:
             return False
         whole = ranges[0][0], ranges[-1][1]
-        count, others = connection.execute(_RAW_SUMMARY, whole).fetchone()
+        count, others, *names = connection.execute(_RAW_SUMMARY, whole).fetchone()
         if others or count != whole[1] - whole[0] + 1:
             return False
-        tables = {name for (name,) in connection.execute(_RAW_TABLES, whole)}
+        tables = set(names)
+        if len(tables) > 1:  # and perhaps others between them
+            tables = {name for (name,) in connection.execute(_RAW_TABLES, whole)}
         if any(name not in self._schemas or self._schemas[name].generated_key for name in tables):
             return False
-        make_readable(connection, self._schemas, ids=whole)
+        make_readable(connection, self._schemas, ids=whole, has_inserts_only=True)
         stamp = self._last_stamp(now_ms)
         for first, last, at_ms in ranges:
             stamp = next_stamp(stamp, now_ms=min(at_ms, now_ms))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, TypeAlias, cast
 
@@ -44,7 +44,8 @@ PART_BYTES_MAX = PUSH_BYTES_AIM
 # A row of `PENDING`, and places in it.
 _Row: TypeAlias = tuple[Any, ...]
 _N, _GROUP, _TABLE, _OLD, _ROW = 2, 3, 4, 8, 9
-_uid, _row_image, _stamp = itemgetter(1), itemgetter(_ROW), itemgetter(11)
+_uid, _table, _stamp = itemgetter(1), itemgetter(_TABLE), itemgetter(11)
+_old_image, _row_image = itemgetter(_OLD), itemgetter(_ROW)
 # Neighbours that have table, op, version, mark and what was covered alike may be one run.
 _likeness = itemgetter(_TABLE, 5, 10, 12, 13)
 
@@ -155,12 +156,15 @@ def _next_rows(
     connection: sqlite3.Connection, schemas: Schemas, *, after_n: int, changes: int, size: int
 ) -> tuple[list[_Row], bool]:
     """Rows of whole groups; or those of the first part of one that is too large, and True."""
-    taken: list[_Row] = []
+    found = connection.execute(PENDING.format(where="and n > ? and outcome is null"), (after_n,))
+    rows = found.fetchmany(changes + 1)
+    if taken := _plain_groups(rows, schemas, changes=changes, size=size):
+        found.close()
+        return taken, False
     whole = part = taken_size = 0
     is_large = False
     group = 0
-    rows = connection.execute(PENDING.format(where="and n > ? and outcome is null"), (after_n,))
-    for row in rows:
+    for row in chain(rows, found):
         if row[_TABLE] not in schemas:
             continue
         if row[_GROUP] != group:
@@ -180,8 +184,27 @@ def _next_rows(
                 break
             if not part and (len(taken) >= PART_MAX or taken_size >= PART_BYTES_MAX):
                 part = len(taken)
-    rows.close()
+    found.close()
     return taken, is_large
+
+
+def _plain_groups(rows: list[_Row], schemas: Schemas, *, changes: int, size: int) -> list[_Row]:
+    """The whole groups among the next rows, judged together, which is three times as fast as one
+    by one; none if something among them needs that."""
+    images = chain(map(_row_image, rows), map(_old_image, rows))
+    is_plain = (
+        len(rows) < min(WHOLE_MAX, PART_MAX)
+        and sum(map(len, filter(None, images))) < min(size, PART_BYTES_MAX, WHOLE_BYTES_MAX)
+        and set(map(_table, rows)) <= schemas.keys()
+    )
+    if not is_plain:
+        return []
+    whole = len(rows)
+    if whole > changes:
+        # There may be more of the last one.
+        while whole and rows[whole - 1][_GROUP] == rows[-1][_GROUP]:
+            whole -= 1
+    return rows[:whole]
 
 
 def _size(row: _Row) -> int:

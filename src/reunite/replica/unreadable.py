@@ -28,18 +28,24 @@ _BLOB_TAG = "reunite:blob"
 
 _FRESH = "from reunite_change where n is null and id between ? and ?"
 _TEXTS = f"select key, old_key, old, row {_FRESH}"
+# The key of an insert is in its row.
+_ROWS = f"select row {_FRESH}"
 _RAW = f"select id, table_name, key, old_key, old, row {_FRESH}"
 _ALL = (0, 2**63 - 1)
 _SAVE = "update reunite_change set key = ?, old_key = ?, old = ?, row = ? where id = ?"
 
 
 def make_readable(
-    connection: sqlite3.Connection, schemas: Schemas, *, ids: tuple[int, int] = _ALL
+    connection: sqlite3.Connection,
+    schemas: Schemas,
+    *,
+    ids: tuple[int, int] = _ALL,
+    has_inserts_only: bool = False,
 ) -> None:
     """Turn texts that are no UTF-8, in what was captured since last time, into blobs. One pass over
     that if there are none; `ids` are the first and the last entry to look at."""
     try:
-        deque(connection.execute(_TEXTS, ids), maxlen=0)
+        deque(connection.execute(_ROWS if has_inserts_only else _TEXTS, ids), maxlen=0)
     except sqlite3.OperationalError as exc:
         if not str(exc).startswith("Could not decode"):
             raise

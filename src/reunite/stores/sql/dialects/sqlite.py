@@ -348,9 +348,10 @@ class PatternReader:
             row[index] = function(row[index])
         return tuple(row)
 
-    def read_all(self, rows: Sequence[Sequence[Any]]) -> list[Row]:
+    def read_all(self, rows: list[Row]) -> list[Row]:
         """Many rows, column by column: most columns hold values of one type, which stay."""
         columns: list[Sequence[Any]] = []
+        is_plain_table = True
         for column_type, values in zip(self._types, zip(*rows, strict=True), strict=bool(rows)):
             steps = {kind: self._step(column_type, kind) for kind in set(map(type, values))}
             needed = set(steps.values())
@@ -358,13 +359,14 @@ class PatternReader:
             if is_plain or (needed == {text_form} and TAG not in "".join(values)):
                 steps = {}
             if any(steps.values()):
+                is_plain_table = False
                 columns.append([
                     value if (step := steps[type(value)]) is None else step(value)
                     for value in values
                 ])  # fmt: skip
             else:
                 columns.append(values)
-        return list(zip(*columns, strict=True))
+        return rows if is_plain_table else list(zip(*columns, strict=True))
 
 
 # --- The database itself -------------------------------------------------------------------------

@@ -59,6 +59,7 @@ _ODD_KEYS = frozenset(
 _LONG_INTEGER = re.compile(r"-?[1-9][0-9]{15,18}")
 
 _decode_json = msgspec.json.Decoder().decode
+_decode_rows = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
 _decode_key = msgspec.json.Decoder(tuple).decode
 _encode_json = msgspec.json.Encoder().encode
 
@@ -192,9 +193,9 @@ def logs_to_wire(schema: TableSchema) -> Callable[[Sequence[str]], list[Row]]:
     reader = PatternReader([column.type for column in schema.columns], _log_step)
 
     def read(texts: Sequence[str]) -> list[Row]:
-        rows = _decode_json(f"[{','.join(texts)}]")
+        rows = _decode_rows(f"[{','.join(texts)}]")
         if is_wide:
-            rows = [[value for piece in row for value in piece] for row in rows]
+            rows = [tuple(value for piece in row for value in piece) for row in rows]
         return reader.read_all(rows)
 
     return read

@@ -39,7 +39,8 @@ check: lint  ## what CI runs: lint, then all tests, those of the docs among them
 bench: setup  ## speed beside its limit, measured in the same run
 	$(PYTHON) -m benchmarks $(ARGS)
 
-simulate: setup  ## SEED=4711 runs one seed; without it, fresh seeds until stopped
+simulate: setup  ## thousands of kills, then fresh seeds until stopped; SEED=4711 runs one seed
+	$(if $(SEED)$(ARGS),,$(PYTHON) -m tests.crash all)
 	$(PYTHON) -m reunite.testing.simulator $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 crash: setup  ## kill -9 at every edge, then at random moments; ARGS="soak --kills 5000"

@@ -6,7 +6,8 @@
     │   ├── UnknownTableError       no such table here, or it is not tracked
     │   ├── UntrackableTableError   a table cannot be tracked as it is (no key, NULL in a key …)
     │   ├── LimitExceededError      a documented limit was passed; carries its name
-    │   └── NotAReplicaError        the file is no replica, or its clone has not finished
+    │   ├── NotAReplicaError        the file is no replica, or its clone has not finished
+    │   └── KeysUsedUpError         no generated key is left to give before the next sync
     ├── RightsError                 who you are does not allow it
     │   ├── NotAuthenticatedError   no token, or one that is not valid here
     │   └── NotAllowedError         a valid token that may not do this
@@ -213,6 +214,13 @@ class NotAReplicaError(CallerError):
     """The file is no replica, or its first clone has not finished. Run `reunite clone`."""
 
     code = "not-a-replica"
+
+
+class KeysUsedUpError(CallerError):
+    """The replica has given all keys of its blocks. Sync to get more, or insert without a key:
+    such a row gets one at once, which the next sync may change."""
+
+    code = "keys-used-up"
 
 
 class Veto(ReuniteError):  # noqa: N818 — a hook says no; nothing has gone wrong

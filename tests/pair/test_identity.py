@@ -146,6 +146,59 @@ def backup_of(pair: Pair) -> Path:
     return path
 
 
+@pytest.mark.parametrize("pushes_more", [False, True], ids=["pulls", "pushes more"])
+def test_a_restored_hub_that_heard_the_same_numbers_from_a_copy_gets_what_it_lost(
+    pair: Pair, pushes_more: bool
+) -> None:
+    """The copy's answer is of a time that is gone, the number has another change by now (I10)."""
+    twin = copy_of(pair, pair.replica, "twin")
+    backup = backup_of(pair)
+    pair.write(twin, "insert into note values ('twin', 'answered, not yet pulled')")
+    twin.push()
+    restored(pair, backup)
+    pair.write(pair.replica, "insert into note values ('laptop', 'the same number')")
+    pair.replica.sync()
+    if pushes_more:
+        pair.write(twin, "update product set stock = stock - 1 where id = 1")
+        pair.write(twin, "update note set title = 'mine' where id = 'twin'")
+
+    twin.sync()
+
+    assert pair.at_hub("select id from note order by id") == [("laptop",), ("twin",)]
+    assert pair.at_hub("select stock from product where id = 1") == [(10 - pushes_more,)]
+    pair.assert_agreed()
+
+
+@pytest.mark.parametrize("pulls_first", [False, True], ids=["pushes", "pulls"])
+def test_a_file_put_back_to_its_first_clone_begins_anew(pair: Pair, pulls_first: bool) -> None:
+    """Wiped, but with its old identity: it has given none of the numbers that the hub knows."""
+    empty = copy_of(pair, pair.replica, "empty")
+    for i in range(3):
+        pair.write(pair.replica, f"insert into note values ('n{i}', 'sent')")
+    pair.replica.sync()
+    pair.write(empty, "insert into note values ('m', 'after it was put back')")
+    pair.write(empty, "insert into product (name) values ('Fig')")
+    if pulls_first:
+        empty.pull()
+    empty.sync()
+    assert pair.at_hub("select count(*) from note") == [(4,)]
+    assert empty.status().replica != pair.replica.status().replica
+    pair.assert_agreed()
+
+
+def test_an_outbox_that_lost_changes_sends_the_rest_under_a_new_identity(pair: Pair) -> None:
+    """Somebody deleted from the outbox: there is a gap in its numbers, and nothing is stuck."""
+    pair.write(pair.replica, "insert into note values ('gone', 'x')")
+    pair.write(pair.replica, "insert into note values ('kept', 'x')")
+    pair.wire.drop_next_request("push")
+    with pytest.raises(HubUnreachableError):
+        pair.replica.sync()
+    pair.in_file(pair.replica, "delete from reunite_change where key = '[\"gone\"]'")
+    pair.replica.sync()
+    assert pair.at_hub("select id from note") == [("kept",)]
+    assert pair.replica.status().pending == 0
+
+
 @pytest.mark.parametrize("grows", [False, True], ids=["quiet", "grown past the replica's mark"])
 def test_a_hub_restored_from_a_backup_gets_the_pending_changes(pair: Pair, grows: bool) -> None:
     """What replicas had not sent is not lost, what the backup lacks is gone for all (I10)."""

@@ -106,6 +106,18 @@ def a_hub_that_knows_less_than_it_said_is_a_restored_one(hub: Hub) -> None:
     same(hub.refusal("push", message)["code"], "hub-restored", "the code for a mark beyond the log")
 
 
+@case("if the hub has never answered it, it says `hub-restored`")
+def an_answer_that_it_never_gave_tells_that_the_hub_was_restored(hub: Hub) -> None:
+    writer = Peer(hub)
+    writer.push(_note(writer)).are("applied")
+    for operation, message in (
+        ("push", writer.message(_note(writer))),
+        ("pull", writer.request()),
+    ):
+        told = {**message, "known": 1, "known_id": "0" * 32}
+        same(hub.refusal(operation, told)["code"], "hub-restored", f"the code of a {operation}")
+
+
 @case("if its commit is not in the hub's log, the answer is `hub-restored`")
 def a_checkpoint_of_another_log_is_not_taken(hub: Hub) -> None:
     other = Peer(hub.second())

@@ -151,10 +151,15 @@ class TableSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     generated_key: bool = False  # the database makes it: an integer primary key
-    key_bits: int = 64
+    key_bits: int = 64  # of a signed integer: how large a generated key may be
     foreign_keys: tuple[ForeignKey, ...] = ()
     uniques: tuple[Unique, ...] = ()
     rows: RowMerge = RowMerge.DELETE_WINS
+
+    @property
+    def generated_key_max(self) -> int:
+        """The largest key that reunite gives a row: one that its column and JSON can hold."""
+        return min(1 << (self.key_bits - 1), 1 << 53) - 1
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:

@@ -411,9 +411,12 @@ class WriteTransaction(Transaction, Protocol):
         """Note what a replica has: values never go down."""
         ...
 
-    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int]:
-        """Lease a block of generated keys, first and last; above every key in the table and
-        above the end of every earlier block."""
+    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int] | None:
+        """Lease a block of generated keys, first and last, that no earlier block holds.
+
+        It is above every key in the table, those beyond `generated_key_max` left out, and above
+        every earlier block. Where there is no room above, it is in the widest gap, and may be
+        smaller; that reads all keys of the table. None if no key is left."""
         ...
 
     def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None: ...

@@ -27,11 +27,11 @@ from reunite.core.values import Row, check_columns
 from reunite.core.view import Difference, View, difference, parse_view
 from reunite.engine.outcomes import outcome_message
 from reunite.engine.ports import Head, Position, Store, Touch, Transaction
-from reunite.engine.register import check_protocol, own_replica
+from reunite.engine.register import check_known, check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
 from reunite.engine.view import VIEWS_MAX, Sight, view_of
-from reunite.errors import BadRequestError, HubRestoredError, ViewChangedError
+from reunite.errors import BadRequestError, ViewChangedError
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
 
@@ -58,9 +58,7 @@ def pull(
     _note_visit(store, principal, request, cursor, now_ms=now_ms)
     with store.read() as tx:
         record = own_replica(tx, principal, request.replica)
-        if request.known > record.last_n:
-            # Without this, changes whose outcome the replica has kept would never come again.
-            raise HubRestoredError("This hub knows less than the replica was told.")
+        check_known(tx, record, known=request.known, known_id=request.known_id)
         head = tx.head()
         schemas = tables.at(tx).readable(request.tables)
         view = view_of(schemas, request.tables, request.where)

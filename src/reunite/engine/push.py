@@ -53,7 +53,7 @@ from reunite.engine.ports import (
     StoredOutcome,
     WriteTransaction,
 )
-from reunite.engine.register import check_protocol, lease_blocks, own_replica
+from reunite.engine.register import check_known, check_protocol, lease_blocks, own_replica
 from reunite.engine.tables import Tables
 from reunite.errors import (
     ConstraintError,
@@ -61,8 +61,8 @@ from reunite.errors import (
     HubRestoredError,
     IdentityForkedError,
     NumberGapError,
+    SchemaChangedError,
 )
-from reunite.protocol.limits import KEY_BLOCK_SIZE
 from reunite.protocol.push import PushAnswer, PushRequest, Renumber
 
 _DEPENDS = "It touches or points to a row of a change that was rejected."
@@ -102,7 +102,10 @@ def _push(
     with store.write() as tx:
         tables = tables.at(tx)
         for name in request.lease:
-            tables.schema(name, path="lease")
+            if not tables.schema(name, path="lease").generated_key:
+                raise SchemaChangedError(
+                    f"The keys of {name!r} are not generated any more: pull first.", path="lease"
+                )
         own_replica(tx, principal, request.replica)
         _check_log(tx, request)
 
@@ -207,9 +210,8 @@ class _Session:
         """Refuse a push that this replica, as the hub knows it, cannot have made."""
         request, record = self._request, self._record
         mark = max((run.run.mark for run in parsed.runs()), default=0)
-        if request.known > record.last_n or mark > max(
-            self._origins.last_id, self._tx.trimmed_id()
-        ):
+        check_known(self._tx, record, known=request.known, known_id=request.known_id)
+        if mark > max(self._origins.last_id, self._tx.trimmed_id()):
             raise HubRestoredError("This hub knows less than the replica was told.")
         if request.first_n > record.last_n + 1:
             raise NumberGapError(
@@ -543,7 +545,7 @@ class _Session:
             )
         wanted = dict(request.lease)
         if self._renumber is not None:
-            wanted.setdefault(self._renumber.table, KEY_BLOCK_SIZE)
+            wanted.setdefault(self._renumber.table, 0)
         blocks = lease_blocks(tx, self._tables, wanted, record.id)
         return PushAnswer(
             first_n=request.first_n,

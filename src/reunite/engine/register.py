@@ -12,12 +12,13 @@ from reunite.engine.tables import Tables
 from reunite.engine.view import view_of
 from reunite.errors import (
     BadRequestError,
+    HubRestoredError,
     LimitExceededError,
     UnknownReplicaError,
     UpgradeRequiredError,
 )
-from reunite.protocol.limits import KEY_BLOCK_MAX, KEY_BLOCK_SIZE, NAME_LENGTH_MAX
-from reunite.protocol.register import KeyBlock, RegisterAnswer, RegisterRequest
+from reunite.protocol.limits import KEY_BLOCK_MAX, NAME_LENGTH_MAX
+from reunite.protocol.register import KeyBlock, RegisterAnswer, RegisterRequest, block_size
 from reunite.protocol.version import PROTOCOL_VERSION, PROTOCOL_VERSION_MIN
 
 # Hexadecimal digits of a replica's id: enough that no two of a hub meet, short enough to read.
@@ -59,17 +60,31 @@ def own_replica(tx: Transaction, principal: Principal, replica_id: str) -> Repli
     return record
 
 
+def check_known(tx: Transaction, record: ReplicaRecord, *, known: int, known_id: str) -> None:
+    """Refuse a replica that was told more than this hub knows: its changes must come again.
+
+    Numbers alone do not show it: if the hub was restored and the replica's file copied, the copy
+    may have used the same numbers meanwhile. Raises HubRestoredError.
+    """
+    is_known = known <= record.last_n
+    if is_known and known_id:
+        is_known = bool(tx.outcomes_by_id([known_id]))
+    if not is_known:
+        raise HubRestoredError("This hub knows less than the replica was told.")
+
+
 def lease_blocks(
     tx: WriteTransaction, tables: Tables, sizes: Mapping[str, int], replica_id: str
 ) -> tuple[KeyBlock, ...]:
     """A fresh block of about so many keys for each of these tables whose keys the database
-    generates."""
+    generates; none of a table that has no keys left."""
     blocks = []
     for name, size in sizes.items():
-        if tables.schemas[name].generated_key:
-            bounded = max(KEY_BLOCK_SIZE, min(size, KEY_BLOCK_MAX))
-            first, last = tx.lease(name, replica_id, size=bounded)
-            blocks.append(KeyBlock(table=name, first=first, last=last))
+        schema = tables.schemas[name]
+        if schema.generated_key:
+            bounded = max(block_size(schema), min(size, KEY_BLOCK_MAX))
+            if (leased := tx.lease(name, replica_id, size=bounded)) is not None:
+                blocks.append(KeyBlock(table=name, first=leased[0], last=leased[1]))
     return tuple(blocks)
 
 
@@ -108,7 +123,7 @@ def register(
                 seen_seq=head.seq,
             )
         )
-        blocks = lease_blocks(tx, tables, dict.fromkeys(asked, KEY_BLOCK_SIZE), replica_id)
+        blocks = lease_blocks(tx, tables, dict.fromkeys(asked, 0), replica_id)
         mark = tx.last_change_id()
     return RegisterAnswer(
         protocol=PROTOCOL_VERSION,

@@ -18,7 +18,8 @@ from reunite.protocol.push import OutcomeMessage
 
 class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`tables` None asks for all; `where` has an expression for each table of which only some rows
-    are wanted. `known`: the last number whose outcome this replica has.
+    are wanted. `known`: the last number whose outcome this replica has; `known_id`: the id of that
+    change, if it waits for its checkpoint.
 
     `repaired` is the cursor of the last answer of a repair since the checkpoint.
     """
@@ -26,6 +27,7 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     protocol: int
     replica: str
     known: Number
+    known_id: str = ""
     cursor: str | None = None
     tables: tuple[str, ...] | None = None
     where: dict[str, Any] = {}

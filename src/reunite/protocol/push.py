@@ -75,13 +75,15 @@ class Former(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`known` is the last number whose outcome this replica has stored. `lease` names tables of
+    """`known` is the last number whose outcome this replica has stored, `known_id` the id of that
+    change, if it waits for its checkpoint. `lease` names tables of
     which it wants another block of keys; a push without groups may ask for nothing else."""
 
     protocol: int
     epoch: str
     replica: str
     known: Number
+    known_id: str = ""
     first_n: Count
     schemas: dict[str, int]
     groups: tuple[GroupMessage, ...]

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.schema import TableSchema
+from reunite.protocol.limits import KEY_BLOCK_SIZE
 
 
 class KeyBlock(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,6 +16,11 @@ class KeyBlock(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     first: int
     last: int
+
+
+def block_size(schema: TableSchema) -> int:
+    """Keys in a block of this table, if no more are needed: few where all keys are few."""
+    return min(KEY_BLOCK_SIZE, schema.generated_key_max // 1_024)
 
 
 class RegisterRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

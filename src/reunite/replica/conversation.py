@@ -72,6 +72,7 @@ class Conversation:
             protocol=PROTOCOL_VERSION,
             replica=state.replica,
             known=state.known_n,
+            known_id=state.known_id,
             cursor=state.cursor,
             tables=state.tables,
             where=state.where,

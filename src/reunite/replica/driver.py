@@ -28,14 +28,15 @@ from reunite.errors import (
     UnknownTableError,
     ViewChangedError,
 )
-from reunite.protocol.limits import FORMERS_MAX, KEY_BLOCK_SIZE, PUSH_BYTES_AIM, PUSH_CHANGES_AIM
+from reunite.protocol.limits import PUSH_BYTES_AIM, PUSH_CHANGES_AIM
 from reunite.protocol.pull import Page
-from reunite.protocol.push import Former, Part, PushAnswer, PushRequest
+from reunite.protocol.push import Part, PushAnswer, PushRequest
 from reunite.replica import generations
-from reunite.replica.conversation import Conversation, adopt
+from reunite.replica.conversation import Conversation
 from reunite.replica.file import ReplicaFile
+from reunite.replica.identity import begin_again
 from reunite.replica.inbox import Applied, Inbox
-from reunite.replica.keys import KEYS_LEFT_MIN, KeyBlocks
+from reunite.replica.keys import KeyBlocks, keys_left_min
 from reunite.replica.lost import LOST_IDENTITY, LOST_LOG
 from reunite.replica.outbox import Outbox
 from reunite.replica.pages import (
@@ -45,7 +46,6 @@ from reunite.replica.pages import (
 )
 from reunite.replica.repair import Repair, RepairReport
 from reunite.replica.reports import SyncReport
-from reunite.replica.reshaping import is_kept
 from reunite.replica.sending import (
     Batch,
     next_batch,
@@ -89,6 +89,7 @@ class Driver:
         self._batch_max = _FIRST_BATCH
         # Of a group that goes in parts: the part sent last, and up to where the hub holds it.
         self._begun: tuple[Part, int] | None = None
+        self._leased: set[str] = set()  # tables of which a block was asked for, by the way
 
     # -- use cases ----------------------------------------------------------------------------
 
@@ -260,10 +261,13 @@ class Driver:
             missing = dict(state.missing_keys)
             blocks = KeyBlocks(state.blocks)
             wanted = {
-                schema.name: max(KEY_BLOCK_SIZE, missing.get(schema.name, 0))
+                schema.name: missing.get(schema.name, 0)
                 for schema in state.schemas
-                if schema.generated_key and blocks.left(schema.name) < KEYS_LEFT_MIN
+                if schema.generated_key
+                and (schema.name in missing or schema.name not in self._leased)
+                and blocks.left(schema.name) < keys_left_min(schema)
             }
+            self._leased |= wanted.keys()
             # Inserts that wait for keys go out when they have them.
             part, after_n = self._begun or (None, _ALL_NUMBERS if missing else state.known_n)
             batch = self._read_batch(
@@ -277,7 +281,7 @@ class Driver:
     def _note(self, connection: sqlite3.Connection, state: State, last: _Answered | None) -> None:
         """Keep what the hub has answered, unless the file has another identity by now."""
         if last is not None and state.replica == last[0].replica:
-            self._inbox(connection, state).take_answer(last[1])
+            self._inbox(connection, state).take_answer(last[1], asked=last[0].lease)
 
     def _read_batch(
         self,
@@ -409,26 +413,8 @@ class Driver:
         with self._file.writing() as (connection, state):
             outbox = self._outbox(connection, state)
             outbox.prepare(now_ms=self._now_ms())
-            if state.epoch != answer.epoch or isinstance(error, LOST_LOG):
-                # Marks are change ids of a log that is gone; from here on this one counts.
-                state.mark, state.formers = answer.mark, ()
-                state.cursor = state.checkpoint = None
-                outbox.set_marks(answer.mark)
-            else:
-                former = Former(replica=state.replica, n=state.known_n)
-                state.formers = (former, *state.formers)[:FORMERS_MAX]
-            state.next_n = 1 + outbox.renumber_all()
-            adopt(state, answer)
-            state.known_n = state.sent_n = state.covered_n = 0
-            state.resend_n = state.next_n - 1
-            state.has_misplaced = True
-            names = [schema.name for schema in state.schemas]
-            differs = names != [schema.name for schema in answer.tables] or not all(
-                map(is_kept, state.schemas, answer.tables)
-            )
-            if differs:
-                state.next_schemas, state.next_revision = answer.tables, ""
-            return differs
+            is_log_lost = isinstance(error, LOST_LOG)
+            return begin_again(state, outbox, answer, is_log_lost=is_log_lost)
 
     def _make_smaller(self, error: LimitExceededError) -> None:
         """A push was too large. Try its first group alone, then the first change of a divisible

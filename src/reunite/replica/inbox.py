@@ -93,6 +93,7 @@ class Inbox:
         self._outbox = Outbox(connection, state, schemas, forms)
         self._records = Records(connection, now_ms=now_ms)
         self._resting: list[UsersTrigger] = []
+        self._out_of_keys: set[str] = set()  # tables of which the hub has no keys left to give
 
     def store(self, page: Page) -> None:
         """Keep a page that is no checkpoint; one with `reset` replaces what was gathered."""
@@ -151,6 +152,8 @@ class Inbox:
             done.rows = rows
         state.mark = final.mark or 0
         state.covered_n = final.answered or 0
+        if state.covered_n >= state.known_n:
+            state.known_id = ""
         state.cursor = state.checkpoint = final.cursor
         state.repaired = None
         generations.show(state, final)
@@ -175,9 +178,13 @@ class Inbox:
         self._close(scene)
         done.blocked = scene.blocked
 
-    def take_answer(self, answer: PushAnswer) -> None:
+    def take_answer(self, answer: PushAnswer, *, asked: Collection[str] = ()) -> None:
         """Keep the outcomes of a push. The changes stay pending until a checkpoint covers them;
-        rows move where the hub says that their keys are others, or taken."""
+        rows move where the hub says that their keys are others, or taken.
+
+        asked    tables of which the push wanted keys: where none came, the hub has none left, and
+                 inserts that wait for one are parked
+        """
         state = self._state
         self._outbox.set_applied(answer.first_n, answer.last_n)
         if answer.renumber is not None:
@@ -190,9 +197,12 @@ class Inbox:
         blocks.add(answer.blocks)
         state.blocks = blocks.value()
         state.granted = (*state.granted, *answer.blocks)
-        state.known_n = max(state.known_n, answer.last_n)
+        if answer.last_n > state.known_n:
+            state.known_n, state.known_id = answer.last_n, self._outbox.id_of(answer.last_n)
         state.heard_stamp = max(state.heard_stamp, answer.stamp)
-        if not answer.outcomes and answer.renumber is None:
+        self._out_of_keys = {*asked} - {block.table for block in answer.blocks}
+        is_short = not self._out_of_keys.isdisjoint(dict(state.missing_keys))
+        if not answer.outcomes and answer.renumber is None and not is_short:
             return
         scene = self._open()
         position_of = {pending.n: i for i, pending in enumerate(scene.pendings)}
@@ -491,6 +501,10 @@ class Inbox:
         positions = [i for i, pending in enumerate(scene.pendings) if pending.n in numbers]
         moves, missing = self._outbox.new_keys(scene.pendings, positions)
         scene.changed |= move_keys(self._schemas, scene.pendings, moves)
+        if not self._out_of_keys.isdisjoint(missing):
+            waiting = [scene.pendings[i] for i in positions if i not in moves]
+            self._park_keyless(scene, waiting)
+            missing = {t: count for t, count in missing.items() if t not in self._out_of_keys}
         self._state.missing_keys = tuple(sorted(missing.items()))
         self._state.has_misplaced = False
         for _ in range(COLLISIONS_MAX):
@@ -500,6 +514,29 @@ class Inbox:
                 return
             self._evade(scene, collisions)
         raise AssertionError("every collision moves to a key that is free")
+
+    def _park_keyless(self, scene: Scene, waiting: Sequence[Pending]) -> None:
+        """Park inserts for which the hub has no key left, with the rest of their transactions and
+        what hangs on them."""
+        keyless = [pending for pending in waiting if pending.table in self._out_of_keys]
+        numbers = {pending.n for pending in keyless}
+        groups = {pending.group for pending in keyless if pending.group > 0}
+        table = keyless[0].table
+        bits = self._schemas[table].key_bits
+        outcome = Outcome(
+            kind=OutcomeKind.REJECTED,
+            code="no-keys-left",
+            reason=f"The hub has no keys left for new rows of {table!r}: its key column holds "
+            f"whole numbers of {bits} bits. Make it wider there, then retry.",
+        )
+        refused = [
+            pending
+            for pending in scene.pendings
+            if pending.outcome is None and (pending.n in numbers or pending.group in groups)
+        ]
+        for pending in refused:
+            pending.outcome = outcome
+        self._park_all(scene, refused)
 
     def _evade(self, scene: Scene, positions: Sequence[int]) -> None:
         """Give pending inserts the next keys of the blocks."""

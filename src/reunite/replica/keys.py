@@ -10,10 +10,13 @@ from collections.abc import Iterable
 
 import msgspec
 
-from reunite.protocol.register import KeyBlock
+from reunite.core.schema import TableSchema
+from reunite.protocol.register import KeyBlock, block_size
 
-# A new block is asked for when fewer keys than this are left.
-KEYS_LEFT_MIN = 200
+
+def keys_left_min(schema: TableSchema) -> int:
+    """A new block is asked for when fewer keys than this are left."""
+    return block_size(schema) // 5
 
 
 class KeyBlocks:

@@ -18,6 +18,7 @@ import msgspec
 from reunite.core.change import Op, Outcome
 from reunite.core.key import Key, parse_key
 from reunite.core.stamp import Stamp, next_stamp, parse_stamp
+from reunite.core.stored import wire_integer
 from reunite.core.values import Row, parse_integer
 from reunite.replica.captured import Raw, Settling
 from reunite.replica.keys import KeyBlocks
@@ -302,6 +303,13 @@ class Outbox:
             )
         }
 
+    def id_of(self, n: int) -> str:
+        """The random id of the change of this number, "" if it is not here."""
+        found = self._connection.execute(
+            "select uid from reunite_change where n = ?", (n,)
+        ).fetchone()
+        return "" if found is None else str(found[0])
+
     def counts(self) -> tuple[int, int]:
         """(changes in the outbox, those of them that the hub has answered)."""
         row = self._connection.execute(
@@ -330,7 +338,7 @@ class Outbox:
     def _free_key(self, table: str, blocks: KeyBlocks, taken: set[Place]) -> Key | None:
         """The next key of the blocks that neither the file nor the outbox holds."""
         while (value := blocks.take(table)) is not None:
-            key = (value,)
+            key = (wire_integer(value),)
             is_there = self._forms.exists(self._connection, self._schemas[table], key)
             if (table, key) not in taken and not is_there:
                 return key

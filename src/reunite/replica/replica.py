@@ -21,6 +21,7 @@ from reunite.core.schema import TableSchema
 from reunite.errors import (
     BadRequestError,
     CallerError,
+    KeysUsedUpError,
     NotAReplicaError,
     ReuniteError,
     StorageUnavailableError,
@@ -188,8 +189,8 @@ class Replica:
 
         Works inside and outside of `transaction()`.
 
-        Raises BadRequestError for a table whose keys are not generated, CallerError when the block
-        is used up (sync brings another).
+        Raises BadRequestError for a table whose keys are not generated, KeysUsedUpError when the
+        block is used up (sync brings another).
         """
         with self._file.keeping() as (connection, state):
             schema = self._file.schemas(state).get(table)
@@ -203,7 +204,10 @@ class Replica:
             if key is not None:
                 state.reserved = (*state.reserved, (table, key))
         if key is None:
-            raise CallerError(f"The block of keys of {table!r} is used up: sync to get another.")
+            raise KeysUsedUpError(
+                f"The block of keys of {table!r} is used up: sync to get another, or insert "
+                "without a key; the next sync may then change the one that the row got."
+            )
         return key
 
     # -- syncing ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
+from reunite.core.stored import SAFE_INTEGER_MAX
 from reunite.core.values import Row, parse_integer
 from reunite.replica.pending import Pending
 from reunite.stores.sql.database import UnreadableTextError, reading_loosely, translated
@@ -158,17 +159,20 @@ class RowForms:
     def key_above_all(
         self, connection: sqlite3.Connection, table: str, pendings: Iterable[Pending]
     ) -> int:
-        """The first generated key above all that the file and the outbox hold."""
+        """The first generated key above all that the file and the outbox hold; very large ones,
+        above which there may be none, do not count."""
         schema = self._schemas[table]
-        name = quoted(schema.key[0])
-        found = connection.execute(f"select max({name}) from {quoted(table)}").fetchone()[0]
+        name, top = quoted(schema.key[0]), SAFE_INTEGER_MAX
+        found = connection.execute(
+            f"select max({name}) from {quoted(table)} where {name} < {top}"
+        ).fetchone()[0]
         keys = [
             parse_integer(key[0])
             for pending in pendings
             if pending.table == table
             for key in (pending.key, pending.source)
         ]
-        return max([found or 0, *keys]) + 1
+        return max([found or 0, *(key for key in keys if key < top)]) + 1
 
     def writer(self, connection: sqlite3.Connection, schema: TableSchema) -> TableWriter:
         """What writes rows of this table."""

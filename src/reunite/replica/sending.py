@@ -119,6 +119,7 @@ def request_with(batch: Batch, state: State, *, lease: dict[str, int]) -> PushRe
         epoch=state.epoch,
         replica=state.replica,
         known=state.known_n,
+        known_id=state.known_id,
         first_n=state.known_n + 1 if batch.groups is None else batch.first_n,
         schemas=batch.schemas,
         groups=() if batch.groups is None else cast(tuple[GroupMessage, ...], batch.groups),

@@ -23,7 +23,8 @@ class State(msgspec.Struct, kw_only=True):
 
     `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
     is shown, `repaired` that of the last repair's answer in the inbox. `known_n` is the last number
-    whose outcome is stored, `covered_n` the last one that the shown checkpoint includes, `sent_n`
+    whose outcome is stored, `known_id` the id of that change until a checkpoint includes it,
+    `covered_n` the last one that the shown checkpoint includes, `sent_n`
     the last one that was ever sent, `resend_n` the last one that must be sent before the next pull
     (after a new identity). `blocks` hold the next key to give and the last one, `granted` the whole
     blocks, `reserved` keys that were asked for and no insert has used yet; `stamp` is the last one
@@ -55,6 +56,7 @@ class State(msgspec.Struct, kw_only=True):
     mark: int = 0
     next_n: int = 1
     known_n: int = 0
+    known_id: str = ""
     covered_n: int = 0
     sent_n: int = 0
     resend_n: int = 0

@@ -71,7 +71,7 @@ class State:
     trimmed: Commit | None = None  # the newest of those that are gone
     replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
     tokens: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
-    leased: Mapping[str, int] = field(default_factory=dict)  # the largest key given, by table
+    leased: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # by table
     views: Mapping[str, str] = field(default_factory=dict)  # texts by hash, in order of keeping
     # By replica: the parts of a group, each with its time and its body.
     staged: Mapping[str, tuple[tuple[StagedPart, int, bytes], ...]] = field(default_factory=dict)

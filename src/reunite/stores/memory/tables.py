@@ -148,6 +148,25 @@ class Table:
             self._largest = max((parse_integer(key[0]) for key in self.rows), default=0)
         return self._largest
 
+    def free_keys(self, blocks: Sequence[tuple[int, int]], size: int) -> tuple[int, int] | None:
+        """First and last of so many keys above all, or of the widest gap; blocks are taken too."""
+        top = self.schema.generated_key_max
+        largest = self.largest_key()
+        if largest > top:
+            numbers = (parse_integer(key[0]) for key in self.rows)
+            largest = max((number for number in numbers if number <= top), default=0)
+        first = max([0, largest, *(last for _, last in blocks)]) + 1
+        if first + size - 1 <= top:
+            return first, first + size - 1
+        taken = [(number, number) for number in (parse_integer(key[0]) for key in self.rows)]
+        found, end = (0, 0), 0
+        for start, last in sorted([*taken, *blocks, (top + 1, top + 1)]):
+            if 1 <= start <= top + 1:
+                found = max(found, (start - end - 1, -end))
+                end = max(end, last)
+        width, before = found
+        return (1 - before, min(width, size) - before) if width > 0 else None
+
     def set(self, key: Key, row: Row | None) -> Row | None:
         """Put a row under its key, or take it away; what was there before."""
         old = self.rows.get(key)

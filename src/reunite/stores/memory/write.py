@@ -228,11 +228,13 @@ class MemoryWriteTransaction(MemoryTransaction):
             )
         )
 
-    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int]:
+    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int] | None:
         self._known(replica_id)
-        largest = max(self._table(table).largest_key(), self._state.leased.get(table, 0), 0)
-        self._state.leased = {**self._state.leased, table: largest + size}
-        return largest + 1, largest + size
+        blocks = self._state.leased.get(table, ())
+        block = self._table(table).free_keys(blocks, size)
+        if block is not None:
+            self._state.leased = {**self._state.leased, table: (*blocks, block)}
+        return block
 
     def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None:
         self._state.tokens = {**self._state.tokens, token_hash: (principal, label, now_ms)}

@@ -72,10 +72,6 @@ def tuple_sources(columns: Sequence[Column], tuples: Sequence[Key]) -> Iterator[
         )
 
 
-# Generated keys that somebody chose beyond here are left alone.
-KEYS_COUNTED_BELOW = 2**62
-
-
 class RowReader:
     """Reads rows in wire form: all columns of a schema, of a table that is called t."""
 
@@ -185,17 +181,34 @@ class TablePlan:
         return int(session.execute(text, condition.parameters)[0][0])
 
     def largest_key(self, session: Session) -> int:
-        """The largest generated key that is, or that SQLite remembers having been.
-
-        Keys from KEYS_COUNTED_BELOW on do not count: a row with the largest integer there is must
-        not leave the others without keys.
-        """
-        name = sqlite.quoted(self.schema.key[0])
-        largest = session.execute(
-            f"SELECT max({name}) FROM {self.sql_name} WHERE {name} < {KEYS_COUNTED_BELOW}"
-        )[0][0]
+        """The largest generated key that is, or that SQLite remembers having been. Those which
+        reunite would not give do not count."""
+        name, top = sqlite.quoted(self.schema.key[0]), self.schema.generated_key_max
+        largest = session.execute(f"SELECT max({name}) FROM {self.sql_name} WHERE {name} <= {top}")[
+            0
+        ][0]
         remembered = sqlite.largest_rowid_given(session.execute, self.name)
-        return max(int(largest or 0), remembered if remembered < KEYS_COUNTED_BELOW else 0)
+        return max(int(largest or 0), remembered if remembered <= top else 0)
+
+    def widest_gap(self, session: Session) -> tuple[int, int] | None:
+        """First and last of the most keys in a row that neither the table nor a block holds."""
+        name, top = sqlite.quoted(self.schema.key[0]), self.schema.generated_key_max
+        found = session.execute(
+            f"""
+            WITH taken (first, last) AS (
+                SELECT {name}, {name} FROM {self.sql_name} WHERE {name} BETWEEN 1 AND {top}
+                UNION ALL SELECT first, last FROM reunite_block WHERE table_name = ?
+                UNION ALL SELECT {top + 1}, {top + 1}
+            ), gap (first, last) AS (
+                SELECT 1 + coalesce(max(last) OVER (
+                    ORDER BY first, last ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ), 0), first - 1 FROM taken
+            )
+            SELECT first, last FROM gap WHERE first <= last ORDER BY last - first DESC LIMIT 1
+            """,
+            (self.name,),
+        )
+        return (int(found[0][0]), int(found[0][1])) if found else None
 
     def read_image(self, values: Sequence[Any]) -> Row:
         """A row of this version as the log kept it; what the log has beyond its columns is not

@@ -205,7 +205,7 @@ class SqlWriteTransaction(SqlTransaction):
             (known_n, seen_seq, now_ms, self._replica_number(replica_id)),
         )
 
-    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int]:
+    def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int] | None:
         self._replica_number(replica_id)
         plan = self._catalogue.plan(table)
         if not plan.schema.generated_key:
@@ -213,8 +213,13 @@ class SqlWriteTransaction(SqlTransaction):
         (leased,) = self._session.execute(
             "SELECT max(last) FROM reunite_block WHERE table_name = ?", (table,)
         )[0]
-        largest = max(plan.largest_key(self._session), leased or 0, 0)
-        first, last = largest + 1, largest + size
+        first = max(plan.largest_key(self._session), leased or 0, 0) + 1
+        last = first + size - 1
+        if last > plan.schema.generated_key_max:
+            gap = plan.widest_gap(self._session)
+            if gap is None:
+                return None
+            first, last = gap[0], min(gap[1], gap[0] + size - 1)
         self._session.execute(
             "INSERT INTO reunite_block (table_name, first, last, replica) VALUES (?, ?, ?, ?)",
             (table, first, last, replica_id),

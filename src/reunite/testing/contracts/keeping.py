@@ -18,6 +18,7 @@ from reunite.testing.contracts.tables import (
     STANDARD_SCHEMAS,
     StoreSubject,
     inserted,
+    leased,
     parent,
     writes,
 )
@@ -184,7 +185,7 @@ class KeepingContract:
         with subject.store.write() as transaction:
             transaction.add_replica(_replica())
             transaction.add_token("hash", principal="anna", label="till", now_ms=1)
-            block = transaction.lease("person", "r", size=10)
+            block = leased(transaction, "person", "r", size=10)
             transaction.trim(until_seq=1)
         with subject.store.read() as transaction:
             head, log = transaction.head(), log_of(subject.store)
@@ -200,7 +201,7 @@ class KeepingContract:
         _commits(subject, "c")
         assert log_of(subject.store)[-1].seq == 3
         with subject.store.write() as transaction:
-            assert transaction.lease("person", "r", size=10)[0] > block[1]
+            assert leased(transaction, "person", "r", size=10)[0] > block[1]
 
     def test_a_store_may_be_closed_twice(self, subject: StoreSubject) -> None:
         subject.store.close()

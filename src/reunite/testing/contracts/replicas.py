@@ -7,6 +7,7 @@ import pytest
 
 from reunite.core.change import APPLIED, Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
+from reunite.core.stored import wire_integer
 from reunite.engine.ports import (
     AppliedInserts,
     Origin,
@@ -24,9 +25,13 @@ from reunite.testing.contracts.tables import (
     StoreSubject,
     child,
     inserted,
+    leased,
     parent,
     writes,
 )
+
+# The largest key that is leased.
+KEY_MAX = PERSON.generated_key_max
 
 REJECTED = Outcome(
     kind=OutcomeKind.REJECTED, code="unique", reason="Taken — Größe 2.", columns=("code",)
@@ -386,10 +391,10 @@ class ReplicasContract:
         blocks = []
         for replica in ("r", "s", "r"):
             with subject.store.write() as transaction:
-                blocks.append(transaction.lease("person", replica, size=10))
+                blocks.append(leased(transaction, "person", replica, size=10))
         with subject.store.write() as transaction:
-            blocks.extend(transaction.lease("person", "s", size=10) for _ in range(2))
-            other = transaction.lease("child", "r", size=5)
+            blocks.extend(leased(transaction, "person", "s", size=10) for _ in range(2))
+            other = leased(transaction, "child", "r", size=5)
         assert all(last - first == 9 for first, last in blocks)
         assert other[1] - other[0] == 4
         assert other[0] >= 1
@@ -399,17 +404,17 @@ class ReplicasContract:
     def test_a_block_is_above_keys_that_others_chose(self, subject: StoreSubject) -> None:
         _register(subject.store, "r")
         with subject.store.write() as transaction:
-            transaction.lease("person", "r", size=10)
+            leased(transaction, "person", "r", size=10)
         with subject.foreign() as program:
             inserted(program, PERSON, (5_000, None, None))
         with subject.store.write() as transaction:
-            first, _ = transaction.lease("person", "r", size=10)
+            first, _ = leased(transaction, "person", "r", size=10)
         assert first > 5_000
 
     def test_a_block_is_not_given_again_when_its_rows_are_gone(self, subject: StoreSubject) -> None:
         _register(subject.store, "r", "s")
         with subject.store.write() as transaction:
-            first, last = transaction.lease("person", "r", size=10)
+            first, last = leased(transaction, "person", "r", size=10)
         keys: list[Key] = [(first,), (last,)]
         with subject.store.write() as transaction:
             transaction.apply(writes(inserts={"person": [(*key, None, None) for key in keys]}))
@@ -417,13 +422,40 @@ class ReplicasContract:
             transaction.apply(writes(deletes={"person": keys}))
         assert rows_of(subject.store, "person") == []
         with subject.store.write() as transaction:
-            assert transaction.lease("person", "s", size=10)[0] > last
+            assert leased(transaction, "person", "s", size=10)[0] > last
+
+    def test_a_row_with_a_very_large_key_leaves_room_for_blocks(
+        self, subject: StoreSubject
+    ) -> None:
+        """Keys that JSON could not carry do not count; the last one that it can leaves a gap."""
+        _register(subject.store, "r")
+        with subject.foreign() as program:
+            for key in (5, KEY_MAX, KEY_MAX + 1, 2**63 - 1):
+                inserted(program, PERSON, (wire_integer(key), None, None))
+        with subject.store.write() as transaction:
+            blocks = [transaction.lease("person", "r", size=10) for _ in range(3)]
+        assert blocks == [(6, 15), (16, 25), (26, 35)]
+
+    def test_the_last_keys_are_leased_once_and_then_none(self, subject: StoreSubject) -> None:
+        _register(subject.store, "r")
+        with subject.foreign() as program:
+            inserted(program, PERSON, (5, None, None))
+            inserted(program, PERSON, (-7, None, None))
+        with subject.store.write() as transaction:
+            assert transaction.lease("person", "r", size=2) == (6, 7)
+            assert transaction.lease("person", "r", size=KEY_MAX - 17) == (8, KEY_MAX - 10)
+            assert transaction.lease("person", "r", size=KEY_MAX) == (KEY_MAX - 9, KEY_MAX)
+            assert transaction.lease("person", "r", size=3) == (1, 3)
+            assert transaction.lease("person", "r", size=3) == (4, 4)
+            assert transaction.lease("person", "r", size=3) is None
+            assert transaction.lease("person", "r", size=3) is None
+            assert transaction.lease("child", "r", size=3) is not None
 
     def test_the_database_goes_on_after_the_largest_key(self, subject: StoreSubject) -> None:
         """Hub programs may insert inside a replica's block; the engine renumbers then."""
         _register(subject.store, "r")
         with subject.store.write() as transaction:
-            first, _ = transaction.lease("person", "r", size=10)
+            first, _ = leased(transaction, "person", "r", size=10)
             transaction.apply(writes(inserts={"person": [(first, None, None)]}))
         with subject.foreign() as program:
             assert program.insert("person", {"email": "a@x"}) != (first,)

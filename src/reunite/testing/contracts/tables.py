@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from reunite.core.key import Key
 from reunite.core.schema import Column, ColumnType, ForeignKey, TableSchema, Unique
 from reunite.core.values import Row, Value
-from reunite.engine.ports import Store, Update, Writes
+from reunite.engine.ports import Store, Update, Writes, WriteTransaction
 
 _INTEGER, _TEXT = ColumnType.INTEGER, ColumnType.TEXT
 
@@ -197,6 +197,15 @@ def writes(
 
 def update(key: Key, **values: Value) -> Update:
     return Update(key=key, columns=tuple(values), values=tuple(values.values()))
+
+
+def leased(
+    transaction: WriteTransaction, table: str, replica: str, *, size: int
+) -> tuple[int, int]:
+    """A block of keys of a table that has some left."""
+    block = transaction.lease(table, replica, size=size)
+    assert block is not None
+    return block
 
 
 def inserted(writer: Writer, schema: TableSchema, *rows: Row) -> None:

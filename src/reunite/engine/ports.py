@@ -528,7 +528,7 @@ class Watchable(Protocol):
 
     def look(self) -> object:
         """Another value than before when anything may have been committed, by whatever program;
-        perhaps also when nothing was. Cheap enough for 200 times a second, and from any thread."""
+        perhaps also when nothing was. Cheap enough for 500 times a second, and from any thread."""
         ...
 
 

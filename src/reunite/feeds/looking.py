@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from reunite.engine.ports import Feed
 
 # Between two looks while there is news, and at most. A foreign commit is noticed in 100 ms.
-BUSY_S = 0.005
+BUSY_S = 0.002
 IDLE_S = 0.05
 
 # Looks that found nothing before the next pause is longer.
-_PATIENCE = 20
+_PATIENCE = 50
 
 
 class LookingFeed:

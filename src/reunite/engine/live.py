@@ -194,7 +194,7 @@ class LiveDesk:
         now_ms = self._clock.now_ms()
         events: list[bytes] = []
         size = 0
-        while size <= LIVE_BYTES_MAX:
+        while True:
             builder = PageBuilder(
                 tx,
                 schemas,
@@ -209,11 +209,12 @@ class LiveDesk:
             body = encode(page)
             events.append(event("page", body, cursor=page.cursor))
             size += len(body)
+            if size > LIVE_BYTES_MAX:
+                return None
             cursor = decode_cursor(page.cursor)
             if page.checkpoint:
                 is_empty = len(events) == 1 and not page.tables
                 return Delivery(events=tuple(events), cursor=cursor, is_empty=is_empty)
-        return None
 
 
 def _cursor_at(head: Head, view: View) -> Cursor:

@@ -64,7 +64,8 @@ def tagged(stored: Stored) -> str:
     if isinstance(stored, int):
         return f"{_INTEGER_TAG}{int(stored)}"
     if isinstance(stored, float):
-        return _REAL_TAG + struct.pack(">d", stored).hex()
+        # Minus zero as zero: no comparison of a database tells them apart, so neither may a key.
+        return _REAL_TAG + struct.pack(">d", stored + 0.0).hex()
     if isinstance(stored, str):
         return _TEXT_TAG + stored
     return _BLOB_TAG + base64.b64encode(stored).decode()

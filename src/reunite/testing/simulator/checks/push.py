@@ -219,11 +219,11 @@ class PushCheck:
                 model.allow(place, alternative)
         alive = {ident for key in self._keys(accepted) for ident in model.ident("sale", key)}
         for ident in born:
-            row = {"code": f"trace of {ident}", "about": ident}
+            (code,) = key = _trace_of(ident)
             if ident in alive:
-                model.expect("trace", row)
+                model.expect("trace", {"code": code, "about": ident})
             else:
-                model.unsure.add(("trace", (row["code"],)))
+                model.unsure.add(("trace", key))
 
     @staticmethod
     def _keys(accepted: Sequence[PushedChange]) -> list[tuple[Scalar, ...]]:
@@ -241,6 +241,8 @@ class PushCheck:
         key = change.old_key or change.key
         if (table, key) in model.unsure:
             self._doubt(model, change)
+            if change.op is Op.INSERT and table == "sale":
+                model.unsure.add(("trace", _trace_of(change.set["ident"])))
             return
         is_alone = len([other for other in group if _touched(other) & _touched(change)]) == 1
         if change.op is Op.INSERT:
@@ -428,6 +430,11 @@ def _stands_on(captured: Captured) -> set[tuple[str, object]]:
             born_to = facts.at(row, facts.parent.ident_column)
             found.add((facts.parent.table, born_to if is_generated else (value,)))
     return found
+
+
+def _trace_of(ident: Scalar) -> Key:
+    """The key of the row that the hub's hook writes for a new sale."""
+    return (f"trace of {ident}",)
 
 
 def _touched(change: PushedChange) -> set[Place]:

@@ -102,10 +102,10 @@ class Hub:
         token = hub.create_token()
         hub.serve(port=8000)
 
-    `database` is the path of an SQLite file, an `sqlite:///` URL, or any `Store`. With `keep`, such
-    as `timedelta(days=30)`, the hub trims its log as `trim` does, bit by bit while it is used;
-    without, the log is kept until you trim it. `feed` tells live streams of news; by default what
-    this process and, over a database, any other program commits.
+    `database` is the path of an SQLite file, an `sqlite:///` or `postgresql://` URL, or any
+    `Store`. With `keep`, such as `timedelta(days=30)`, the hub trims its log as `trim` does, bit
+    by bit while it is used; without, the log is kept until you trim it. `feed` tells live streams
+    of news; by default what this process and, over a database, any other program commits.
 
     You can rely on this; the numbers are the invariants the simulator checks:
     - Whoever writes to a tracked table, with whatever program, is captured (I11).

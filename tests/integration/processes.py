@@ -35,7 +35,7 @@ class ServeProcess:
 
     def __init__(
         self,
-        file: Path,
+        file: Path | str,
         *options: object,
         command: Sequence[str] = COMMAND,
         environment: Mapping[str, str] | None = None,

@@ -39,6 +39,7 @@ from reunite.core.matching import row_judge
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.errors import BadRequestError, LimitExceededError
 from reunite.stores.sql.database import connect_sqlite
+from reunite.stores.sql.dialects import sqlite_comparing
 from reunite.stores.sql.dialects.sqlite import select_list, to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import reflect
 from reunite.stores.sql.where import condition_of
@@ -324,7 +325,7 @@ def test_python_and_sqlite_decide_every_row_alike(
     wire = [finish(found) for found in rows] if finish else rows
     for _ in range(10):
         expression = check_expression(data.draw(expressions(schema)), schema, path="where")
-        condition = condition_of(expression, schema)
+        condition = condition_of(expression, schema, sqlite_comparing)
         answers = [
             None if answer is None else bool(answer)
             for (answer,) in loose_table.execute(
@@ -334,7 +335,7 @@ def test_python_and_sqlite_decide_every_row_alike(
         judge = row_judge(expression, schema)
         assert list(map(judge, wire)) == answers, (to_json(expression), condition.sql)
         assert from_json(json.loads(canonical_json(expression)), path="x") == expression
-        surely = condition_of(IsTrue(expression), schema)
+        surely = condition_of(IsTrue(expression), schema, sqlite_comparing)
         found = loose_table.execute(f"select {surely.sql} from t order by id", surely.parameters)
         assert [bool(answer) for (answer,) in found] == [answer is True for answer in answers]
 
@@ -346,7 +347,9 @@ def test_collations_and_affinities_take_no_part(loose_table: sqlite3.Connection)
     loose_table.execute("insert into t (a_nocase, a_rtrim, a_uuid) values ('ABC', 'x  ', '007')")
 
     def count(expression: Expression) -> int:
-        condition = condition_of(check_expression(expression, schema, path="where"), schema)
+        condition = condition_of(
+            check_expression(expression, schema, path="where"), schema, sqlite_comparing
+        )
         (found,) = loose_table.execute(
             f"select count(*) from t where {condition.sql}", condition.parameters
         ).fetchone()
@@ -361,6 +364,6 @@ def test_collations_and_affinities_take_no_part(loose_table: sqlite3.Connection)
 
 
 def test_values_are_parameters() -> None:
-    condition = condition_of(checked(row["is_in"] == "' or 1 = 1 --"), SALE)
+    condition = condition_of(checked(row["is_in"] == "' or 1 = 1 --"), SALE, sqlite_comparing)
     assert condition.parameters == ("' or 1 = 1 --",)
     assert "or 1 = 1" not in condition.sql

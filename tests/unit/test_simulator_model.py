@@ -24,6 +24,7 @@ def tables() -> Tables:
 def entry(change_id: int, table: str, key: Key, old: Row | None) -> LogEntry:
     return LogEntry(
         id=change_id,
+        place=change_id,
         seq=None,
         at_ms=None,
         table=table,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,7 +62,7 @@ def log(
         note(f"There may be more: reunite log {database} --after {entries[-1].id}")
 
 
-def _statistics(database: Path, *, as_json: bool) -> None:
+def _statistics(database: str, *, as_json: bool) -> None:
     """How large the log is, and how far each replica has read it."""
     with open_hub(database) as hub:
         found = hub.log_statistics()

@@ -17,26 +17,32 @@ from reunite.errors import CallerError, NotAReplicaError
 from reunite.hub import Hub
 from reunite.replica import Replica
 from reunite.stores.sql.database import connect_to_look
+from reunite.stores.sql.store import is_postgresql, open_store
 
 # `sqlite://x` as a path is `sqlite:/x`; one letter before the colon is a drive.
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
 
 
 class Kind(enum.StrEnum):
-    """What an SQLite file is to reunite."""
+    """What a database is to reunite."""
 
     HUB = "hub"
     REPLICA = "replica"
     PLAIN = "plain"
 
 
-def kind_of(path: Path) -> Kind:
-    """What this file is. Raises CallerError if there is none, or if it is no SQLite database."""
+def kind_of(database: str | Path) -> Kind:
+    """What this file, or the database with this URL, is. Raises CallerError if there is none, or
+    if it is no SQLite database."""
+    if is_postgresql(database):
+        with open_store(database) as store:
+            return Kind.HUB if store.is_hub() else Kind.PLAIN
+    path = Path(database)
     if not path.exists():
         if _URL.match(str(path)):
             raise CallerError(
-                "This is a URL: name an SQLite file by its path. PostgreSQL and other databases "
-                "are not supported yet."
+                "This is a URL: name an SQLite file by its path, or a PostgreSQL database as "
+                "postgresql://user@host/name."
             )
         raise CallerError(f"There is no file {path}: check the name.")
     if not path.is_file():
@@ -59,7 +65,7 @@ def kind_of(path: Path) -> Kind:
 
 
 @contextmanager
-def open_hub(path: Path) -> Iterator[Hub]:
+def open_hub(path: str | Path) -> Iterator[Hub]:
     """The hub of this database, with the tables that it tracks already."""
     kind = kind_of(path)
     if kind is Kind.REPLICA:

@@ -10,7 +10,10 @@ import typer
 TOKEN_VARIABLE = "REUNITE_TOKEN"
 
 DatabaseArgument = Annotated[
-    Path, typer.Argument(metavar="DATABASE", help="The hub's database, an SQLite file.")
+    str,
+    typer.Argument(
+        metavar="DATABASE", help="The hub's database: an SQLite file or a postgresql:// URL."
+    ),
 ]
 FileArgument = Annotated[
     Path, typer.Argument(metavar="FILE", help="The replica, an SQLite file made by `clone`.")

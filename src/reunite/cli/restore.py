@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reunite.cli.opening import Kind, kind_of
-from reunite.cli.options import DatabaseArgument, JsonOption, ReplaceOption
+from reunite.cli.options import JsonOption, ReplaceOption
 from reunite.cli.progress import page_bar
 from reunite.cli.screen import emit, note, say
 from reunite.errors import CallerError
@@ -19,7 +19,9 @@ def restore(
     backup: Annotated[
         Path, typer.Argument(metavar="BACKUP", help="A copy that `reunite backup` made of a hub.")
     ],
-    database: DatabaseArgument,
+    database: Annotated[
+        Path, typer.Argument(metavar="DATABASE", help="The hub's database, an SQLite file.")
+    ],
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
 ) -> None:

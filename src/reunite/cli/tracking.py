@@ -16,6 +16,8 @@ from reunite.core.schema import ColumnMerge, TableSchema
 from reunite.errors import CallerError, UntrackableTableError
 from reunite.hub import Hub
 from reunite.stores.sql.database import connect_to_look
+from reunite.stores.sql.dialects.sqlite_reflection import all_tables
+from reunite.stores.sql.store import is_postgresql, open_store
 
 
 class Tracked(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,7 +27,7 @@ class Tracked(msgspec.Struct, frozen=True, kw_only=True):
     left_out: dict[str, str]
 
 
-def hub_over(path: Path, *, keep: timedelta | None = None) -> tuple[Hub, Tracked]:
+def hub_over(path: str | Path, *, keep: timedelta | None = None) -> tuple[Hub, Tracked]:
     """A hub over this database that tracks all it can. Raises CallerError if that is nothing."""
     if kind_of(path) is Kind.REPLICA:
         raise CallerError(
@@ -39,8 +41,8 @@ def hub_over(path: Path, *, keep: timedelta | None = None) -> tuple[Hub, Tracked
         raise
 
 
-def track_file(hub: Hub, path: Path) -> Tracked:
-    """Track every table of the file that can be tracked."""
+def track_file(hub: Hub, path: str | Path) -> Tracked:
+    """Track every table of the database that can be tracked."""
     is_hub = kind_of(path) is Kind.HUB
     known = {schema.name: schema for schema in hub.adopt()} if is_hub else {}
     tables, left_out = [], {}
@@ -60,17 +62,13 @@ def track_file(hub: Hub, path: Path) -> Tracked:
     return Tracked(tables=tuple(tables), left_out=left_out)
 
 
-def tables_of(path: Path) -> list[str]:
-    """The application's own tables in this file."""
+def tables_of(path: str | Path) -> list[str]:
+    """The application's own tables in this database."""
+    if is_postgresql(path):
+        with open_store(path) as store:
+            return store.all_tables()
     with closing(connect_to_look(path)) as connection:
-        return [
-            name
-            for (name,) in connection.execute(
-                "select name from pragma_table_list where schema = 'main' and type = 'table'"
-                " and name not like 'sqlite\\_%' escape '\\'"
-                " and name not like 'reunite\\_%' escape '\\' order by name"
-            )
-        ]
+        return all_tables(connection)
 
 
 def _track_again(hub: Hub, schema: TableSchema) -> None:

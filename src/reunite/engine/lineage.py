@@ -28,7 +28,7 @@ def is_gone(
     """Whether the row that stood under `key` at `mark` is gone. `entries` are the key's, by id."""
     gone = False
     for entry in entries:
-        if entry.id <= mark:
+        if entry.place <= mark:
             continue
         arrives = entry.key == key and (entry.op is Op.INSERT or entry.old_key is not None)
         if is_mine(entry):
@@ -84,7 +84,7 @@ def last_image(
 ) -> Row | None:
     """The row under `key` as it was when it was last deleted or moved away after `mark`."""
     for entry in reversed(entries):
-        if entry.id > mark and entry.old is not None and entry.op is Op.DELETE:
+        if entry.place > mark and entry.old is not None and entry.op is Op.DELETE:
             if entry.key != key:
                 continue
             values = dict(zip(entry.old_columns, entry.old, strict=True))

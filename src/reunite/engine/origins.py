@@ -36,12 +36,12 @@ class Origins:
     def note_inserts(self, group: PushedGroup) -> None:
         """A group of new rows was applied, and nothing else with it."""
         run = group.runs[0]
-        count, last_id = len(run.keys), self._tx.last_change_id()
-        is_single = len(group.runs) == len(run.stamps) == 1 and last_id - self.last_id == count
-        if is_single and count == self._tx.fresh_inserts(run.run.table, after_id=self.last_id):
+        is_single = len(group.runs) == len(run.stamps) == 1
+        found = self._tx.fresh_inserts(run.run.table, after_id=self.last_id) if is_single else None
+        if found is not None and found[1] - found[0] + 1 == len(run.keys):
             # An entry for each row, in their order: no trigger wrote along the way.
-            self._add(self.last_id + 1, last_id, run.first_n, Op.INSERT, run.stamps[0])
-            self.last_id = last_id
+            self._add(*found, run.first_n, Op.INSERT, run.stamps[0])
+            self.last_id = found[1]
         else:
             made = {(change.table, change.key): change for change in group.changes}
             self.note(group.changes, made)

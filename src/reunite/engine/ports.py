@@ -58,10 +58,13 @@ class LogEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     `old` stands in `old_columns` (the schema version it was written in). `replica`, `n`,
     `pushed_op` and `stamp` are there if a pushed change named this key; else it was made at the
     hub, and its stamp is its commit's time. `principal` and `replica` are also there for what
-    hooks and cascades did inside a push, with `n` None.
+    hooks and cascades did inside a push, with `n` None. `place` says how the entry stands to marks:
+    what a transaction with mark m could not see has a larger place. It is the id, unless the
+    transaction became visible after others with larger ids.
     """
 
     id: int
+    place: int
     seq: int | None
     at_ms: int | None
     table: str
@@ -219,11 +222,16 @@ class Transaction(Protocol):
         ...
 
     def trimmed_id(self) -> int:
-        """Changes up to this id are trimmed away (0: none)."""
+        """Changes up to this place are trimmed away (0: none)."""
         ...
 
     def last_change_id(self) -> int:
         """The largest change id in this snapshot, numbered or not; never below `trimmed_id`."""
+        ...
+
+    def mark(self) -> int:
+        """What stands for this snapshot: whatever became visible later has a larger place. Marks
+        grow; the first one is 0, and none is below `trimmed_id`."""
         ...
 
     def schemas(self) -> Mapping[str, TableSchema]:
@@ -285,7 +293,7 @@ class Transaction(Protocol):
         ...
 
     def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
-        """Log entries with a larger id whose `key` or `old_key` is among `keys`, by id.
+        """Log entries with a larger place whose `key` or `old_key` is among `keys`, by id.
 
         A constant number of statements on an index of (table, key).
         """
@@ -327,7 +335,11 @@ class Transaction(Protocol):
 
 
 class WriteTransaction(Transaction, Protocol):
-    """Alone among writers, atomic and durable when its context ends without an exception."""
+    """Atomic and durable when its context ends without an exception.
+
+    Nobody else changes rows that it has read with `rows` before it ends; where a database cannot
+    lock rows, it is alone among all writers.
+    """
 
     def savepoint(self) -> AbstractContextManager[None]:
         """What happens inside is undone if the block raises; savepoints nest."""
@@ -357,9 +369,9 @@ class WriteTransaction(Transaction, Protocol):
         """The log entries this transaction has made so far, by id; those with a larger id."""
         ...
 
-    def fresh_inserts(self, table: str, *, after_id: int) -> int:
-        """How many of the entries with a larger id are inserts into this table. Cheaper than to
-        read them."""
+    def fresh_inserts(self, table: str, *, after_id: int) -> tuple[int, int] | None:
+        """The first and last id of the entries with a larger id, if there are any and all of them
+        are inserts into this table whose ids have no gap. Cheaper than to read them."""
         ...
 
     def add_push(

@@ -373,7 +373,7 @@ class PageBuilder:
                 snapshot=None,
             ),
             checkpoint=True,
-            mark=tx.last_change_id(),
+            mark=tx.mark(),
             **own,
         )
 

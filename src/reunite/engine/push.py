@@ -211,7 +211,7 @@ class _Session:
         request, record = self._request, self._record
         mark = max((run.run.mark for run in parsed.runs()), default=0)
         check_known(self._tx, record, known=request.known, known_id=request.known_id)
-        if mark > max(self._origins.last_id, self._tx.trimmed_id()):
+        if mark > self._tx.mark():
             raise HubRestoredError("This hub knows less than the replica was told.")
         if request.first_n > record.last_n + 1:
             raise NumberGapError(

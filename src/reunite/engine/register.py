@@ -124,7 +124,7 @@ def register(
             )
         )
         blocks = lease_blocks(tx, tables, dict.fromkeys(asked, 0), replica_id)
-        mark = tx.last_change_id()
+        mark = tx.mark()
     return RegisterAnswer(
         protocol=PROTOCOL_VERSION,
         replica=replica_id,

@@ -18,7 +18,7 @@ from reunite.core.schema import TableSchema
 from reunite.core.stored import SAFE_INTEGER_MAX
 from reunite.core.values import Row, parse_integer
 from reunite.replica.pending import Pending
-from reunite.stores.sql.database import UnreadableTextError, reading_loosely, translated
+from reunite.stores.sql.database import reading_loosely, translated
 from reunite.stores.sql.dialects.sqlite import (
     Storer,
     quoted,
@@ -36,6 +36,7 @@ from reunite.stores.sql.dialects.sqlite_log import (
     wire_to_log,
 )
 from reunite.stores.sql.dialects.sqlite_tables import create_index_sql
+from reunite.stores.sql.ports import UnreadableTextError
 
 
 class RowForms:

@@ -57,6 +57,9 @@ class MemoryTransaction:
     def last_change_id(self) -> int:
         return self._state.log.last
 
+    def mark(self) -> int:
+        return self._state.log.last
+
     def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
         read, following = self.commit(after.seq), self.commit(after.seq + 1)
         start = 0 if read is None else read.last_id
@@ -102,6 +105,7 @@ class MemoryTransaction:
         origin = None if push is None else push.origins.get(change_id)
         return LogEntry(
             id=change_id,
+            place=change_id,
             seq=None if commit is None else commit.seq,
             at_ms=None if commit is None else commit.at_ms,
             table=entry.table,

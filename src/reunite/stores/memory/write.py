@@ -130,10 +130,12 @@ class MemoryWriteTransaction(MemoryTransaction):
     def fresh(self, *, after_id: int = 0) -> Sequence[Touch]:
         return self._touches(max(after_id, self._last_id_before), None)
 
-    def fresh_inserts(self, table: str, *, after_id: int) -> int:
+    def fresh_inserts(self, table: str, *, after_id: int) -> tuple[int, int] | None:
         log = self._state.log
-        entries = (log[i] for i in range(max(after_id, self._last_id_before) + 1, log.last + 1))
-        return sum(entry.table == table and entry.op is Op.INSERT for entry in entries)
+        first_id = max(after_id, self._last_id_before) + 1
+        entries = [log[i] for i in range(first_id, log.last + 1)]
+        are_inserts = all(entry.table == table and entry.op is Op.INSERT for entry in entries)
+        return (first_id, log.last) if entries and are_inserts else None
 
     def handle(self) -> MemoryHandle:
         return MemoryHandle(self)

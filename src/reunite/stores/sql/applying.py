@@ -21,17 +21,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from reunite.core.key import Key
-from reunite.core.schema import ColumnType
 from reunite.core.values import Row
 from reunite.engine.ports import Update, Writes
 from reunite.errors import ConstraintError
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.database import Session
-from reunite.stores.sql.foreign_keys import ForeignKeyCheck
+from reunite.stores.sql.ports import Session
 from reunite.stores.sql.tables import TablePlan
-
-# Temporary integers lie just above the least one, where no program puts its keys.
-_TEMPORARY_INTEGER = -(2**63) + 1
 
 
 class Step:
@@ -78,19 +73,8 @@ class Step:
         if not is_deferred:
             self._write({})
             return
-        check = ForeignKeyCheck(self._session, self._catalogue)
-        with self._deferred():
-            moved = self._park() if is_parked else {}
-            self._write(moved)
-            check.run()
-
-    @contextmanager
-    def _deferred(self) -> Iterator[None]:
-        self._session.execute("PRAGMA defer_foreign_keys = ON")
-        try:
-            yield
-        finally:
-            self._session.execute("PRAGMA defer_foreign_keys = OFF")
+        with self._session.dialect.deferred(self._session, self._catalogue):
+            self._write(self._park() if is_parked else {})
 
     def _write(self, moved: dict[tuple[str, Key], Key]) -> None:
         """`moved` are the temporary keys of parked rows."""
@@ -101,15 +85,14 @@ class Step:
             keys = self._writes.deletes.get(plan.name, ())
             if keys:
                 with _named(plan, self._catalogue, self._session):
-                    self._session.executemany(plan.delete_sql, plan.stored_keys(keys))
+                    plan.delete(self._session, keys)
 
     def _insert_rows(self) -> None:
         for plan in self._plans:
             rows = self._writes.inserts.get(plan.name, ())
             if rows:
-                names = plan.schema.column_names
                 with _named(plan, self._catalogue, self._session):
-                    self._session.executemany(plan.insert_sql, plan.stored_rows(names, rows))
+                    plan.insert(self._session, rows)
 
     def _update(
         self, plan: TablePlan, updates: Sequence[Update], moved: dict[tuple[str, Key], Key]
@@ -120,22 +103,10 @@ class Step:
         for columns, group in by_columns.items():
             if not columns:
                 continue
-            values = plan.stored_rows(columns, [update.values for update in group])
-            rows = [
-                (*row, *plan.stored_key(moved.get((plan.name, update.key), update.key)))
-                for row, update in zip(values, group, strict=True)
-            ]
+            values = [update.values for update in group]
+            keys = [moved.get((plan.name, update.key), update.key) for update in group]
             with _named(plan, self._catalogue, self._session):
-                self._session.executemany(plan.update_sql(columns), rows)
-
-    @contextmanager
-    def _unchecked(self) -> Iterator[None]:
-        """CHECK constraints do not judge what stands there for a moment."""
-        self._session.execute("PRAGMA ignore_check_constraints = ON")
-        try:
-            yield
-        finally:
-            self._session.execute("PRAGMA ignore_check_constraints = OFF")
+                plan.update(self._session, columns, values, keys)
 
     # --- Parking ----------------------------------------------------------------------------------
 
@@ -170,8 +141,9 @@ class Step:
                 values = tuple(parking.value(name) for name in names)
                 parked.setdefault(names, []).append((*values, *plan.stored_key(key)))
             for names, rows in parked.items():
-                with _named(plan, self._catalogue, self._session), self._unchecked():
-                    self._session.executemany(plan.update_sql(names), rows)
+                unchecked = self._session.dialect.unchecked(self._session)
+                with _named(plan, self._catalogue, self._session), unchecked:
+                    plan.set_stored(self._session, names, rows)
         return moved
 
 
@@ -183,13 +155,9 @@ class _Parking:
         details = catalogue.details(session, plan.name)
         stored = plan.schema.column
         names = dict.fromkeys(plan.schema.key)
-        for index in details.uniques:
-            for term in index.terms:
-                if term.column is not None:
-                    names.setdefault(term.column)
-                else:
-                    words = {word.lower() for word in re.findall(r"\w+", term.sql)}
-                    names.update(dict.fromkeys(n for n in stored if n.lower() in words))
+        for index in details.unique_terms:
+            read = {name.lower() for name in index.columns}
+            names.update(dict.fromkeys(name for name in stored if name.lower() in read))
         self.columns = tuple(name for name in names if name in stored)
         # Children of a row with NULL in the column they name would not follow it back.
         named_by_children = {
@@ -208,13 +176,7 @@ class _Parking:
         if name in self._may_be_null:
             return None
         self._count += 1
-        match self._plan.schema.column[name].type:
-            case ColumnType.INTEGER | ColumnType.REAL | ColumnType.DECIMAL | ColumnType.BOOLEAN:
-                return _TEMPORARY_INTEGER + self._count
-            case ColumnType.BLOB:
-                return f"reunite:{self._token}:{self._count}".encode()
-            case _:
-                return f"reunite:{self._token}:{self._count}"
+        return self._plan.temporary(name, self._token, self._count)
 
 
 @contextmanager
@@ -234,7 +196,7 @@ def _named(plan: TablePlan, catalogue: Catalogue, session: Session) -> Iterator[
 def _columns_of(
     catalogue: Catalogue, session: Session, plan: TablePlan, index: str
 ) -> tuple[str, ...]:
-    for unique in catalogue.details(session, plan.name).uniques:
+    for unique in catalogue.details(session, plan.name).unique_terms:
         if unique.name == index:
-            return tuple(term.column or term.sql for term in unique.terms)
+            return tuple(unique.labels)
     return ()

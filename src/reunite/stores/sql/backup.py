@@ -20,7 +20,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from reunite.errors import CallerError, StorageUnavailableError
-from reunite.stores.sql.database import LOCK_TIMEOUT_S, translated
+from reunite.stores.sql.database import translated
+from reunite.stores.sql.ports import LOCK_TIMEOUT_S
 from reunite.stores.sql.versions import is_laid_out
 
 # Called with the pages that are done, and how many there are.

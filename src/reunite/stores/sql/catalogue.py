@@ -14,9 +14,8 @@ import msgspec
 from reunite.core.key import Key, parse_key
 from reunite.core.schema import ForeignKey, TableSchema
 from reunite.errors import UnknownTableError
-from reunite.stores.sql.database import Session
-from reunite.stores.sql.dialects import sqlite_reflection
-from reunite.stores.sql.dialects.sqlite_reflection import TableDetails
+from reunite.stores.sql.dialect import Details
+from reunite.stores.sql.ports import Session
 from reunite.stores.sql.tables import TablePlan
 
 _decode_schema = msgspec.json.Decoder(TableSchema).decode
@@ -25,12 +24,17 @@ _decode_schema = msgspec.json.Decoder(TableSchema).decode
 class Catalogue:
     """The tracked tables of one edition, and readers for all their former versions."""
 
-    def __init__(self, edition: int, schemas: dict[str, TableSchema]) -> None:
+    def __init__(
+        self,
+        edition: int,
+        schemas: dict[str, TableSchema],
+        plans: dict[str, TablePlan] | None = None,
+    ) -> None:
         self.edition = edition
         self.schemas = schemas
-        self.plans = {name: TablePlan(schema) for name, schema in schemas.items()}
+        self.plans = plans or {}
         self._former: dict[tuple[str, int], TablePlan | None] = {}
-        self._details: dict[str, TableDetails] = {}
+        self._details: dict[str, Details] = {}
         self._has_deferred_keys: bool | None = None
         self._references: dict[str, list[tuple[str, ForeignKey]]] | None = None
 
@@ -40,7 +44,8 @@ class Catalogue:
         rows = session.execute(
             "SELECT table_name, schema FROM reunite_schema WHERE is_tracked ORDER BY table_name"
         )
-        return Catalogue(edition, {name: _decode_schema(text) for name, text in rows})
+        schemas = {name: _decode_schema(text) for name, text in rows}
+        return Catalogue(edition, schemas, session.dialect.plans(session, schemas.values()))
 
     def plan(self, table: str) -> TablePlan:
         """The plan of a tracked table. Raises UnknownTableError."""
@@ -59,7 +64,9 @@ class Catalogue:
                 "SELECT schema FROM reunite_schema WHERE table_name = ? AND version = ?",
                 (table, version),
             )
-            self._former[table, version] = TablePlan(_decode_schema(rows[0][0])) if rows else None
+            self._former[table, version] = (
+                session.dialect.former_plan(_decode_schema(rows[0][0])) if rows else None
+            )
         found = self._former[table, version]
         if found is None:
             raise UnknownTableError(f"The log names version {version} of {table!r}, unknown here.")
@@ -72,10 +79,10 @@ class Catalogue:
         except UnknownTableError:
             return parse_key
 
-    def details(self, session: Session, table: str) -> TableDetails:
+    def details(self, session: Session, table: str) -> Details:
         """What the database knows of a table beyond its schema."""
         if table not in self._details:
-            self._details[table] = sqlite_reflection.table_details(session.handle, table)
+            self._details[table] = session.dialect.details(session, table)
         return self._details[table]
 
     def has_deferred_keys(self, session: Session) -> bool:
@@ -89,7 +96,7 @@ class Catalogue:
     def references(self, session: Session) -> dict[str, list[tuple[str, ForeignKey]]]:
         """By parent table: the tables that point to it, tracked or not, and by which key."""
         if self._references is None:
-            self._references = sqlite_reflection.references(session.handle)
+            self._references = session.dialect.references(session)
         return self._references
 
     @cached_property

@@ -1,10 +1,7 @@
-"""Databases as the SQL store sees them: statements inside transactions, and our errors.
+"""SQLite files as the SQL store sees them: connections, transactions, errors.
 
-    Database ──read()/write()──► Session: execute, executemany, savepoint
-
-What it is       the small port under `SqlStore`, and its adapter for the standard library's
-                 `sqlite3`. Adapters for SQLAlchemy and Django speak the same port.
-What it is not   a query builder, or a place for SQL of the store.
+What it is       the `Database` of the standard library's `sqlite3`.
+What it is not   a place for SQL of the store.
 The rule         driver errors become ours here, once; nothing above catches `sqlite3.Error`.
 """
 
@@ -17,7 +14,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from reunite.errors import (
     CallerError,
@@ -27,11 +24,8 @@ from reunite.errors import (
 )
 from reunite.stores.sql.dialects.sqlite import register_functions
 from reunite.stores.sql.dialects.sqlite_comparing import register_comparisons
-
-Record = tuple[Any, ...]
-
-# How long a writer waits for another one before it gives up.
-LOCK_TIMEOUT_S = 10.0
+from reunite.stores.sql.dialects.sqlite_dialect import SQLITE
+from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Record, Session, UnreadableTextError
 
 # Pages that one connection keeps in memory: what a large push touches should fit.
 CACHE_KIB = 16 * 1024
@@ -42,68 +36,6 @@ CHECKPOINT_PAGES = 4_000
 
 # Prepared statements kept by each connection; a hub of a hundred tables uses about ten a table.
 STATEMENTS_CACHED = 1_000
-
-
-class Session(Protocol):
-    """One open transaction."""
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
-        """Run one statement; all of its rows, none for a statement that returns nothing.
-
-        Raises UnreadableTextError for text that is no UTF-8: read it with `execute_loosely`.
-        """
-        ...
-
-    def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
-        """The same for a statement that reads; text that is no UTF-8 comes as bytes."""
-        ...
-
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each of `rows`."""
-        ...
-
-    def savepoint(self) -> AbstractContextManager[None]:
-        """What happens inside is undone if the block raises; savepoints nest."""
-        ...
-
-    @property
-    def handle(self) -> Any:
-        """The driver's own connection."""
-        ...
-
-
-class Database(Protocol):
-    """Opens transactions. Safe to share between threads."""
-
-    def read(self) -> AbstractContextManager[Session]:
-        """A transaction that sees one snapshot and writes nothing."""
-        ...
-
-    def write(self) -> AbstractContextManager[Session]:
-        """A transaction alone among writers; committed if the block ends without an exception."""
-        ...
-
-    def prepare(self) -> str:
-        """Make the database fit for many readers beside a writer; how `restore` undoes it."""
-        ...
-
-    def restore(self, former: str) -> None:
-        """Undo `prepare`, as far as nobody else is using the database."""
-        ...
-
-    def migration_lock(self) -> AbstractContextManager[None]:
-        """The right to migrate, alone among all processes; it ends with this one. Does not wait:
-        raises StorageUnavailableError if somebody has it."""
-        ...
-
-    def look(self) -> object:
-        """Another value than before when anything may have been committed, by anybody. Cheap, and
-        from any thread."""
-        ...
-
-    def close(self) -> None:
-        """Release all connections. May be called twice."""
-        ...
 
 
 def connect_sqlite(
@@ -150,10 +82,6 @@ def connect_to_look(path: str | Path) -> sqlite3.Connection:
     return connection
 
 
-class UnreadableTextError(StorageUnavailableError):
-    """A text in the database is no UTF-8. SQLite keeps whatever bytes a program calls a text."""
-
-
 @contextmanager
 def reading_loosely(connection: sqlite3.Connection) -> Iterator[None]:
     """Inside the block, text that is no UTF-8 comes as bytes instead of as an error."""
@@ -176,6 +104,8 @@ class SqliteDatabase:
 
     Raises CallerError if the file is no SQLite database.
     """
+
+    dialect = SQLITE
 
     def __init__(
         self,
@@ -301,6 +231,8 @@ class SqliteDatabase:
 
 class SqliteSession:
     """A transaction on an `sqlite3` connection."""
+
+    dialect = SQLITE
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

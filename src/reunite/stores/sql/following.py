@@ -5,9 +5,10 @@
     triggers    the texts that capture needs; if they were others, something may have escaped them:
                 that begins another generation, and replicas compare their rows
 
-`reunite_meta.ddl` is SQLite's schema_version when all of this was last right. It counts every
-CREATE, ALTER and DROP of any program, so a transaction of ours that finds the same number finds
-the same tables, and one that finds another looks at them before it does anything else.
+`reunite_meta.ddl` is what the dialect's `ddl` said when all of this was last right: SQLite's
+schema_version, a sum of PostgreSQL's catalogue. It moves with every CREATE, ALTER and DROP of any
+program, so a transaction of ours that finds the same finds the same tables, and one that finds
+another looks at them before it does anything else.
 
 The rule         comparing, making triggers and noting happen in one write transaction: no program
                  can write a tracked table, or change it, in between.
@@ -24,20 +25,13 @@ import msgspec
 
 from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, TableSchema
 from reunite.errors import UnknownTableError, UntrackableTableError
-from reunite.stores.sql import capture
-from reunite.stores.sql.database import Session
-from reunite.stores.sql.dialects import sqlite_reflection
-from reunite.stores.sql.versions import bring_up_to_date, is_laid_out
+from reunite.stores.sql.ports import Session
+from reunite.stores.sql.versions import bring_up_to_date, is_laid_out, read_meta, set_meta
 
 # Random, so that a hub restored from a backup does not give one twice.
 GENERATION_BYTES = 4
+EPOCH_BYTES = 8
 
-_META = "SELECT name, value FROM reunite_meta WHERE name IN ('ddl', 'layout', 'layout_min')"
-# What the log says of a table's rows counts from its last gap on; `doctor` asks.
-_NOTE_GAP = """
-    INSERT OR REPLACE INTO reunite_meta (name, value)
-    SELECT 'gap:' || ?, coalesce(max(id), 0) FROM reunite_change
-"""
 _encode_schema = msgspec.json.Encoder().encode
 _decode_schema = msgspec.json.Decoder(TableSchema).decode
 
@@ -49,26 +43,18 @@ class FollowOptions(TypedDict):
     untracked: Collection[str]
 
 
-def ddl_number(session: Session) -> int:
-    """A number that changes whenever any table, index or trigger of the database does."""
-    return int(session.execute("PRAGMA schema_version")[0][0])
-
-
 def is_current(session: Session, meta: Mapping[str, Any] | None = None) -> bool:
     """Whether nothing was created, altered or dropped since `note_ddl`, and reunite's own tables
     are in our version. Two small reads, one where `meta` is known. Raises NewerLayoutError."""
     if meta is None:
-        meta = dict(session.execute(_META))
-    return is_laid_out(meta) and meta.get("ddl") == ddl_number(session)
+        meta = read_meta(session)
+    return is_laid_out(meta) and meta.get("ddl") == session.dialect.ddl(session)
 
 
 def note_ddl(session: Session) -> None:
     """All tracked tables are as they should be; catalogues of what they were are out of date."""
-    session.execute("UPDATE reunite_meta SET value = value + 1 WHERE name = 'edition'")
-    session.execute(
-        "INSERT OR REPLACE INTO reunite_meta (name, value) VALUES ('ddl', ?)",
-        (ddl_number(session),),
-    )
+    edition = read_meta(session)["edition"] + 1
+    set_meta(session, edition=edition, ddl=session.dialect.ddl(session))
 
 
 def follow(
@@ -85,17 +71,20 @@ def follow(
                   do not have the triggers which they should have
     tracks_all    track tables that have come as well, but those in `untracked`
     """
+    dialect = session.dialect
+    dialect.lock_layout(session)
     bring_up_to_date(session)
+    _settle_in(session)
     found = []
     for before in list(tracked_schemas(session)):
         try:
-            now = sqlite_reflection.reflect(session.handle, before.name)
+            now = dialect.reflect(session, before.name)
             if gaps is None:
-                gap = not capture.is_captured(session.handle, before)
+                gap = not dialect.is_captured(session, before)
             else:
                 gap = gaps(before.name)
             if gap:
-                sqlite_reflection.check_keys_have_no_null(session.handle, now)
+                dialect.check_keys_have_no_null(session, now)
         except (UnknownTableError, UntrackableTableError):
             give_up(session, before.name)
         else:
@@ -105,18 +94,26 @@ def follow(
     # Not before all are looked at: tables that swapped their names have each other's triggers.
     for schema, gap in found:
         kept = remember(session, schema, has_gap=gap)
-        capture.create_triggers(session.handle, kept, outbox=False)
+        dialect.create_triggers(session, kept)
     note_ddl(session)
+
+
+def _settle_in(session: Session) -> None:
+    """Begin another epoch if the database was restored into another place."""
+    identity = session.dialect.identity(session)
+    if read_meta(session).get("identity", identity) != identity:
+        session.dialect.renew(session)
+        set_meta(session, epoch=secrets.token_hex(EPOCH_BYTES), identity=identity)
 
 
 def _newcomers(session: Session, known: set[str]) -> list[tuple[TableSchema, bool]]:
     """The tables that can be tracked and are not known, with whether they were tracked once."""
     found = []
-    for name in sqlite_reflection.trackable_tables(session.handle):
+    for name in session.dialect.trackable_tables(session):
         if name not in known:
             with suppress(UntrackableTableError):
-                schema = sqlite_reflection.reflect(session.handle, name)
-                sqlite_reflection.check_keys_have_no_null(session.handle, schema)
+                schema = session.dialect.reflect(session, name)
+                session.dialect.check_keys_have_no_null(session, schema)
                 found.append((schema, has_gap(session, name)))
     return found
 
@@ -132,10 +129,11 @@ def tracked_schemas(session: Session) -> Iterator[TableSchema]:
 def give_up(session: Session, table: str) -> bool:
     """Stop tracking; whether the table was tracked. Its log and its versions stay."""
     was_tracked = session.execute(
-        "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND is_tracked RETURNING 1",
+        "UPDATE reunite_schema SET is_tracked = false WHERE table_name = ? AND is_tracked "
+        "RETURNING 1",
         (table,),
     )
-    capture.drop_triggers(session.handle, table)
+    session.dialect.drop_triggers(session, table)
     return bool(was_tracked)
 
 
@@ -149,7 +147,7 @@ def has_gap(session: Session, table: str) -> bool:
     if not rows:
         return False
     text, is_tracked = rows[0]
-    return not (is_tracked and capture.is_captured(session.handle, _decode_schema(text)))
+    return not (is_tracked and session.dialect.is_captured(session, _decode_schema(text)))
 
 
 def remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSchema:
@@ -166,16 +164,19 @@ def remember(session: Session, schema: TableSchema, *, has_gap: bool) -> TableSc
         generation = secrets.token_hex(GENERATION_BYTES) if has_gap else last.generation
     schema = msgspec.structs.replace(schema, version=version, generation=generation)
     session.execute(
-        "UPDATE reunite_schema SET is_tracked = 0 WHERE table_name = ? AND version <> ?",
+        "UPDATE reunite_schema SET is_tracked = false WHERE table_name = ? AND version <> ?",
         (schema.name, version),
     )
     session.execute(
-        "INSERT OR REPLACE INTO reunite_schema (table_name, version, schema, is_tracked) "
-        "VALUES (?, ?, ?, 1)",
+        "INSERT INTO reunite_schema (table_name, version, schema, is_tracked) "
+        "VALUES (?, ?, ?, true) ON CONFLICT (table_name, version) "
+        "DO UPDATE SET schema = excluded.schema, is_tracked = true",
         (schema.name, version, _encode_schema(schema).decode()),
     )
     if has_gap:
-        session.execute(_NOTE_GAP, (schema.name,))
+        # What the log says of a table's rows counts from its last gap on; `doctor` asks.
+        (last_id,) = session.execute("SELECT coalesce(max(id), 0) FROM reunite_change")[0]
+        set_meta(session, **{f"gap:{schema.name}": last_id})
     return schema
 
 

@@ -21,11 +21,8 @@ import msgspec
 from reunite.core.schema import TableSchema
 from reunite.engine.ports import TableMigration
 from reunite.stores.sql import following
-from reunite.stores.sql.database import Session
-from reunite.stores.sql.dialects import sqlite_reflection
-from reunite.stores.sql.dialects.sqlite import literal, quoted
-
-_EVENTS = ("INSERT", "UPDATE", "DELETE")
+from reunite.stores.sql.ports import Session
+from reunite.stores.sql.versions import set_meta
 
 
 def is_under_way(session: Session) -> bool:
@@ -36,17 +33,9 @@ def is_under_way(session: Session) -> bool:
 def begin(session: Session) -> None:
     """Switch capture off. The tables must have been followed in this transaction."""
     names = [schema.name for schema in following.tracked_schemas(session)]
-    known = sqlite_reflection.trackable_tables(session.handle)
-    _drop_all_triggers(session)
-    session.execute("CREATE TABLE IF NOT EXISTS reunite_written (table_name TEXT PRIMARY KEY)")
-    session.execute("DELETE FROM reunite_written")
-    for name in names:
-        for statement in _witnesses(name):
-            session.execute(statement)
-    session.execute(
-        "INSERT OR REPLACE INTO reunite_meta (name, value) VALUES ('migrating', ?), ('ddl', -1)",
-        (msgspec.json.encode(known).decode(),),
-    )
+    known = session.dialect.trackable_tables(session)
+    session.dialect.suspend_capture(session, names)
+    set_meta(session, migrating=msgspec.json.encode(known).decode(), ddl=-1)
 
 
 def end(session: Session, *, tracks_all: bool, untracked: Collection[str]) -> list[TableMigration]:
@@ -54,14 +43,12 @@ def end(session: Session, *, tracks_all: bool, untracked: Collection[str]) -> li
     (text,) = session.execute("SELECT value FROM reunite_meta WHERE name = 'migrating'")[0]
     known = set(msgspec.json.decode(text))
     before = {schema.name: schema for schema in following.tracked_schemas(session)}
-    written = {name for name in before if not _is_untouched(session, name)}
-    _drop_all_triggers(session)
-    session.execute("DROP TABLE IF EXISTS reunite_written")
+    written = session.dialect.end_suspension(session, list(before))
     session.execute("DELETE FROM reunite_meta WHERE name = 'migrating'")
     following.follow(session, gaps=written.__contains__, tracks_all=tracks_all, untracked=untracked)
     after = {schema.name: schema for schema in following.tracked_schemas(session)}
     found = [_became(before[name], after.get(name), name in written) for name in before]
-    made = sqlite_reflection.trackable_tables(session.handle)
+    made = session.dialect.trackable_tables(session)
     found += [
         TableMigration(table=name, what="new")
         for name in made
@@ -82,31 +69,3 @@ def _became(before: TableSchema, after: TableSchema | None, is_written: bool) ->
         added=tuple(name for name in after.column_names if name not in before.position),
         removed=tuple(name for name in before.column_names if name not in after.position),
     )
-
-
-def _witnesses(table: str) -> list[str]:
-    """The triggers that note that a table was written, whatever its columns are called."""
-    return [
-        f"CREATE TRIGGER {quoted(f'reunite_{table}_written_{event.lower()}')} "
-        f"BEFORE {event} ON {quoted(table)} BEGIN "
-        f"INSERT OR IGNORE INTO reunite_written (table_name) VALUES ({literal(table)}); END"
-        for event in _EVENTS
-    ]
-
-
-def _is_untouched(session: Session, table: str) -> bool:
-    """Whether a table's witnesses have been there all the time and have seen nothing."""
-    if session.execute("SELECT 1 FROM reunite_written WHERE table_name = ?", (table,)):
-        return False
-    there = session.execute(
-        "SELECT sql FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?", (table,)
-    )
-    return {sql for (sql,) in there}.issuperset(_witnesses(table))
-
-
-def _drop_all_triggers(session: Session) -> None:
-    for (name,) in session.execute(
-        "SELECT name FROM sqlite_schema WHERE type = 'trigger' "
-        "AND name LIKE 'reunite\\_%' ESCAPE '\\'"
-    ):
-        session.execute(f"DROP TRIGGER {quoted(name)}")

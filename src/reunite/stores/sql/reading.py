@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -25,48 +26,25 @@ from reunite.engine.ports import (
     Touch,
 )
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.database import Session, UnreadableTextError
-from reunite.stores.sql.dialects import sqlite
+from reunite.stores.sql.dialect import Dialect, TouchRecord
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
+from reunite.stores.sql.ports import Session, UnreadableTextError
 
-# A change belongs to the commit, the push and the origin with the largest first id that is not
-# above its own, if that one reaches so far.
+# The replica and the number of the pushed change that an entry goes back to stand beside the
+# origin whose run of ids it is in.
 _ENTRY = """
-    SELECT m.seq, m.at_ms, r.id, p.principal, o.first_n + c.id - o.first_id, o.op, o.stamp, c.*
-    FROM {source} reunite_change AS c {condition}
-    LEFT JOIN reunite_commit AS m ON m.last_id >= c.id AND m.seq = (
-        SELECT seq FROM reunite_commit WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
-    LEFT JOIN reunite_push AS p ON p.last_id >= c.id AND p.id = (
-        SELECT id FROM reunite_push WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
+    SELECT m.seq, m.at_ms, r.id, p.principal, o.first_n + c.id - o.first_id, o.op, o.stamp,
+           {place}, {entry}
+    FROM {source}
+    LEFT JOIN reunite_commit AS m ON {in_commit}
+    LEFT JOIN reunite_push AS p ON {in_push}
     LEFT JOIN reunite_replica AS r ON r.number = p.replica
     LEFT JOIN reunite_origin AS o ON o.last_id >= c.id AND o.first_id = (
         SELECT first_id FROM reunite_origin WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
 """
-_LOG = _ENTRY.format(source="", condition="") + "WHERE c.id > ? AND c.id <= ? ORDER BY c.id LIMIT ?"
-_ENTRIES = (
-    _ENTRY.format(
-        source="""(
-            SELECT i.id AS id FROM json_each(?1) AS k CROSS JOIN reunite_change_key AS i
-            ON i.key = k.value AND i.table_name = ?2 AND i.id > ?3
-            UNION
-            SELECT id FROM reunite_change
-            WHERE id > max(?3, (SELECT value FROM reunite_meta WHERE name = 'indexed_id'))
-            AND table_name = ?2
-            AND (key IN (SELECT value FROM json_each(?1))
-                 OR old_key IN (SELECT value FROM json_each(?1)))
-        ) AS found CROSS JOIN""",
-        condition="ON c.id = found.id",
-    )
-    + "ORDER BY c.id"
-)
 _REPLICA = """
     SELECT id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq
     FROM reunite_replica
-"""
-_PUSHES = """
-    SELECT max(p.id), r.id, r.last_n FROM reunite_push AS p
-    JOIN reunite_replica AS r ON r.number = p.replica
-    WHERE p.id > ? GROUP BY r.number, r.id, r.last_n
 """
 _OUTCOMES = """
     SELECT r.id, o.outcomes FROM reunite_replica AS r
@@ -76,36 +54,47 @@ _OUTCOMES = """
 _REJECTIONS = """
     SELECT r.id, o.outcomes FROM reunite_replica AS r
     JOIN reunite_outcome AS o ON o.replica = r.number AND o.last_n > ?2
-    WHERE r.id = ?1 AND instr(outcomes, '"rejected"') > 0 ORDER BY o.last_n
+    WHERE r.id = ?1 AND {position}(outcomes, '"rejected"') > 0 ORDER BY o.last_n
 """
 _OUTCOMES_BY_SLOT = """
     SELECT r.id, o.outcomes FROM reunite_outcome AS o
     JOIN reunite_replica AS r ON r.number = o.replica
-    WHERE o.id IN (SELECT s.outcome FROM json_each(?) AS k
-                   CROSS JOIN reunite_outcome_slot AS s ON s.slot = k.value)
+    WHERE o.id IN (SELECT s.outcome FROM {numbers}
+                   {joined} reunite_outcome_slot AS s ON s.slot = {number})
     ORDER BY o.id DESC
+"""
+
+_OPS_OF_CHANGES = """
+    SELECT c.id, c.op, c.schema FROM {numbers} {joined} reunite_change AS c ON c.id = {number}
+    WHERE c.table_name = ?2
+"""
+_IMAGES_OF_CHANGES = """
+    SELECT c.id, {columns} FROM {numbers} {joined} reunite_change AS c ON c.id = {number}
 """
 
 _OPS = {op.value: op for op in Op}
 _encode = msgspec.json.Encoder().encode
 
 
-def index_log(session: Session) -> None:
-    """Bring the log's index by key up to date."""
-    indexed_id, last_id = session.execute(
-        "SELECT value, (SELECT max(id) FROM reunite_change) FROM reunite_meta "
-        "WHERE name = 'indexed_id'"
-    )[0]
-    if last_id is None or last_id <= indexed_id:
-        return
-    session.execute(
-        "INSERT INTO reunite_change_key (key, table_name, id) "
-        "SELECT key, table_name, id FROM reunite_change WHERE id > ?1 UNION ALL "
-        "SELECT old_key, table_name, id FROM reunite_change WHERE id > ?1 AND old_key IS NOT NULL "
-        "ORDER BY 1, 2, 3",
-        (indexed_id,),
-    )
-    session.execute("UPDATE reunite_meta SET value = ? WHERE name = 'indexed_id'", (last_id,))
+class _Statements:
+    """Statements that a dialect has words of its own in."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        words = dialect.log.words
+        parts = {name: getattr(words, name) for name in ("place", "entry", "in_commit", "in_push")}
+        source, condition = words.after_keys
+        self.entries = f"{_ENTRY.format(source=source, **parts)} {condition} ORDER BY c.id"
+        self.log = f"{_ENTRY.format(source='reunite_change AS c', **parts)} {words.in_range}"
+        own = {name: getattr(dialect, name) for name in ("joined", "position", "numbers", "number")}
+        self.rejections = _REJECTIONS.format(**own)
+        self.outcomes_by_slot = _OUTCOMES_BY_SLOT.format(**own)
+        self.ops = _OPS_OF_CHANGES.format(**own)
+        self.images = _IMAGES_OF_CHANGES.format(columns="{columns}", **own)
+
+
+@cache
+def _statements(dialect: Dialect) -> _Statements:
+    return _Statements(dialect)
 
 
 def head_of(session: Session, epoch: str) -> Head:
@@ -120,12 +109,16 @@ def head_of(session: Session, epoch: str) -> Head:
 class SqlTransaction:
     """The port `Transaction` over a session. `meta` is what `reunite_meta` holds in it."""
 
+    _locks_rows = False
+
     def __init__(self, session: Session, catalogue: Catalogue, meta: Mapping[str, Any]) -> None:
         self._session = session
         self._catalogue = catalogue
         self._epoch: str = meta["epoch"]
         self._trimmed_seq: int = meta["trimmed_seq"]
         self._trimmed_id: int = meta["trimmed_id"]
+        self._log = session.dialect.log
+        self._statements = _statements(session.dialect)
 
     # --- Commits ----------------------------------------------------------------------------------
 
@@ -162,42 +155,35 @@ class SqlTransaction:
         (last_id,) = self._session.execute("SELECT max(id) FROM reunite_change")[0]
         return max(last_id or 0, self._trimmed_id)
 
+    def mark(self) -> int:
+        return max(self._log.mark(self._session), self._trimmed_id)
+
     # --- Log --------------------------------------------------------------------------------------
 
     def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
-        commit = self.commit(after.seq)
-        after_id = max(after.id, commit.last_id if commit else 0)
-        touches = self._touches(after_id, limit=limit)
-        # Each commit has a change, so this many reach as far as the changes do; one more, because
-        # the position may stand at the end of the first.
-        commits = iter(self.commits(after=after.seq, limit=len(touches) + 1))
-        commit = next(commits, None)
-        numbered = []
-        for touch in touches:
-            while commit is not None and commit.last_id < touch.id:
-                commit = next(commits, None)
-            if commit is None:
-                break
-            numbered.append(msgspec.structs.replace(touch, seq=commit.seq))
-        return numbered + touches[len(numbered) :]
-
-    def _touches(self, after_id: int, *, limit: int) -> list[Touch]:
-        rows = self._session.execute(
-            "SELECT id, table_name, key, old_key, schema FROM reunite_change "
-            "WHERE id > ? ORDER BY id LIMIT ?",
-            (max(after_id, self._trimmed_id), limit),
+        return self._touches(
+            self._log.touched(
+                self._session,
+                seq=after.seq,
+                after_id=after.id,
+                trimmed_seq=self._trimmed_seq,
+                trimmed_id=self._trimmed_id,
+                limit=limit,
+            )
         )
+
+    def _touches(self, records: Sequence[TouchRecord]) -> list[Touch]:
         readers = {
             (table, version): self._catalogue.key_reader(self._session, table, version)
-            for table, version in {(row[1], row[4]) for row in rows}
+            for table, version in {(record[2], record[5]) for record in records}
         }
         touches = []
-        for id_, table, key, old_key, version in rows:
+        for seq, id_, table, key, old_key, version in records:
             read = readers[table, version]
             touches.append(
                 Touch(
                     id=id_,
-                    seq=None,
+                    seq=seq,
                     table=table,
                     key=read(key),
                     old_key=None if old_key is None else read(old_key),
@@ -207,22 +193,31 @@ class SqlTransaction:
 
     def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
         texts = self._catalogue.plan(table).log_keys(self._session, keys)
-        after_id = max(after_id, self._trimmed_id)
-        return self._entries(_ENTRIES, (_encode(texts).decode(), table, after_id))
+        parameters = self._log.keys_parameters(
+            _encode(texts).decode(), table, after_id=after_id, **self._trimmed()
+        )
+        return self._entries(self._statements.entries, parameters)
 
     def log(self, *, after_id: int, until_id: int, limit: int) -> Sequence[LogEntry]:
-        return self._entries(_LOG, (max(after_id, self._trimmed_id), until_id, limit))
+        parameters = self._log.range_parameters(
+            after_id=after_id, until_id=until_id, limit=limit, **self._trimmed()
+        )
+        return self._entries(self._statements.log, parameters)
+
+    def _trimmed(self) -> dict[str, int]:
+        return {"trimmed_seq": self._trimmed_seq, "trimmed_id": self._trimmed_id}
 
     def _entries(self, sql: str, parameters: Sequence[Any]) -> list[LogEntry]:
         entries = []
         for (
-            seq, at_ms, replica, principal, n, pushed_op, stamp,
+            seq, at_ms, replica, principal, n, pushed_op, stamp, place,
             id_, table, key, old_key, op, version, *image,
         ) in self._read(sql, parameters):  # fmt: skip
             plan = self._catalogue.version(self._session, table, version)
             entries.append(
                 LogEntry(
                     id=id_,
+                    place=place,
                     seq=seq,
                     at_ms=at_ms,
                     table=table,
@@ -248,12 +243,9 @@ class SqlTransaction:
             return self._session.execute_loosely(sql, parameters)
 
     def statistics(self) -> LogStatistics:
-        changes = self._session.execute(
-            "SELECT table_name, count(*) FROM reunite_change WHERE id > ? GROUP BY table_name",
-            (self._trimmed_id,),
-        )
+        changes = self._log.changes_by_table(self._session, **self._trimmed())
         oldest = self.commits(after=self._trimmed_seq, limit=1)
-        bytes_total, bytes_log = sqlite.sizes(self._session)
+        bytes_total, bytes_log = self._session.dialect.sizes(self._session)
         return LogStatistics(
             changes=dict(changes),
             oldest=oldest[0] if oldest else None,
@@ -268,7 +260,7 @@ class SqlTransaction:
 
     def rows(self, table: str, keys: Iterable[Key]) -> Mapping[Key, Row]:
         plan = self._catalogue.plan(table)
-        found = plan.rows(self._session, keys)
+        found = plan.rows(self._session, keys, locked=self._locks_rows)
         places = plan.schema.key_positions
         if len(places) == 1:
             (place,) = places
@@ -305,27 +297,20 @@ class SqlTransaction:
         ids_by_version: dict[int, list[int]] = {}
         found: dict[int, Row | None] = {}
         for id_, op, version in self._session.execute(
-            "SELECT c.id, c.op, c.schema FROM json_each(?) AS k CROSS JOIN reunite_change AS c "
-            "ON c.id = k.value WHERE c.table_name = ?",
-            (_encode(ids).decode(), table),
+            self._statements.ops, (_encode(ids).decode(), table)
         ):
             if op == Op.INSERT:
                 found[id_] = None
             else:
                 ids_by_version.setdefault(version, []).append(id_)
         for version, of_version in ids_by_version.items():
-            schema = self._catalogue.version(self._session, table, version).schema
-            known = [schema.column.get(name) for name in columns]
+            plan = self._catalogue.version(self._session, table, version)
+            known = [plan.schema.column.get(name) for name in columns]
             if [column and column.type for column in known] != wanted:
                 continue
-            read = sqlite.stored_to_wire([column for column in known if column is not None])
-            places = ", ".join(
-                f"c.{sqlite.image_column(schema.position[name])}" for name in columns
-            )
+            selected, read = plan.image_of(columns)
             for id_, *values in self._session.execute(
-                f"SELECT c.id, {places} FROM json_each(?) AS k CROSS JOIN reunite_change AS c "
-                "ON c.id = k.value",
-                (_encode(of_version).decode(),),
+                self._statements.images.format(columns=selected), (_encode(of_version).decode(),)
             ):
                 found[id_] = read(values)
         return found
@@ -346,14 +331,8 @@ class SqlTransaction:
         ]
 
     def pushes(self, after: int | None) -> Pushes:
-        if after is None:
-            mark = self._session.execute("SELECT coalesce(max(id), 0) FROM reunite_push")[0][0]
-            return Pushes(mark=mark, last_n={})
-        found = self._session.execute(_PUSHES, (after,))
-        return Pushes(
-            mark=max((row[0] for row in found), default=after),
-            last_n={replica: last_n for _, replica, last_n in found},
-        )
+        mark, last_n = self._log.pushes(self._session, after)
+        return Pushes(mark=mark, last_n=last_n)
 
     def outcomes(self, replica_id: str, *, after_n: int) -> Sequence[StoredOutcome]:
         found = [
@@ -368,14 +347,16 @@ class SqlTransaction:
         # Most rows have none: the text is searched before it is read.
         return [
             outcome
-            for replica, text in self._session.execute(_REJECTIONS, (replica_id, after_n))
+            for replica, text in self._session.execute(
+                self._statements.rejections, (replica_id, after_n)
+            )
             for outcome in read_outcomes(replica, text)
             if outcome.n > after_n and outcome.outcome.kind is OutcomeKind.REJECTED
         ]
 
     def outcomes_by_id(self, ids: Sequence[str]) -> Mapping[str, StoredOutcome]:
         rows = self._session.execute(
-            _OUTCOMES_BY_SLOT, (_encode(sorted(outcome_slots(ids))).decode(),)
+            self._statements.outcomes_by_slot, (_encode(sorted(outcome_slots(ids))).decode(),)
         )
         wanted = set(ids)
         # The first answer comes last and stays.

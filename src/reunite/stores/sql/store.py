@@ -16,24 +16,17 @@ from urllib.parse import unquote, urlsplit
 from reunite.core.schema import TableSchema
 from reunite.engine.ports import Head, TableMigration, Transaction, WriteTransaction
 from reunite.errors import CallerError, StorageUnavailableError, UnknownTableError
-from reunite.stores.sql import capture, following, layout, migrating
+from reunite.stores.sql import following, layout, migrating
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.database import LOCK_TIMEOUT_S, Database, Session, SqliteDatabase
-from reunite.stores.sql.dialects import sqlite_reflection
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.database import SqliteDatabase
 from reunite.stores.sql.following import FollowOptions
-from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
-from reunite.stores.sql.versions import is_laid_out
+from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Database, Session
+from reunite.stores.sql.reading import SqlTransaction, head_of
+from reunite.stores.sql.versions import is_laid_out, read_meta
 from reunite.stores.sql.writing import SqlWriteTransaction
 
 # Reads begun again because the tables changed under them, before one gives up.
 FOLLOW_TRIES_MAX = 5
-
-# One read tells whether there is anything to number.
-_IS_NEW = """
-    SELECT coalesce((SELECT max(id) FROM reunite_change), 0)
-         > coalesce((SELECT last_id FROM reunite_commit ORDER BY seq DESC LIMIT 1), 0)
-"""
 
 
 def open_store(
@@ -43,7 +36,8 @@ def open_store(
     timeout_s: float = LOCK_TIMEOUT_S,
     synchronous: str | None = None,
 ) -> SqlStore:
-    """The store of an SQLite file, given by path or as `sqlite:///relative` or `sqlite:////absolute`.
+    """The store of a PostgreSQL database, given by its `postgresql://` URL, or of an SQLite file,
+    given by path or as `sqlite:///relative` or `sqlite:////absolute`.
 
     create         make the file if it is missing
     timeout_s      how long to wait for another writer before StorageUnavailableError
@@ -51,6 +45,10 @@ def open_store(
 
     Raises CallerError if there is no such file, or it is no SQLite database.
     """
+    if is_postgresql(url_or_path):
+        from reunite.stores.sql.postgresql import PostgresDatabase
+
+        return SqlStore(PostgresDatabase(str(url_or_path), timeout_s=timeout_s))
     path = _path_of(url_or_path)
     if not create and not path.exists():
         raise CallerError(
@@ -62,6 +60,15 @@ def open_store(
     if path.is_dir():
         raise CallerError(f"{str(path)!r} is a folder: name the database file in it.")
     return SqlStore(SqliteDatabase(path, timeout_s=timeout_s, synchronous=synchronous))
+
+
+_POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
+
+
+def is_postgresql(url_or_path: str | Path) -> bool:
+    """Whether this is the URL of a PostgreSQL database."""
+    scheme, separator, _ = str(url_or_path).partition("://")
+    return bool(separator) and scheme in _POSTGRESQL
 
 
 def _path_of(url_or_path: str | Path) -> Path:
@@ -142,7 +149,7 @@ class SqlStore:
 
     def _known(self, session: Session) -> tuple[Catalogue, dict[str, Any]]:
         """The catalogue and what else is kept by name. The snapshot begins with this read."""
-        meta: dict[str, Any] = dict(session.execute("SELECT name, value FROM reunite_meta"))
+        meta = read_meta(session)
         is_laid_out(meta)  # raises before anything else of a newer layout is read
         catalogue = self._catalogue
         if catalogue.edition != meta["edition"]:
@@ -151,25 +158,16 @@ class SqlStore:
 
     def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
         with self._database.read() as session:
-            (is_new,) = session.execute(_IS_NEW)[0]
-            if not is_new and following.is_current(session):
+            log = session.dialect.log
+            if not log.has_news(session) and following.is_current(session):
                 return head_of(session, _epoch(session))
             self._wait_for_nobody(session)
         with self._database.write() as session:
             if not following.is_current(session):
                 self._follow(session)
+            log.lock_numbering(session)
             head = head_of(session, _epoch(session))
-            first_id, last_id = session.execute(
-                "SELECT min(id), max(id) FROM reunite_change WHERE id > ?", (head.last_id,)
-            )[0]
-            if last_id is None:
-                return head  # another numberer was faster
-            session.execute(
-                "INSERT INTO reunite_commit (seq, first_id, last_id, at_ms, nonce) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (head.seq + 1, first_id, last_id, max(now_ms, head.at_ms), new_nonce()),
-            )
-            index_log(session)
+            log.number(session, head, now_ms=now_ms, new_nonce=new_nonce)
             return head_of(session, head.epoch)
 
     # --- Tables -----------------------------------------------------------------------------------
@@ -180,32 +178,33 @@ class SqlStore:
             self._lay_out(session, former)
             for schema in schemas:
                 self._untracked.discard(schema.name)
-                sqlite_reflection.check_keys_have_no_null(session.handle, schema)
+                session.dialect.check_keys_have_no_null(session, schema)
                 gap = following.has_gap(session, schema.name)
                 schema = following.remember(session, schema, has_gap=gap)
-                capture.create_triggers(session.handle, schema, outbox=False)
+                session.dialect.create_triggers(session, schema)
             following.note_ddl(session)
 
     def _lay_out(self, session: Session, former: str) -> None:
-        is_new = not session.execute(
-            "SELECT 1 FROM sqlite_schema WHERE name = ?", ("reunite_meta",)
-        )
-        if not is_new and not following.is_current(session):
+        dialect = session.dialect
+        dialect.lock_layout(session)
+        if dialect.is_laid_out(session) and not following.is_current(session):
             self._follow(session)
-        for statement in layout.hub_layout():
+        for statement in dialect.layout():
             session.execute(statement)
+        values: list[tuple[str, Any]] = [
+            ("layout", layout.LAYOUT_VERSION),
+            ("layout_min", layout.LAYOUT_VERSION_MIN),
+            ("epoch", self._new_epoch()),
+            ("edition", 0),
+            ("trimmed_seq", 0),
+            ("trimmed_id", 0),
+            ("indexed_id", 0),
+            ("former", former),
+            ("identity", dialect.identity(session)),
+        ]
         session.executemany(
-            "INSERT OR IGNORE INTO reunite_meta (name, value) VALUES (?, ?)",
-            [
-                ("layout", layout.LAYOUT_VERSION),
-                ("layout_min", layout.LAYOUT_VERSION_MIN),
-                ("epoch", self._new_epoch()),
-                ("edition", 0),
-                ("trimmed_seq", 0),
-                ("trimmed_id", 0),
-                ("indexed_id", 0),
-                ("former", former),
-            ],
+            "INSERT INTO reunite_meta (name, value) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            [(name, dialect.meta_value(value)) for name, value in values],
         )
 
     def resend(self, table: str) -> None:
@@ -216,7 +215,7 @@ class SqlStore:
             if table not in schemas:
                 raise UnknownTableError(f"The table {table!r} is not tracked.")
             schema = following.remember(session, schemas[table], has_gap=True)
-            capture.create_triggers(session.handle, schema, outbox=False)
+            session.dialect.create_triggers(session, schema)
             following.note_ddl(session)
 
     def untrack(self, table: str) -> None:
@@ -249,18 +248,13 @@ class SqlStore:
         with self._database.write() as session:
             self._wait_for_nobody(session)
             _, meta = self._known(session)
-            names = session.execute(
-                "SELECT type, name FROM sqlite_schema WHERE type IN ('trigger', 'table') "
-                "AND name LIKE 'reunite\\_%' ESCAPE '\\' ORDER BY type DESC"
-            )
-            for kind, name in names:
-                session.execute(f"DROP {kind} {quoted(name)}")
+            session.dialect.remove_all(session)
         self._catalogue = Catalogue(-1, {})
         self._database.restore(meta["former"])
 
     def reflect(self, table: str) -> TableSchema:
         with self._database.read() as session:
-            return sqlite_reflection.reflect(session.handle, table)
+            return session.dialect.reflect(session, table)
 
     def look(self) -> object:
         return self._database.look()
@@ -268,9 +262,19 @@ class SqlStore:
     def track_newcomers(self) -> None:
         self._tracks_all = True
 
+    def is_hub(self) -> bool:
+        """Whether reunite's tables are there."""
+        with self._database.read() as session:
+            return session.dialect.is_laid_out(session)
+
+    def all_tables(self) -> list[str]:
+        """The names of all tables that are not reunite's, with a primary key or without."""
+        with self._database.read() as session:
+            return session.dialect.all_tables(session)
+
     def trackable_tables(self) -> list[str]:
         with self._database.read() as session:
-            return sqlite_reflection.trackable_tables(session.handle)
+            return session.dialect.trackable_tables(session)
 
     def close(self) -> None:
         self._database.close()

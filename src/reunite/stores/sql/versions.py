@@ -19,7 +19,28 @@ from typing import Any
 
 from reunite.errors import NewerLayoutError
 from reunite.stores.sql import layout
-from reunite.stores.sql.database import Session
+from reunite.stores.sql.ports import Session
+
+_INTEGERS = frozenset(
+    {"layout", "layout_min", "edition", "trimmed_seq", "trimmed_id", "indexed_id"}
+)
+
+
+def read_meta(session: Session) -> dict[str, Any]:
+    """What `reunite_meta` holds, by name. Raises CallerError if there is no such table."""
+    return {
+        name: int(value) if name in _INTEGERS else value
+        for name, value in session.execute("SELECT name, value FROM reunite_meta")
+    }
+
+
+def set_meta(session: Session, **values: Any) -> None:
+    """Store values in `reunite_meta`, by name."""
+    session.executemany(
+        "INSERT INTO reunite_meta (name, value) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        [(name, session.dialect.meta_value(value)) for name, value in values.items()],
+    )
 
 
 def is_laid_out(meta: Mapping[str, Any]) -> bool:
@@ -36,17 +57,10 @@ def is_laid_out(meta: Mapping[str, Any]) -> bool:
 
 def bring_up_to_date(session: Session) -> None:
     """Run the steps that lead from the database's version to ours. Raises NewerLayoutError."""
-    meta: dict[str, Any] = dict(
-        session.execute(
-            "SELECT name, value FROM reunite_meta WHERE name IN ('layout', 'layout_min')"
-        )
-    )
+    meta = read_meta(session)
     if is_laid_out(meta):
         return
     for version in range(meta["layout"], layout.LAYOUT_VERSION):
         for statement in layout.LAYOUT_STEPS[version]:
             session.execute(statement)
-    session.executemany(
-        "INSERT OR REPLACE INTO reunite_meta (name, value) VALUES (?, ?)",
-        [("layout", layout.LAYOUT_VERSION), ("layout_min", layout.LAYOUT_VERSION_MIN)],
-    )
+    set_meta(session, layout=layout.LAYOUT_VERSION, layout_min=layout.LAYOUT_VERSION_MIN)

@@ -7,13 +7,32 @@ The rule         the logic of and, or and not is SQL's own; how a value of a col
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from reunite.core.expression import And, Expression, IsTrue, Not, Operator, Or, Term
-from reunite.core.schema import TableSchema
-from reunite.stores.sql.dialects import sqlite_comparing
+from reunite.core.schema import Column, TableSchema
+from reunite.core.values import Value
+
+
+class Comparing(Protocol):
+    """How values of columns of the table `t` compare, as SQL and its parameters."""
+
+    def null_sql(self, column: Column, *, is_null: bool) -> str:
+        """Whether the value is NULL. The JSON text `null` is a value."""
+        ...
+
+    def comparison_sql(
+        self, column: Column, operator: Operator, value: Value
+    ) -> tuple[str, list[Any]]:
+        """How it stands to a value that is no list."""
+        ...
+
+    def membership_sql(self, column: Column, values: Sequence[Value]) -> tuple[str, list[Any]]:
+        """Whether it is one of these."""
+        ...
 
 
 class Condition(msgspec.Struct, frozen=True):
@@ -23,31 +42,36 @@ class Condition(msgspec.Struct, frozen=True):
     parameters: tuple[Any, ...] = ()
 
 
-def condition_of(expression: Expression, schema: TableSchema) -> Condition:
+def condition_of(expression: Expression, schema: TableSchema, comparing: Comparing) -> Condition:
     """A checked expression as what stands after WHERE."""
     parameters: list[Any] = []
-    return Condition(_sql(expression, schema, parameters), tuple(parameters))
+    return Condition(_sql(expression, schema, comparing, parameters), tuple(parameters))
 
 
-def _sql(expression: Expression, schema: TableSchema, parameters: list[Any]) -> str:
+def _sql(
+    expression: Expression, schema: TableSchema, comparing: Comparing, parameters: list[Any]
+) -> str:
+    def inner(part: Expression) -> str:
+        return _sql(part, schema, comparing, parameters)
+
     match expression:
         case Term(field, operator, value):
             column = schema.column[field]
             if operator is Operator.ISNULL:
-                return sqlite_comparing.null_sql(column, is_null=value)
+                return comparing.null_sql(column, is_null=value)
             if operator is Operator.IN:
-                sql, values = sqlite_comparing.membership_sql(column, value)
+                sql, values = comparing.membership_sql(column, value)
             else:
-                sql, values = sqlite_comparing.comparison_sql(column, operator, value)
+                sql, values = comparing.comparison_sql(column, operator, value)
             parameters += values
             return sql
         case And(parts):
-            return f"({' AND '.join(_sql(part, schema, parameters) for part in parts)})"
+            return f"({' AND '.join(map(inner, parts))})"
         case Or(parts):
-            return f"({' OR '.join(_sql(part, schema, parameters) for part in parts)})"
+            return f"({' OR '.join(map(inner, parts))})"
         case Not(part):
-            return f"(NOT {_sql(part, schema, parameters)})"
+            return f"(NOT {inner(part)})"
         case IsTrue(part):
-            return f"({_sql(part, schema, parameters)} IS TRUE)"
+            return f"({inner(part)} IS TRUE)"
         case _:
             raise TypeError(f"{expression!r} cannot be asked of a database.")

@@ -23,14 +23,16 @@ from reunite.engine.ports import (
 from reunite.errors import BadRequestError, UnknownReplicaError
 from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.database import Session
-from reunite.stores.sql.dialects.sqlite_capture import touch_statement
 from reunite.stores.sql.outcomes import insert_parts, outcome_parts
-from reunite.stores.sql.reading import SqlTransaction, head_of, index_log
+from reunite.stores.sql.ports import Session
+from reunite.stores.sql.reading import SqlTransaction, head_of
+from reunite.stores.sql.versions import set_meta
 
 
 class SqlWriteTransaction(SqlTransaction):
     """The port `WriteTransaction` over a session."""
+
+    _locks_rows = True
 
     def __init__(self, session: Session, catalogue: Catalogue, meta: Mapping[str, Any]) -> None:
         super().__init__(session, catalogue, meta)
@@ -55,33 +57,23 @@ class SqlWriteTransaction(SqlTransaction):
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         # In the words of the trigger, but straight into the log: an UPDATE would set off the
         # user's triggers, which may change the row.
-        plan = self._catalogue.plan(table)
-        for source in plan.key_sources(list(dict.fromkeys(keys))):
-            self._session.execute(
-                touch_statement(
-                    plan.schema,
-                    f"{source.sql} CROSS JOIN {plan.sql_name} AS t",
-                    plan.key_equals(source.columns),
-                    outbox=False,
-                ),
-                source.parameters,
-            )
+        self._catalogue.plan(table).touch(self._session, list(dict.fromkeys(keys)))
 
     def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
         # A push looks into the log again and again, and each time what it wrote itself is new.
-        index_log(self._session)
+        self._log.index(self._session)
         return super().entries(table, keys, after_id=after_id)
 
     def fresh(self, *, after_id: int = 0) -> Sequence[Touch]:
-        return self._touches(max(after_id, self._last_id_before), limit=-1)
+        after_id = max(after_id, self._last_id_before)
+        return self._touches(self._log.fresh(self._session, after_id=after_id))
 
-    def fresh_inserts(self, table: str, *, after_id: int) -> int:
-        (count,) = self._session.execute(
-            "SELECT count(*) FROM reunite_change "
-            "WHERE id > ? AND table_name = ? AND op = 'insert' AND old_key IS NULL",
-            (max(after_id, self._last_id_before), table),
-        )[0]
-        return int(count)
+    def fresh_inserts(self, table: str, *, after_id: int) -> tuple[int, int] | None:
+        after_id = max(after_id, self._last_id_before)
+        count, first_id, last_id = self._log.fresh_run(
+            self._session, table=table, after_id=after_id
+        )
+        return (first_id, last_id) if count and last_id - first_id + 1 == count else None
 
     def handle(self) -> Any:
         return self._session.handle
@@ -100,32 +92,33 @@ class SqlWriteTransaction(SqlTransaction):
         outcomes: Sequence[StoredOutcome],
         inserts: Sequence[AppliedInserts] = (),
     ) -> None:
-        execute = self._session.execute
+        execute, greatest = self._session.execute, self._session.dialect.greatest
         number = self._replica_number(replica)
         execute(
-            "UPDATE reunite_replica SET last_n = max(last_n, ?), known_n = max(known_n, ?), "
-            "seen_ms = max(seen_ms, ?) WHERE number = ?",
+            f"UPDATE reunite_replica SET last_n = {greatest}(last_n, ?), "
+            f"known_n = {greatest}(known_n, ?), seen_ms = {greatest}(seen_ms, ?) "
+            "WHERE number = ?",
             (last_n, known_n, now_ms, number),
         )
-        execute(
-            "INSERT INTO reunite_push (replica, principal, last_n, at_ms, first_id, last_id) "
-            "SELECT ?, ?, ?, ?, min(id), max(id) FROM reunite_change WHERE id > ?",
-            (number, principal, last_n, now_ms, self._last_id_before),
+        self._log.add_push(
+            self._session, (number, principal, last_n, now_ms), after_id=self._last_id_before
         )
         self._session.executemany(
             "INSERT INTO reunite_origin (first_id, last_id, first_n, op, stamp) "
             "VALUES (?, ?, ?, ?, ?)",
             map(msgspec.structs.astuple, origins),
         )
-        (last,) = execute("SELECT coalesce(max(id), 0) FROM reunite_outcome")[0]
         parts = [*outcome_parts(outcomes), *insert_parts(inserts)]
+        ids = self._session.dialect.new_ids(self._session, "reunite_outcome", len(parts))
         self._session.executemany(
             "INSERT INTO reunite_outcome (id, replica, last_n, outcomes) VALUES (?, ?, ?, ?)",
-            [(id_, number, part.last_n, part.text) for id_, part in enumerate(parts, last + 1)],
+            [(id_, number, part.last_n, part.text) for id_, part in zip(ids, parts, strict=True)],
         )
         self._session.executemany(
-            "INSERT OR IGNORE INTO reunite_outcome_slot (slot, outcome) VALUES (?, ?)",
-            sorted((slot, id_) for id_, part in enumerate(parts, last + 1) for slot in part.slots),
+            "INSERT INTO reunite_outcome_slot (slot, outcome) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            sorted(
+                (slot, id_) for id_, part in zip(ids, parts, strict=True) for slot in part.slots
+            ),
         )
         self._last_id_before = self.last_change_id()
 
@@ -190,7 +183,8 @@ class SqlWriteTransaction(SqlTransaction):
 
     def keep_view(self, view_hash: str, text: str, *, views_max: int) -> None:
         self._session.execute(
-            "INSERT OR IGNORE INTO reunite_view (hash, text) VALUES (?, ?)", (view_hash, text)
+            "INSERT INTO reunite_view (hash, text) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            (view_hash, text),
         )
         self._session.execute(
             "DELETE FROM reunite_view WHERE id <= "
@@ -199,9 +193,11 @@ class SqlWriteTransaction(SqlTransaction):
         )
 
     def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
+        greatest = self._session.dialect.greatest
         self._session.execute(
-            "UPDATE reunite_replica SET known_n = max(known_n, ?), seen_seq = max(seen_seq, ?), "
-            "seen_ms = max(seen_ms, ?) WHERE number = ?",
+            f"UPDATE reunite_replica SET known_n = {greatest}(known_n, ?), "
+            f"seen_seq = {greatest}(seen_seq, ?), seen_ms = {greatest}(seen_ms, ?) "
+            "WHERE number = ?",
             (known_n, seen_seq, now_ms, self._replica_number(replica_id)),
         )
 
@@ -213,7 +209,7 @@ class SqlWriteTransaction(SqlTransaction):
         (leased,) = self._session.execute(
             "SELECT max(last) FROM reunite_block WHERE table_name = ?", (table,)
         )[0]
-        first = max(plan.largest_key(self._session), leased or 0, 0) + 1
+        first = plan.lease(self._session, above=leased or 0, size=size)
         last = first + size - 1
         if last > plan.schema.generated_key_max:
             gap = plan.widest_gap(self._session)
@@ -257,49 +253,12 @@ class SqlWriteTransaction(SqlTransaction):
         commit = self.commit(min(until_seq, head.seq))
         if commit is None or commit.seq <= self._trimmed_seq:
             return 0
-        # Ids have no gaps: SQLite gives the largest plus one, and nothing but a sweep deletes.
-        count = commit.last_id - self._trimmed_id
-        for name, value in (("trimmed_seq", commit.seq), ("trimmed_id", commit.last_id)):
-            self._session.execute("UPDATE reunite_meta SET value = ? WHERE name = ?", (value, name))
-        self._trimmed_seq, self._trimmed_id = commit.seq, commit.last_id
+        count, trimmed_id = self._log.trimmed_by(
+            self._session, after_seq=self._trimmed_seq, until_seq=commit.seq
+        )
+        set_meta(self._session, trimmed_seq=commit.seq, trimmed_id=trimmed_id)
+        self._trimmed_seq, self._trimmed_id = commit.seq, trimmed_id
         return count
 
     def sweep(self, *, limit: int) -> int:
-        execute = self._session.execute
-        count, last_id = execute(
-            "SELECT count(*), max(id) FROM (SELECT id FROM reunite_change WHERE id <= ?1 "
-            # The mark that an earlier sweep has left, while nothing came after it.
-            "AND NOT (table_name = '' AND id = (SELECT max(id) FROM reunite_change)) "
-            "ORDER BY id LIMIT ?2)",
-            (self._trimmed_id, limit),
-        )[0]
-        if last_id is None:
-            return 0
-        index_log(self._session)
-        execute(
-            "DELETE FROM reunite_change_key WHERE (key, table_name, id) IN ("
-            "SELECT key, table_name, id FROM reunite_change WHERE id <= ?1 UNION ALL "
-            "SELECT old_key, table_name, id FROM reunite_change "
-            "WHERE id <= ?1 AND old_key IS NOT NULL)",
-            (last_id,),
-        )
-        execute("DELETE FROM reunite_change WHERE id <= ?", (last_id,))
-        # The largest id stays, as a mark without content: SQLite gives the next one after it.
-        execute(
-            "INSERT INTO reunite_change (id, table_name, key, op, schema) "
-            "SELECT ?, '', '', 'update', 0 WHERE NOT EXISTS (SELECT 1 FROM reunite_change)",
-            (last_id,),
-        )
-        execute("DELETE FROM reunite_origin WHERE first_id <= ?1 AND last_id <= ?1", (last_id,))
-        execute(
-            "DELETE FROM reunite_commit WHERE seq < ?2 AND first_id <= ?1 AND last_id <= ?1",
-            (last_id, self._trimmed_seq),
-        )
-        # Pushes that changed nothing go with their neighbours.
-        execute(
-            "DELETE FROM reunite_push WHERE id <= (SELECT id FROM reunite_push "
-            "WHERE first_id <= ?1 AND last_id <= ?1 ORDER BY first_id DESC LIMIT 1) "
-            "AND id < (SELECT max(id) FROM reunite_push)",
-            (last_id,),
-        )
-        return int(count)
+        return self._log.sweep(self._session, limit=limit, **self._trimmed())

@@ -33,6 +33,7 @@ from reunite.testing.contracts.numbering import NumberingContract  # noqa: E402
 from reunite.testing.contracts.reading import ReadingContract  # noqa: E402
 from reunite.testing.contracts.replicas import ReplicasContract  # noqa: E402
 from reunite.testing.contracts.tables import (  # noqa: E402
+    STANDARD_DDL_POSTGRESQL,
     STANDARD_DDL_SQLITE,
     STANDARD_SCHEMAS,
     StoreSubject,
@@ -53,6 +54,7 @@ class StoreContract(
 
 
 __all__ = [
+    "STANDARD_DDL_POSTGRESQL",
     "STANDARD_DDL_SQLITE",
     "STANDARD_SCHEMAS",
     "FeedContract",

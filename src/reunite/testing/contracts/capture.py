@@ -288,9 +288,12 @@ class CaptureContract:
             assert touch.id == transaction.last_change_id()
             transaction.apply(writes(inserts={"parent": [parent("r"), parent("s")]}))
             assert [fresh.key for fresh in transaction.fresh(after_id=touch.id)] == [("r",), ("s",)]
-            assert transaction.fresh_inserts("parent", after_id=0) == 2
-            assert transaction.fresh_inserts("parent", after_id=touch.id + 1) == 1
-            assert transaction.fresh_inserts("child", after_id=0) == 0
+            first, second = (fresh.id for fresh in transaction.fresh(after_id=touch.id))
+            assert transaction.fresh_inserts("parent", after_id=touch.id) == (first, second)
+            assert transaction.fresh_inserts("parent", after_id=first) == (second, second)
+            assert transaction.fresh_inserts("parent", after_id=second) is None
+            assert transaction.fresh_inserts("parent", after_id=0) is None
+            assert transaction.fresh_inserts("child", after_id=touch.id) is None
 
     def test_an_untracked_table_is_not_captured_and_its_log_stays(
         self, subject: StoreSubject

@@ -82,12 +82,16 @@ class ReadingContract:
             assert log_of(subject.store) == []
         assert rows_of(subject.store, "parent") == [parent("p")]
 
-    def test_writers_are_alone(self, subject: StoreSubject) -> None:
+    def test_a_row_that_a_writer_has_read_waits_for_it(self, subject: StoreSubject) -> None:
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("p"))
+        change = writes(updates={"parent": [update(("p",), name="second")]})
         with subject.store.write() as transaction:
-            transaction.apply(writes(inserts={"parent": [parent("p")]}))
+            assert transaction.rows("parent", [("p",)]) == {("p",): parent("p")}
             with pytest.raises(StorageUnavailableError), subject.store.write() as second:
-                second.apply(writes(inserts={"parent": [parent("q")]}))
-        assert rows_of(subject.store, "parent") == [parent("p")]
+                second.apply(change)
+            transaction.apply(writes(updates={"parent": [update(("p",), name="first")]}))
+        assert rows_of(subject.store, "parent") == [parent("p", name="first")]
 
     def test_rows_are_those_of_the_keys_that_exist(self, subject: StoreSubject) -> None:
         with subject.foreign() as program:

@@ -98,6 +98,20 @@ class UniqueIndex(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = "c"
 
     @property
+    def columns(self) -> list[str]:
+        """The columns it reads, and in any spelling whatever else its expressions name."""
+        return [
+            name
+            for term in self.terms
+            for name in ([term.column] if term.column else re.findall(r"\w+", term.sql))
+        ]
+
+    @property
+    def labels(self) -> list[str]:
+        """What errors call its terms."""
+        return [term.column or term.sql for term in self.terms]
+
+    @property
     def is_plain(self) -> bool:
         return self.predicate is None and all(term.column is not None for term in self.terms)
 
@@ -120,6 +134,11 @@ class TableDetails(msgspec.Struct, frozen=True, kw_only=True):
     required_defaults: dict[str, str]
     has_deferred_keys: bool
 
+    @property
+    def unique_terms(self) -> tuple[UniqueIndex, ...]:
+        """What no two rows may share."""
+        return self.uniques
+
 
 def column_type(declared: str) -> ColumnType:
     """What values a column of this declared type means."""
@@ -133,6 +152,16 @@ def affinity(declared: str, *, is_strict: bool = False) -> Affinity:
     if not name or (is_strict and name == "ANY"):
         return Affinity.BLOB
     return next((kind for part, kind in _AFFINITIES if part in name), Affinity.NUMERIC)
+
+
+def all_tables(connection: sqlite3.Connection) -> list[str]:
+    """The application's own tables, virtual ones left out."""
+    rows = connection.execute(
+        "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' "
+        "AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'reunite\\_%' ESCAPE '\\' "
+        "ORDER BY name"
+    )
+    return [name for (name,) in rows]
 
 
 def trackable_tables(connection: sqlite3.Connection) -> list[str]:

@@ -13,8 +13,8 @@ from reunite.core.key import Key
 from reunite.core.schema import ForeignKey
 from reunite.errors import ConstraintError
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.database import Session
 from reunite.stores.sql.dialects.sqlite import image_column, quoted
+from reunite.stores.sql.ports import Session
 from reunite.stores.sql.tables import TablePlan
 
 

@@ -1,0 +1,101 @@
+"""How PostgreSQL compares a value of a column with one in wire form, so that Python says the same.
+
+integer, real, boolean, decimal   as numbers, which an index can serve
+uuid, blob                        as they are, which an index can serve
+text                              = as it is; for an order by code point, whatever the collation
+date, time, datetime, other text  the wire forms, by code point
+json                              only whether it is NULL
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reunite.core.expression import Operator
+from reunite.core.schema import Column, ColumnType
+from reunite.core.stored import stored_of
+from reunite.core.values import Value
+from reunite.stores.sql.dialects.postgresql_reflection import PgColumn
+from reunite.stores.sql.dialects.postgresql_values import stored_value, wire_sql
+from reunite.stores.sql.tables import quoted
+
+_SIGNS: Mapping[Operator, str] = {
+    Operator.EXACT: "=",
+    Operator.NE: "<>",
+    Operator.LT: "<",
+    Operator.LTE: "<=",
+    Operator.GT: ">",
+    Operator.GTE: ">=",
+}
+_AS_THEY_ARE = frozenset(
+    {
+        ColumnType.INTEGER, ColumnType.REAL, ColumnType.BOOLEAN, ColumnType.DECIMAL,
+        ColumnType.BLOB,
+    }
+)  # fmt: skip
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class PostgresComparing:
+    """The comparisons of one table's columns."""
+
+    def __init__(self, columns: Mapping[str, PgColumn]) -> None:
+        self._columns = columns
+
+    def null_sql(self, column: Column, *, is_null: bool) -> str:
+        return f"(t.{quoted(column.name)} IS {'' if is_null else 'NOT '}NULL)"
+
+    def comparison_sql(
+        self, column: Column, operator: Operator, value: Value
+    ) -> tuple[str, list[Any]]:
+        is_order = operator not in (Operator.EXACT, Operator.NE)
+        compared, mark = self._sides(column, [value], is_order=is_order)
+        return f"({compared} {_SIGNS[operator]} {mark})", [self._given(column, value)]
+
+    def membership_sql(self, column: Column, values: Sequence[Value]) -> tuple[str, list[Any]]:
+        if not values:
+            return "(false)", []
+        compared, mark = self._sides(column, values, is_order=False)
+        marks = ", ".join([mark] * len(values))
+        return f"({compared} IN ({marks}))", [self._given(column, value) for value in values]
+
+    def _sides(self, column: Column, values: Sequence[Value], *, is_order: bool) -> tuple[str, str]:
+        """What stands left, and a parameter right of the sign."""
+        known = self._columns[column.name]
+        x = f"t.{quoted(column.name)}"
+        if column.type is ColumnType.ANY:
+            # The wire form, as jsonb: numbers come before texts here, not there.
+            if is_order:
+                return f"(jsonb_typeof({x}) = 'string', {x})", _ANY_ORDERED
+            return x, "?::jsonb"
+        if known.base == "float4":
+            return f"{x}::text::float8", "?::float8"
+        if column.type in _AS_THEY_ARE:
+            return x, f"?::{'float8' if column.type is ColumnType.REAL else _CASTS[column.type]}"
+        if column.type is ColumnType.UUID and all(_UUID.fullmatch(str(v)) for v in values):
+            return x, "?::uuid"
+        if known.base in ("text", "varchar") and not is_order:
+            return x, "?::text"
+        form = wire_sql(known, column.type, x)
+        form = (
+            f"to_json({form}) #>> '{{}}'" if known.base in ("date", "time", "timestamp") else form
+        )
+        return f'({form})::text COLLATE "C"', "?::text"
+
+    def _given(self, column: Column, value: Value) -> Any:
+        if column.type in _AS_THEY_ARE or column.type is ColumnType.ANY:
+            return stored_value(column, value)
+        if column.type is ColumnType.UUID:
+            return str(value).lower()
+        return str(stored_of(value))
+
+
+_ANY_ORDERED = "(SELECT jsonb_typeof(v) = 'string', v FROM (SELECT ?::jsonb AS v) AS given)"
+_CASTS = {
+    ColumnType.INTEGER: "bigint",
+    ColumnType.BOOLEAN: "boolean",
+    ColumnType.DECIMAL: "numeric",
+    ColumnType.BLOB: "bytea",
+}

@@ -1,0 +1,310 @@
+"""Statements about the rows of one tracked table, in PostgreSQL's words.
+
+Rows come and go as one JSON text a statement, which PostgreSQL makes or takes apart: a quarter of
+the time of values one by one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from reunite.core.change import Op
+from reunite.core.key import Key
+from reunite.core.schema import Column, ColumnType, TableSchema
+from reunite.core.values import Row, Value
+from reunite.stores.sql.dialects.postgresql_capture import key_sql, literal
+from reunite.stores.sql.dialects.postgresql_comparing import PostgresComparing
+from reunite.stores.sql.dialects.postgresql_reflection import PgColumn, PgTable
+from reunite.stores.sql.dialects.postgresql_values import (
+    image_reader,
+    records,
+    recordset,
+    row_step,
+    stored_value,
+    utc_text,
+    wire_sql,
+)
+from reunite.stores.sql.dialects.sqlite import PatternReader
+from reunite.stores.sql.ports import Session
+from reunite.stores.sql.tables import TablePlan, TupleSource, quoted
+from reunite.stores.sql.where import Condition
+
+if TYPE_CHECKING:
+    from reunite.stores.sql.dialect import Dialect
+
+# json_build_array takes a hundred arguments, so a wider row is an array of arrays.
+PIECE_COLUMNS = 100
+
+# Keys that a lease passes over, so that what other programs draw meanwhile lies before the block.
+LEASE_MARGIN = 20
+
+# Key columns whose wire form is what the log has.
+_PLAIN_KEYS = frozenset({ColumnType.INTEGER, ColumnType.TEXT, ColumnType.BOOLEAN, ColumnType.UUID})
+
+_decode = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
+
+
+class RowReader:
+    """Reads rows in wire form: some columns of a table that is called t."""
+
+    def __init__(self, columns: Sequence[tuple[PgColumn, Column]]) -> None:
+        values = [
+            wire_sql(column, of_schema.type, f"t.{quoted(column.name)}")
+            for column, of_schema in columns
+        ]
+        self._is_wide = len(values) > PIECE_COLUMNS
+        if self._is_wide:
+            starts = range(0, len(values), PIECE_COLUMNS)
+            values = [
+                f"json_build_array({', '.join(values[i : i + PIECE_COLUMNS])})" for i in starts
+            ]
+        self._select = (
+            "SELECT json_agg(s.r)::text FROM "
+            f"(SELECT json_build_array({', '.join(values)}) AS r FROM"
+        )
+        self._reader = PatternReader([of_schema.type for _, of_schema in columns], row_step)
+
+    def read(self, session: Session, source: str, parameters: Sequence[Any]) -> list[Row]:
+        """The rows of a FROM clause and what follows it."""
+        ((text,),) = session.execute(f"{self._select} {source}) AS s", parameters)
+        if text is None:
+            return []
+        rows = _decode(text)
+        if self._is_wide:
+            rows = [tuple(value for piece in row for value in piece) for row in rows]
+        return self._reader.read_all(rows)
+
+
+class FormerPlan(TablePlan):
+    """A table in a former version: only what was logged of it can be read."""
+
+    def __init__(self, schema: TableSchema, dialect: Dialect, *, sql_name: str = "") -> None:
+        super().__init__(schema, sql_name=sql_name or quoted(schema.name))
+        self.dialect = dialect
+        self._key_columns = [schema.column[name] for name in schema.key]
+        self._read_image = image_reader(schema.columns)
+
+    def read_key(self, text: str) -> Key:
+        """A key as a trigger has written it."""
+        values = zip(self._key_columns, json.loads(text, parse_float=str), strict=True)
+        return tuple(_key_value(column, value) for column, value in values)
+
+    def read_image(self, values: Sequence[Any]) -> Row:
+        return self._read_image(values[0])
+
+    def image_of(self, columns: Sequence[str]) -> tuple[str, Callable[[Sequence[Any]], Row]]:
+        read = image_reader([self.schema.column[name] for name in columns])
+        return "c.old", lambda values: read(values[0])
+
+    def _is_former(self) -> TypeError:
+        return TypeError(f"{self.name!r} is here as it was once: it has no rows.")
+
+    def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:
+        raise self._is_former()
+
+    def stored_key(self, key: Key) -> Sequence[Any]:
+        raise self._is_former()
+
+    def equals(self, name: str, value: Value) -> Condition:
+        raise self._is_former()
+
+    def log_keys(self, session: Session, keys: Iterable[Key]) -> list[str]:
+        raise self._is_former()
+
+    def lease(self, session: Session, *, above: int, size: int) -> int:
+        raise self._is_former()
+
+    def insert(self, session: Session, rows: Sequence[Row]) -> None:
+        raise self._is_former()
+
+    def update(
+        self, session: Session, columns: tuple[str, ...], values: Sequence[Row], keys: Sequence[Key]
+    ) -> None:
+        raise self._is_former()
+
+    def set_stored(
+        self, session: Session, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        raise self._is_former()
+
+    def temporary(self, name: str, token: str, count: int) -> Any:
+        raise self._is_former()
+
+    def delete(self, session: Session, keys: Sequence[Key]) -> None:
+        raise self._is_former()
+
+    def touch(self, session: Session, keys: Sequence[Key]) -> None:
+        raise self._is_former()
+
+
+def _key_value(column: Column, value: Any) -> Any:
+    if column.type is ColumnType.DATETIME and isinstance(value, str):
+        return utc_text(value)
+    step = row_step(column.type, type(value))
+    return value if step is None else step(value)
+
+
+class PostgresPlan(FormerPlan):
+    """The statements of one table as it is now."""
+
+    def __init__(self, schema: TableSchema, dialect: Dialect, details: PgTable) -> None:
+        super().__init__(schema, dialect, sql_name=details.relation.sql)
+        self._details = details
+        self._columns = [
+            (details.columns[column.name], column)
+            for column in schema.columns
+            if column.name in details.columns
+        ]
+        self._keys = [(details.columns[name], schema.column[name]) for name in schema.key]
+        self.comparing = PostgresComparing(details.columns)
+        self.reader = RowReader(self._columns)
+        # NOWAIT is not needed: locks are taken in order of the key.
+        self.locking = f"ORDER BY {self.keys_sql} FOR UPDATE OF t"
+
+    @cached_property
+    def key_reader(self) -> RowReader:  # type: ignore[override]
+        return RowReader(self._keys)
+
+    # --- Keys -------------------------------------------------------------------------------------
+
+    def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:
+        if keys:
+            source, values = recordset(self._keys, "g")
+            given = ", ".join(f"{x} AS k{place}" for place, x in enumerate(values))
+            yield TupleSource(
+                sql=f"(SELECT {given} FROM {source}) AS given",
+                columns=tuple(f"given.k{place}" for place in range(len(values))),
+                parameters=(records(self._key_columns, keys),),
+            )
+
+    def stored_key(self, key: Key) -> Sequence[Any]:
+        return [
+            stored_value(column, value)
+            for column, value in zip(self._key_columns, key, strict=True)
+        ]
+
+    def equals(self, name: str, value: Value) -> Condition:
+        x, column = f"t.{quoted(name)}", self.schema.column[name]
+        if value is None:
+            return Condition(f"{x} IS NULL")
+        if column.type is ColumnType.JSON or column.type is ColumnType.ANY:
+            return Condition(f"to_jsonb({x}) = ?::jsonb", (stored_value(column, value),))
+        mark = f"?::{self._details.columns[name].sql}"
+        return Condition(f"{x} = {mark}", (stored_value(column, value),))
+
+    def log_keys(self, session: Session, keys: Iterable[Key]) -> list[str]:
+        keys = list(dict.fromkeys(keys))
+        if all(column.type in _PLAIN_KEYS for column in self._key_columns):
+            return [
+                json.dumps(list(map(_lower, self._key_columns, key)), ensure_ascii=False)
+                for key in keys
+            ]
+        return [
+            text
+            for source in self.key_sources(keys)
+            for (text,) in session.execute(
+                f"SELECT {key_sql(self.schema, self._details, source.columns)} FROM {source.sql}",
+                source.parameters,
+            )
+        ]
+
+    def lease(self, session: Session, *, above: int, size: int) -> int:
+        name, top = quoted(self.schema.key[0]), self.schema.generated_key_max
+        # One at a time: drawing and setting the sequence are two steps.
+        session.execute("SELECT pg_advisory_xact_lock(x'6b657973'::int, hashtext(?))", (self.name,))
+        (largest,) = session.execute(
+            f"SELECT max({name}) FROM {self.sql_name} WHERE {name} <= {top}"
+        )[0]
+        first = max(largest or 0, above, 0) + 1
+        (sequence,) = session.execute(
+            "SELECT pg_get_serial_sequence(?, ?)", (self.sql_name, self.schema.key[0])
+        )[0]
+        if sequence is None:
+            return first
+        (given,) = session.execute(
+            "SELECT coalesce(pg_sequence_last_value(?::text::regclass), 0)", (sequence,)
+        )[0]
+        if given > above:  # other programs draw from it
+            first = max(first, given + 1 + LEASE_MARGIN)
+        if first + size - 1 <= top:
+            session.execute("SELECT setval(?::text::regclass, ?)", (sequence, first + size - 1))
+        return int(first)
+
+    # --- Writing ----------------------------------------------------------------------------------
+
+    @cached_property
+    def _insert_sql(self) -> str:
+        names = ", ".join(quoted(column.name) for column, _ in self._columns)
+        source, values = recordset(self._columns, "g")
+        return (
+            f"INSERT INTO {self.sql_name} ({names}) OVERRIDING SYSTEM VALUE "
+            f"SELECT {', '.join(values)} FROM {source}"
+        )
+
+    def insert(self, session: Session, rows: Sequence[Row]) -> None:
+        session.execute(self._insert_sql, (records(self.schema.columns, rows),))
+
+    def update(
+        self, session: Session, columns: tuple[str, ...], values: Sequence[Row], keys: Sequence[Key]
+    ) -> None:
+        given = [(self._details.columns[name], self.schema.column[name]) for name in columns]
+        source, stored = recordset([*given, *self._keys], "g")
+        sets = ", ".join(f"{quoted(name)} = {x}" for name, x in zip(columns, stored, strict=False))
+        rows = [(*row, *key) for row, key in zip(values, keys, strict=True)]
+        session.execute(
+            f"UPDATE {self.sql_name} AS t SET {sets} FROM {source} "
+            f"WHERE {self.key_equals(stored[len(columns) :])}",
+            (records([column for _, column in [*given, *self._keys]], rows),),
+        )
+
+    def set_stored(
+        self, session: Session, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        sets = ", ".join(f"{quoted(name)} = ?" for name in columns)
+        keys = self.key_equals(["?"] * len(self.schema.key))
+        session.executemany(f"UPDATE {self.sql_name} AS t SET {sets} WHERE {keys}", rows)
+
+    def delete(self, session: Session, keys: Sequence[Key]) -> None:
+        for source in self.key_sources(keys):
+            session.execute(
+                f"DELETE FROM {self.sql_name} AS t USING {source.sql} "
+                f"WHERE {self.key_equals(source.columns)}",
+                source.parameters,
+            )
+
+    def touch(self, session: Session, keys: Sequence[Key]) -> None:
+        own = [f"t.{quoted(name)}" for name in self.schema.key]
+        for source in self.key_sources(keys):
+            session.execute(
+                "INSERT INTO reunite_change (txid, table_name, schema, op, key, old) "
+                f"SELECT pg_current_xact_id()::text::bigint, {literal(self.name)}, "
+                f"{self.schema.version}, '{Op.UPDATE}', "
+                f"{key_sql(self.schema, self._details, own)}, row_to_json(t)::text "
+                f"FROM {source.sql} JOIN {self.sql_name} AS t "
+                f"ON {self.key_equals(source.columns)}",
+                source.parameters,
+            )
+
+    def temporary(self, name: str, token: str, count: int) -> Any:
+        match self.schema.column[name].type:
+            case ColumnType.INTEGER | ColumnType.REAL | ColumnType.DECIMAL:
+                bits = 15 if self._details.columns[name].base == "int2" else 31
+                return -(2**bits) + count
+            case ColumnType.BLOB:
+                return f"{token}:{count}".encode()
+            case ColumnType.UUID:
+                return f"{token[:8]}-{token[8:12]}-{token[12:16]}-0000-{count:012x}"
+            case _:
+                return f"{token}:{count}"
+
+
+def _lower(column: Column, value: Any) -> Any:
+    """A value of a key as the log spells it."""
+    if column.type is ColumnType.UUID and isinstance(value, str):
+        return value.lower()
+    return value

@@ -1,0 +1,251 @@
+"""PostgreSQL's values on their way to the wire and back.
+
+    rows      `wire_sql` has PostgreSQL print each value in wire form, as JSON; what JSON cannot
+              say of a type (json inside JSON, infinities) is finished by `row_step`
+    images    the trigger writes a row as `row_to_json` prints it, whatever columns it has by then;
+              `image_reader` makes wire form of that
+    writing   a whole batch of rows is one JSON text, which `json_to_recordset` takes apart
+
+What PostgreSQL cannot hold (a blob in a text column, U+0000) is refused with ConstraintError.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from reunite.core.schema import Column, ColumnType
+from reunite.core.stored import (
+    TAG_BYTES,
+    is_tagged,
+    stored_of,
+    tagged,
+    text_form,
+    wire_form,
+    wire_integer,
+)
+from reunite.core.values import Row, parse_integer
+from reunite.errors import ConstraintError
+from reunite.stores.sql.dialects.postgresql_reflection import PgColumn
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_decode_image = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+_TEXTS = frozenset({"text", "varchar", "bpchar", "uuid", "date", "time", "timestamp"})
+_PLAIN = frozenset({"int2", "int4", "int8", "float4", "float8", "bool"}) | _TEXTS
+_REALS = {"Infinity": float("inf"), "-Infinity": float("-inf")}
+
+
+# --- PostgreSQL → wire form -----------------------------------------------------------------------
+
+
+def wire_sql(column: PgColumn, column_type: ColumnType, x: str) -> str:
+    """The value `x` of a column, so that JSON of it is its wire form as far as that can be."""
+    if column_type is ColumnType.ANY:
+        return f"{x}::text"
+    if column_type is ColumnType.JSON:
+        return f"{x}::text" if column.base in ("json", "jsonb") else f"to_json({x})::text"
+    if column.base == "bytea":
+        return f"translate(encode({x}, 'base64'), E'\\n', '')"
+    if column.base == "timestamptz":
+        form = '\'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\''
+        utc = f"({x} AT TIME ZONE 'UTC')"
+        return (
+            f"CASE WHEN {x} >= '0001-01-01 00:00:00+00' AND isfinite({x}) "
+            f"THEN to_char({utc}, {form}) WHEN isfinite({x}) THEN to_char({utc}, "
+            f'\'YYYY-MM-DD"T"HH24:MI:SS.US"Z BC"\') ELSE {x}::text END'
+        )
+    if column.base == "oid":
+        return f"{x}::bigint"
+    return x if column.base in _PLAIN else f"{x}::text"
+
+
+def row_step(column_type: ColumnType, kind: type) -> Callable[[Any], Any] | None:
+    """What a value that came as this type of JSON still needs; for a `PatternReader`."""
+    if kind is type(None) or kind is bool:
+        return None
+    match column_type:
+        case ColumnType.INTEGER:
+            return wire_integer if kind is int else _integer_text
+        case ColumnType.REAL:
+            return _real if kind is str else None
+        case ColumnType.DECIMAL:
+            return _decimal if kind is str else str
+        case ColumnType.JSON:
+            return wire_form(ColumnType.JSON)
+        case ColumnType.ANY:
+            return _decode
+        case ColumnType.BLOB | ColumnType.BOOLEAN:
+            return None
+        case _:
+            return text_form if kind is str else str
+
+
+def _integer_text(text: str) -> int | str:
+    return wire_integer(int(text))
+
+
+def _real(text: str) -> Any:
+    return tagged(_REALS[text]) if text in _REALS else tagged(text)
+
+
+_decimal = wire_form(ColumnType.DECIMAL)
+
+
+# --- Images ---------------------------------------------------------------------------------------
+
+_OFFSET = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?([+-]\d\d(?::?\d\d){0,2})")
+
+
+def image_reader(columns: Sequence[Column]) -> Callable[[str], Row]:
+    """What reads these columns of an image; NULL where the table did not have one then."""
+    readers = [(column.name, _IMAGES.get(column.type, _image_text)) for column in columns]
+
+    def read(text: str) -> Row:
+        found = _decode_image(text)
+        values: list[Any] = []
+        for name, read_value in readers:
+            raw = found.get(name)
+            # As bytes: a Raw is equal to nothing but itself.
+            printed = b"null" if raw is None else bytes(raw)
+            values.append(None if printed == b"null" else read_value(printed))
+        return tuple(values)
+
+    return read
+
+
+def _image_integer(raw: bytes) -> Any:
+    return wire_integer(int(raw.strip(b'"')))
+
+
+def _image_real(raw: bytes) -> Any:
+    value = _decode(raw)
+    return _real(value) if isinstance(value, str) else value
+
+
+def _image_decimal(raw: bytes) -> Any:
+    return _decimal(raw.strip(b'"').decode())
+
+
+def _image_blob(raw: bytes) -> Any:
+    text = _decode(raw)
+    return base64.b64encode(bytes.fromhex(text[2:])).decode()
+
+
+def _image_json(raw: bytes) -> Any:
+    return wire_form(ColumnType.JSON)(raw.decode())
+
+
+def _image_datetime(raw: bytes) -> Any:
+    return utc_text(str(_decode(raw)))
+
+
+def _image_text(raw: bytes) -> Any:
+    value = _decode(raw)
+    return text_form(value if isinstance(value, str) else raw.decode())
+
+
+_IMAGES: dict[ColumnType, Callable[[bytes], Any]] = {
+    ColumnType.INTEGER: _image_integer,
+    ColumnType.REAL: _image_real,
+    ColumnType.DECIMAL: _image_decimal,
+    ColumnType.BOOLEAN: _decode,
+    ColumnType.BLOB: _image_blob,
+    ColumnType.JSON: _image_json,
+    ColumnType.ANY: _decode,
+    ColumnType.DATETIME: _image_datetime,
+}
+
+
+def utc_text(text: str) -> str:
+    """A time with an offset as the wire has it; other texts as they are."""
+    match = _OFFSET.fullmatch(text)
+    if match is None:
+        return text_form(text)
+    day, clock, fraction, offset = match.groups()
+    micros = (fraction or "").ljust(6, "0")
+    if offset in ("+00", "+00:00"):
+        return f"{day}T{clock}.{micros}Z"
+    if len(offset) == 3:
+        offset += ":00"
+    moment = datetime.fromisoformat(f"{day}T{clock}.{micros}{offset}").astimezone(UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+
+
+# --- Wire form → PostgreSQL -----------------------------------------------------------------------
+
+
+def records(columns: Sequence[Column], rows: Iterable[Row]) -> str:
+    """Rows as the JSON text that `recordset` reads: an array of objects c0, c1, …"""
+    names = [f"c{place}" for place in range(len(columns))]
+    text = _encode([dict(zip(names, row, strict=True)) for row in rows])
+    if TAG_BYTES in text:
+        text = _encode(
+            [
+                {
+                    name: _untagged(column, value)
+                    for name, column, value in zip(names, columns, row, strict=True)
+                }
+                for row in rows
+            ]
+        )
+    return text.decode()
+
+
+def _untagged(column: Column, value: Any) -> Any:
+    if column.type is ColumnType.ANY or not is_tagged(value):
+        return value
+    stored = stored_of(value)
+    if isinstance(stored, bytes):
+        raise ConstraintError(
+            f"PostgreSQL cannot hold a blob in the column {column.name!r}.",
+            code="check",
+            columns=(column.name,),
+        )
+    if isinstance(stored, float):
+        return repr(stored).replace("inf", "Infinity")
+    if column.type is ColumnType.JSON and isinstance(stored, str):
+        return msgspec.Raw(stored.encode())
+    return stored
+
+
+def recordset(columns: Sequence[tuple[PgColumn, Column]], alias: str) -> tuple[str, list[str]]:
+    """What selects from such a text, which is a parameter, and the expressions of the values."""
+    declared, values = [], []
+    for place, (column, of_schema) in enumerate(columns):
+        x = f"{alias}.c{place}"
+        if column.base == "bytea":
+            declared.append(f"c{place} text")
+            values.append(f"decode({x}, 'base64')")
+        elif of_schema.type is ColumnType.ANY:
+            declared.append(f"c{place} jsonb")
+            values.append(x)
+        else:
+            declared.append(f"c{place} {column.sql}")
+            values.append(x)
+    return f"json_to_recordset(?::json) AS {alias}({', '.join(declared)})", values
+
+
+def stored_value(column: Column, value: Any) -> Any:
+    """A single value as psycopg is given it."""
+    if value is None:
+        return None
+    if is_tagged(value) and column.type is not ColumnType.ANY:
+        value = stored_of(value)
+    match column.type:
+        case ColumnType.INTEGER:
+            return parse_integer(value)
+        case ColumnType.BLOB:
+            return base64.b64decode(value) if isinstance(value, str) else value
+        case ColumnType.JSON | ColumnType.ANY:
+            return _encode(value).decode()
+        case ColumnType.BOOLEAN:
+            return bool(value)
+        case _:
+            return value

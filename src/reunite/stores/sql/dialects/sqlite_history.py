@@ -1,0 +1,237 @@
+"""The log on SQLite: one writer at a time, so ids are in the order of commits.
+
+Numbering closes all new changes into one commit, a union of whole transactions; commits, pushes
+and trims are runs of ids, and a mark is an id.
+
+The index by key is filled when changes are numbered, or before a writer of ours looks into it, not
+by the triggers: `layout.py` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reunite.engine.ports import Head
+from reunite.stores.sql.dialect import LogWords, TouchRecord
+from reunite.stores.sql.ports import Session
+
+_RANGE = """
+    {part}.last_id >= c.id AND {part}.{name} = (
+        SELECT {name} FROM {table} WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
+"""
+
+_PUSHES = """
+    SELECT max(p.id), r.id, r.last_n FROM reunite_push AS p
+    JOIN reunite_replica AS r ON r.number = p.replica
+    WHERE p.id > ? GROUP BY r.number, r.id, r.last_n
+"""
+
+
+class SqliteLog:
+    """Changes and commits as runs of ids."""
+
+    words = LogWords(
+        entry="c.*",
+        place="c.id",
+        # A change belongs to the commit and the push with the largest first id that is not above
+        # its own, if that one reaches so far.
+        in_commit=_RANGE.format(part="m", name="seq", table="reunite_commit"),
+        in_push=_RANGE.format(part="p", name="id", table="reunite_push"),
+        after_keys=(
+            """(
+            SELECT i.id AS id FROM json_each(?1) AS k CROSS JOIN reunite_change_key AS i
+            ON i.key = k.value AND i.table_name = ?2 AND i.id > ?3
+            UNION
+            SELECT id FROM reunite_change
+            WHERE id > max(?3, (SELECT value FROM reunite_meta WHERE name = 'indexed_id'))
+            AND table_name = ?2
+            AND (key IN (SELECT value FROM json_each(?1))
+                 OR old_key IN (SELECT value FROM json_each(?1)))
+            ) AS found CROSS JOIN reunite_change AS c ON c.id = found.id""",
+            "",
+        ),
+        in_range="WHERE c.id > ? AND c.id <= ? ORDER BY c.id LIMIT ?",
+    )
+
+    def has_news(self, session: Session) -> bool:
+        (is_new,) = session.execute(
+            "SELECT coalesce((SELECT max(id) FROM reunite_change), 0) > "
+            "coalesce((SELECT last_id FROM reunite_commit ORDER BY seq DESC LIMIT 1), 0)"
+        )[0]
+        return bool(is_new)
+
+    def lock_numbering(self, session: Session) -> None:
+        """Whoever writes is alone."""
+
+    def number(
+        self, session: Session, head: Head, *, now_ms: int, new_nonce: Callable[[], str]
+    ) -> None:
+        first_id, last_id = session.execute(
+            "SELECT min(id), max(id) FROM reunite_change WHERE id > ?", (head.last_id,)
+        )[0]
+        if last_id is None:
+            return
+        session.execute(
+            "INSERT INTO reunite_commit (seq, first_id, last_id, at_ms, nonce) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (head.seq + 1, first_id, last_id, max(now_ms, head.at_ms), new_nonce()),
+        )
+        self.index(session)
+
+    def touched(
+        self,
+        session: Session,
+        *,
+        seq: int,
+        after_id: int,
+        trimmed_seq: int,
+        trimmed_id: int,
+        limit: int,
+    ) -> list[TouchRecord]:
+        found = (
+            []
+            if seq < trimmed_seq
+            else session.execute("SELECT last_id FROM reunite_commit WHERE seq = ?", (seq,))
+        )
+        after_id = max(after_id, found[0][0] if found else 0, trimmed_id)
+        records = session.execute(
+            "SELECT NULL, id, table_name, key, old_key, schema FROM reunite_change "
+            "WHERE id > ? ORDER BY id LIMIT ?",
+            (after_id, limit),
+        )
+        # Each commit has a change, so this many reach as far as the changes do; one more, because
+        # the position may stand at the end of the first.
+        commits = iter(
+            session.execute(
+                "SELECT seq, last_id FROM reunite_commit WHERE seq > ? ORDER BY seq LIMIT ?",
+                (max(seq, trimmed_seq), len(records) + 1),
+            )
+        )
+        commit_seq, last_id = next(commits, (None, 0))
+        numbered: list[TouchRecord] = []
+        for _, *record in records:
+            while commit_seq is not None and last_id < record[0]:
+                commit_seq, last_id = next(commits, (None, 0))
+            if commit_seq is None:
+                break
+            numbered.append((commit_seq, *record))
+        return numbered + records[len(numbered) :]
+
+    def fresh(self, session: Session, *, after_id: int) -> list[TouchRecord]:
+        return session.execute(
+            "SELECT NULL, id, table_name, key, old_key, schema FROM reunite_change "
+            "WHERE id > ? ORDER BY id",
+            (after_id,),
+        )
+
+    def fresh_run(self, session: Session, *, table: str, after_id: int) -> tuple[int, int, int]:
+        count, first_id, last_id = session.execute(
+            "SELECT count(*) FILTER (WHERE table_name = ? AND op = 'insert' AND old_key IS NULL), "
+            "coalesce(min(id), 0), coalesce(max(id), 0) FROM reunite_change WHERE id > ?",
+            (table, after_id),
+        )[0]
+        return count, first_id, last_id
+
+    def add_push(self, session: Session, record: tuple[Any, ...], *, after_id: int) -> None:
+        session.execute(
+            "INSERT INTO reunite_push (replica, principal, last_n, at_ms, first_id, last_id) "
+            "SELECT ?, ?, ?, ?, min(id), max(id) FROM reunite_change WHERE id > ?",
+            (*record, after_id),
+        )
+
+    def pushes(self, session: Session, after: int | None) -> tuple[int, dict[str, int]]:
+        if after is None:
+            mark = session.execute("SELECT coalesce(max(id), 0) FROM reunite_push")[0][0]
+            return mark, {}
+        found = session.execute(_PUSHES, (after,))
+        mark = max((row[0] for row in found), default=after)
+        return mark, {replica: last_n for _, replica, last_n in found}
+
+    def keys_parameters(
+        self, keys: str, table: str, *, after_id: int, trimmed_seq: int, trimmed_id: int
+    ) -> tuple[Any, ...]:
+        return keys, table, max(after_id, trimmed_id)
+
+    def range_parameters(
+        self, *, after_id: int, until_id: int, limit: int, trimmed_seq: int, trimmed_id: int
+    ) -> tuple[Any, ...]:
+        return max(after_id, trimmed_id), until_id, limit
+
+    def mark(self, session: Session) -> int:
+        (last_id,) = session.execute("SELECT max(id) FROM reunite_change")[0]
+        return last_id or 0
+
+    def index(self, session: Session) -> None:
+        indexed_id, last_id = session.execute(
+            "SELECT value, (SELECT max(id) FROM reunite_change) FROM reunite_meta "
+            "WHERE name = 'indexed_id'"
+        )[0]
+        if last_id is None or last_id <= indexed_id:
+            return
+        session.execute(
+            "INSERT INTO reunite_change_key (key, table_name, id) "
+            "SELECT key, table_name, id FROM reunite_change WHERE id > ?1 UNION ALL "
+            "SELECT old_key, table_name, id FROM reunite_change "
+            "WHERE id > ?1 AND old_key IS NOT NULL ORDER BY 1, 2, 3",
+            (indexed_id,),
+        )
+        session.execute("UPDATE reunite_meta SET value = ? WHERE name = 'indexed_id'", (last_id,))
+
+    def changes_by_table(
+        self, session: Session, *, trimmed_seq: int, trimmed_id: int
+    ) -> Mapping[str, int]:
+        rows = session.execute(
+            "SELECT table_name, count(*) FROM reunite_change WHERE id > ? GROUP BY table_name",
+            (trimmed_id,),
+        )
+        return dict(rows)
+
+    def trimmed_by(self, session: Session, *, after_seq: int, until_seq: int) -> tuple[int, int]:
+        # Ids have no gaps: SQLite gives the largest plus one, and nothing but a sweep deletes.
+        before, last_id = session.execute(
+            "SELECT coalesce((SELECT last_id FROM reunite_commit WHERE seq = ?), 0), "
+            "(SELECT last_id FROM reunite_commit WHERE seq = ?)",
+            (after_seq, until_seq),
+        )[0]
+        return last_id - before, last_id
+
+    def sweep(self, session: Session, *, trimmed_seq: int, trimmed_id: int, limit: int) -> int:
+        execute = session.execute
+        count, last_id = execute(
+            "SELECT count(*), max(id) FROM (SELECT id FROM reunite_change WHERE id <= ?1 "
+            # The mark that an earlier sweep has left, while nothing came after it.
+            "AND NOT (table_name = '' AND id = (SELECT max(id) FROM reunite_change)) "
+            "ORDER BY id LIMIT ?2)",
+            (trimmed_id, limit),
+        )[0]
+        if last_id is None:
+            return 0
+        self.index(session)
+        execute(
+            "DELETE FROM reunite_change_key WHERE (key, table_name, id) IN ("
+            "SELECT key, table_name, id FROM reunite_change WHERE id <= ?1 UNION ALL "
+            "SELECT old_key, table_name, id FROM reunite_change "
+            "WHERE id <= ?1 AND old_key IS NOT NULL)",
+            (last_id,),
+        )
+        execute("DELETE FROM reunite_change WHERE id <= ?", (last_id,))
+        # The largest id stays, as a mark without content: SQLite gives the next one after it.
+        execute(
+            "INSERT INTO reunite_change (id, table_name, key, op, schema) "
+            "SELECT ?, '', '', 'update', 0 WHERE NOT EXISTS (SELECT 1 FROM reunite_change)",
+            (last_id,),
+        )
+        execute("DELETE FROM reunite_origin WHERE first_id <= ?1 AND last_id <= ?1", (last_id,))
+        execute(
+            "DELETE FROM reunite_commit WHERE seq < ?2 AND first_id <= ?1 AND last_id <= ?1",
+            (last_id, trimmed_seq),
+        )
+        # Pushes that changed nothing go with their neighbours.
+        execute(
+            "DELETE FROM reunite_push WHERE id <= (SELECT id FROM reunite_push "
+            "WHERE first_id <= ?1 AND last_id <= ?1 ORDER BY first_id DESC LIMIT 1) "
+            "AND id < (SELECT max(id) FROM reunite_push)",
+            (last_id,),
+        )
+        return int(count)

@@ -1,0 +1,95 @@
+"""Databases as the SQL store sees them: statements inside transactions, and our errors.
+
+    Database ──read()/write()──► Session: execute, executemany, savepoint ──► Dialect
+
+What it is       the small port under `SqlStore`; adapters are `database.py` for the standard
+                 library's `sqlite3` and `postgresql.py` for psycopg.
+What it is not   a query builder.
+The rule         an adapter turns its driver's errors into ours; nothing above sees one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from reunite.errors import StorageUnavailableError
+from reunite.stores.sql.dialect import Dialect
+
+Record = tuple[Any, ...]
+
+# How long a writer waits for another one before it gives up.
+LOCK_TIMEOUT_S = 10.0
+
+
+class Session(Protocol):
+    """One open transaction."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        """Run one statement; all of its rows, none for a statement that returns nothing.
+
+        Raises UnreadableTextError for text that is no UTF-8: read it with `execute_loosely`.
+        """
+        ...
+
+    def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        """The same for a statement that reads; text that is no UTF-8 comes as bytes."""
+        ...
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for each of `rows`."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """What happens inside is undone if the block raises; savepoints nest."""
+        ...
+
+    @property
+    def handle(self) -> Any:
+        """The driver's own connection."""
+        ...
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+
+class Database(Protocol):
+    """Opens transactions. Safe to share between threads."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    def read(self) -> AbstractContextManager[Session]:
+        """A transaction that sees one snapshot and writes nothing."""
+        ...
+
+    def write(self) -> AbstractContextManager[Session]:
+        """A transaction alone among writers; committed if the block ends without an exception."""
+        ...
+
+    def prepare(self) -> str:
+        """Make the database fit for many readers beside a writer; how `restore` undoes it."""
+        ...
+
+    def restore(self, former: str) -> None:
+        """Undo `prepare`, as far as nobody else is using the database."""
+        ...
+
+    def migration_lock(self) -> AbstractContextManager[None]:
+        """The right to migrate, alone among all processes; it ends with this one. Does not wait:
+        raises StorageUnavailableError if somebody has it."""
+        ...
+
+    def look(self) -> object:
+        """Another value than before when anything may have been committed, by anybody. Cheap, and
+        from any thread."""
+        ...
+
+    def close(self) -> None:
+        """Release all connections. May be called twice."""
+        ...
+
+
+class UnreadableTextError(StorageUnavailableError):
+    """A text in the database is no UTF-8. SQLite keeps whatever bytes a program calls a text."""

@@ -1,0 +1,346 @@
+"""PostgreSQL databases as the SQL store sees them: connections, transactions, errors.
+
+What it is       the `Database` of psycopg 3, in threads, with a pool that grows with the need.
+What it is not   a place for SQL of the store.
+The rule         nothing is kept in a session between transactions, so a pooler like PgBouncer may
+                 stand in between: settings are LOCAL, and no statement is prepared.
+
+A connection that breaks is thrown away with all the idle ones, so after a restart of the server
+the next transaction finds a new one.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from reunite.errors import (
+    CallerError,
+    ConstraintError,
+    ReuniteError,
+    StorageUnavailableError,
+    UnknownTableError,
+)
+from reunite.stores.sql.dialects.postgresql_dialect import POSTGRESQL
+from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Record, Session
+
+try:
+    import psycopg
+    from psycopg import errors
+except ImportError as exc:  # the extra is not there
+    raise CallerError(
+        "PostgreSQL needs psycopg: install the extra, `pip install reunite[postgres]`."
+    ) from exc
+
+# How long one statement may take: a hub's are short, and a stuck one must not hold its locks.
+STATEMENT_TIMEOUT_S = 300.0
+
+# How long a new connection may take.
+CONNECT_TIMEOUT_S = 10
+
+# Connections that wait for their next transaction; more are closed.
+IDLE_MAX = 20
+
+# What values look like must not depend on what the role or the database has set.
+_SETTINGS = (
+    "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL "
+    "intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'"
+)
+
+_MIGRATION_LOCK = "SELECT pg_try_advisory_lock(x'7265756e'::int, x'6d696772'::int)"
+
+
+class PostgresDatabase:
+    """A PostgreSQL database, named by its URL.
+
+    lock_timeout_s  how long to wait for a row or a table that another transaction holds
+
+    Raises StorageUnavailableError if it cannot be reached.
+    """
+
+    dialect = POSTGRESQL
+
+    def __init__(self, url: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        parts = urlsplit(url)
+        self._dsn = urlunsplit(parts._replace(scheme="postgresql"))
+        self._name = parts.path.lstrip("/")
+        self._timeout_s = timeout_s
+        self._idle: list[psycopg.Connection[Any]] = []
+        self._lock = threading.Lock()
+        self._look_lock = threading.Lock()
+        self._looking: psycopg.Connection[Any] | None = None
+        self._is_closed = False
+        lock_ms, statement_ms = int(timeout_s * 1_000), int(STATEMENT_TIMEOUT_S * 1_000)
+        limits = f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}"
+        self._begin_read = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SETTINGS}; {limits}"
+        # READ COMMITTED: a row that was waited for is seen as it is then, and a numberer's
+        # snapshot must be taken after it has the lock.
+        self._begin_write = (
+            f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}; {limits}"
+        )
+        try:
+            self._give_back(self._take())
+        except BaseException:
+            self.close()
+            raise
+
+    def read(self) -> AbstractContextManager[Session]:
+        return self._transaction(self._begin_read)
+
+    def write(self) -> AbstractContextManager[Session]:
+        return self._transaction(self._begin_write)
+
+    def prepare(self) -> str:
+        return ""
+
+    def restore(self, former: str) -> None:
+        """Nothing was prepared."""
+
+    @contextmanager
+    def migration_lock(self) -> Iterator[None]:
+        # The session's lock, so that it ends with the process; on a connection of its own, for
+        # the migration runs in other transactions.
+        connection = self._connect()
+        try:
+            with translated():
+                found = connection.execute(_MIGRATION_LOCK).fetchone()
+            if found is None or not found[0]:
+                raise StorageUnavailableError(
+                    "The database's tables are being migrated: try again when that is over."
+                )
+            yield
+        finally:
+            connection.close()
+
+    def look(self) -> object:
+        with self._look_lock:
+            if self._looking is None:
+                self._looking = self._take()
+            try:
+                with translated():
+                    # Moves whenever a transaction that has written ends, and when one begins.
+                    return self._looking.execute("SELECT pg_current_snapshot()::text").fetchone()
+            except ReuniteError:
+                self._looking.close()
+                self._looking = None
+                raise
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+        with self._look_lock:
+            if self._looking is not None:
+                idle.append(self._looking)
+                self._looking = None
+        for connection in idle:
+            connection.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            warnings.warn(
+                f"{self._name} was not closed", ResourceWarning, source=self, stacklevel=2
+            )
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Iterator[Session]:
+        connection = self._begun(begin)
+        try:
+            yield PostgresSession(connection)
+            with translated():
+                # A statement that failed, and whose error somebody swallowed, undoes everything;
+                # COMMIT alone would not say so.
+                status = connection.info.transaction_status
+                if status == psycopg.pq.TransactionStatus.INERROR:
+                    raise StorageUnavailableError("The transaction has failed and was undone.")
+                connection.execute("COMMIT")
+        finally:
+            # Still open: the block raised, or COMMIT was refused.
+            if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                with suppress(psycopg.Error):
+                    connection.execute("ROLLBACK")
+            self._give_back(connection)
+
+    def _begun(self, begin: str) -> psycopg.Connection[Any]:
+        """A connection in a transaction; an idle one may have died with its server."""
+        while True:
+            with self._lock:
+                was_idle = bool(self._idle)
+            connection = self._take()
+            try:
+                with translated():
+                    connection.execute(begin)
+                return connection
+            except ReuniteError:
+                connection.close()
+                with self._lock:
+                    idle, self._idle = self._idle, []
+                for other in idle:
+                    other.close()
+                if not was_idle:
+                    raise
+
+    def _take(self) -> psycopg.Connection[Any]:
+        with self._lock:
+            if self._is_closed:
+                raise CallerError("The store is closed: open it again before using it.")
+            if self._idle:
+                return self._idle.pop()
+        return self._connect()
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        with translated():
+            return psycopg.connect(
+                self._dsn,
+                autocommit=True,
+                prepare_threshold=None,
+                connect_timeout=CONNECT_TIMEOUT_S,
+                fallback_application_name="reunite",
+            )
+
+    def _give_back(self, connection: psycopg.Connection[Any]) -> None:
+        is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+        with self._lock:
+            if is_idle and not self._is_closed and len(self._idle) < IDLE_MAX:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+
+class PostgresSession:
+    """A transaction on a psycopg connection."""
+
+    dialect = POSTGRESQL
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self._connection = connection
+        self._cursor = psycopg.RawCursor(connection)
+        self._depth = 0
+
+    @property
+    def handle(self) -> psycopg.Connection[Any]:
+        return self._connection
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        try:
+            cursor = self._cursor.execute(_numbered(sql), parameters or None)
+            return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as exc:
+            raise _ours(exc) from exc
+
+    def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        return self.execute(sql, parameters)
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            self._cursor.executemany(_numbered(sql), rows)
+        except psycopg.Error as exc:
+            raise _ours(exc) from exc
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        self._depth += 1
+        name = f"reunite_{self._depth}"
+        self.execute(f"SAVEPOINT {name}")
+        try:
+            yield
+        except BaseException:
+            if self._connection.info.transaction_status in _IN_TRANSACTION:
+                self.execute(f"ROLLBACK TO {name}")
+                self.execute(f"RELEASE {name}")
+            raise
+        else:
+            self.execute(f"RELEASE {name}")
+        finally:
+            self._depth -= 1
+
+
+_IN_TRANSACTION = frozenset(
+    {psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR}
+)
+_PARAMETER = re.compile(r"'(?:[^']|'')*'|\?(\d*)")
+
+
+@lru_cache(maxsize=1_000)
+def _numbered(sql: str) -> str:
+    """The store's `?` and `?1` as PostgreSQL writes them."""
+    count = 0
+
+    def number(match: re.Match[str]) -> str:
+        nonlocal count
+        if match[1] is None:
+            return match[0]
+        count += 1
+        return f"${match[1] or count}"
+
+    return _PARAMETER.sub(number, sql)
+
+
+# --- Errors ---------------------------------------------------------------------------------------
+
+_CONSTRAINT_CODES: dict[type[psycopg.Error], str] = {
+    errors.UniqueViolation: "unique",
+    errors.ExclusionViolation: "unique",
+    errors.ForeignKeyViolation: "foreign-key",
+    errors.RestrictViolation: "foreign-key",
+    errors.NotNullViolation: "not-null",
+    errors.CheckViolation: "check",
+}
+_KEY = re.compile(r"Key \((?P<columns>.*?)\)=")
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn driver errors inside the block into ours."""
+    try:
+        yield
+    except psycopg.Error as exc:
+        raise _ours(exc) from exc
+
+
+def _ours(exc: psycopg.Error) -> Exception:
+    """The error of ours that says what `exc` says."""
+    text = exc.diag.message_primary or str(exc) or type(exc).__name__
+    code = exc.sqlstate or ""
+    if isinstance(exc, psycopg.IntegrityError):
+        code = next(
+            (name for kind, name in _CONSTRAINT_CODES.items() if isinstance(exc, kind)),
+            "constraint",
+        )
+        table = POSTGRESQL.table_of(exc.diag.schema_name, exc.diag.table_name)
+        return ConstraintError(text, code=code, table=table, columns=_failed_columns(exc))
+    if isinstance(exc, psycopg.DataError) or code.startswith(("22", "23", "44", "428C9")):
+        return ConstraintError(f"PostgreSQL cannot hold a value: {text}.", code="check")
+    if code in ("P0001", "0A000", "42804", "42846"):
+        # What a user's trigger raises, and what a value cannot be made into.
+        return ConstraintError(text, code="check")
+    if isinstance(exc, errors.UndefinedTable | errors.InvalidSchemaName):
+        if "reunite_" in text:
+            return CallerError("This database is no hub yet: track a table first.")
+        return UnknownTableError(f"The database: {text}.")
+    if isinstance(exc, errors.InsufficientPrivilege):
+        return CallerError(
+            f"PostgreSQL: {text}. Grant it to the hub's role; "
+            "docs/howto/postgresql-in-production.md lists what it needs."
+        )
+    if code.startswith("28") or isinstance(exc, errors.InvalidCatalogName):
+        return CallerError(f"PostgreSQL: {text}. Check the URL.")
+    if isinstance(exc, psycopg.ProgrammingError) or code.startswith("42"):
+        return exc  # a mistake in a statement of ours or of a hook: not the storage's fault
+    return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")
+
+
+def _failed_columns(exc: psycopg.Error) -> tuple[str, ...]:
+    """The columns that an error names."""
+    if exc.diag.column_name:
+        return (exc.diag.column_name,)
+    match = _KEY.match(exc.diag.message_detail or "")
+    if match is None:
+        return ()
+    return tuple(name.strip('"') for name in match["columns"].split(", "))

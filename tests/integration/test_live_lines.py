@@ -1,8 +1,11 @@
 """Lines that break, hang and hold things back; and clients that do not read."""
 
+import json
+import random
 import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from tests.integration.http_helpers import client_of
 from tests.integration.line_proxy import LineProxy
 from tests.integration.live_helpers import LiveReplica, query
 
+STEPS = 60
 NOTES = "select id, title from note order by id"
 
 
@@ -176,16 +180,17 @@ def client(server: ServerThread, token: str) -> Iterator[httpx2.Client]:
         yield client
 
 
-def place(client: httpx2.Client) -> dict[str, Any]:
-    """A new replica, and the cursor of its first checkpoint."""
+def place(client: httpx2.Client, **asked_for: Any) -> dict[str, Any]:
+    """What a stream of a new replica at its first checkpoint is asked with."""
     body = client.post("v1/register", json={"protocol": 1, "name": "raw"}).json()
     replica, cursor = body["replica"], None
     while True:
         asked = {"protocol": 1, "replica": replica, "known": 0, "cursor": cursor}
-        page = client.post("v1/pull", json=asked).json()
+        page = client.post("v1/pull", json=asked | asked_for).json()
         cursor = page["cursor"]
         if page.get("checkpoint"):
-            return {"replica": replica, "cursor": cursor}
+            spelled = {name: json.dumps(value) for name, value in asked_for.items()}
+            return {"replica": replica, "cursor": cursor, **spelled}
 
 
 def test_a_stream_says_first_what_is_answered_and_then_each_page(
@@ -272,6 +277,25 @@ def test_a_silent_stream_gives_signs_of_life(hub: Hub, token: str) -> None:
         assert [line.next()[0] for _ in range(4)] == ["answered", "page", "", ""]
 
 
+def test_a_stream_that_nothing_concerns_is_told_newer_cursors(
+    client: httpx2.Client, hub: Hub, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it can go on where it broke, whatever was trimmed meanwhile."""
+    monkeypatch.setattr("reunite.server.live.REFRESH_S", 0.0)
+    nobody = {"field": "id", "operator": "exact", "value": "nobody"}
+    where = place(client, where={"note": nobody})
+    with Line(client, **where) as line:
+        line.next()
+        first = line.next()[1]["cursor"]
+        query(database, "insert into note values ('a', 'x')")
+        name, page = line.next()
+        assert (name, "tables" in page) == ("page", False)
+        assert page["cursor"] != first
+    hub.trim(older_than_s=0)
+    with Line(client, **(where | {"cursor": page["cursor"]})) as line:
+        assert line.next()[0] == "answered"
+
+
 def test_streams_beyond_the_limit_are_refused_by_its_name(hub: Hub, token: str) -> None:
     with (
         ServerThread(hub, streams_max=1) as server,
@@ -317,3 +341,54 @@ def receive(line: socket.socket, until: bytes) -> bytes:
         assert part, "the line ended"
         received += part
     return received
+
+
+# --- All at once ----------------------------------------------------------------------------------
+
+
+def test_replicas_agree_after_lines_were_cut_again_and_again(
+    hub: Hub, proxy: LineProxy, token: str, tmp_path: Path, database: Path
+) -> None:
+    chance = random.Random(11)
+    with ExitStack() as stack:
+        lives = [
+            stack.enter_context(through(proxy, token, tmp_path / f"{name}.db", silence_s=5))
+            for name in ("a", "b", "c")
+        ]
+        for number in range(STEPS):
+            where = chance.choice([database, *(live.replica.path for live in lives)])
+            query(
+                where,
+                chance.choice(
+                    [
+                        f"insert into note values ('{number}', 'x')",
+                        "update note set title = title || 'y' where rowid % 3 = 0",
+                        "delete from note where rowid % 5 = 0",
+                    ]
+                ),
+            )
+            if chance.random() < 0.1:
+                proxy.cut()
+        for _ in range(2):  # what the last one pushed is new to the first
+            for live in lives:
+                assert live.replica.wait_until_synced(30), live.seen.reports[-5:]
+        expected = query(database, NOTES)
+        assert [live.rows(NOTES) for live in lives] == [expected] * 3
+        assert all(live.replica.status().pending == 0 for live in lives)
+
+
+def test_what_one_server_takes_reaches_the_streams_of_another(
+    server: ServerThread, token: str, tmp_path: Path, database: Path
+) -> None:
+    """As with several processes: each has a hub of its own on the one database."""
+    with Hub(database) as other_hub:
+        other_hub.track("note")
+        with ServerThread(other_hub) as other_server:
+            here = LiveReplica(Replica.clone(tmp_path / "a.db", server.url, token=token), "note")
+            there = Replica.clone(tmp_path / "b.db", other_server.url, token=token)
+            with here, LiveReplica(there, "note") as there_live:
+                here.seen.until_phase("live")
+                query(there.path, "insert into note values ('a', 'pushed elsewhere')")
+                here.until_rows(NOTES, [("a", "pushed elsewhere")])
+                query(here.replica.path, "update note set title = 'and back'")
+                there_live.until_rows(NOTES, [("a", "and back")])

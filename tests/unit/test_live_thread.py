@@ -9,7 +9,8 @@ import pytest
 from reunite import Hub, HubUnreachableError, LiveReport, NotAuthenticatedError, Replica
 from reunite.protocol.codec import encode
 from reunite.protocol.live import Answered, LiveRequest
-from reunite.replica.live import PAUSE_S, PAUSE_S_MAX, LiveThread
+from reunite.protocol.pull import Page
+from reunite.replica.live import PAUSE_S, PAUSE_S_MAX, QUEUE_MAX, LiveThread
 from reunite.replica.transport import LiveEvent
 from reunite.stores.memory import MemoryStore
 from reunite.testing import FakeClock, FakeWire
@@ -172,3 +173,35 @@ def test_watching_can_end(scene: Scene) -> None:
         db.execute("insert into note (a, b) values ('a', 'b')")
     assert scene.replica.wait_until_synced(DEADLINE_S)
     assert seen == []
+
+
+class Flood(ScriptedStream):
+    """Pages that do not follow, one after the other, as long as anybody takes them."""
+
+    given = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_left = threading.Event()
+
+    def __iter__(self) -> Iterator[LiveEvent]:
+        page = encode(Page(cursor="another", stamp="", schemas={})).decode()
+        try:
+            while self.given < 1_000:
+                self.given += 1
+                yield LiveEvent(name="page", data=page)
+        finally:
+            self.is_left.set()
+
+
+def test_who_reads_a_stream_that_nobody_wants_any_more_lets_its_connection_go(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flood = Flood()
+    streams = iter([flood])
+    usual = scene.transport.live
+    monkeypatch.setattr(scene.transport, "live", lambda asked: next(streams, None) or usual(asked))
+    scene.start()
+    assert flood.is_left.wait(DEADLINE_S)
+    assert flood.given <= 2 * QUEUE_MAX
+    assert scene.replica.wait_until_synced(DEADLINE_S)

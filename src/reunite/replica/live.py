@@ -100,7 +100,7 @@ class _Ended(msgspec.Struct, frozen=True):
 class _Came(msgspec.Struct, frozen=True):
     """An event, or the answer to a pull that waited."""
 
-    line: object
+    line: _Line
     event: LiveEvent | Page
 
 
@@ -114,6 +114,9 @@ class _Line(msgspec.Struct, kw_only=True, eq=False):
     answered: int | None = None
     has_spoken: bool = False
     is_over: bool = False
+    room: threading.Semaphore = msgspec.field(
+        default_factory=lambda: threading.Semaphore(QUEUE_MAX)
+    )
 
     def hold(self, stream: EventStream) -> None:
         """From the thread that opened it, perhaps too late."""
@@ -123,6 +126,8 @@ class _Line(msgspec.Struct, kw_only=True, eq=False):
 
     def close(self) -> None:
         self.is_over = True
+        # Whoever waits for room holds a connection, which is wanted.
+        self.room.release()
         if self.stream is not None:
             self.stream.close()
 
@@ -146,9 +151,8 @@ class LiveThread:
         self._on_event = on_event
         self._chance = chance
         self._monotonic = monotonic
-        # Wakes and wishes are few; what a stream brings is bounded by its own semaphore.
+        # Wakes and wishes are few; what a stream brings is bounded by the room of its line.
         self._inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
-        self._room = threading.Semaphore(QUEUE_MAX)
         self._over = threading.Event()
         self._has_new_wish = False
         self._push_at = 0.0
@@ -221,7 +225,7 @@ class LiveThread:
         except queue.Empty:
             return None
         if isinstance(item, _Came):
-            self._room.release()
+            item.line.room.release()
         if isinstance(item, tuple):
             self._wishes.append(item)
             self._has_new_wish = True
@@ -243,6 +247,8 @@ class LiveThread:
 
     def _hold(self) -> None:
         """Keep a line until it ends. Raises what broke it."""
+        if self.report.phase == "offline":
+            self._tell(phase="connecting", error="", retry_in_s=None)
         line = self._open()
         slept = self._slept_s()
         try:
@@ -325,7 +331,8 @@ class LiveThread:
             return
         line.hold(stream)
         for event in stream:
-            self._hand_over(_Came(line, event))
+            if not self._hand_over(line, event):
+                return
 
     def _ask_and_wait(self, line: _Line) -> None:
         """Pulls that wait at the hub, until one has brought something."""
@@ -337,14 +344,18 @@ class LiveThread:
             if brings_nothing(page, state):
                 self._over.wait(max(0.0, _POLL_EVERY_S - (self._monotonic() - asked_s)))
                 continue
-            self._hand_over(_Came(line, page))
+            self._hand_over(line, page)
             return
 
-    def _hand_over(self, item: _Came) -> None:
-        while not self._room.acquire(timeout=1.0):
+    def _hand_over(self, line: _Line, came: LiveEvent | Page) -> bool:
+        """Wait for room and put it there; False if nobody wants it any more."""
+        while not line.room.acquire(timeout=1.0):
             if self._over.is_set():
-                return
-        self._inbox.put(item)
+                return False
+        if line.is_over:
+            return False
+        self._inbox.put(_Came(line, came))
+        return True
 
     # -- what comes ---------------------------------------------------------------------------
 

@@ -46,6 +46,10 @@ TICK_S = 0.5
 TOKENS_EVERY_S = 5.0
 TOKENS_EVERY_S_MIN = 0.5
 
+# Where nothing concerned a view for so long, its streams are told the newest cursor all the same:
+# one that is too old could not go on after a trim of the log.
+REFRESH_S = 300.0
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 # After a round that the database refused.
@@ -302,6 +306,9 @@ class LiveStream(Response):
         self._waiter: asyncio.Future[None] | None = None
         self._outgoing: Iterable[bytes] = ()
         self._written_at = 0.0
+        self._told_seq = -1
+        self._refresh_at: float | None = None
+        self._refreshes = False
         # Its first event comes at once: the client sees that the line is open.
         self._take(opened.delivery, opened.answered)
 
@@ -321,10 +328,16 @@ class LiveStream(Response):
         self._wake()
 
     def beat(self, now: float, heartbeat_s: float) -> None:
-        """Write a sign of life if nothing has been written for long."""
+        """Write a sign of life if nothing has been written for long, and a cursor where none has
+        been for very long."""
         if self._waiter is None or self._waiter.done():
             return
-        if now - self._written_at >= heartbeat_s:
+        if self._refresh_at is None or now >= self._refresh_at:
+            self._refreshes = self._is_behind = self._refresh_at is not None
+            self._refresh_at = now + REFRESH_S
+            if self._is_behind:
+                self._waiter.set_result(None)
+        elif now - self._written_at >= heartbeat_s:
             self._outgoing = (HEARTBEAT,)
             self._waiter.set_result(None)
 
@@ -339,8 +352,9 @@ class LiveStream(Response):
             self.watch.answered = answered
             said = event("answered", encode(Answered(answered=answered)))
             events = (said + events[0], *events[1:])
-        elif delivery.is_empty:
+        elif delivery.is_empty and not (self._refreshes and self._told_seq < delivery.cursor.seq):
             return False
+        self._refreshes, self._told_seq = False, delivery.cursor.seq
         self._outgoing = events
         return True
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -88,9 +89,9 @@ class PostgresServer:
             time.sleep(0.02)
 
     def stop(self, *, kill: bool = False) -> None:
-        """Stop at once; with `kill` as a power cut would."""
+        """Stop, whoever is connected; with `kill` as a power cut would."""
         if self._process is not None:
-            self._process.kill() if kill else self._process.send_signal(3)  # SIGQUIT
+            self._process.kill() if kill else self._process.send_signal(signal.SIGINT)
             self._process.wait()
             self._process = None
 

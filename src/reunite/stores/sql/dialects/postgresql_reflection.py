@@ -72,7 +72,7 @@ _COLUMNS = """
         WHERE t.typtype = 'd'
     )
     SELECT a.attname::text, b.typname::text, b.typtype::text, b.typcategory::text,
-           format_type(a.atttypid, NULL), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
+           format_type(a.atttypid, -1), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
            a.attidentity::text, a.attgenerated::text, a.attnum
     FROM pg_attribute AS a
     JOIN types ON types.attnum = a.attnum

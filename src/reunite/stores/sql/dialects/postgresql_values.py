@@ -100,7 +100,9 @@ _decimal = wire_form(ColumnType.DECIMAL)
 
 # --- Images ---------------------------------------------------------------------------------------
 
-_OFFSET = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?([+-]\d\d(?::?\d\d){0,2})")
+_OFFSET = re.compile(
+    r"(\d{4,6}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?([+-]\d\d(?::?\d\d){0,2})( BC)?"
+)
 
 
 def image_reader(columns: Sequence[Column]) -> Callable[[str], Row]:
@@ -168,10 +170,12 @@ def utc_text(text: str) -> str:
     match = _OFFSET.fullmatch(text)
     if match is None:
         return text_form(text)
-    day, clock, fraction, offset = match.groups()
+    day, clock, fraction, offset, era = match.groups()
     micros = (fraction or "").ljust(6, "0")
     if offset in ("+00", "+00:00"):
-        return f"{day}T{clock}.{micros}Z"
+        return f"{day}T{clock}.{micros}Z{era or ''}"
+    if era or len(day) > 10:
+        return text_form(text)  # Python knows no such year; the trigger writes UTC anyway
     if len(offset) == 3:
         offset += ":00"
     moment = datetime.fromisoformat(f"{day}T{clock}.{micros}{offset}").astimezone(UTC)

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from reunite.engine.ports import Feed
@@ -95,3 +96,34 @@ def test_a_looking_feed_has_a_thread_only_while_somebody_listens() -> None:
     for end in ends:
         end()
     assert threading.active_count() == before
+
+
+class PostgresSubject:
+    def __init__(self, url: str) -> None:
+        self._program = psycopg.connect(url, autocommit=True)
+        self._program.execute("create table note (id int generated always as identity)")
+        self._stores = [open_store(url), open_store(url)]
+        self.feed: Feed = LookingFeed(self._stores[0].look)
+        self._other = LookingFeed(self._stores[1].look)
+
+    def other(self) -> Feed:
+        return self._other
+
+    def write(self) -> bool:
+        self._program.execute("insert into note default values")
+        return True
+
+    def close(self) -> None:
+        self.feed.close()
+        self._other.close()
+        for store in self._stores:
+            store.close()
+        self._program.close()
+
+
+class TestLookingFeedOfPostgresql(FeedContract):
+    @pytest.fixture
+    def subject(self, postgresql: str) -> Iterator[FeedSubject]:
+        subject = PostgresSubject(postgresql)
+        yield subject
+        subject.close()

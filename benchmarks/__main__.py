@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import capture, clone, live, pull, push, repair
+from benchmarks import capture, clone, live, postgresql, pull, push, repair
 from benchmarks.figures import Figure, Settings
 
 BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "capture": capture.run,
     "repair": repair.run,
     "live": live.run,
+    "postgresql": postgresql.run,
 }
 
 # Where flushes cost nothing, and what the largest log and clone need there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,8 +29,8 @@ def run(settings: Settings) -> Iterator[Figure]:
             settings.wait_until_idle()
             limit, measured = in_turn(
                 number,
-                partial(_fill_plainly, folder / "plain.db", batch),
-                partial(_clone, folder / "replica.db", hub, count),
+                partial(fill_plainly, folder / "plain.db", batch),
+                partial(clone, folder / "replica.db", hub, count),
             )
             pairs.add(measured=measured, limit=limit)
     name = f"{count:,} rows"
@@ -40,7 +40,8 @@ def run(settings: Settings) -> Iterator[Figure]:
         yield from _memory(settings.folder / f"memory-{rows}", rows)
 
 
-def _fill_plainly(path: Path, batch: list[tuple[int | float | str, ...]]) -> Spent:
+def fill_plainly(path: Path, batch: list[tuple[int | float | str, ...]]) -> Spent:
+    """What `executemany` takes, into a fresh file."""
     connection = standard.connect(path)
     standard.create_tables(connection)
     spent = timed(lambda: standard.insert(connection, batch))
@@ -48,11 +49,14 @@ def _fill_plainly(path: Path, batch: list[tuple[int | float | str, ...]]) -> Spe
     return spent
 
 
-def _clone(path: Path, hub: HubProcess, count: int) -> Spent:
+def clone(
+    path: Path, hub: HubProcess, count: int, *, others_s: Callable[[], float] = lambda: 0.0
+) -> Spent:
+    """What a first clone takes; `others_s` is the processor time of the hub's database."""
     made: list[Replica] = []
     spent = timed(
         lambda: made.append(Replica.clone(path, hub.url, token=hub.token)),
-        others_s=hub.processor_s,
+        others_s=lambda: hub.processor_s() + others_s(),
     )
     made[0].close()
     connection = standard.connect(path)

@@ -31,20 +31,21 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HubProcess:
-    """A hub over an SQLite file, served until the block ends.
+    """A hub over an SQLite file or a database's URL, served until the block ends.
 
     chosen_keys    the program chooses the integer keys of all tables itself
     hook           a table whose inserts call a hook that does nothing
     """
 
     def __init__(
-        self, database: Path, *, chosen_keys: bool = True, hook: str | None = None
+        self, database: Path | str, *, chosen_keys: bool = True, hook: str | None = None
     ) -> None:
         options = ["--chosen-keys"] if chosen_keys else []
         if hook is not None:
             options += ["--hook", hook]
+        place = str(database.resolve() if isinstance(database, Path) else database)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.hub_process", str(database.resolve()), *options],
+            [sys.executable, "-m", "benchmarks.hub_process", place, *options],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,

@@ -85,17 +85,28 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def create_tables(connection: sqlite3.Connection, *, with_shops: bool = False) -> None:
-    """The standard table; with shops, every row points to one of them."""
-    if with_shops:
-        connection.execute("CREATE TABLE shop (id INTEGER PRIMARY KEY, name TEXT NOT NULL)")
-        connection.executemany(
-            "INSERT INTO shop VALUES (?, ?)", ((i, f"Shop {i}") for i in range(1, SHOPS + 1))
-        )
+def table_statements(*, with_shops: bool) -> list[str]:
+    """What makes the standard table, in the words of every database; with shops, every row points
+    to one of them."""
     references = "REFERENCES shop (id)" if with_shops else ""
-    connection.execute(_CREATE.format(references=references))
+    table = _CREATE.format(references=references)
+    if not with_shops:
+        return [table]
+    shop = "CREATE TABLE shop (id INTEGER PRIMARY KEY, name TEXT NOT NULL)"
+    return [shop, table, "CREATE INDEX parcel_shop ON parcel (shop)"]
+
+
+def shop_rows() -> list[tuple[int, str]]:
+    """The shops that standard rows point to."""
+    return [(i, f"Shop {i}") for i in range(1, SHOPS + 1)]
+
+
+def create_tables(connection: sqlite3.Connection, *, with_shops: bool = False) -> None:
+    """The standard table in an SQLite file, and the shops."""
+    for statement in table_statements(with_shops=with_shops):
+        connection.execute(statement)
     if with_shops:
-        connection.execute("CREATE INDEX parcel_shop ON parcel (shop)")
+        connection.executemany("INSERT INTO shop VALUES (?, ?)", shop_rows())
 
 
 def insert(connection: sqlite3.Connection, batch: Iterable[tuple[int | float | str, ...]]) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import standard
+from benchmarks import postgresql, standard
 from benchmarks.__main__ import BENCHMARKS
+from benchmarks.figures import Settings
+from tests.postgresql_server import why_missing
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,6 +37,14 @@ def test_every_benchmark_has_its_place_in_the_readme() -> None:
     assert re.findall(r"^### `(\w+)`", text, re.MULTILINE) == list(BENCHMARKS)
 
 
+def test_without_a_postgresql_server_nothing_is_measured_and_a_sentence_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(postgresql, "why_missing", lambda: "there is no module nowhere")
+    assert list(postgresql.run(Settings(folder=tmp_path))) == []
+    assert "NOT MEASURED" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_quick_run_measures_everything_beside_its_limit(tmp_path: Path) -> None:
     """Figures are not judged here: a busy machine must not fail a test."""
@@ -45,6 +55,7 @@ def test_a_quick_run_measures_everything_beside_its_limit(tmp_path: Path) -> Non
     )  # fmt: skip
     answer = json.loads((tmp_path / "figures.json").read_bytes())
     figures = answer["figures"]
-    assert {figure["benchmark"] for figure in figures} == set(BENCHMARKS)
+    missing = {"postgresql"} if why_missing() else set()
+    assert {figure["benchmark"] for figure in figures} == set(BENCHMARKS) - missing
     assert all(figure["ratio"] > 0 and figure["limit"] > 0 for figure in figures)
     assert answer["is_quick"] is True

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reunite.core.schema import Column, ColumnType
+from reunite.core.stored import tagged
 from reunite.core.values import (
     INTEGER_MAX,
     INTEGER_MIN,
@@ -19,6 +20,7 @@ from reunite.core.values import (
     check_columns,
     is_written_alike,
     larger,
+    order_key,
     parse_integer,
     same,
     value_faults,
@@ -178,6 +180,27 @@ def test_the_same_values_have_one_representative(column_type: ColumnType, a: Any
     assert (canonical(column_type, a) == canonical(column_type, b)) == expected
     assert (canonical_text(column_type, a) == canonical_text(column_type, b)) == expected
     hash(canonical(column_type, a))
+
+
+@pytest.mark.parametrize(
+    ("column_type", "number", "stored"),
+    [
+        (T.BOOLEAN, 0, 0.0),
+        (T.BOOLEAN, False, 0.0),
+        (T.BOOLEAN, True, 1.0),
+        (T.DECIMAL, "20", 20.0),
+        (T.DECIMAL, "9007199254740993", 2**53 + 1),
+        (T.INTEGER, 20, 20.0),
+        (T.REAL, 2**53, 2**53 + 1),
+        (T.ANY, 0, 0.0),
+    ],
+)
+def test_a_tagged_number_is_the_same_as_the_number(
+    column_type: ColumnType, number: Any, stored: float
+) -> None:
+    assert same(column_type, number, tagged(stored))
+    assert canonical_text(column_type, number) == canonical_text(column_type, tagged(stored))
+    assert order_key(column_type, number) == order_key(column_type, tagged(stored))
 
 
 @given(st.sampled_from(ColumnType), ANY_VALUES)

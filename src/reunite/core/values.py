@@ -376,27 +376,20 @@ def canonical(column_type: ColumnType, value: Value) -> bool | int | float | str
         json                       text: members sorted by name, numbers as in `number_text`
         text, date, time, datetime as it is
 
-    What the type does not cover stays as it is, numbers without a fraction as int, also tagged
-    ones (except in columns of text, where SQLite makes text of them).
+    What the type does not cover stays as it is, numbers without a fraction as int. A tagged number
+    counts as the number itself (except in columns of text, where SQLite makes text of it).
     """
     if value is None:
         return None
     if column_type is ColumnType.JSON or isinstance(value, list | dict):
         return _json_text(value)
     if isinstance(value, str):
-        if is_tagged(value) and column_type not in _SAME_IF_EQUAL:
-            stored = stored_of(value)
-            is_number = isinstance(stored, int | float)
-            return _canonical_number(stored) if is_number else value
-        function = _CANONICAL_OF_TEXT.get(column_type)
+        stored = stored_of(value) if column_type not in _SAME_IF_EQUAL else value
+        if isinstance(stored, int | float):
+            return _number_in(column_type, stored)
+        function = None if is_tagged(value) else _CANONICAL_OF_TEXT.get(column_type)
         return value if function is None else function(value)
-    if column_type is ColumnType.BOOLEAN:
-        return bool(value) if value in (0, 1) else value
-    if column_type is ColumnType.DECIMAL:
-        return _canonical_decimal(repr(value + 0))
-    if column_type is ColumnType.REAL and isinstance(value, int):
-        value = _float_of(value)  # what a real column makes of it
-    return _canonical_number(value)
+    return _number_in(column_type, value)
 
 
 def canonical_text(column_type: ColumnType, value: Value) -> str:
@@ -406,6 +399,17 @@ def canonical_text(column_type: ColumnType, value: Value) -> str:
     string that holds its canonical text. Only `"`, `\\` and control characters are escaped.
     """
     return _scalar_text(canonical(column_type, value))
+
+
+def _number_in(column_type: ColumnType, number: int | float) -> bool | int | float | str:
+    """The representative of a number, whether it was tagged or not, in a column of this type."""
+    if column_type is ColumnType.BOOLEAN and number in (0, 1):
+        return bool(number)
+    if column_type is ColumnType.DECIMAL and math.isfinite(number):
+        return _canonical_decimal(repr(number + 0))
+    if column_type is ColumnType.REAL and isinstance(number, int):
+        number = _float_of(number)  # what a real column makes of it
+    return _canonical_number(number)
 
 
 def _canonical_number(value: int | float) -> int | float:

@@ -405,6 +405,9 @@ def test_clone_takes_the_rows_asked_for_and_sync_chooses_others(world: World) ->
     assert len(rows(world.laptop, "select * from airlines")) == 2
     failed = run("sync", world.laptop, "--where", "airlines: nobody == 1", code=1)
     assert "has no column 'nobody'" in failed.stderr
+    for mistyped in (("--table", "airline"), ("--where", "airline: carrier == 'AA'")):
+        failed = run("sync", world.laptop, *mistyped, code=1)
+        assert failed.stderr.startswith("unknown-table: This hub tracks no table 'airline'.")
     run("sync", world.laptop, "--where", "airlines", code=2)
     run("sync", world.laptop, "--everything", "--dry-run", code=2)
 

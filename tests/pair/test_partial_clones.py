@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from reunite.core.expression import Expression, row
-from reunite.errors import BadRequestError, CallerError, HubUnreachableError
+from reunite.errors import BadRequestError, CallerError, HubUnreachableError, UnknownTableError
 from reunite.replica import Replica
+from reunite.replica.replica import AskedTables
 from reunite.testing.wire import Fault, Request, WireObserver
 from tests.pair.conftest import Pair
 
@@ -303,6 +304,40 @@ def test_an_expression_that_does_not_fit_is_refused_with_its_place(pair: Pair) -
         pair.clone("other", tables={"sale": row.shop == 1})
     assert caught.value.path == "where.sale.field"
     assert not (pair.folder / "other.db").exists()
+    assert_shows(pair, replica, "product_id = 1")
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ["sales"],
+        {"sales": row.amount == 4, "*": None},
+        {"sale": row.product_id == 2, "sales": None},
+    ],
+)
+def test_a_new_name_that_the_hub_does_not_offer_is_refused_and_nothing_changes(
+    pair: Pair, choice: AskedTables
+) -> None:
+    replica = of_product(pair, 1)
+    with pytest.raises(UnknownTableError, match="no table 'sales'"):
+        replica.set_tables(choice)
+    assert_shows(pair, replica, "product_id = 1")
+
+
+def test_a_choice_among_known_tables_needs_no_hub_and_a_new_one_does(pair: Pair) -> None:
+    replica = of_product(pair, 1)
+    pair.wire.drop_next_request()
+    replica.set_tables({"sale": row.product_id == 2, "product": None})
+    with pytest.raises(HubUnreachableError):
+        replica.set_tables(["sale", "note"])
+    assert_shows(pair, replica, "product_id = 2")
+
+
+def test_a_chosen_table_that_is_gone_at_the_hub_may_be_named_again(pair: Pair) -> None:
+    replica = pair.clone("notes", tables=["note", "product", "sale"])
+    pair.at_hub("drop table note")
+    replica.sync()
+    replica.set_tables({"note": None, "product": None, "sale": row.product_id == 1})
     assert_shows(pair, replica, "product_id = 1")
 
 

@@ -43,6 +43,15 @@ def test_a_single_equals_sign_gets_a_hint() -> None:
         expression_of("store = 7")
 
 
+@pytest.mark.parametrize(
+    "right", ["other", "row.other", "len('x')", "[1, other]", "{[]: 1}", "1/2"]
+)
+def test_a_right_side_that_is_no_value_is_named(right: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is no value: on the right") as caught:
+        expression_of(f"store == {right}")
+    assert "object at" not in str(caught.value)
+
+
 def test_tables_and_conditions_go_together() -> None:
     assert chosen(None, None) is None
     assert chosen(["a"], None) == ("a",)

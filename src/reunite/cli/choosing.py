@@ -95,7 +95,7 @@ _SIGNS: Mapping[type[ast.cmpop], Callable[[Field, object], Expression]] = {
 
 
 def _comparison(field: Field, operator: ast.cmpop, right: ast.expr) -> Expression:
-    value: object = ast.literal_eval(right)
+    value = _value(right)
     if type(operator) in _SIGNS:
         return _SIGNS[type(operator)](field, value)
     match operator:
@@ -107,6 +107,16 @@ def _comparison(field: Field, operator: ast.cmpop, right: ast.expr) -> Expressio
             return ~field.is_null()
         case _:
             raise BadRequestError("use == != < <= > >=, `in [...]`, `is None` or `is not None`.")
+
+
+def _value(node: ast.expr) -> object:
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError):
+        raise BadRequestError(
+            f"{ast.unparse(node)!r} is no value: on the right side stands a number, a text in "
+            "quotes, True or False, a list of them, or None."
+        ) from None
 
 
 def _field(node: ast.expr) -> Field:

@@ -35,9 +35,9 @@ from reunite.replica.keys import KeyBlocks
 from reunite.replica.live import LiveLink, LiveThread
 from reunite.replica.repair import RepairReport
 from reunite.replica.reports import LiveReport, OnProgress, SyncReport
-from reunite.replica.state import void_inbox
+from reunite.replica.state import State, void_inbox
 from reunite.replica.status import ConflictRecord, ParkedChange, ReplicaStatus, status_of
-from reunite.replica.transport import Transport, hub_tables
+from reunite.replica.transport import Transport, check_offered, hub_tables
 from reunite.stores.sql.database import translated
 
 Report = TypeVar("Report")
@@ -217,12 +217,21 @@ class Replica:
         came into the view and takes away what left it, and nothing else.
 
         Pending changes stay and are pushed, also of rows that leave; of a table that leaves, push
-        them first, or they are parked. Raises BadRequestError for an expression that does not fit
-        a table of this replica; the hub judges those of tables that it does not have yet.
+        them first, or they are parked. The hub is asked only about names that are new here.
+
+        Raises BadRequestError for an expression that does not fit a table of this replica (the
+        next pull says so of tables that it does not have yet); UnknownTableError for a new name
+        that the hub does not offer, and HubUnreachableError if it cannot be asked. Nothing is
+        changed then.
         """
         self._check_ready()
         names, where = asked_tables(tables)
-        with self._file.sync_lock(), self._file.writing() as (connection, state):
+        with ExitStack() as stack:
+            stack.enter_context(self._file.sync_lock())
+            new_names = {*(names or ()), *where} - _known_names(self._file.state())
+            if new_names:
+                check_offered(self._reach_hub(), new_names)
+            connection, state = stack.enter_context(self._file.writing())
             schemas = self._file.schemas(state)
             for name, spelled in where.items():
                 if name in schemas:
@@ -553,6 +562,11 @@ def asked_tables(
     if ALL_OTHERS in spelled:
         raise BadRequestError("All other tables are taken whole: give None for '*'.")
     return None if ALL_OTHERS in tables else tuple(tables), spelled
+
+
+def _known_names(state: State) -> set[str]:
+    """The tables that this replica has or has asked for: such a one may have gone at the hub."""
+    return {schema.name for schema in state.schemas} | {*(state.tables or ()), *state.where}
 
 
 def _printable(name: str) -> str:

@@ -6,11 +6,12 @@ An operation is the last part of a route of design section 13: register, push, p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from reunite.errors import UnknownTableError
 from reunite.protocol.codec import decode
 from reunite.protocol.live import LiveRequest
 from reunite.protocol.push import SchemaAnswer
@@ -77,3 +78,12 @@ def hub_tables(transport: Transport, asked: Sequence[str] | None) -> set[str]:
     answer = decode(transport.call("schema", b"{}"), SchemaAnswer, bytes_max=None)
     names = {table.name for table in answer.tables}
     return names if asked is None else names & set(asked)
+
+
+def check_offered(transport: Transport, names: Collection[str]) -> None:
+    """Raise UnknownTableError if the hub has no table of one of these names."""
+    offered = hub_tables(transport, None)
+    unknown = set(names) - offered
+    if unknown:
+        known = ", ".join(sorted(offered)) or "no table yet"
+        raise UnknownTableError(f"This hub tracks no table {min(unknown)!r}. It has {known}.")

@@ -159,7 +159,9 @@ class Hub:
                        inserts of one key are merged rather than renumbered
 
         Raises UnknownTableError, UntrackableTableError, BadRequestError (unknown column, policy,
-        or one that cannot merge the column's type). Calling it again changes the policies.
+        or one that cannot merge the column's type). Calling it again changes the policies. A row
+        with a NULL in its key keeps a table from being tracked; one that comes later, in a tracked
+        table, is left out alone.
         """
         if not isinstance(table, str):
             raise BadRequestError(f"A table is tracked by its name, a text; {table!r} is none.")
@@ -197,7 +199,7 @@ class Hub:
         """Track every table that has a primary key, and from now on every one that comes, under
         whatever name; the names of those that there are.
 
-        Raises UntrackableTableError for one with a NULL in its key.
+        Raises UntrackableTableError for one with a NULL in its key that is not tracked yet.
         """
         if not isinstance(self._store, Catalogue):
             raise BadRequestError("Only a hub over a database can find its tables by itself.")

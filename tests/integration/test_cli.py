@@ -706,6 +706,23 @@ def test_doctor_tells_of_tables_that_are_not_tracked(world: World) -> None:
     assert "· late is not tracked: start `reunite serve` again" in told
 
 
+def test_rows_without_a_key_are_named_by_doctor_and_the_next_serve(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, "create table word (id text primary key, title text)")
+    with ServeProcess(file):
+        pass
+    execute(file, "insert into word values (null, 'a'), (null, 'b'), ('c', 'c')")
+    sentence = (
+        "word: 2 rows have NULL in the key (id) and cannot reach replicas: give each a key, or "
+        "delete it. The rest of the table goes on syncing."
+    )
+    assert f"✗ {sentence}" in run("doctor", file, code=1).stdout
+    with ServeProcess(file) as served:
+        assert served.notes[:2] == ["Tracking 1 table: word.", f"Left out, in {sentence}"]
+    execute(file, "update word set id = title")
+    assert run_json("doctor", file)["is_well"]
+
+
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [

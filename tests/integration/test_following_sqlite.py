@@ -153,14 +153,18 @@ def test_a_policy_ends_with_the_type_that_it_could_merge(database: Database) -> 
     assert (column["amount"].merge, column["level"].merge) == ("last_writer", "counter")
 
 
-def test_a_table_whose_keys_may_be_null_now_is_given_up(database: Database) -> None:
+def test_a_table_whose_keys_may_be_null_now_stays_without_the_rows_that_have_none(
+    database: Database,
+) -> None:
     database.run(
         "drop table note",
         "create table note (id text primary key, title text)",
         "insert into note values (null, 'x')",
     )
     with database.store.read() as tx:
-        assert set(tx.schemas()) == {"word"}
+        assert set(tx.schemas()) == {"note", "word"}
+        assert tx.scan("note", after=None, limit=10) == []
+        assert tx.row_count("note") == 0
 
 
 @pytest.mark.parametrize(

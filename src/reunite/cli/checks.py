@@ -1,7 +1,7 @@
 """What `reunite doctor` looks at, one function a question.
 
     hub        file sound · own tables · triggers · numbers · log readable · rows as logged ·
-               tables left out
+               rows without a key · tables left out
     replica    file sound · own tables · cloned · triggers · outbox · what waits · token file
 
 The rule         a check reads and never writes; it works on a file that other checks found broken.
@@ -23,7 +23,7 @@ from reunite.cli.content import odd_sentences, tracked_schemas
 from reunite.cli.opening import Kind, kind_of
 from reunite.cli.screen import counted
 from reunite.cli.token_file import token_file
-from reunite.cli.tracking import tables_of
+from reunite.cli.tracking import tables_of, without_key_sentences
 from reunite.core.schema import TableSchema
 from reunite.errors import CallerError, ReuniteError
 from reunite.replica.layout import LAYOUT
@@ -88,6 +88,7 @@ def _of_hub(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
     yield _log(connection)
     if all(finding.is_well for finding in found):
         yield from _content(connection, schemas)
+        yield from map(wrong, without_key_sentences(connection, schemas))
     yield from _left_out(connection, path, {schema.name for schema in schemas})
 
 

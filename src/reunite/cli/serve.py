@@ -99,6 +99,8 @@ def describe(tracked: Tracked) -> None:
     note(f"Tracking {counted(len(tracked.tables), 'table')}: {', '.join(tracked.tables)}.")
     for reason in tracked.left_out.values():
         note(f"Left out: {reason}")
+    for sentence in tracked.without_key:
+        note(f"Left out, in {sentence}")
 
 
 def accepted_token(hub: Hub, chosen: str) -> str:

@@ -5,6 +5,8 @@ A table that a program tracks already keeps the policies that the program chose.
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
@@ -12,19 +14,21 @@ from pathlib import Path
 import msgspec
 
 from reunite.cli.opening import Kind, kind_of
+from reunite.cli.screen import counted
 from reunite.core.schema import ColumnMerge, TableSchema
 from reunite.errors import CallerError, UntrackableTableError
 from reunite.hub import Hub
 from reunite.stores.sql.database import connect_to_look
-from reunite.stores.sql.dialects.sqlite_reflection import all_tables
+from reunite.stores.sql.dialects.sqlite_reflection import all_tables, rows_without_key
 from reunite.stores.sql.store import is_postgresql, open_store
 
 
 class Tracked(msgspec.Struct, frozen=True, kw_only=True):
-    """The tables that a hub offers, and why it does not offer the others."""
+    """The tables that a hub offers, and why it does not offer the others, or all of their rows."""
 
     tables: tuple[str, ...]
     left_out: dict[str, str]
+    without_key: tuple[str, ...] = ()
 
 
 def hub_over(path: str | Path, *, keep: timedelta | None = None) -> tuple[Hub, Tracked]:
@@ -59,7 +63,32 @@ def track_file(hub: Hub, path: str | Path) -> Tracked:
         reasons = " ".join(left_out.values()) or "It has no tables: create some first."
         raise UntrackableTableError(f"Nothing in {path} can be tracked. {reasons}")
     hub.track_newcomers()
-    return Tracked(tables=tuple(tables), left_out=left_out)
+    return Tracked(
+        tables=tuple(tables),
+        left_out=left_out,
+        without_key=tuple(_without_key(path, [known[name] for name in tables if name in known])),
+    )
+
+
+def without_key_sentences(
+    connection: sqlite3.Connection, schemas: Iterable[TableSchema]
+) -> Iterator[str]:
+    """Which rows reach no replica since there is a NULL in their key, a sentence a table."""
+    for schema in schemas:
+        count = rows_without_key(connection, schema)
+        if count:
+            rows = counted(count, "row has", "rows have")
+            yield (
+                f"{schema.name}: {rows} NULL in the key ({', '.join(schema.key)}) and cannot reach "
+                "replicas: give each a key, or delete it. The rest of the table goes on syncing."
+            )
+
+
+def _without_key(path: str | Path, schemas: Sequence[TableSchema]) -> list[str]:
+    if is_postgresql(path):
+        return []
+    with closing(connect_to_look(path)) as connection:
+        return list(without_key_sentences(connection, schemas))
 
 
 def tables_of(path: str | Path) -> list[str]:

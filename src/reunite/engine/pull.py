@@ -439,10 +439,11 @@ def _by_table(touches: Sequence[Touch]) -> dict[str, list[Touch]]:
 
 
 def _keys_of(touches: Sequence[Touch]) -> dict[Key, None]:
-    """The keys before and after these changes of one table, each once."""
+    """The keys before and after these changes of one table, each once. One with a NULL in it, which
+    SQLite lets into its log, is no key: no row of a replica has it."""
     keys: dict[Key, None] = {}
     for touch in touches:
         keys[touch.key] = None
         if touch.old_key is not None:
             keys[touch.old_key] = None
-    return keys
+    return {key: None for key in keys if None not in key}

@@ -83,8 +83,6 @@ def follow(
                 gap = not dialect.is_captured(session, before)
             else:
                 gap = gaps(before.name)
-            if gap:
-                dialect.check_keys_have_no_null(session, now)
         except (UnknownTableError, UntrackableTableError):
             give_up(session, before.name)
         else:

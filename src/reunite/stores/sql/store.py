@@ -176,9 +176,11 @@ class SqlStore:
         former = self._database.prepare()
         with self._database.write() as session:
             self._lay_out(session, former)
+            tracked = {schema.name for schema in following.tracked_schemas(session)}
             for schema in schemas:
                 self._untracked.discard(schema.name)
-                session.dialect.check_keys_have_no_null(session, schema)
+                if schema.name not in tracked:
+                    session.dialect.check_keys_have_no_null(session, schema)
                 gap = following.has_gap(session, schema.name)
                 schema = following.remember(session, schema, has_gap=gap)
                 session.dialect.create_triggers(session, schema)

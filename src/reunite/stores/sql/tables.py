@@ -114,7 +114,7 @@ class TablePlan(ABC):
         after: Key | None,
         limit: int,
     ) -> list[Row]:
-        conditions = [condition.sql] if condition.sql else []
+        conditions = [sql for sql in (self.named, condition.sql) if sql]
         parameters = [*condition.parameters]
         if after is not None:
             marks = ", ".join("?" * len(after))
@@ -130,7 +130,8 @@ class TablePlan(ABC):
     def count(self, session: Session, where: Expression | None = None) -> int:
         """How many rows there are, or how many an expression means."""
         condition = self._condition(where)
-        where_sql = f"WHERE {condition.sql}" if condition.sql else ""
+        where_sql = " AND ".join(sql for sql in (self.named, condition.sql) if sql)
+        where_sql = f"WHERE {where_sql}" if where_sql else ""
         text = f"SELECT count(*) FROM {self.sql_name} AS t {where_sql}"
         return int(session.execute(text, condition.parameters)[0][0])
 
@@ -161,6 +162,7 @@ class TablePlan(ABC):
             for name, expression in zip(self.schema.key, expressions, strict=True)
         )
 
+    named = ""  # the condition that t has a key, where NULL may stand in one
     locking = ""  # what locks the rows of a SELECT, in order of the key
 
     # --- What a dialect completes -----------------------------------------------------------------

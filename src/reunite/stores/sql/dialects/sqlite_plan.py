@@ -94,6 +94,9 @@ class SqlitePlan(TablePlan):
         self.read_key = sqlite_log.log_key_to_wire(schema)
         self._plain_key_text = sqlite_log.plain_key_text(schema)
         self.reader = RowReader(schema)
+        if not schema.generated_key:
+            # SQLite lets NULL into most keys. Such a row has no name, so that nobody is told of it.
+            self.named = " AND ".join(f"t.{sqlite.quoted(name)} IS NOT NULL" for name in schema.key)
         self._key_columns = [schema.column[name] for name in schema.key]
         self._key_storer = sqlite.Storer(self._key_columns)
         self._storers: dict[tuple[str, ...], sqlite.Storer] = {}

@@ -237,17 +237,25 @@ def reflect(connection: sqlite3.Connection, table: str) -> TableSchema:
 
 def check_keys_have_no_null(connection: sqlite3.Connection, schema: TableSchema) -> None:
     """SQLite lets NULL into most primary keys; such a row has no name. Raises for one."""
-    if schema.generated_key:
-        return
-    nulls = " OR ".join(f"{quoted(name)} IS NULL" for name in schema.key)
-    found = connection.execute(
-        f"SELECT 1 FROM {quoted(schema.name)} WHERE {nulls} LIMIT 1"
-    ).fetchone()
-    if found is not None:
+    if rows_without_key(connection, schema, limit=1):
         raise UntrackableTableError(
             f"The table {schema.name!r} has a row whose key ({', '.join(schema.key)}) is NULL: "
             "give it a value, or delete the row, and track the table again."
         )
+
+
+def rows_without_key(
+    connection: sqlite3.Connection, schema: TableSchema, *, limit: int = -1
+) -> int:
+    """How many rows have a NULL in their key, counted up to a limit."""
+    if schema.generated_key:
+        return 0
+    nulls = " OR ".join(f"{quoted(name)} IS NULL" for name in schema.key)
+    (count,) = connection.execute(
+        f"SELECT count(*) FROM (SELECT 1 FROM {quoted(schema.name)} WHERE {nulls} LIMIT ?)",
+        (limit,),
+    ).fetchone()
+    return int(count)
 
 
 def table_details(connection: sqlite3.Connection, table: str) -> TableDetails:

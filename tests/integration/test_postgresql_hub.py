@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +196,29 @@ def test_the_hubs_role_needs_the_grants_of_the_manual_and_other_roles_none(
         hub.uninstall()
     with connected(postgresql) as owner:
         owner.execute("drop owned by reunite_hub; drop owned by backend")
+
+
+def test_what_seldom_changes_is_not_read_again_before_somebody_has_committed(
+    postgresql: str,
+) -> None:
+    from reunite.stores.sql.postgresql import PostgresDatabase
+
+    question = "SELECT clock_timestamp()"
+    with closing(PostgresDatabase(postgresql)) as database, connected(postgresql) as backend:
+
+        def found() -> Any:
+            with database.read() as session:
+                return session.execute_again(question)
+
+        first = found()
+        assert found() == first
+        with database.write() as session:
+            assert session.execute_again(question) == first
+        backend.execute("create table news ()")
+        second = found()
+        assert second != first
+        with database.write() as session:
+            # What the transaction does itself may be an answer too.
+            session.execute("insert into news default values")
+            assert session.execute_again(question) != second
+        assert found() != second

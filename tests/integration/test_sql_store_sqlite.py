@@ -114,7 +114,7 @@ def test_a_store_is_opened_by_path_or_url(
         ("", "folder"),
         ("text.txt", "not an SQLite database"),
         ("sqlite://host/x.db", "use sqlite:///"),
-        ("postgresql://localhost/x", "use sqlite:///"),
+        ("mysql://localhost/x", "use sqlite:///"),
         (":memory:", "give it a path"),
     ],
 )

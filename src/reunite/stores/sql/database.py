@@ -252,6 +252,9 @@ class SqliteSession:
         with reading_loosely(self._connection):
             return self.execute(sql, parameters)
 
+    def execute_again(self, sql: str) -> list[Record]:
+        return self.execute(sql)
+
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         try:
             self._connection.executemany(sql, rows)

@@ -24,10 +24,13 @@ from reunite.stores.sql import following
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.versions import set_meta
 
+# In `reunite_meta` while a migration is under way.
+MARK = "migrating"
+
 
 def is_under_way(session: Session) -> bool:
     """Whether a migration has begun and not ended."""
-    return bool(session.execute("SELECT 1 FROM reunite_meta WHERE name = 'migrating'"))
+    return bool(session.execute(f"SELECT 1 FROM reunite_meta WHERE name = '{MARK}'"))
 
 
 def begin(session: Session) -> None:
@@ -35,16 +38,16 @@ def begin(session: Session) -> None:
     names = [schema.name for schema in following.tracked_schemas(session)]
     known = session.dialect.trackable_tables(session)
     session.dialect.suspend_capture(session, names)
-    set_meta(session, migrating=msgspec.json.encode(known).decode(), ddl=-1)
+    set_meta(session, **{MARK: msgspec.json.encode(known).decode()}, ddl=-1)
 
 
 def end(session: Session, *, tracks_all: bool, untracked: Collection[str]) -> list[TableMigration]:
     """Switch capture on again; what became of each table."""
-    (text,) = session.execute("SELECT value FROM reunite_meta WHERE name = 'migrating'")[0]
+    (text,) = session.execute(f"SELECT value FROM reunite_meta WHERE name = '{MARK}'")[0]
     known = set(msgspec.json.decode(text))
     before = {schema.name: schema for schema in following.tracked_schemas(session)}
     written = session.dialect.end_suspension(session, list(before))
-    session.execute("DELETE FROM reunite_meta WHERE name = 'migrating'")
+    session.execute(f"DELETE FROM reunite_meta WHERE name = '{MARK}'")
     following.follow(session, gaps=written.__contains__, tracks_all=tracks_all, untracked=untracked)
     after = {schema.name: schema for schema in following.tracked_schemas(session)}
     found = [_became(before[name], after.get(name), name in written) for name in before]

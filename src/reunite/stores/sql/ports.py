@@ -37,6 +37,11 @@ class Session(Protocol):
         """The same for a statement that reads; text that is no UTF-8 comes as bytes."""
         ...
 
+    def execute_again(self, sql: str) -> list[Record]:
+        """The same for a statement that begins many transactions and reads what seldom changes.
+        Not run if it would find what it found before, where that can be known for less."""
+        ...
+
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run one statement for each of `rows`."""
         ...

@@ -5,6 +5,9 @@ What it is not   a place for SQL of the store.
 The rule         nothing is kept in a session between transactions, so a pooler like PgBouncer may
                  stand in between: settings are LOCAL, and no statement is prepared.
 
+Round trips cost more than the small reads that they carry, most of all on a busy machine. So BEGIN
+brings its snapshot with it, and what a statement found before is what it finds in an equal one.
+
 A connection that breaks is thrown away with all the idle ones, so after a restart of the server
 the next transaction finds a new one.
 """
@@ -19,6 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
 
 from reunite.errors import (
     CallerError,
@@ -53,6 +57,15 @@ _SETTINGS = (
     "intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'"
 )
 
+# Which transactions are visible, and where: another text whenever that changes, whoever committed.
+# Behind a pooler, the server may be another one than before.
+_SNAPSHOT = (
+    "SELECT concat_ws(' ', pg_current_snapshot(), pg_postmaster_start_time(), current_database())"
+)
+
+# What statements have found.
+Found = dict[str, list[Record]]
+
 _MIGRATION_LOCK = "SELECT pg_try_advisory_lock(x'7265756e'::int, x'6d696772'::int)"
 
 
@@ -76,14 +89,15 @@ class PostgresDatabase:
         self._look_lock = threading.Lock()
         self._looking: psycopg.Connection[Any] | None = None
         self._is_closed = False
+        self._found: WeakKeyDictionary[psycopg.Connection[Any], tuple[str, Found]]
+        self._found = WeakKeyDictionary()
         lock_ms, statement_ms = int(timeout_s * 1_000), int(STATEMENT_TIMEOUT_S * 1_000)
         limits = f"SET LOCAL lock_timeout = {lock_ms}; SET LOCAL statement_timeout = {statement_ms}"
-        self._begin_read = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_SETTINGS}; {limits}"
+        opening = f"{_SETTINGS}; {limits}; {_SNAPSHOT}"
+        self._begin_read = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {opening}"
         # READ COMMITTED: a row that was waited for is seen as it is then, and a numberer's
         # snapshot must be taken after it has the lock.
-        self._begin_write = (
-            f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_SETTINGS}; {limits}"
-        )
+        self._begin_write = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {opening}"
         try:
             self._give_back(self._take())
         except BaseException:
@@ -150,9 +164,9 @@ class PostgresDatabase:
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Session]:
-        connection = self._begun(begin)
+        connection, snapshot = self._begun(begin)
         try:
-            yield PostgresSession(connection)
+            yield PostgresSession(connection, self._found_on(connection, snapshot))
             with translated():
                 # A statement that failed, and whose error somebody swallowed, undoes everything;
                 # COMMIT alone would not say so.
@@ -167,16 +181,30 @@ class PostgresDatabase:
                     connection.execute("ROLLBACK")
             self._give_back(connection)
 
-    def _begun(self, begin: str) -> psycopg.Connection[Any]:
-        """A connection in a transaction; an idle one may have died with its server."""
+    def _found_on(self, connection: psycopg.Connection[Any], snapshot: str) -> Found:
+        """What statements have found on a connection in an equal snapshot: it sees the same
+        transactions. By connection, since a snapshot that has gone by does not come back there,
+        so what was found a little later than BEGIN is not found by anybody else."""
+        former, found = self._found.get(connection, ("", {}))
+        if former != snapshot:
+            found = {}
+            self._found[connection] = snapshot, found
+        return found
+
+    def _begun(self, begin: str) -> tuple[psycopg.Connection[Any], str]:
+        """A connection in a transaction, and its snapshot; an idle one may have died with its
+        server."""
         while True:
             with self._lock:
                 was_idle = bool(self._idle)
             connection = self._take()
             try:
                 with translated():
-                    connection.execute(begin)
-                return connection
+                    cursor = connection.execute(begin)
+                    while cursor.nextset():
+                        pass
+                    ((snapshot,),) = cursor.fetchall()
+                return connection, snapshot
             except ReuniteError:
                 connection.close()
                 with self._lock:
@@ -214,12 +242,18 @@ class PostgresDatabase:
 
 
 class PostgresSession:
-    """A transaction on a psycopg connection."""
+    """A transaction on a psycopg connection.
+
+    found   what statements found in the snapshot that it began with
+    """
 
     dialect = POSTGRESQL
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], found: Found) -> None:
         self._connection = connection
+        self._found = found
+        # Whether it has done nothing yet that could change what statements find.
+        self._is_untouched = True
         self._cursor = psycopg.RawCursor(connection)
         self._depth = 0
 
@@ -228,6 +262,17 @@ class PostgresSession:
         return self._connection
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        self._is_untouched = False
+        return self._execute(sql, parameters)
+
+    def execute_again(self, sql: str) -> list[Record]:
+        if not self._is_untouched:
+            return self._execute(sql, ())
+        if sql not in self._found:
+            self._found[sql] = self._execute(sql, ())
+        return self._found[sql]
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> list[Record]:
         try:
             cursor = self._cursor.execute(_numbered(sql), parameters or None)
             return cursor.fetchall() if cursor.description else []
@@ -238,6 +283,7 @@ class PostgresSession:
         return self.execute(sql, parameters)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._is_untouched = False
         try:
             self._cursor.executemany(_numbered(sql), rows)
         except psycopg.Error as exc:

@@ -7,7 +7,7 @@ SqlStore ─► Database ─► SqlTransaction, SqlWriteTransaction
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -111,7 +111,7 @@ class SqlStore:
                 if following.is_current(session, meta):
                     yield SqlTransaction(session, catalogue, meta)
                     return
-                self._wait_for_nobody(session)
+                self._wait_for_nobody(meta)
             # A migration: what this snapshot would read is not what the catalogue says.
             with self._writing():
                 pass
@@ -140,10 +140,10 @@ class SqlStore:
     def _options(self) -> FollowOptions:
         return {"tracks_all": self._tracks_all, "untracked": self._untracked}
 
-    def _wait_for_nobody(self, session: Session) -> None:
+    def _wait_for_nobody(self, meta: Mapping[str, Any]) -> None:
         """Raise StorageUnavailableError while somebody migrates the tables, before a writer's lock
         is taken that would stand in their way."""
-        if migrating.is_under_way(session):
+        if migrating.MARK in meta:
             with self._database.migration_lock():
                 pass
 
@@ -158,10 +158,10 @@ class SqlStore:
 
     def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
         with self._database.read() as session:
-            log = session.dialect.log
-            if not log.has_news(session) and following.is_current(session):
-                return head_of(session, _epoch(session))
-            self._wait_for_nobody(session)
+            log, meta = session.dialect.log, read_meta(session)
+            if following.is_current(session, meta) and not log.has_news(session):
+                return head_of(session, meta["epoch"])
+            self._wait_for_nobody(meta)
         with self._database.write() as session:
             if not following.is_current(session):
                 self._follow(session)
@@ -248,7 +248,7 @@ class SqlStore:
 
     def uninstall(self) -> None:
         with self._database.write() as session:
-            self._wait_for_nobody(session)
+            self._wait_for_nobody(read_meta(session))
             _, meta = self._known(session)
             session.dialect.remove_all(session)
         self._catalogue = Catalogue(-1, {})

@@ -30,7 +30,7 @@ def read_meta(session: Session) -> dict[str, Any]:
     """What `reunite_meta` holds, by name. Raises CallerError if there is no such table."""
     return {
         name: int(value) if name in _INTEGERS else value
-        for name, value in session.execute("SELECT name, value FROM reunite_meta")
+        for name, value in session.execute_again("SELECT name, value FROM reunite_meta")
     }
 
 

@@ -108,7 +108,7 @@ class PostgresDialect:
     # --- The user's tables ------------------------------------------------------------------------
 
     def ddl(self, session: Session) -> int | str:
-        return str(session.execute(_DDL)[0][0])
+        return str(session.execute_again(_DDL)[0][0])
 
     def reflect(self, session: Session, table: str) -> TableSchema:
         return reflection.reflect(session, table)

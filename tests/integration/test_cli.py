@@ -1,122 +1,23 @@
 """The `reunite` command: what people type, what they read, and what it exits with."""
 
-import json
-import os
 import re
 import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from reunite.cli.app import app
 from reunite.cli.serve import numbering
+from reunite.errors import Veto
 from reunite.hub import Hub
 from reunite.server import ServerThread
+from tests.integration.cli_world import TABLES, World, execute, rows, run, run_json, run_lines
 from tests.integration.processes import COMMAND, ServeProcess, wait_until
-
-TABLES = """
-    create table airlines (carrier text not null primary key, name text, motto text);
-    create table planes (tailnum text not null primary key, seats integer not null
-        check (seats > 0), carrier text references airlines (carrier));
-    create table notes (id integer primary key, text text not null);
-    insert into airlines values ('AA', 'American Airlines Inc.', null), ('UA', 'United', 'Fly');
-    insert into planes values ('N10156', 55, 'UA'), ('N102UW', 182, 'AA');
-"""
-
-
-def run(*arguments: object, code: int = 0, typed: str | None = None) -> Result:
-    """Run the command in this process; it must end with `code`."""
-    result = CliRunner(env={"REUNITE_TOKEN": None}).invoke(
-        app, [str(argument) for argument in arguments], input=typed
-    )
-    assert result.exit_code == code, result.output + repr(result.exception)
-    return result
-
-
-def run_json(*arguments: object, code: int = 0) -> Any:
-    """The one object that the command prints with --json."""
-    return json.loads(run(*arguments, "--json", code=code).stdout)
-
-
-def run_lines(*arguments: object) -> list[Any]:
-    """The objects that the command prints with --json, one a line."""
-    return [json.loads(line) for line in run(*arguments, "--json").stdout.splitlines()]
-
-
-def execute(path: Path, script: str) -> None:
-    """Write with SQLite and nothing of reunite."""
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("pragma foreign_keys = on")
-        db.executescript(script)
-
-
-def rows(path: Path, question: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as db:
-        return db.execute(question).fetchall()
-
-
-class World:
-    """A hub's file, its hub while it is served, and two replicas of it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.hub_file = folder / "hub.db"
-        self.laptop = folder / "laptop.db"
-        self.tablet = folder / "tablet.db"
-        execute(self.hub_file, TABLES)
-        self.hub = Hub(self.hub_file)
-        self.hub.track_all()
-        self.token = self.hub.create_token(label="test")
-        self.server = ServerThread(self.hub)
-        self.url = self.server.url
-
-    def clone(self) -> None:
-        for file in (self.laptop, self.tablet):
-            run("clone", self.url, file, "--token", self.token)
-
-    def close(self) -> None:
-        self.server.close()
-        self.hub.close()
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.close()
-
-
-@pytest.fixture
-def cloned(world: World) -> World:
-    world.clone()
-    return world
-
-
-@pytest.fixture
-def in_conflict(cloned: World) -> World:
-    """Both devices renamed an airline; the tablet came second."""
-    execute(cloned.laptop, "update airlines set name = 'Laptop Air' where carrier = 'AA'")
-    execute(cloned.tablet, "update airlines set name = 'Tablet Air' where carrier = 'AA'")
-    run("sync", cloned.laptop)
-    run("sync", cloned.tablet)
-    return cloned
-
-
-@pytest.fixture
-def parked(cloned: World) -> World:
-    """The hub rejected a plane of an airline that was deleted meanwhile."""
-    execute(cloned.laptop, "insert into planes values ('N1', 4, 'AA')")
-    execute(cloned.hub_file, "delete from planes; delete from airlines where carrier = 'AA'")
-    run("sync", cloned.laptop)
-    return cloned
-
 
 # --- The whole story, with processes of its own ---------------------------------------------------
 
@@ -514,6 +415,45 @@ def test_parked_changes_are_listed_and_discarded(parked: World) -> None:
     assert "no parked change" in run("parked", "discard", parked.laptop, 99, code=1).stderr
 
 
+def test_long_values_are_shortened_for_people_and_whole_in_json(parked: World) -> None:
+    text, lost = "x" * 1_000_000, "y" * 1_000_000
+    execute(parked.tablet, f"update airlines set name = '{lost}' where carrier = 'UA'")
+    run("sync", parked.tablet)
+    execute(parked.laptop, f"insert into planes values ('{text}', 0, null)")
+    execute(parked.laptop, f"update airlines set name = '{text}' where carrier = 'UA'")
+    run("sync", parked.laptop)
+    for command in (
+        ("parked", parked.laptop),
+        ("conflicts", parked.laptop),
+        ("history", parked.hub_file, "airlines", '["UA"]'),
+        ("query", parked.url, "airlines", "--token", parked.token),
+    ):
+        told = run(*command).stdout
+        assert "x… (1.0 MB)" in told
+        assert len(told) < 5_000
+        assert text in run(*command, "--json").stdout
+
+
+def test_a_parked_change_of_many_columns_shows_the_first_ones(cloned: World) -> None:
+    names = [f"column_{n}" for n in range(100)]
+    execute(cloned.hub_file, f"create table wide (id text primary key, {', '.join(names)})")
+    cloned.hub.track("wide", merge=dict.fromkeys(names, "hub_wins"))
+    run("sync", cloned.laptop)
+    cloned.hub.on_insert("wide")(_refuse)
+    values = ", ".join("'some value'" for _ in names)
+    execute(cloned.laptop, f"insert into wide values ('a', {values})")
+    run("sync", cloned.laptop)
+    told = run("parked", cloned.laptop).stdout
+    assert "column_0=some value, column_1=some value" in told
+    assert re.search(r", … and \d+ other columns", told)
+    assert "column_99" not in told
+    assert "No." in told
+
+
+def _refuse(*_: object) -> None:
+    raise Veto("No.")
+
+
 def test_a_parked_change_can_be_retried(parked: World) -> None:
     execute(parked.hub_file, "insert into airlines values ('AA', 'American again', null)")
     run("sync", parked.laptop)
@@ -882,70 +822,3 @@ def test_doctor_of_something_else(tmp_path: Path) -> None:
     execute(file, TABLES)
     assert "neither" in run("doctor", file, code=1).stderr
     run("doctor", tmp_path / "missing.db", code=1)
-
-
-# --- Errors, help and manners ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("command", "code"),
-    [
-        (("status", "{hub}"), "not-a-replica"),
-        (("sync", "{hub}", "--token", "x"), "not-a-replica"),
-        (("history", "{laptop}", "airlines", '["AA"]'), "caller-error"),
-        (("token", "list", "{laptop}"), "caller-error"),
-        (("history", "{hub}", "nope", "[1]"), "unknown-table"),
-        (("clone", "ftp://x", "x.db", "--token", "x"), "bad-request"),
-    ],
-)
-def test_an_error_is_one_line_with_its_code(
-    cloned: World, command: tuple[str, ...], code: str
-) -> None:
-    names = {"hub": cloned.hub_file, "laptop": cloned.laptop}
-    told = run(*(part.format(**names) if "{" in part else part for part in command), code=1)
-    assert told.stdout == ""
-    assert re.fullmatch(rf"{code}: .+\n", told.stderr)
-
-
-def test_values_cannot_steer_the_terminal(world: World) -> None:
-    execute(world.hub_file, "insert into notes values (1, 'a' || char(27) || '[2Jb' || char(10))")
-    told = run("query", world.url, "notes", "--token", world.token).stdout
-    assert r"a\x1b[2Jb\n" in told
-    assert "\x1b" not in told
-
-
-def test_every_command_has_help_and_wrong_usage_is_2(tmp_path: Path) -> None:
-    listed = run("--help").stdout
-    for name in get_command(app).commands:
-        assert name in listed
-        assert "Usage" in run(name, "--help").stdout
-    assert "75" in listed
-    run("nonsense", code=2)
-    run("status", tmp_path, "--nonsense", code=2)
-    assert run("--version").stdout.startswith("reunite ")
-
-
-def test_without_its_extra_the_command_says_what_to_install() -> None:
-    program = "import sys; sys.modules['typer'] = None; from reunite.cli import main; main()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert (
-        done.stderr == "The `reunite` command needs the extra `cli`: pip install 'reunite[cli]'\n"
-    )
-
-
-def test_without_the_server_extra_serve_says_what_to_install(tmp_path: Path) -> None:
-    execute(tmp_path / "hub.db", TABLES)
-    program = (
-        "import sys; sys.modules['starlette'] = None; sys.argv = ['reunite', 'serve', 'hub.db'];"
-        "from reunite.cli import main; main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "REUNITE_PORT": "0"},
-    )
-    assert done.returncode == 1
-    assert "pip install 'reunite[server]'" in done.stderr

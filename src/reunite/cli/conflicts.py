@@ -11,7 +11,7 @@ from reunite.cli.default_command import DefaultCommandGroup
 from reunite.cli.opening import open_replica
 from reunite.cli.options import FileArgument, JsonOption
 from reunite.cli.schemas import schema_of
-from reunite.cli.screen import emit, readable, say, show_table
+from reunite.cli.screen import emit, key_cell, readable, say, show_table
 from reunite.cli.typed import check, value_of
 from reunite.errors import BadRequestError
 from reunite.replica import ConflictRecord
@@ -92,7 +92,7 @@ def cells(conflict: ConflictRecord) -> tuple[Any, ...]:
     return (
         conflict.id,
         conflict.table,
-        list(conflict.key),
+        key_cell(conflict.key),
         conflict.column or "(the row)",
         conflict.base,
         _judged(conflict.hub, conflict),

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from reunite.cli.screen import KEY_LENGTH_MAX, readable
 from reunite.core.schema import TableSchema
 from reunite.stores.sql.database import connect_to_look
 from reunite.stores.sql.dialects.sqlite import quoted
@@ -57,8 +58,9 @@ def odd_sentences(connection: sqlite3.Connection, schemas: Iterable[TableSchema]
             key, should_be = odd[0]
             is_how = "is gone and was not deleted" if should_be else "is there and was deleted"
             more = f", and {len(odd) - 1:,} more are like it" if len(odd) > 1 else ""
+            row = readable(key, length_max=KEY_LENGTH_MAX)
             yield (
-                f"{schema.name} was written to past its triggers: by the log the row {key} "
+                f"{schema.name} was written to past its triggers: by the log the row {row} "
                 f"{is_how}{more}. --fix has replicas read the table anew."
             )
 

@@ -9,7 +9,7 @@ import typer
 from reunite.cli.history import replica_names
 from reunite.cli.opening import open_hub
 from reunite.cli.options import DatabaseArgument, JsonOption
-from reunite.cli.screen import counted, emit, moment, note, say, show_table, size
+from reunite.cli.screen import counted, emit, key_cell, moment, note, say, show_table, size
 from reunite.core.values import INTEGER_MAX
 
 
@@ -53,7 +53,7 @@ def log(
                     names.get(entry.replica or "", entry.replica or ""),
                     entry.op.name.lower(),
                     entry.table,
-                    list(entry.key),
+                    key_cell(entry.key),
                 )
                 for entry in entries
             ],

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Annotated, Any
 
 import typer
+from rich.text import Text
 
 from reunite.cli.default_command import DefaultCommandGroup
 from reunite.cli.opening import open_replica
 from reunite.cli.options import FileArgument, JsonOption
 from reunite.cli.schemas import schema_of
-from reunite.cli.screen import emit, moment, readable, say, show_table
+from reunite.cli.screen import (
+    SENTENCE_LENGTH_MAX,
+    counted,
+    emit,
+    key_cell,
+    moment,
+    readable,
+    say,
+    show_table,
+)
 from reunite.cli.typed import assignments
 from reunite.core.change import Op
 from reunite.errors import BadRequestError
@@ -85,21 +96,31 @@ COLUMNS = ("id", "when", "table", "key", "change", "wanted", "code", "reason")
 
 def cells(change: ParkedChange) -> tuple[Any, ...]:
     """A parked change as a row of a table; the columns are `COLUMNS`."""
-    wanted = ", ".join(
-        f"{name}={readable(value)}"
-        for name, value in change.set.items()
-        if value is not None or change.op is not Op.INSERT
-    )
     return (
         change.id,
         moment(change.at_ms),
         change.table,
-        list(change.key),
+        key_cell(change.key),
         change.op.name.lower(),
-        wanted,
+        Text(_wanted(change)),
         change.code,
-        change.reason,
+        Text(readable(change.reason, length_max=SENTENCE_LENGTH_MAX)),
     )
+
+
+def _wanted(change: ParkedChange) -> str:
+    """The values that were wanted, as far as there is room for them."""
+    parts = [
+        f"{readable(name)}={readable(value)}"
+        for name, value in change.set.items()
+        if value is not None or change.op is not Op.INSERT
+    ]
+    lengths = accumulate(len(part) for part in parts)
+    shown = [p for p, so_far in zip(parts, lengths, strict=True) if so_far <= SENTENCE_LENGTH_MAX]
+    rest = len(parts) - len(shown)
+    if rest:
+        shown.append(f"… and {counted(rest, 'other column')}")
+    return ", ".join(shown)
 
 
 def _edited(replica: Replica, parked_id: int, columns: list[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@
     stderr    notes, errors and progress bars, always prose
 
 Colours, boxes and bars appear only where the stream is a terminal. Elsewhere a table is aligned
-plain text that is never cut.
+plain text, whose lines are never cut. A long value is shortened in tables, and whole with --json.
 
 The rule         values come from databases that strangers write to: control characters in them
                  are made visible and never reach the terminal.
@@ -20,9 +20,15 @@ from typing import Any
 
 import msgspec
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+# What a table shows of one value, of a key, and of a sentence; a longer one ends with its size.
+VALUE_LENGTH_MAX = 80
+KEY_LENGTH_MAX = 200
+SENTENCE_LENGTH_MAX = 400
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
@@ -54,7 +60,8 @@ def note(text: str, *, style: str = "") -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table on stdout. A cell is a value, or a `Text` that is shown as it is."""
+    """Print a table on stdout. A cell is a value, shown as `readable` has it, or a `Text`, shown as
+    it is."""
     cells = [
         [cell if isinstance(cell, Text) else Text(readable(cell)) for cell in row] for row in rows
     ]
@@ -71,13 +78,30 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             console.print(Text(line), soft_wrap=True)
 
 
-def readable(value: Any) -> str:
-    """A value of a row as people read it, on one line."""
+def readable(value: Any, *, length_max: int = VALUE_LENGTH_MAX) -> str:
+    """A value of a row as people read it: on one line, and shortened to at most so many letters.
+
+    A shortened one ends with the size of the whole: `Once upon a time… (1.2 MB)`.
+    """
     if value is None:
         return "NULL"
-    if not isinstance(value, str):
-        value = msgspec.json.encode(value).decode()
-    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), value)
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    shown = visible(text[: length_max + 1])
+    if len(shown) <= length_max:
+        return shown
+    whole = value if isinstance(value, bytes) else text.encode(errors="surrogatepass")
+    end = f"… ({size(len(whole))})"
+    return shown[: length_max - len(end)] + end
+
+
+def key_cell(key: Sequence[Any]) -> Text:
+    """A key as a cell of a table, long enough to be copied where one can be."""
+    return Text(readable(list(key), length_max=KEY_LENGTH_MAX))
+
+
+def visible(text: str) -> str:
+    """The text with its control characters spelled out."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
@@ -106,12 +130,15 @@ def moment(at_ms: int | None) -> str:
 
 def _print(console: Console, text: str, style: str) -> None:
     # A line of prose is wrapped by the terminal, so that it can be copied whole.
-    console.print(Text(text, style=style), soft_wrap=True)
+    lines = "\n".join(map(visible, text.split("\n")))
+    console.print(Text(lines, style=style), soft_wrap=True)
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    widths = [max(cell_len(row[index]) for row in rows) for index in range(len(rows[0]))]
     return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(
+            cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
         for row in rows
     ]

@@ -1,0 +1,42 @@
+"""Fixtures of the tests of the command: a hub with two devices, before and after they quarrel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli_world import World, execute, run
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def cloned(world: World) -> World:
+    world.clone()
+    return world
+
+
+@pytest.fixture
+def in_conflict(cloned: World) -> World:
+    """Both devices renamed an airline; the tablet came second."""
+    execute(cloned.laptop, "update airlines set name = 'Laptop Air' where carrier = 'AA'")
+    execute(cloned.tablet, "update airlines set name = 'Tablet Air' where carrier = 'AA'")
+    run("sync", cloned.laptop)
+    run("sync", cloned.tablet)
+    return cloned
+
+
+@pytest.fixture
+def parked(cloned: World) -> World:
+    """The hub rejected a plane of an airline that was deleted meanwhile."""
+    execute(cloned.laptop, "insert into planes values ('N1', 4, 'AA')")
+    execute(cloned.hub_file, "delete from planes; delete from airlines where carrier = 'AA'")
+    run("sync", cloned.laptop)
+    return cloned

@@ -36,7 +36,7 @@ from reunite.replica.pages import aligned
 from reunite.replica.reshaping import is_kept
 from reunite.replica.rows import RowForms, stored_key
 from reunite.replica.state import State, load_state, save_changes
-from reunite.stores.sql.capture import create_triggers, drop_triggers
+from reunite.stores.sql.capture import drop_triggers, renew_outbox_triggers
 from reunite.stores.sql.database import connect_sqlite, connect_to_look, translated
 from reunite.stores.sql.dialects.sqlite import Storer, quoted
 from reunite.stores.sql.dialects.sqlite_tables import (
@@ -182,7 +182,7 @@ class ReplicaFile:
                     self._drop_triggers(connection, state.schemas)
                 yield connection, state
                 if bulk and state.is_ready:
-                    self._create_triggers(connection, state.schemas)
+                    renew_outbox_triggers(connection, state.schemas)
                 connection.execute("update reunite_guard set suspended = 0")
                 save_changes(connection, before, state)
                 connection.execute("commit")
@@ -298,11 +298,10 @@ class ReplicaFile:
         after: Sequence[TableSchema],
     ) -> None:
         """Make tables anew whose shape changed and drop those that are gone; the pages that come
-        with it fill them. Others keep their rows. Triggers are made for all; unique constraints
-        that changed are left to `RowForms.create_indexes`."""
+        with it fill them. Others keep their rows. Indexes and triggers are left to the caller, for
+        when the rows are in: `RowForms.create_indexes`, and then `renew_outbox_triggers`."""
         self._drop_triggers(connection, before)
         self.remake_tables(connection, before, after)
-        self._create_triggers(connection, after)
 
     def remake_tables(
         self,
@@ -373,14 +372,8 @@ class ReplicaFile:
     def finish_clone(self, connection: sqlite3.Connection, state: State) -> None:
         """The first checkpoint is in: make indexes and triggers, and be ready."""
         self._new_forms(self.schemas(state), {}).create_indexes(connection)
-        self._create_triggers(connection, state.schemas)
+        renew_outbox_triggers(connection, state.schemas)
         state.is_ready = True
-
-    def _create_triggers(
-        self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]
-    ) -> None:
-        for schema in schemas:
-            create_triggers(connection, schema, outbox=True)
 
     def _drop_triggers(
         self, connection: sqlite3.Connection, schemas: Iterable[TableSchema]

@@ -47,6 +47,7 @@ from reunite.replica.settled import apply_settled
 from reunite.replica.showing import order_of, show_table
 from reunite.replica.state import State, void_inbox
 from reunite.replica.users_triggers import UsersTrigger, rest, wake
+from reunite.stores.sql.capture import renew_outbox_triggers
 from reunite.stores.sql.dialects.sqlite_tables import plain_default
 
 # Passes over the outbox to move pending inserts out of the way of the hub's rows. A second one
@@ -371,6 +372,7 @@ class Inbox:
                 self._write_part(part, touched.get(part.table, set()), scene, done)
         if is_long[0] or self._has_new_schemas:
             self._forms.create_indexes(self._connection)
+            renew_outbox_triggers(self._connection, self._schemas.values())
 
     def _write_part(self, part: TablePage, touched: set[Key], scene: Scene, done: Applied) -> None:
         schema = self._schemas.get(part.table)

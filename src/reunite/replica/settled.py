@@ -19,6 +19,7 @@ from reunite.replica.pending import Schemas
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State
 from reunite.replica.users_triggers import rest, wake
+from reunite.stores.sql.capture import renew_outbox_triggers
 
 _SUMMARY = """
     select count(*), count(n), coalesce(max(n), 0), coalesce(sum(outcome = 'applied'), 0)
@@ -65,9 +66,10 @@ def apply_settled(
         forms.drop_unique_indexes(connection)
     resting = rest(connection, schemas)
     rows = sum(_write(connection, schemas, forms, page) for page in pages())
-    wake(connection, resting)
     if pages_read > 1:
         forms.create_indexes(connection)
+        renew_outbox_triggers(connection, schemas.values())
+    wake(connection, resting)
     connection.execute("delete from reunite_change")
     connection.execute("delete from reunite_base")
     state.known_n = max(state.known_n, answered)

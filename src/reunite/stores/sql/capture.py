@@ -10,6 +10,7 @@ The rule         triggers are made and removed inside the caller's transaction, 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 from reunite.core.schema import TableSchema
 from reunite.stores.sql.dialects import sqlite_capture
@@ -48,6 +49,13 @@ def create_triggers(connection: sqlite3.Connection, schema: TableSchema, *, outb
         widen_log(connection, len(schema.columns))
     for statement in wanted:
         connection.execute(statement)
+
+
+def renew_outbox_triggers(connection: sqlite3.Connection, schemas: Iterable[TableSchema]) -> None:
+    """Make the triggers of a replica's tables as they should be now. After its unique indexes have
+    changed, too: the triggers look there for the rows that a statement overwrites."""
+    for schema in schemas:
+        create_triggers(connection, schema, outbox=True)
 
 
 def drop_triggers(connection: sqlite3.Connection, table: str) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from reunite import BadRequestError, HookedChange, Veto
+from reunite import BadRequestError, HookedChange, Hub, Replica, Veto
 from reunite.protocol.codec import decode
+from reunite.testing import FakeWire
 from tests.pair.conftest import Pair
 
 
@@ -198,3 +201,32 @@ def test_one_bad_change_among_twenty_thousand_of_other_programs_is_parked_alone(
     assert pair.at_hub("select count(*), sum(amount) from sale where id > 2") == [
         (19_999, sum(range(20_000)) - 13_579)
     ]
+
+
+def test_a_rejected_child_whose_key_holds_its_parents_leaves_nothing_behind(tmp_path: Path) -> None:
+    """The parent's key was taken, so both moved before they were rejected (I4, I10)."""
+    path = tmp_path / "hub.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.executescript(
+            "create table p (id integer primary key, sku text check (sku <> 'bad'));"
+            "create table line (p integer references p (id), n integer, primary key (p, n));"
+            "insert into p values (1, 's1')"
+        )
+        with Hub(path) as hub:
+            hub.track("p")
+            hub.track("line")
+            wire = FakeWire(hub)
+            till = tmp_path / "till.db"
+            with Replica.clone(till, transport=wire.transport(hub.create_token())) as replica:
+                with closing(sqlite3.connect(till, isolation_level=None)) as own:
+                    own.executescript(
+                        "insert into p (sku) values ('bad'); insert into line values (2, 1)"
+                    )
+                    db.execute("insert into p (sku) values ('taken')")
+                    replica.sync()
+                    replica.sync()
+                    for table in ("p", "line"):
+                        query = f"select * from {table}"
+                        assert own.execute(query).fetchall() == db.execute(query).fetchall()
+                keys = {parked.table: parked.key for parked in replica.parked()}
+                assert keys["line"] == (keys["p"][0], 1)

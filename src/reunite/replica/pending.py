@@ -19,9 +19,9 @@ import msgspec
 from reunite.core.change import Op, Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.merge import overlay
-from reunite.core.pointers import pointed_parents
+from reunite.core.pointers import pointed_parents, pointer_places
 from reunite.core.schema import RowMerge, TableSchema
-from reunite.core.values import Row, Value, is_written_alike, parse_integer
+from reunite.core.values import Row, is_written_alike, parse_integer
 from reunite.protocol.register import KeyBlock
 
 Place: TypeAlias = tuple[str, Key]
@@ -219,7 +219,7 @@ class _Walk:
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
         self._moved: dict[Place, Key] = {}  # the key that a row had → the one it has
-        self._pointers: dict[tuple[str, Key, int], tuple[Value, Value]] = {}
+        self._pointers: dict[tuple[str, Key, tuple[str, ...]], tuple[Key, Key]] = {}
         self.touched: set[int] = set()
 
     def take(self, index: int, pending: Pending, to: Key | None) -> None:
@@ -263,36 +263,43 @@ class _Walk:
     def _point(self, schema: TableSchema, index: int, pending: Pending) -> None:
         """Rewrite what this change says of foreign keys that mean moved rows."""
         for foreign_key in schema.foreign_keys:
-            if len(foreign_key.columns) != 1:
+            places = pointer_places(self._schemas, foreign_key, schema.column_names)
+            if not places:
                 continue
-            position = schema.position[foreign_key.columns[0]]
             old, row = pending.old, pending.row
-            carried = self._pointers.pop((pending.table, pending.source, position), None)
-            if carried is not None and old is not None and old[position] == carried[0]:
-                pending.old = _with(old, position, carried[1])
+            pointer = (pending.table, pending.source, foreign_key.columns)
+            carried = self._pointers.pop(pointer, None)
+            if carried is not None and old is not None and _values(old, places) == carried[0]:
+                pending.old = _with_all(old, places, carried[1])
                 self.touched.add(index)
-            if row is None or row[position] is None:
+            if row is None or None in (values := _values(row, places)):
                 continue
-            value = row[position]
             # Set by this change, or carried along from one that set it to the moved row.
-            sets = pending.op is Op.INSERT or (old is not None and old[position] != value)
-            to = self._moved.get((foreign_key.parent, (value,))) if sets else None
+            sets = pending.op is Op.INSERT or (old is not None and _values(old, places) != values)
+            to = self._moved.get((foreign_key.parent, values)) if sets else None
             if to is not None:
-                carried = (value, to[0])
-            elif sets or carried is None or carried[0] != value:
+                carried = (values, to)
+            elif sets or carried is None or carried[0] != values:
                 continue
-            pending.row = _with(row, position, carried[1])
-            self._pointers[pending.table, pending.key, position] = carried
             self.touched.add(index)
+            pending.row = _with_all(row, places, carried[1])
+            if not set(schema.key_positions).isdisjoint(places):
+                # The pointer is a part of the row's own key, so the row moves with its parent.
+                self._begin(schema, pending, schema.key_of(pending.row))
+            pointer = (pending.table, pending.key, foreign_key.columns)
+            self._pointers[pointer] = carried
 
 
-def _with(row: Row, position: int, value: Value) -> Row:
-    return (*row[:position], value, *row[position + 1 :])
+def _values(row: Row, places: Sequence[int]) -> Row:
+    return tuple([row[place] for place in places])
+
+
+def _with_all(row: Row, places: Sequence[int], values: Row) -> Row:
+    changed = list(row)
+    for place, value in zip(places, values, strict=True):
+        changed[place] = value
+    return tuple(changed)
 
 
 def _with_key(schema: TableSchema, row: Row | None, key: Key) -> Row | None:
-    if row is None:
-        return None
-    for position, value in zip(schema.key_positions, key, strict=True):
-        row = _with(row, position, value)
-    return row
+    return None if row is None else _with_all(row, schema.key_positions, key)

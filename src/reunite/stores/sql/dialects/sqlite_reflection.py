@@ -211,16 +211,19 @@ def reflect(connection: sqlite3.Connection, table: str) -> TableSchema:
     )
     # Computed columns are not part of what is synced, nor are indexes and references of theirs.
     stored_names: set[str | None] = {column.name for column in columns}
+    foreign_keys = tuple(
+        foreign_key
+        for foreign_key in _foreign_keys(connection, table)
+        if stored_names.issuperset(foreign_key.columns)
+    )
     return TableSchema(
         name=table,
         columns=columns,
         key=key,
-        generated_key=_rowid_alias(connection, table) is not None,
-        foreign_keys=tuple(
-            foreign_key
-            for foreign_key in _foreign_keys(connection, table)
-            if stored_names.issuperset(foreign_key.columns)
-        ),
+        # A key that names another table's row is that row's: the database makes none.
+        generated_key=_rowid_alias(connection, table) is not None
+        and not any(each.columns == key and each.parent != table for each in foreign_keys),
+        foreign_keys=foreign_keys,
         uniques=tuple(
             Unique(
                 columns=tuple(term.column or "" for term in index.terms),

@@ -1,7 +1,8 @@
 """What all tests share: how thoroughly hypothesis searches, and a PostgreSQL server.
 
-`HYPOTHESIS_PROFILE=thorough make test` looks much longer. CI draws the same examples every time, so
-that a red run is about the change; fresh examples are for people and for the simulator.
+By default, and so in `make check`, the same examples are drawn every time, and no example has to be
+done in time: a red run is about the change. `HYPOTHESIS_PROFILE=fresh` draws others, `thorough`
+others and many more; a counterexample it finds is kept in `.hypothesis/` and told with a seed.
 """
 
 import os
@@ -12,17 +13,17 @@ from hypothesis import HealthCheck, settings
 
 from tests.postgresql_server import PostgresServer, running_server, why_missing
 
-settings.register_profile("dev", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("same", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("fresh", deadline=None, derandomize=False, print_blob=True)
 settings.register_profile(
     "thorough",
     deadline=None,
+    derandomize=False,
+    print_blob=True,
     max_examples=2_000,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.load_profile(
-    os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if "CI" in os.environ else "dev")
-)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "same")
 
 
 @pytest.fixture(scope="session")

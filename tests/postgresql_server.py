@@ -17,12 +17,12 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-START_TIMEOUT_S = 60.0
+from tests.patience import DEADLINE_S
 
 _SETTINGS = {
     "fsync": "off",
@@ -60,7 +60,15 @@ class PostgresServer:
             os.chown(folder, found.pw_uid, found.pw_gid)
             folder.chmod(0o755)
         self._run("initdb", "-D", "data", "-U", "postgres", "-A", "trust", "-N", "--locale=C.UTF-8")
-        self.start()
+        for tries_left in reversed(range(5)):
+            try:
+                self.start()
+                return
+            except RuntimeError:
+                # Another process may have taken the port meanwhile.
+                if not tries_left:
+                    raise
+                self._port = _free_port()
 
     def url(self, database: str = "postgres") -> str:
         return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
@@ -91,13 +99,22 @@ class PostgresServer:
             stderr=log,
         )  # fmt: skip
         log.close()
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
-            with suppress(OSError), self._connect("postgres"):
-                return
+        deadline = time.monotonic() + DEADLINE_S
+        # Not a connection: whoever took the port meanwhile would answer it.
+        while not self._is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self._folder / "log").read_text())
             time.sleep(0.02)
+
+    def _is_ready(self) -> bool:
+        assert self._process is not None
+        try:
+            lines = (self._folder / "data" / "postmaster.pid").read_text().splitlines()
+        except OSError:
+            return False
+        # PostgreSQL's own format, in which pg_ctl reads it too.
+        is_this = lines[:1] == [str(self._process.pid)]
+        return is_this and [line.strip() for line in lines[7:8]] == ["ready"]
 
     def stop(self, *, kill: bool = False) -> None:
         """Stop, whoever is connected; with `kill` as a power cut would."""

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-DEADLINE_S = 60.0
+from tests.patience import DEADLINE_S
 
 
 class Child:

@@ -16,6 +16,7 @@ from reunite.cli.opening import Kind, kind_of
 from reunite.protocol.limits import PUSH_CHANGES_MAX
 from reunite.replica.file import ReplicaFile
 from tests.docs.files import ROOT
+from tests.patience import DEADLINE_S
 
 pytestmark = [
     pytest.mark.slow,
@@ -30,7 +31,7 @@ def crash(*arguments: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=10 * DEADLINE_S,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from reunite.cli.app import app
 from reunite.hub import Hub
 from reunite.server import ServerThread
+from tests.patience import DEADLINE_S
 
 TABLES = """
     create table airlines (carrier text not null primary key, name text, motto text);
@@ -45,13 +46,13 @@ def run_lines(*arguments: object) -> list[Any]:
 
 def execute(path: Path, script: str) -> None:
     """Write with SQLite and nothing of reunite."""
-    with closing(sqlite3.connect(path)) as db:
+    with closing(sqlite3.connect(path, timeout=DEADLINE_S)) as db:
         db.execute("pragma foreign_keys = on")
         db.executescript(script)
 
 
 def rows(path: Path, question: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as db:
+    with closing(sqlite3.connect(path, timeout=DEADLINE_S)) as db:
         return db.execute(question).fetchall()
 
 

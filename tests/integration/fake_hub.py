@@ -20,6 +20,7 @@ from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.repair import Ask, RepairAnswer, RepairRequest
 from reunite.protocol.routes import ROUTES
 from reunite.stores.memory import MemoryStore
+from tests.patience import DEADLINE_S
 
 TOKEN = "the-token-of-ann"
 STAMP = "018f00000000-0000-hub"
@@ -133,7 +134,7 @@ class Gate:
 
     def __call__(self) -> object:
         self.has_come.set()
-        assert self._opened.wait(timeout=30), "nobody opened the gate"
+        assert self._opened.wait(timeout=DEADLINE_S), "nobody opened the gate"
         return self._answer
 
     def open(self) -> None:

@@ -7,6 +7,7 @@ import httpx2
 
 from reunite.server import ServerThread
 from tests.integration.fake_hub import TOKEN
+from tests.patience import DEADLINE_S
 
 JSON = {"Content-Type": "application/json"}
 
@@ -16,7 +17,7 @@ def client_of(url: str, token: str | None = TOKEN) -> httpx2.Client:
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     return httpx2.Client(
-        base_url=url + "/", headers=headers, verify=False, trust_env=False, timeout=20
+        base_url=url + "/", headers=headers, verify=False, trust_env=False, timeout=DEADLINE_S
     )
 
 
@@ -36,14 +37,14 @@ class Asking:
         self._thread.start()
 
     def status(self) -> int:
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=DEADLINE_S)
         (status,) = self._statuses
         return status
 
 
 def connection_to(server: ServerThread) -> socket.socket:
     host, _, port = server.url.removeprefix("http://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=20)
+    return socket.create_connection((host, int(port)), timeout=DEADLINE_S)
 
 
 def raw_request(server: ServerThread, head: str) -> bytes:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from reunite import LiveReport, Replica
-
-DEADLINE_S = 30.0
+from tests.patience import DEADLINE_S
 
 
 class Seen:

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.patience import DEADLINE_S
+
 COMMAND = (sys.executable, "-c", "from reunite.cli import main; main()")
-DEADLINE_S = 30
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -18,6 +18,7 @@ from reunite.hub import Hub
 from reunite.server import ServerThread
 from tests.integration.cli_world import TABLES, World, execute, rows, run, run_json, run_lines
 from tests.integration.processes import COMMAND, ServeProcess, wait_until
+from tests.patience import DEADLINE_S
 
 # --- The whole story, with processes of its own ---------------------------------------------------
 
@@ -29,7 +30,7 @@ def test_two_devices_edit_apart_and_reunite(tmp_path: Path) -> None:
 
     def reunite(*arguments: object, code: int = 0) -> str:
         done = subprocess.run(
-            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60
+            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
@@ -573,8 +574,12 @@ def test_the_log_says_how_large_it_is_and_who_is_behind(cloned: World) -> None:
 def test_serve_trims_what_is_older_than_it_keeps(tmp_path: Path) -> None:
     file = tmp_path / "hub.db"
     execute(file, TABLES)
-    with ServeProcess(file, "--keep", "0s"):
+    with Hub(file) as hub:
+        hub.track("notes")
         execute(file, "insert into notes (text) values ('a')")
+        hub.number()
+    # What is old enough when it begins goes at once; the next look comes after a minute.
+    with ServeProcess(file, "--keep", "0s"):
         wait_until(
             lambda: rows(file, "select value from reunite_meta where name = 'trimmed_id'") == [(1,)]
         )

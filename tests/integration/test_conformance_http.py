@@ -14,6 +14,7 @@ import pytest
 from reunite.hub import Hub
 from tests.integration.processes import ServeProcess
 from tests.integration.wrong_hub import Corruption, Rewriting, wrong_hub
+from tests.patience import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 SUITE = ROOT / "conformance" / "http"
@@ -40,7 +41,7 @@ def check(*urls: str, other: str | None = None, case: str = "") -> dict[str, Any
         [sys.executable, str(SUITE), *options, "--token", TOKEN, "--case", case, "--json"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=5 * DEADLINE_S,
     )
     assert done.stderr == ""
     found: dict[str, Any] = json.loads(done.stdout)

@@ -41,6 +41,7 @@ from tests.integration.fake_hub import (
     raises,
 )
 from tests.integration.strange_server import StrangeServer, http_answer
+from tests.patience import DEADLINE_S
 
 JSON_TYPE = "application/json"
 
@@ -69,7 +70,7 @@ def transport(url: str, hub: FakeHub) -> Iterator[HttpTransport]:
         yield transport
 
 
-def failure_at(url: str, *, timeout_s: float = 20) -> ReuniteError:
+def failure_at(url: str, *, timeout_s: float = DEADLINE_S) -> ReuniteError:
     """What a pull from this URL raises; the token is not in it."""
     with (
         HttpTransport(url, token=TOKEN, timeout_s=timeout_s) as transport,
@@ -183,7 +184,7 @@ def test_a_proxy_is_not_asked_for_this_machine(
 
 
 def test_threads_may_share_a_transport(hub: FakeHub, transport: HttpTransport) -> None:
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=DEADLINE_S)
     hub.behaviour["pull"] = lambda: (meeting.wait(), ANSWERS["pull"])[1]
     answers: list[bytes] = []
     threads = [

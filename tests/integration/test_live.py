@@ -10,6 +10,7 @@ from reunite import CallerError, Hub, Replica, row
 from reunite.protocol.limits import LIVE_BYTES_MAX, LIVE_PAGE_BYTES
 from reunite.server import ServerThread
 from tests.integration.live_helpers import LiveReplica, Seen, query
+from tests.patience import DEADLINE_S
 
 SCHEMA = """
 pragma journal_mode = wal;
@@ -72,7 +73,7 @@ def test_what_is_written_here_is_pushed_and_retired(database: Path, live: LiveRe
     with live.replica.transaction() as db:
         db.execute("insert into note values ('b', 'of this program')")
     query(live.replica.path, "insert into note values ('c', 'of another one')")
-    assert live.replica.wait_until_synced(30)
+    assert live.replica.wait_until_synced(DEADLINE_S)
     assert query(database, NOTES) == [("b", "of this program"), ("c", "of another one")]
     assert live.replica.status().pending == live.replica.status().answered == 0
 
@@ -144,7 +145,7 @@ def test_another_process_that_syncs_the_file_does_no_harm(
             other.sync()
     expected = [(f"n{n}", "x") for n in range(5)] + [(f"o{n}", "y") for n in range(5)]
     live.until_rows(NOTES, expected)
-    assert live.replica.wait_until_synced(30)
+    assert live.replica.wait_until_synced(DEADLINE_S)
     assert query(database, NOTES) == expected
 
 
@@ -162,7 +163,7 @@ def test_a_restarted_hub_is_found_again(
         port = int(first.url.rpartition(":")[2])
         with ServerThread(hub, port=port):
             live.until_rows(NOTES, [("f", "while it was away"), ("g", "offline")])
-            assert replica.wait_until_synced(30)
+            assert replica.wait_until_synced(DEADLINE_S)
             assert query(database, NOTES) == live.rows(NOTES)
 
 
@@ -206,7 +207,7 @@ def test_starting_and_stopping_may_be_said_twice(
         replica.stop()
         assert seen.reports[-1].phase == replica.live.phase == "stopped"
         replica.start(on_event=seen)
-        assert replica.wait_until_synced(30)
+        assert replica.wait_until_synced(DEADLINE_S)
 
 
 def test_waiting_for_a_hub_that_is_not_there_ends(

@@ -7,6 +7,7 @@ import psycopg
 from reunite import Hub, Replica
 from reunite.server import ServerThread
 from tests.integration.live_helpers import LiveReplica, query
+from tests.patience import DEADLINE_S
 
 NOTES = "select id, title from note order by id"
 
@@ -31,7 +32,7 @@ def test_commits_of_programs_and_of_other_hubs_reach_the_streams(
                     b.until_rows(NOTES, [("p", "of a program")])
                     query(there.path, "update note set title = 'pushed elsewhere'")
                     a.until_rows(NOTES, [("p", "pushed elsewhere")])
-                    assert there.wait_until_synced(30)
+                    assert there.wait_until_synced(DEADLINE_S)
                     assert there.status().pending == 0
                     found = program.execute("select title from note").fetchall()
                     assert found == [("pushed elsewhere",)]

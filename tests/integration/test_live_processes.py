@@ -15,7 +15,8 @@ import pytest
 
 from reunite import Hub, Replica
 from tests.integration.live_helpers import LiveReplica, query
-from tests.integration.processes import COMMAND, DEADLINE_S, ServeProcess, wait_until
+from tests.integration.processes import COMMAND, ServeProcess, wait_until
+from tests.patience import DEADLINE_S
 
 NOTES = "select id, title from note order by id"
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from reunite import Hub, StorageUnavailableError
-from tests.integration.processes import COMMAND, DEADLINE_S
+from tests.integration.processes import COMMAND
+from tests.patience import DEADLINE_S
 
 TABLES = """
     create table parent (id text primary key not null, name text, extra text);

@@ -19,6 +19,7 @@ from reunite.core.values import Row
 from reunite.engine.ports import Position, Store, Touch
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts.asking import LIMIT, all_touched, log_of, number
+from tests.patience import DEADLINE_S
 
 HOT_ROWS = 8
 WRITERS = 8
@@ -38,7 +39,7 @@ def store(postgresql: str) -> Iterator[SqlStore]:
     with connected(postgresql) as db:
         db.execute("create table hot (id integer primary key, value text)")
         db.execute(f"insert into hot select i, '' from generate_series(1, {HOT_ROWS}) as i")
-    with open_store(postgresql) as store:
+    with open_store(postgresql, timeout_s=DEADLINE_S) as store:
         store.track([store.reflect("hot")])
         yield store
 
@@ -102,8 +103,8 @@ def test_a_numberer_in_repeatable_read_gives_no_number_twice(
     postgresql_server.execute(
         f"alter database {name} set default_transaction_isolation = 'repeatable read'"
     )
-    with open_store(postgresql) as other:
-        together = threading.Barrier(4)
+    with open_store(postgresql, timeout_s=DEADLINE_S) as other:
+        together = threading.Barrier(4, timeout=DEADLINE_S)
         with connected(postgresql) as db:
             for round_ in range(5):
                 db.execute("update hot set value = %s", [str(round_)])
@@ -233,7 +234,10 @@ def test_tailing_readers_see_each_change_once_and_end_with_the_table(
         except BaseException as exc:
             failures.append(exc)
 
-    with open_store(postgresql) as second, connected(postgresql, autocommit=False) as open_:
+    with (
+        open_store(postgresql, timeout_s=DEADLINE_S) as second,
+        connected(postgresql, autocommit=False) as open_,
+    ):
         open_.execute("insert into hot values (1000, 'open all the while')")
         followers = [Follower(store), Follower(second)]
         readers = [until_over(follower.read) for follower in followers]

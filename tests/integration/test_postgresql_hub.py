@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ from typing import Any
 import pytest
 
 from reunite.core.change import Op
+from reunite.errors import StorageUnavailableError
 from reunite.hub import Hub
 from reunite.replica import Replica
+from reunite.stores.sql import open_store
 from reunite.testing import FakeClock, FakeWire
 from tests.integration.processes import COMMAND, ServeProcess
+from tests.patience import DEADLINE_S
 from tests.postgresql_server import PostgresServer
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +96,28 @@ def test_a_table_is_cloned_and_changes_travel_both_ways(
             ]
 
 
+def test_a_server_that_cannot_be_reached_is_told_with_the_next_step(
+    postgresql_server: PostgresServer,
+) -> None:
+    # Bound and never listening: nobody else can have this port, and it refuses.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(StorageUnavailableError) as closed:
+            open_store(f"postgresql://ann:secret@127.0.0.1:{port}/shop")
+    assert closed.value.code == "storage-unavailable"
+    assert closed.value.message == (
+        "PostgreSQL cannot be reached (Connection refused): check that it runs, "
+        "and the URL's host and port."
+    )
+    with pytest.raises(StorageUnavailableError) as missing:
+        open_store(postgresql_server.url("nowhere"))
+    assert missing.value.message == (
+        'PostgreSQL refuses the connection (database "nowhere" does not exist): check the URL\'s '
+        "database, role and password, or try again if the server is just starting."
+    )
+
+
 @contextmanager
 def closing_sqlite(path: Path) -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(path, isolation_level=None)
@@ -108,7 +134,7 @@ def test_the_command_line_serves_a_postgresql_database(postgresql: str, tmp_path
 
     def reunite(*arguments: object) -> str:
         done = subprocess.run(
-            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=60
+            [*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=DEADLINE_S
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -40,6 +40,7 @@ from tests.integration.fake_hub import (
     raises,
 )
 from tests.integration.http_helpers import JSON, Asking, client_of, connection_to, raw_request
+from tests.patience import DEADLINE_S
 
 GETS = ("v1/schema", "v1/query/planes")
 
@@ -184,7 +185,7 @@ def test_the_application_may_be_mounted_under_any_prefix(hub: FakeHub) -> None:
 
 
 def test_requests_are_answered_side_by_side(hub: FakeHub, server: ServerThread) -> None:
-    meeting = threading.Barrier(2, timeout=20)
+    meeting = threading.Barrier(2, timeout=DEADLINE_S)
     hub.behaviour["schema"] = lambda: (meeting.wait(), ANSWERS["schema"])[1]
     statuses: list[int] = []
 
@@ -419,7 +420,7 @@ def test_too_many_requests_are_sent_away(hub: FakeHub) -> None:
     hub.behaviour["schema"] = gate
     with ServerThread(hub, requests_max=1) as server:
         waiting = Asking(server.url, "v1/schema")
-        assert gate.has_come.wait(timeout=20)
+        assert gate.has_come.wait(timeout=DEADLINE_S)
         with client_of(server.url) as client:
             response = client.get("v1/schema")
             problem = assert_problem(response, 429, "limit-exceeded")
@@ -435,7 +436,7 @@ def test_bodies_held_together_are_bounded(hub: FakeHub) -> None:
     hub.behaviour["pull"] = gate
     with ServerThread(hub, bodies_bytes_max=1_000) as server:
         waiting = Asking(server.url, "v1/pull", PULL + b" " * (900 - len(PULL)))
-        assert gate.has_come.wait(timeout=20)
+        assert gate.has_come.wait(timeout=DEADLINE_S)
         with client_of(server.url) as client:
             problem = assert_problem(post(client, "v1/push", PUSH), 429, "limit-exceeded")
             assert problem["limit"] == "BODIES_BYTES_MAX"

@@ -15,6 +15,7 @@ from reunite.errors import CallerError
 from reunite.server import ServerThread, create_app, serve
 from tests.integration.fake_hub import ANSWERS, FakeHub, Gate
 from tests.integration.http_helpers import Asking, client_of, raw_request
+from tests.patience import DEADLINE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,7 +48,7 @@ def test_serve_tells_its_url_and_ends_cleanly_at_a_signal(number: signal.Signals
         with client_of(url) as client:
             assert client.get("livez").status_code == 200
             process.send_signal(number)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, out, err) == (0, "ended\n", "")
 
 
@@ -76,7 +77,7 @@ def test_a_request_under_way_is_answered_when_the_server_stops(hub: FakeHub) -> 
     hub.behaviour["schema"] = gate
     server = ServerThread(hub)
     waiting = Asking(server.url, "v1/schema")
-    assert gate.has_come.wait(timeout=20)
+    assert gate.has_come.wait(timeout=DEADLINE_S)
     stopping = threading.Thread(target=server.close)
     stopping.start()
     gate.open()
@@ -100,7 +101,7 @@ def test_a_server_dropped_open_complains_and_stops(hub: FakeHub) -> None:
     thread = server._thread
     with pytest.warns(ResourceWarning, match="dropped"):
         server.__del__()
-    thread.join(timeout=20)
+    thread.join(timeout=DEADLINE_S)
     assert not thread.is_alive()
     server.close()
 

@@ -114,7 +114,7 @@ def test_a_store_is_opened_by_path_or_url(
         ("", "folder"),
         ("text.txt", "not an SQLite database"),
         ("sqlite://host/x.db", "use sqlite:///"),
-        ("mysql://localhost/x", "use sqlite:///"),
+        ("mysql://localhost/x", "use sqlite:///file.db or postgresql://"),
         (":memory:", "give it a path"),
     ],
 )
@@ -610,7 +610,7 @@ def test_threads_share_a_store(hub: Make) -> None:
 
 WRITER = """
 import sqlite3, sys
-db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+db = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=180)
 for n in range(int(sys.argv[2]), int(sys.argv[2]) + 200):
     db.execute("begin immediate")
     db.execute("insert into t values (?, 'x')", (n,))

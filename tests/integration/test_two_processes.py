@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reunite import Hub, Replica
 from reunite.server import ServerThread
+from tests.patience import DEADLINE_S
 
 SYNC = """
 import sys
@@ -28,7 +29,7 @@ WRITE = """
 import sqlite3, sys
 path, count = sys.argv[1:]
 for i in range(int(count)):
-    db = sqlite3.connect(path, timeout=60)
+    db = sqlite3.connect(path, timeout=180)
     with db:
         db.execute("insert into sale (product_id, note) values (1, ?)", (f"written {i}",))
         db.execute("update product set stock = stock - 1 where id = 1")
@@ -48,7 +49,7 @@ def start(program: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def rows(path: Path, query: str) -> list[tuple[object, ...]]:
-    db = sqlite3.connect(path)
+    db = sqlite3.connect(path, timeout=DEADLINE_S)
     try:
         return db.execute(query).fetchall()
     finally:
@@ -80,7 +81,7 @@ def test_two_processes_sync_one_file_while_a_third_writes_and_nothing_is_lost(
                 start(SYNC, till, server.url, token, ROUNDS),
                 start(WRITE, till, WRITES),
             ]
-            errors = [process.communicate(timeout=240)[1] for process in processes]
+            errors = [process.communicate(timeout=5 * DEADLINE_S)[1] for process in processes]
             assert [process.returncode for process in processes] == [0, 0, 0], errors
             with Replica(till, url=server.url, token=token) as replica:
                 replica.sync()

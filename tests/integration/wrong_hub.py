@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.patience import DEADLINE_S
+
 # Of an operation's message and the hub's answer: what the client gets instead.
 Corruption = Callable[[str, Any, Any], Any]
 # Of a message: what the hub gets instead.
@@ -59,7 +61,7 @@ def wrong_hub(
             self.close_connection = True
 
         def _ask(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=DEADLINE_S)
             try:
                 headers = {
                     name: value

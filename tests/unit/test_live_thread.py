@@ -15,8 +15,7 @@ from reunite.replica.transport import LiveEvent
 from reunite.stores.memory import MemoryStore
 from reunite.testing import FakeClock, FakeWire
 from reunite.testing.contracts import STANDARD_SCHEMAS
-
-DEADLINE_S = 20.0
+from tests.patience import DEADLINE_S
 
 
 class ScriptedStream:

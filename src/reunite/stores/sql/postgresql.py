@@ -223,7 +223,7 @@ class PostgresDatabase:
         return self._connect()
 
     def _connect(self) -> psycopg.Connection[Any]:
-        with translated():
+        try:
             return psycopg.connect(
                 self._dsn,
                 autocommit=True,
@@ -231,6 +231,8 @@ class PostgresDatabase:
                 connect_timeout=CONNECT_TIMEOUT_S,
                 fallback_application_name="reunite",
             )
+        except psycopg.Error as exc:
+            raise _unreachable(exc) from exc
 
     def _give_back(self, connection: psycopg.Connection[Any]) -> None:
         is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -380,6 +382,25 @@ def _ours(exc: psycopg.Error) -> Exception:
     if isinstance(exc, psycopg.ProgrammingError) or code.startswith("42"):
         return exc  # a mistake in a statement of ours or of a hook: not the storage's fault
     return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")
+
+
+def _unreachable(exc: psycopg.Error) -> StorageUnavailableError:
+    """The error of ours for a connection that could not be made.
+
+    The driver has only words for why: one line and hints for each address it tried, with hosts and
+    ports, which are nothing for a hub's clients. They stay with the cause.
+    """
+    line = (str(exc).splitlines() or [type(exc).__name__])[0]
+    _, refused, refusal = line.partition("FATAL:")
+    if refused:
+        return StorageUnavailableError(
+            f"PostgreSQL refuses the connection ({refusal.strip()}): check the URL's database, "
+            "role and password, or try again if the server is just starting."
+        )
+    reason = line.rpartition("failed: ")[2].rpartition(": ")[2].strip(" .")
+    return StorageUnavailableError(
+        f"PostgreSQL cannot be reached ({reason}): check that it runs, and the URL's host and port."
+    )
 
 
 def _failed_columns(exc: psycopg.Error) -> tuple[str, ...]:

@@ -79,7 +79,11 @@ def _path_of(url_or_path: str | Path) -> Path:
         return Path(text)
     url = urlsplit(text)
     if url.scheme != "sqlite" or url.netloc:
-        raise CallerError(f"{text!r} is no database that reunite can open: use sqlite:///file.db.")
+        scheme = url.scheme or "This"
+        raise CallerError(
+            f"{scheme}:// and what follows is no database that reunite can open: "
+            "use sqlite:///file.db or postgresql://host/database."
+        )
     return Path(unquote(url.path[1:]))
 
 

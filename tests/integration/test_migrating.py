@@ -244,7 +244,7 @@ def test_a_command_that_fails_leaves_capture_on_and_fails_too(path: Path) -> Non
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_command_that_is_told_to_stop_is_waited_for(path: Path) -> None:
     before = triggers(path)
-    command = python(path, end="print('here', flush=True); input()")
+    command = python(path, end="import signal; print('here', flush=True); signal.pause()")
     process = subprocess.Popen(
         [*COMMAND, "migrate", str(path), "--", *command],
         stdout=subprocess.PIPE,

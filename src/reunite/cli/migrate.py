@@ -55,20 +55,28 @@ def migrate(
 
 def _run(command: Sequence[str], *, as_json: bool) -> int:
     """Run a command to its end; its exit code, negative if a signal ended it."""
-    with subprocess.Popen(command, stdout=sys.stderr if as_json else None) as child:
+    told: list[int] = []
+    children: list[subprocess.Popen[bytes]] = []
 
-        def pass_on(number: int, frame: Any) -> None:
+    def pass_on(number: int, frame: Any) -> None:
+        told.append(number)
+        for child in children:
             child.send_signal(number)
 
-        former = signal.signal(signal.SIGTERM, pass_on)
-        try:
+    # Before the command runs: an end of this process would leave capture out of the way.
+    former = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        with subprocess.Popen(command, stdout=sys.stderr if as_json else None) as child:
+            children.append(child)
+            for number in told:
+                child.send_signal(number)
             while True:
                 try:
                     return child.wait()
                 except KeyboardInterrupt:
                     continue  # Ctrl-C reaches the command as well; its end is waited for
-        finally:
-            signal.signal(signal.SIGTERM, former)
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def _sentence(table: TableMigration) -> str:

@@ -5,6 +5,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from reunite.core.expression import (
+    TEXT_OPERATORS,
+    And,
+    Expression,
+    Not,
+    Operator,
+    Or,
+    Term,
+)
 from reunite.core.schema import Column, ColumnMerge, ColumnType, TableSchema
 from reunite.core.stored import tagged
 from reunite.core.values import INTEGER_MAX, INTEGER_MIN, Value, wire_integer
@@ -94,3 +103,62 @@ def column_values(column: Column) -> st.SearchStrategy[Any]:
     if column.merge is ColumnMerge.UNION:
         return st.none() | st.lists(JSON_SCALARS, max_size=4)
     return wire_values(column.type)
+
+
+# --- Expressions ---
+
+COMPARISONS = sorted(
+    set(Operator) - {Operator.IN, Operator.ISNULL, Operator.RANGE} - TEXT_OPERATORS
+)
+
+
+@st.composite
+def expressions(draw: st.DrawFn, schema: TableSchema) -> Expression:
+    """Conditions on rows of a table, not checked yet, with values that its columns can hold."""
+
+    def terms() -> st.SearchStrategy[Expression]:
+        return st.sampled_from(schema.columns).flatmap(_terms_of)
+
+    return draw(
+        st.recursive(
+            terms(),
+            lambda inner: st.one_of(
+                inner.map(Not),
+                st.lists(inner, min_size=1, max_size=3).map(lambda parts: And(tuple(parts))),
+                st.lists(inner, min_size=1, max_size=3).map(lambda parts: Or(tuple(parts))),
+            ),
+            max_leaves=5,
+        )
+    )
+
+
+def _terms_of(column: Column) -> st.SearchStrategy[Expression]:
+    null = st.booleans().map(lambda wanted: Term(column.name, Operator.ISNULL, wanted))
+    if column.type is ColumnType.JSON:
+        return null
+    values = WIRE_VALUES[column.type].filter(lambda value: value is not None)
+    plain = _PLAIN.get(column.type)
+    if plain is not None:
+        values = plain | values
+    asked = st.builds(Term, st.just(column.name), st.sampled_from(sorted(TEXT_OPERATORS)), values)
+    return st.one_of(
+        null,
+        st.builds(Term, st.just(column.name), st.sampled_from(COMPARISONS), values),
+        st.lists(values, max_size=3).map(
+            lambda chosen: Term(column.name, Operator.IN, tuple(chosen))
+        ),
+        st.tuples(values, values).map(lambda pair: Term(column.name, Operator.RANGE, pair)),
+        *([asked] if column.type is ColumnType.TEXT else []),
+    )
+
+
+_TEXTS = st.sampled_from(["", "a", "A", "a ", "ä", "Ä", "1", "1.0", "0.5", "2024", "AQI="])
+_PLAIN: dict[ColumnType, st.SearchStrategy[Any]] = {
+    ColumnType.TEXT: _TEXTS,
+    ColumnType.UUID: _TEXTS,
+    ColumnType.DATE: _TEXTS,
+    ColumnType.DATETIME: _TEXTS,
+    ColumnType.INTEGER: st.integers(-3, 3),
+    ColumnType.REAL: st.sampled_from([-1e300, 1e300, 0.5, 0, 1, 2**53 + 1]),
+    ColumnType.DECIMAL: st.sampled_from(["1.5", "1.50", "10", "0.5", "1"]),
+}

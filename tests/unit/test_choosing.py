@@ -18,6 +18,11 @@ from reunite.core.expression import Expression, row
         ("a < 1 and b <= 2 and c > 3", (row.a < 1) & (row.b <= 2) & (row.c > 3)),
         ("a in [1, 2] or not (b is None)", row.a.is_in([1, 2]) | ~row.b.is_null()),
         ("a is not None", ~row.a.is_null()),
+        (
+            'name.startswith("A") or not name.contains(".")',
+            row.name.startswith("A") | ~row.name.contains("."),
+        ),
+        ('row["a name"].iexact("x")', row["a name"].iexact("x")),
         ("paid == True", row.paid == True),  # noqa: E712
     ],
 )
@@ -30,7 +35,9 @@ def test_a_condition_is_the_expression_it_looks_like(typed: str, meant: Expressi
     [
         "", "store", "store = 7", "7 == store", "1 < store < 5", "store == other", "store == None",
         "store in 7", "store == len('x')", "__import__('os').system('true') == 1",
-        "a.b == 1", "a is 1", "not " * 50 + "a == 1", "a == 1 if b else 2", "a == [1]", "(" * 500,
+        "a.b == 1", "a.contains(1)", "a.contains('x', 'y')",
+        "a.upper('x')", "a.b.contains('x')", "contains('x')",
+        "a is 1", "not " * 50 + "a == 1", "a == 1 if b else 2", "a == [1]", "(" * 500,
     ],
 )  # fmt: skip
 def test_anything_else_is_a_usage_error(typed: str) -> None:

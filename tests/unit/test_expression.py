@@ -23,9 +23,7 @@ from reunite.core.expression import (
     And,
     Expression,
     IsTrue,
-    Not,
     Operator,
-    Or,
     Term,
     canonical_json,
     check_expression,
@@ -43,7 +41,7 @@ from reunite.stores.sql.dialects import sqlite_comparing
 from reunite.stores.sql.dialects.sqlite import select_list, to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import reflect
 from reunite.stores.sql.where import condition_of
-from tests.unit.strategies import JSON_VALUES, WIRE_VALUES
+from tests.unit.strategies import JSON_VALUES, expressions
 
 SALE = TableSchema(
     name="sale",
@@ -100,6 +98,31 @@ def test_python_and_json_spell_one_expression() -> None:
 )
 def test_each_comparison_has_its_word(built: Expression, operator: str) -> None:
     assert to_json(built) == {"field": "store", "operator": operator, "value": 7}
+
+
+@pytest.mark.parametrize(
+    ("built", "operator", "value"),
+    [
+        (row["is_in"].contains("b"), "contains", "b"),
+        (row["is_in"].startswith("b"), "startswith", "b"),
+        (row["is_in"].endswith("b"), "endswith", "b"),
+        (row["is_in"].iexact("b"), "iexact", "b"),
+        (row["is_in"].between("a", "b"), "range", ["a", "b"]),
+    ],
+)
+def test_what_is_asked_of_texts_has_its_word(
+    built: Expression, operator: str, value: object
+) -> None:
+    spelled = {"field": "is_in", "operator": operator, "value": value}
+    assert to_json(built) == spelled
+    assert from_json(spelled, path="where") == built
+
+
+def test_a_range_is_two_comparisons() -> None:
+    assert checked(row.store.between(1, 5)) == checked((row.store >= 1) & (row.store <= 5))
+    both = checked((row.id == 7) & row.store.between(1, 5))
+    assert isinstance(both, And)
+    assert len(both.parts) == 3
 
 
 def test_pythons_values_become_wire_values() -> None:
@@ -182,6 +205,13 @@ def test_json_that_is_no_expression_is_refused_with_its_path(spelled: Any, path:
         (Term("store", Operator.EXACT, None), "where.value"),
         (Term("store", Operator.IN, 1), "where.value"),
         (Term("store", Operator.ISNULL, 1), "where.value"),
+        (row.store.contains("x"), "where.operator"),
+        (row.tags.contains("x"), "where.operator"),
+        (Term("is_in", Operator.CONTAINS, ("x",)), "where.value"),
+        (Term("is_in", Operator.CONTAINS, 7), "where.value"),
+        (Term("store", Operator.RANGE, (1,)), "where.value"),
+        (Term("store", Operator.RANGE, 1), "where.value"),
+        (row.store.between(1, "x"), "where.value[1]"),
         (And(()), "where"),
         ((row.id == 1) & ~(row.shop == 1), "where.and[1].not.field"),
         (IsTrue(row.id == 1), "where"),
@@ -248,7 +278,6 @@ LOOSE = st.one_of(
     st.dates().map(str),
     JSON_VALUES.map(json.dumps),
 )
-COMPARISONS = [o for o in Operator if o not in (Operator.IN, Operator.ISNULL)]
 
 
 @pytest.fixture(scope="module")
@@ -258,53 +287,6 @@ def loose_table(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Co
         connection.execute("pragma synchronous = off")
         connection.execute(DDL)
         yield connection
-
-
-@st.composite
-def expressions(draw: st.DrawFn, schema: TableSchema) -> Expression:
-    def terms() -> st.SearchStrategy[Expression]:
-        return st.sampled_from(schema.columns).flatmap(_terms_of)
-
-    return draw(
-        st.recursive(
-            terms(),
-            lambda inner: st.one_of(
-                inner.map(Not),
-                st.lists(inner, min_size=1, max_size=3).map(lambda parts: And(tuple(parts))),
-                st.lists(inner, min_size=1, max_size=3).map(lambda parts: Or(tuple(parts))),
-            ),
-            max_leaves=5,
-        )
-    )
-
-
-def _terms_of(column: Column) -> st.SearchStrategy[Expression]:
-    null = st.booleans().map(lambda wanted: Term(column.name, Operator.ISNULL, wanted))
-    if column.type is ColumnType.JSON:
-        return null
-    values = WIRE_VALUES[column.type].filter(lambda value: value is not None)
-    plain = _PLAIN.get(column.type)
-    if plain is not None:
-        values = plain | values
-    return st.one_of(
-        null,
-        st.builds(Term, st.just(column.name), st.sampled_from(COMPARISONS), values),
-        st.lists(values, max_size=3).map(
-            lambda chosen: Term(column.name, Operator.IN, tuple(chosen))
-        ),
-    )
-
-
-_TEXTS = st.sampled_from(["", "a", "A", "a ", "ä", "Ä", "1", "1.0", "0.5", "2024", "AQI="])
-_PLAIN: dict[ColumnType, st.SearchStrategy[Any]] = {
-    ColumnType.TEXT: _TEXTS,
-    ColumnType.UUID: _TEXTS,
-    ColumnType.DATE: _TEXTS,
-    ColumnType.DATETIME: _TEXTS,
-    ColumnType.INTEGER: st.integers(-3, 3),
-    ColumnType.REAL: st.sampled_from([-1e300, 1e300, 0.5, 0, 1, 2**53 + 1]),
-    ColumnType.DECIMAL: st.sampled_from(["1.5", "1.50", "10", "0.5", "1"]),
-}
 
 
 @settings(max_examples=60)
@@ -361,6 +343,32 @@ def test_collations_and_affinities_take_no_part(loose_table: sqlite3.Connection)
     assert count(row.a_rtrim == "x") == 0
     assert count(row.a_uuid == "7") == 0, "the column has made a number of it, which is no text"
     assert count(row.a_uuid == "007") == 0
+
+
+def test_parts_of_texts_are_found_by_what_they_are_made_of(
+    loose_table: sqlite3.Connection,
+) -> None:
+    schema = reflect(loose_table, "t")
+    loose_table.execute("delete from t")
+    rows = [("Straße", 1), ("a\0b", 2), ("", 3), (b"Stra", 4), (None, 5), ("STRAẞE", 6)]
+    loose_table.executemany("insert into t (a_text, id) values (?, ?)", rows)
+
+    def found(expression: Expression) -> list[int]:
+        condition = condition_of(
+            check_expression(expression, schema, path="where"), schema, sqlite_comparing
+        )
+        sql = f"select id from t where {condition.sql} order by id"
+        return [number for (number,) in loose_table.execute(sql, condition.parameters)]
+
+    assert found(row.a_text.startswith("Stra")) == [1]
+    assert found(row.a_text.endswith("ße")) == [1]
+    assert found(row.a_text.contains("\0b")) == found(row.a_text.endswith("\0b")) == [2]
+    assert found(row.a_text.startswith("a\0")) == found(row.a_text.iexact("A\0B")) == [2]
+    assert found(row.a_text.iexact("sTRAßE")) == [1], "only A to Z have two cases"
+    assert found(row.a_text.contains("%")) == []
+    for every in (row.a_text.contains(""), row.a_text.startswith(""), row.a_text.endswith("")):
+        assert found(every) == [1, 2, 3, 6], "each text, and no blob"
+        assert found(~every) == [4]
 
 
 def test_values_are_parameters() -> None:

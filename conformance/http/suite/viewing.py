@@ -101,6 +101,12 @@ def expressions_choose_as_they_are_told_to(hub: Hub) -> None:
         (_is("guest", ["Ann", "ann"], "in"), [1, 4]),
         (_is("guest", "Bob", "gte"), [3, 4]),
         (_is("number", 3, "lt"), [1, 2]),
+        (_is("number", [2, 3], "range"), [2, 3]),
+        (_is("guest", "n", "contains"), [1, 4]),
+        (_is("guest", "A", "startswith"), [1]),
+        (_is("guest", "ob", "endswith"), [3]),
+        (_is("guest", "aNN", "iexact"), [1, 4]),
+        ({"not": _is("guest", "n", "contains")}, [3]),
         ({"or": [_is("guest", "Bob"), _is("number", 2)]}, [2, 3]),
         ({"and": [_is("guest", False, "isnull"), _is("number", 3, "gt")]}, [4]),
     ]

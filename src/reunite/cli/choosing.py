@@ -2,9 +2,11 @@
 
     --where 'sale: store == 7 and closed is None'
     --where 'product: category in ["tea", "milk"] and not (price > "4.50")'
+    --where 'airport: name.contains("Field") and not code.startswith("K")'
 
 The conditions are Python's own expressions, read and never run: columns, values, `==  !=  <  <=  >
->=`, `in`, `is None`, `and`, `or`, `not`, and `row["a name"]` for columns whose name is no word.
+>=`, `in`, `is None`, `and`, `or`, `not`, of texts `startswith`, `endswith`, `contains` and
+`iexact`, and `row["a name"]` for columns whose name is no word.
 Everything wrong is a usage error, with exit code 2.
 """
 
@@ -16,7 +18,17 @@ from typing import Annotated
 
 import typer
 
-from reunite.core.expression import EXPRESSION_DEPTH_MAX, And, Expression, Field, Not, Or
+from reunite.core.expression import (
+    EXPRESSION_DEPTH_MAX,
+    TEXT_OPERATORS,
+    And,
+    Expression,
+    Field,
+    Not,
+    Operator,
+    Or,
+    Term,
+)
 from reunite.errors import BadRequestError
 from reunite.replica.replica import ALL_OTHERS, AskedTables
 
@@ -80,6 +92,10 @@ def _condition(node: ast.expr, depth: int) -> Expression:
             return Not(_condition(operand, depth + 1))
         case ast.Compare(left=left, ops=[operator], comparators=[right]):
             return _comparison(_field(left), operator, right)
+        case ast.Call(
+            func=ast.Attribute(value=left, attr=test), args=[ast.Constant(value=str(part))]
+        ) if test in TEXT_OPERATORS and not node.keywords:
+            return Term(_name(left), Operator(test), part)
         case _:
             raise BadRequestError(f"{ast.unparse(node)!r} compares no column with a value.")
 
@@ -120,12 +136,16 @@ def _value(node: ast.expr) -> object:
 
 
 def _field(node: ast.expr) -> Field:
+    return Field(_name(node))
+
+
+def _name(node: ast.expr) -> str:
     match node:
         case ast.Name(id=name):
-            return Field(name)
+            return name
         case ast.Attribute(value=ast.Name(id="row"), attr=name):
-            return Field(name)
+            return name
         case ast.Subscript(value=ast.Name(id="row"), slice=ast.Constant(value=str(name))):
-            return Field(name)
+            return name
         case _:
             raise BadRequestError(f"{ast.unparse(node)!r} is no column; it stands on the left.")

@@ -4,14 +4,19 @@
     {"and": [{"field": "store", "operator": "exact", "value": 7},
              {"not": {"field": "closed", "operator": "isnull", "value": true}}]}
 
-    Python   ==     !=  <   <=   >   >=   is_in  is_null      &    |   ~
-    JSON     exact  ne  lt  lte  gt  gte  in     isnull       and  or  not
+    Python   ==     !=  <   <=   >   >=   is_in  is_null  between     &    |   ~
+    JSON     exact  ne  lt  lte  gt  gte  in     isnull   range       and  or  not
+
+    Python   contains  startswith  endswith  iexact           of texts only; the JSON words are the
+                                                              same
 
 What it is       values, checked against a table's schema before anything is asked of them.
 What it is not   evaluation: `core/matching.py` decides rows in Python, a store compiles to SQL.
 The rule         logic is SQL's, with three values. A comparison with NULL is unknown, so is its
                  `not`, and a row is meant only by what is true. Texts are compared by code point,
                  whatever the collation of their column, decimals and UUIDs by what they mean.
+                 What is no text contains, starts and ends with none; `iexact` takes A to Z and a
+                 to z for the same, and no other letters.
 """
 
 from __future__ import annotations
@@ -52,6 +57,18 @@ class Operator(enum.StrEnum):
     GTE = "gte"
     IN = "in"
     ISNULL = "isnull"
+    RANGE = "range"  # a list of two; in normal form gte and lte
+    CONTAINS = "contains"
+    STARTSWITH = "startswith"
+    ENDSWITH = "endswith"
+    IEXACT = "iexact"
+
+
+# What is asked of texts, with the part or the spelling that is looked for.
+TEXT_OPERATORS = frozenset(
+    {Operator.CONTAINS, Operator.STARTSWITH, Operator.ENDSWITH, Operator.IEXACT}
+)
+_OF_LISTS = frozenset({Operator.IN, Operator.RANGE})
 
 
 class Expression(msgspec.Struct, frozen=True):
@@ -78,7 +95,7 @@ class Expression(msgspec.Struct, frozen=True):
 
 
 class Term(Expression, frozen=True):
-    """One field against one value: a list for `in`, true or false for `isnull`."""
+    """One field against one value: a list for `in` and `range`, true or false for `isnull`."""
 
     field: str
     operator: Operator
@@ -162,6 +179,26 @@ class Field:
         """Whether the field is NULL: true or false, never unknown."""
         return Term(self._name, Operator.ISNULL, True)
 
+    def between(self, first: object, last: object) -> Expression:
+        """Whether the field lies between these two values, or is one of them."""
+        return Term(self._name, Operator.RANGE, (self._value(first), self._value(last)))
+
+    def contains(self, part: str) -> Expression:
+        """Whether the text has this part. Case matters; so it does in the next two."""
+        return self._term(Operator.CONTAINS, part)
+
+    def startswith(self, part: str) -> Expression:
+        """Whether the text begins so."""
+        return self._term(Operator.STARTSWITH, part)
+
+    def endswith(self, part: str) -> Expression:
+        """Whether the text ends so."""
+        return self._term(Operator.ENDSWITH, part)
+
+    def iexact(self, text: str) -> Expression:
+        """Whether it is this text, with A to Z and a to z for the same."""
+        return self._term(Operator.IEXACT, text)
+
     def __repr__(self) -> str:
         return f"row[{self._name!r}]"
 
@@ -225,7 +262,7 @@ def to_json(expression: Expression) -> dict[str, Any]:
     """The JSON form; `from_json` reads it back."""
     match expression:
         case Term(field, operator, value):
-            plain = list(value) if operator is Operator.IN else value
+            plain = list(value) if operator in _OF_LISTS else value
             return {"field": field, "operator": operator.value, "value": plain}
         case And(parts):
             return {"and": [to_json(part) for part in parts]}
@@ -353,7 +390,7 @@ class _Checker:
             case _:
                 raise BadRequestError(f"{expression!r} is no condition on a row.", path=path)
 
-    def _term(self, term: Term, path: str, depth: int) -> Term:
+    def _term(self, term: Term, path: str, depth: int) -> Expression:
         column = self._schema.column.get(term.field)
         if column is None:
             raise BadRequestError(
@@ -371,9 +408,18 @@ class _Checker:
                 f"{term.field!r} holds JSON, which can only be asked for NULL (isnull).",
                 path=f"{path}.operator",
             )
-        if is_list is not (term.operator is Operator.IN):
-            wanted = "a list of values" if term.operator is Operator.IN else "one value"
-            raise BadRequestError(f"{term.operator} takes {wanted}.", path=f"{path}.value")
+        if term.operator in TEXT_OPERATORS and column.type is not ColumnType.TEXT:
+            raise BadRequestError(
+                f"{term.operator} is asked of texts, and {term.field!r} is {column.type.value}.",
+                path=f"{path}.operator",
+            )
+        is_pair = term.operator is not Operator.RANGE or (is_list and len(term.value) == 2)
+        if is_list is not (term.operator in _OF_LISTS) or not is_pair:
+            wanted = {Operator.IN: "a list of values", Operator.RANGE: "a list of two values"}
+            raise BadRequestError(
+                f"{term.operator} takes {wanted.get(term.operator, 'one value')}.",
+                path=f"{path}.value",
+            )
         if not is_list:
             value = _fitting(column, term.value, f"{path}.value")
             return Term(term.field, term.operator, value)
@@ -381,6 +427,11 @@ class _Checker:
             _fitting(column, value, f"{path}.value[{index}]")
             for index, value in enumerate(term.value)
         ]
+        if term.operator is Operator.RANGE:
+            first, last = values
+            return And(
+                (Term(term.field, Operator.GTE, first), Term(term.field, Operator.LTE, last))
+            )
         one_each = {canonical_text(column.type, value): value for value in reversed(values)}
         ordered = sorted(one_each.values(), key=lambda value: order_key(column.type, value))
         return Term(term.field, term.operator, tuple(ordered))

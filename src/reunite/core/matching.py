@@ -11,8 +11,18 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from reunite.core.expression import And, Expression, IsTrue, Not, Operator, Or, Term
+from reunite.core.expression import (
+    TEXT_OPERATORS,
+    And,
+    Expression,
+    IsTrue,
+    Not,
+    Operator,
+    Or,
+    Term,
+)
 from reunite.core.schema import ColumnType, TableSchema
+from reunite.core.stored import stored_of
 from reunite.core.values import Value, order_key
 
 # True, False, or None where it is unknown.
@@ -26,6 +36,19 @@ _COMPARISONS: Mapping[Operator, Callable[[Any, Any], bool]] = {
     Operator.GT: operator.gt,
     Operator.GTE: operator.ge,
 }
+
+_TEXT_TESTS: Mapping[Operator, Callable[[str, str], bool]] = {
+    Operator.CONTAINS: lambda text, part: part in text,
+    Operator.STARTSWITH: str.startswith,
+    Operator.ENDSWITH: str.endswith,
+    Operator.IEXACT: lambda text, other: folded(text) == folded(other),
+}
+_FOLDED = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def folded(text: str) -> str:
+    """The text with a to z for A to Z, which every database does alike."""
+    return text.translate(_FOLDED)
 
 
 def judge_of(expression: Expression, columns: Sequence[tuple[str, ColumnType]]) -> Judge:
@@ -95,6 +118,8 @@ def _term(term: Term, place: int, column_type: ColumnType) -> Judge:
             return None if value is None else order_key(column_type, value) in keys
 
         return is_in
+    if term.operator in TEXT_OPERATORS:
+        return _text_term(term, place)
     compare = _COMPARISONS[term.operator]
     key = order_key(column_type, term.value)
 
@@ -103,3 +128,16 @@ def _term(term: Term, place: int, column_type: ColumnType) -> Judge:
         return None if value is None else compare(order_key(column_type, value), key)
 
     return compared
+
+
+def _text_term(term: Term, place: int) -> Judge:
+    test, part = _TEXT_TESTS[term.operator], str(stored_of(term.value))
+
+    def tested(row: Sequence[Value]) -> bool | None:
+        value = row[place]
+        if value is None:
+            return None
+        text = stored_of(value)
+        return isinstance(text, str) and test(text, part)
+
+    return tested

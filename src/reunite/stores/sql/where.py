@@ -12,8 +12,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from reunite.core.expression import And, Expression, IsTrue, Not, Operator, Or, Term
+from reunite.core.expression import (
+    TEXT_OPERATORS,
+    And,
+    Expression,
+    IsTrue,
+    Not,
+    Operator,
+    Or,
+    Term,
+)
 from reunite.core.schema import Column, TableSchema
+from reunite.core.stored import stored_of
 from reunite.core.values import Value
 
 
@@ -32,6 +42,10 @@ class Comparing(Protocol):
 
     def membership_sql(self, column: Column, values: Sequence[Value]) -> tuple[str, list[Any]]:
         """Whether it is one of these."""
+        ...
+
+    def text_sql(self, column: Column, operator: Operator, part: str) -> tuple[str, list[Any]]:
+        """Whether it is a text that one of TEXT_OPERATORS finds `part` in."""
         ...
 
 
@@ -61,6 +75,8 @@ def _sql(
                 return comparing.null_sql(column, is_null=value)
             if operator is Operator.IN:
                 sql, values = comparing.membership_sql(column, value)
+            elif operator in TEXT_OPERATORS:
+                sql, values = comparing.text_sql(column, operator, str(stored_of(value)))
             else:
                 sql, values = comparing.comparison_sql(column, operator, value)
             parameters += values

@@ -58,6 +58,13 @@ _OF_SAMPLES: list[tuple[Expression, list[str]]] = [
     (~(row.a_integer == 1), ["high", "low"]),
     (~IsTrue(row.a_integer < 0), ["high", "none"]),
     (row.a_integer.is_in([]), []),
+    (row.a_integer.between(-5, 5), ["low"]),
+    (row.id.contains("o"), ["low", "none"]),
+    (row.id.startswith("l") | row.id.endswith("gh"), ["high", "low"]),
+    (row.id.iexact("LOW"), ["low"]),
+    (row.id.contains("\0"), []),
+    (~row.id.contains("\0") & (row.id != "a\0"), ["high", "low", "none"]),
+    (row.id.is_in(["a\0", "low"]), ["low"]),
     (row.a_real.is_null() | (row.id == "low"), ["low", "none"]),
 ]
 

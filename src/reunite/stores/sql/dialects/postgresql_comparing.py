@@ -2,7 +2,8 @@
 
 integer, real, boolean, decimal   as numbers, which an index can serve
 uuid, blob                        as they are, which an index can serve
-text                              = as it is; for an order by code point, whatever the collation
+text                              = as it is; for an order by code point, whatever the collation,
+                                  and so parts of texts
 date, time, datetime, other text  the wire forms, by code point
 json                              only whether it is NULL
 """
@@ -35,6 +36,8 @@ _AS_THEY_ARE = frozenset(
         ColumnType.BLOB,
     }
 )  # fmt: skip
+# What JSON of these says is not what PostgreSQL prints.
+_AS_JSON_PRINTS = frozenset({"date", "time", "timestamp", "bpchar"})
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -50,16 +53,54 @@ class PostgresComparing:
     def comparison_sql(
         self, column: Column, operator: Operator, value: Value
     ) -> tuple[str, list[Any]]:
+        given = self._given(column, value)
+        if isinstance(given, str) and "\0" in given:
+            return self._comparison_with_nul(column, operator, given)
         is_order = operator not in (Operator.EXACT, Operator.NE)
         compared, mark = self._sides(column, [value], is_order=is_order)
-        return f"({compared} {_SIGNS[operator]} {mark})", [self._given(column, value)]
+        return f"({compared} {_SIGNS[operator]} {mark})", [given]
+
+    def _comparison_with_nul(
+        self, column: Column, operator: Operator, text: str
+    ) -> tuple[str, list[Any]]:
+        """Compare with what no text here can be, nor a parameter: texts that begin like it, if
+        only up to its NUL, come after it; that beginning itself comes before it."""
+        start, _, _ = text.partition("\0")
+        x = f"t.{quoted(column.name)}"
+        match operator:
+            case Operator.EXACT:
+                return f"({x} IS NULL AND NULL)", []
+            case Operator.NE:
+                return f"({x} IS NOT NULL OR NULL)", []
+            case _:
+                sign = "<=" if operator in (Operator.LT, Operator.LTE) else ">"
+                return f'({self._text(column)} COLLATE "C" {sign} ?::text)', [start]
 
     def membership_sql(self, column: Column, values: Sequence[Value]) -> tuple[str, list[Any]]:
         if not values:
             return "(false)", []
+        if column.type not in _AS_THEY_ARE and column.type is not ColumnType.ANY:
+            values = [value for value in values if "\0" not in self._given(column, value)]
+            if not values:
+                return f"(t.{quoted(column.name)} IS NULL AND NULL)", []
         compared, mark = self._sides(column, values, is_order=False)
         marks = ", ".join([mark] * len(values))
         return f"({compared} IN ({marks}))", [self._given(column, value) for value in values]
+
+    def text_sql(self, column: Column, operator: Operator, part: str) -> tuple[str, list[Any]]:
+        if "\0" in part:
+            # Which no text here can hold, and no parameter either.
+            return f"(t.{quoted(column.name)} IS NULL AND NULL)", []
+        x = f'{self._text(column)} COLLATE "C"'
+        match operator:
+            case Operator.CONTAINS:
+                return f"(strpos({x}, ?::text) > 0)", [part]
+            case Operator.STARTSWITH:
+                return f"starts_with({x}, ?::text)", [part]
+            case Operator.ENDSWITH:
+                return f"(right({x}, length(?::text)) = ?::text)", [part, part]
+            case _:
+                return f'(lower({x}) = lower(?::text COLLATE "C"))', [part]
 
     def _sides(self, column: Column, values: Sequence[Value], *, is_order: bool) -> tuple[str, str]:
         """What stands left, and a parameter right of the sign."""
@@ -78,11 +119,15 @@ class PostgresComparing:
             return x, "?::uuid"
         if known.base in ("text", "varchar") and not is_order:
             return x, "?::text"
-        form = wire_sql(known, column.type, x)
-        form = (
-            f"to_json({form}) #>> '{{}}'" if known.base in ("date", "time", "timestamp") else form
-        )
-        return f'({form})::text COLLATE "C"', "?::text"
+        return f'{self._text(column)} COLLATE "C"', "?::text"
+
+    def _text(self, column: Column) -> str:
+        """The wire form of a value as text."""
+        known = self._columns[column.name]
+        form = wire_sql(known, column.type, f"t.{quoted(column.name)}")
+        if known.base in _AS_JSON_PRINTS:
+            form = f"to_json({form}) #>> '{{}}'"
+        return f"({form})::text"
 
     def _given(self, column: Column, value: Value) -> Any:
         if column.type in _AS_THEY_ARE or column.type is ColumnType.ANY:

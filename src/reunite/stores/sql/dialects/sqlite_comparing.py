@@ -6,6 +6,7 @@ A column may hold anything, and its affinity and collation would take part in a 
                              and for what is none something that comes after all numbers
     text, date, time, any    the stored values, without the column's affinity and collation: SQLite
                              orders numbers, texts and blobs as `core.values.order_key` does
+                             parts of texts by their bytes: SQLite counts no further than a NUL
     decimal, uuid, blob      by functions of ours, with `core.values.order_key`
     json                     only whether it is NULL
 """
@@ -84,6 +85,26 @@ def membership_sql(column: Column, values: Sequence[Value]) -> tuple[str, list[A
         compared = f"reunite_canonical('{column.type.value}', {wire})"
         return f"({compared} IN ({marks}))", [canonical_text(column.type, v) for v in values]
     return f"({_equatable(column)} IN ({marks}))", [_stored(column.type, v) for v in values]
+
+
+def text_sql(column: Column, operator: Operator, part: str) -> tuple[str, list[Any]]:
+    """Whether a column has a text that an operator finds `part` in, and the parameters."""
+    x = _name(column)
+    values: list[Any] = [part]
+    match operator:
+        case Operator.CONTAINS:
+            test = f"instr({x}, ?) > 0"
+        case Operator.IEXACT:
+            # SQLite's own `lower` knows A to Z only.
+            test = f"lower(+{x}) COLLATE BINARY = lower(?)"
+        case _ if not part:
+            test, values = "1", []
+        case _:
+            length = "length(CAST(? AS BLOB))"
+            where = f"1, {length}" if operator is Operator.STARTSWITH else f"-{length}"
+            test = f"substr(CAST({x} AS BLOB), {where}) = CAST(? AS BLOB)"
+            values = [part, part]
+    return f"(CASE typeof({x}) WHEN 'text' THEN {test} WHEN 'null' THEN NULL ELSE 0 END)", values
 
 
 def _name(column: Column) -> str:

@@ -10,13 +10,13 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 
 from reunite.core.values import Row
-from reunite.engine.ports import Position, Store, Touch
+from reunite.engine.ports import Head, Position, Store, Touch
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts.asking import LIMIT, all_touched, log_of, number
 from tests.patience import DEADLINE_S
@@ -142,6 +142,32 @@ def test_savepoints_rollbacks_and_prepared_transactions_disturb_nothing(
         db.execute("commit prepared 'waiting'")
         assert number(store).seq == 2
         assert [(e.key, e.seq) for e in log_of(store)] == [((1,), 2), ((4,), 1)]
+
+
+def test_looking_for_news_and_numbering_them_reads_what_is_new_and_not_the_log(
+    store: SqlStore, postgresql: str
+) -> None:
+    """Without statistics too, as in a database that was just filled."""
+    from reunite.stores.sql.postgresql import PostgresDatabase
+
+    with connected(postgresql) as db:
+        db.execute("insert into hot select i, '' from generate_series(100, 9999) as i")
+        number(store)
+        db.execute("update hot set value = 'news' where id in (200, 400)")
+    with closing(PostgresDatabase(postgresql)) as database, database.write() as session:
+        log = session.dialect.log
+        assert log.has_news(session)
+        assert len(log.touched(
+            session, seq=1, after_id=0, trimmed_seq=0, trimmed_id=0, limit=10
+        )) == 2  # fmt: skip
+        head = Head(epoch="", seq=1, nonce="", last_id=0, at_ms=0)
+        log.number(session, head, now_ms=0, new_nonce=lambda: "nonce")
+        assert not log.has_news(session)
+        ((rows_read,),) = session.execute(
+            "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) "
+            "FROM pg_stat_xact_user_tables WHERE relname = 'reunite_change'"
+        )
+        assert rows_read < 50
 
 
 def test_a_transaction_that_stays_open_costs_the_others_nothing(

@@ -105,6 +105,30 @@ def test_a_value_goes_out_and_comes_back_as_it_was(
     assert printed(postgresql) == before
 
 
+@pytest.mark.parametrize(
+    ("sql", "key"),
+    [
+        ("double precision", 0.5),
+        ("real", -1e20),
+        ("double precision", "'infinity'"),
+        ("numeric(6, 2)", 2.5),
+        ("bigint", 2**60),
+        ("timestamp", "'2026-01-02 03:04:05.6'"),
+        ("timestamptz", "'2026-01-02 03:04:05.6+00'"),
+    ],
+)
+def test_a_key_of_any_type_is_in_the_log_as_it_is_in_the_row(
+    store: SqlStore, postgresql: str, sql: str, key: object
+) -> None:
+    with connected(postgresql) as db:
+        db.execute(f"create table by (at {sql} primary key)")
+        store.track([store.reflect("by")])
+        db.execute(f"insert into by values ({key})")
+    (entry,) = log_of(store)
+    with store.read() as transaction:
+        assert transaction.rows("by", [entry.key]) == {entry.key: entry.key}
+
+
 def test_types_are_told_by_the_catalogue(store: SqlStore) -> None:
     schema = store.reflect("thing")
     assert "doubled" not in schema.column, "computed columns are not sent"

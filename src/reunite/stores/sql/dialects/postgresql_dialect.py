@@ -32,7 +32,9 @@ _DDL = f"""
         (SELECT sum(hashtextextended(concat_ws(' ', oid, relnamespace, relname, relkind), 0))
          FROM t),
         (SELECT sum(hashtextextended(concat_ws(' ', attrelid, attnum, a.xmin), 1))
-         FROM pg_attribute AS a JOIN t ON t.oid = a.attrelid WHERE attnum > 0),
+         FROM t CROSS JOIN LATERAL (
+             SELECT attrelid, attnum, xmin FROM pg_attribute
+             WHERE attrelid = t.oid AND attnum > 0 OFFSET 0) AS a),
         (SELECT sum(hashtextextended(concat_ws(' ', g.oid, g.xmin), 2))
          FROM pg_trigger AS g JOIN t ON t.oid = g.tgrelid),
         (SELECT sum(hashtextextended(concat_ws(' ', k.oid, k.xmin), 3))

@@ -32,15 +32,24 @@ _XMAX = "coalesce((SELECT next_txid FROM reunite_commit ORDER BY seq DESC LIMIT 
 _XIP = "coalesce((SELECT open_txids FROM reunite_commit ORDER BY seq DESC LIMIT 1), '{}')"
 _MARK = "coalesce((SELECT mark FROM reunite_commit ORDER BY seq DESC LIMIT 1), 0)"
 
-# Two ranges of the index by transaction: cost follows what is new, not how long the oldest
-# transaction has been open.
-_NEW = f"(c.txid >= {_XMAX} OR c.txid = ANY ({_XIP}))"
-
-_FIND = f"""
-    SELECT c.txid, min(c.id), max(c.id), count(*) FROM reunite_change AS c WHERE {_NEW}
-    GROUP BY c.txid ORDER BY max(c.id)
+# What the snapshot of the last numbering did not see, by two ways into the index by transaction:
+# cost follows what is new, not the log nor how long the oldest transaction has been open. BETWEEN,
+# because PostgreSQL takes an open range for a third of the table, and a closed one for little.
+_LARGEST = 2**62
+_NEW = f"""(
+    SELECT n.* FROM reunite_change AS n WHERE n.txid BETWEEN {_XMAX} AND {_LARGEST}
+    UNION ALL
+    SELECT n.* FROM unnest({_XIP}) AS x (txid)
+    CROSS JOIN LATERAL (SELECT * FROM reunite_change WHERE txid = x.txid OFFSET 0) AS n
+) AS c"""
+_HAS_NEWS = f"""
+    SELECT coalesce((SELECT max(txid) FROM reunite_change) >= {_XMAX}, false) OR EXISTS (
+        SELECT FROM unnest({_XIP}) AS x (txid)
+        CROSS JOIN LATERAL (SELECT FROM reunite_change WHERE txid = x.txid LIMIT 1) AS n)
 """
-_HAS_NEWS = f"SELECT EXISTS (SELECT FROM reunite_change AS c WHERE {_NEW})"
+_FIND = f"""
+    SELECT c.txid, min(c.id), max(c.id), count(*) FROM {_NEW} GROUP BY c.txid ORDER BY max(c.id)
+"""
 # One statement, so one snapshot: what it sees is what it says that it saw.
 _NUMBER = f"""
     WITH found AS MATERIALIZED ({_FIND}), now AS MATERIALIZED (
@@ -69,11 +78,10 @@ _TOUCHED = """
     ORDER BY m.seq, c.id LIMIT ?3
 """
 _UNNUMBERED = f"""
-    SELECT NULL, c.id, c.table_name, c.key, c.old_key, c.schema FROM reunite_change AS c
-    WHERE {_NEW} AND (?1::bigint IS NULL OR c.id > ?1) ORDER BY c.id LIMIT ?2
+    SELECT NULL, c.id, c.table_name, c.key, c.old_key, c.schema FROM {_NEW}
+    WHERE ?1::bigint IS NULL OR c.id > ?1 ORDER BY c.id LIMIT ?2
 """
 _OWN = "txid = pg_current_xact_id()::text::bigint"
-_LARGEST = 2**62
 
 # More transactions than a database ever has.
 _ERA = 2**50
@@ -93,11 +101,13 @@ class PostgresLog:
         in_push="p.txid = c.txid AND c.id >= p.first_id AND c.id <= p.last_id",
         after_keys=(
             """(
-            SELECT i.id FROM json_array_elements_text(?1::json) AS k(value)
-            JOIN reunite_change AS i ON i.key = k.value AND i.table_name = ?2
+            SELECT i.id FROM json_array_elements_text(?1::json) AS k(value) CROSS JOIN LATERAL (
+                SELECT id FROM reunite_change
+                WHERE key = k.value AND table_name = ?2 OFFSET 0) AS i
             UNION
-            SELECT i.id FROM json_array_elements_text(?1::json) AS k(value)
-            JOIN reunite_change AS i ON i.old_key = k.value AND i.table_name = ?2
+            SELECT i.id FROM json_array_elements_text(?1::json) AS k(value) CROSS JOIN LATERAL (
+                SELECT id FROM reunite_change
+                WHERE old_key = k.value AND table_name = ?2 OFFSET 0) AS i
             ) AS found JOIN reunite_change AS c ON c.id = found.id""",
             f"""WHERE (m.seq IS NULL OR m.seq > ?4) AND (c.id > ?3
                 OR (m.seq IS NOT NULL AND c.id <= m.former AND m.mark > ?3)
@@ -176,7 +186,8 @@ class PostgresLog:
             return mark, {}
         found = session.execute(
             "SELECT DISTINCT r.id, r.last_n FROM reunite_push AS p "
-            "JOIN reunite_replica AS r ON r.number = p.replica WHERE p.txid >= ?",
+            "JOIN reunite_replica AS r ON r.number = p.replica "
+            f"WHERE p.txid BETWEEN ? AND {_LARGEST}",
             (after,),
         )
         return mark, dict(found)

@@ -1,7 +1,6 @@
 """Statements about the rows of one tracked table, in PostgreSQL's words.
 
-Rows come and go as one JSON text a statement, which PostgreSQL makes or takes apart: a quarter of
-the time of values one by one.
+Rows come as psycopg reads them, and go as one JSON text a statement, which PostgreSQL takes apart.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.schema import Column, ColumnType, TableSchema
@@ -21,13 +18,14 @@ from reunite.stores.sql.dialects.postgresql_capture import key_sql, literal
 from reunite.stores.sql.dialects.postgresql_comparing import PostgresComparing
 from reunite.stores.sql.dialects.postgresql_reflection import PgColumn, PgTable
 from reunite.stores.sql.dialects.postgresql_values import (
+    ROW_UNNEEDED,
     image_reader,
     records,
     recordset,
+    row_sql,
     row_step,
     stored_value,
     utc_text,
-    wire_sql,
 )
 from reunite.stores.sql.dialects.sqlite import PatternReader
 from reunite.stores.sql.ports import Session
@@ -37,16 +35,11 @@ from reunite.stores.sql.where import Condition
 if TYPE_CHECKING:
     from reunite.stores.sql.dialect import Dialect
 
-# json_build_array takes a hundred arguments, so a wider row is an array of arrays.
-PIECE_COLUMNS = 100
-
 # Keys that a lease passes over, so that what other programs draw meanwhile lies before the block.
 LEASE_MARGIN = 20
 
 # Key columns whose wire form is what the log has.
 _PLAIN_KEYS = frozenset({ColumnType.INTEGER, ColumnType.TEXT, ColumnType.BOOLEAN, ColumnType.UUID})
-
-_decode = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
 
 
 class RowReader:
@@ -54,30 +47,16 @@ class RowReader:
 
     def __init__(self, columns: Sequence[tuple[PgColumn, Column]]) -> None:
         values = [
-            wire_sql(column, of_schema.type, f"t.{quoted(column.name)}")
+            row_sql(column, of_schema.type, f"t.{quoted(column.name)}")
             for column, of_schema in columns
         ]
-        self._is_wide = len(values) > PIECE_COLUMNS
-        if self._is_wide:
-            starts = range(0, len(values), PIECE_COLUMNS)
-            values = [
-                f"json_build_array({', '.join(values[i : i + PIECE_COLUMNS])})" for i in starts
-            ]
-        self._select = (
-            "SELECT json_agg(s.r)::text FROM "
-            f"(SELECT json_build_array({', '.join(values)}) AS r FROM"
-        )
-        self._reader = PatternReader([of_schema.type for _, of_schema in columns], row_step)
+        self._select = f"SELECT {', '.join(values)} FROM"
+        types = [of_schema.type for _, of_schema in columns]
+        self._reader = PatternReader(types, row_step, ROW_UNNEEDED)
 
     def read(self, session: Session, source: str, parameters: Sequence[Any]) -> list[Row]:
         """The rows of a FROM clause and what follows it."""
-        ((text,),) = session.execute(f"{self._select} {source}) AS s", parameters)
-        if text is None:
-            return []
-        rows = _decode(text)
-        if self._is_wide:
-            rows = [tuple(value for piece in row for value in piece) for row in rows]
-        return self._reader.read_all(rows)
+        return self._reader.read_all(session.execute(f"{self._select} {source}", parameters))
 
 
 class FormerPlan(TablePlan):
@@ -91,7 +70,7 @@ class FormerPlan(TablePlan):
 
     def read_key(self, text: str) -> Key:
         """A key as a trigger has written it."""
-        values = zip(self._key_columns, json.loads(text, parse_float=str), strict=True)
+        values = zip(self._key_columns, json.loads(text), strict=True)
         return tuple(_key_value(column, value) for column, value in values)
 
     def read_image(self, values: Sequence[Any]) -> Row:

@@ -1,7 +1,7 @@
 """PostgreSQL's values on their way to the wire and back.
 
-    rows      `wire_sql` has PostgreSQL print each value in wire form, as JSON; what JSON cannot
-              say of a type (json inside JSON, infinities) is finished by `row_step`
+    rows      `row_sql` has PostgreSQL give each value as a number, a boolean or a text that is, or
+              nearly is, its wire form; `row_step` does the rest. `wire_sql` is the same for JSON
     images    the trigger writes a row as `row_to_json` prints it, whatever columns it has by then;
               `image_reader` makes wire form of that
     writing   a whole batch of rows is one JSON text, which `json_to_recordset` takes apart
@@ -12,6 +12,7 @@ What PostgreSQL cannot hold (a blob in a text column, U+0000) is refused with Co
 from __future__ import annotations
 
 import base64
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from reunite.core.stored import (
 from reunite.core.values import Row, parse_integer
 from reunite.errors import ConstraintError
 from reunite.stores.sql.dialects.postgresql_reflection import PgColumn
+from reunite.stores.sql.dialects.sqlite import UNNEEDED
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -66,15 +68,26 @@ def wire_sql(column: PgColumn, column_type: ColumnType, x: str) -> str:
     return x if column.base in _PLAIN else f"{x}::text"
 
 
+def row_sql(column: PgColumn, column_type: ColumnType, x: str) -> str:
+    """The value `x` of a column, so that what psycopg makes of it is what JSON of `wire_sql` is."""
+    match column.base:
+        case "timestamp":
+            return f"regexp_replace({x}::text, ' ', 'T')"
+        case "uuid" | "date" | "time":
+            return f"{x}::text"
+        case _:
+            return wire_sql(column, column_type, x)
+
+
 def row_step(column_type: ColumnType, kind: type) -> Callable[[Any], Any] | None:
-    """What a value that came as this type of JSON still needs; for a `PatternReader`."""
+    """What a value that came as this type still needs; for a `PatternReader`."""
     if kind is type(None) or kind is bool:
         return None
     match column_type:
         case ColumnType.INTEGER:
             return wire_integer if kind is int else _integer_text
         case ColumnType.REAL:
-            return _real if kind is str else None
+            return _float if kind is float else _real if kind is str else None
         case ColumnType.DECIMAL:
             return _decimal if kind is str else str
         case ColumnType.JSON:
@@ -95,7 +108,19 @@ def _real(text: str) -> Any:
     return tagged(_REALS[text]) if text in _REALS else tagged(text)
 
 
+def _float(value: float) -> Any:
+    if math.isfinite(value):
+        return value
+    return tagged("NaN" if math.isnan(value) else value)
+
+
+def _are_finite(values: Sequence[float]) -> bool:
+    return math.isfinite(sum(values))
+
+
 _decimal = wire_form(ColumnType.DECIMAL)
+
+ROW_UNNEEDED = {**UNNEEDED, _float: _are_finite}
 
 
 # --- Images ---------------------------------------------------------------------------------------

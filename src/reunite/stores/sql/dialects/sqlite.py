@@ -20,7 +20,7 @@ import base64
 import binascii
 import re
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -317,6 +317,15 @@ def step_of(column_type: ColumnType, kind: type) -> Callable[[Any], Any]:
     )
 
 
+def _have_no_tag(texts: Sequence[str]) -> bool:
+    return TAG not in "".join(texts)
+
+
+# By step: what tells of many values at once that none of them needs it.
+Unneeded = Mapping[Callable[[Any], Any], Callable[[Sequence[Any]], bool]]
+UNNEEDED: Unneeded = {wire_integer: are_safe, text_form: _have_no_tag}
+
+
 class PatternReader:
     """Converts rows of values by their columns' types and their own.
 
@@ -327,9 +336,11 @@ class PatternReader:
         self,
         types: Sequence[ColumnType],
         step: Callable[[ColumnType, type], Callable[[Any], Any] | None],
+        unneeded: Unneeded = UNNEEDED,
     ) -> None:
         self._types = types
         self._step = step
+        self._unneeded = unneeded
         self._steps: dict[tuple[type, ...], list[tuple[int, Callable[[Any], Any]]]] = {}
 
     def read(self, values: Sequence[Any]) -> Row:
@@ -355,10 +366,7 @@ class PatternReader:
         for column_type, values in zip(self._types, zip(*rows, strict=True), strict=bool(rows)):
             steps = {kind: self._step(column_type, kind) for kind in set(map(type, values))}
             needed = set(steps.values())
-            is_plain = needed == {wire_integer} and are_safe(values)
-            if is_plain or (needed == {text_form} and TAG not in "".join(values)):
-                steps = {}
-            if any(steps.values()):
+            if any(needed) and not self._is_unneeded(needed, values):
                 is_plain_table = False
                 columns.append([
                     value if (step := steps[type(value)]) is None else step(value)
@@ -367,6 +375,12 @@ class PatternReader:
             else:
                 columns.append(values)
         return rows if is_plain_table else list(zip(*columns, strict=True))
+
+    def _is_unneeded(self, needed: set[Callable[[Any], Any] | None], values: Sequence[Any]) -> bool:
+        """Whether the values are fine without the one step that all of them have."""
+        step = needed.pop() if len(needed) == 1 else None
+        check = None if step is None else self._unneeded.get(step)
+        return check is not None and check(values)
 
 
 # --- The database itself -------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -32,31 +32,29 @@ from reunite.core.principal import Principal
 from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, RowMerge, TableSchema
 from reunite.engine.history import HistoryEntry, history, log
 from reunite.engine.live import LiveDesk
+from reunite.engine.news import Feed, Watchable
 from reunite.engine.ports import (
     Catalogue,
     Clock,
-    Feed,
     Head,
     LogEntry,
     Store,
     TableMigration,
-    Watchable,
 )
 from reunite.engine.pull import pull
 from reunite.engine.push import push
 from reunite.engine.query import query
 from reunite.engine.register import register
 from reunite.engine.repair import repair
-from reunite.engine.retention import trim, trim_step
+from reunite.engine.retention import Keeper, trim
 from reunite.engine.status import HubLogStatistics, HubStatus
 from reunite.engine.tables import Hook, Tables
 from reunite.errors import (
     BadRequestError,
     NotAuthenticatedError,
-    StorageUnavailableError,
     UnknownTableError,
 )
-from reunite.feeds import LocalFeed, LookingFeed
+from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
@@ -76,10 +74,6 @@ TOKEN_LENGTH_MIN = 16
 
 # Between transactions of a trim, so that programs that wait to write get their turn.
 TRIM_PAUSE_S = 0.02
-
-# How often a hub with `keep` looks for what is old, and how soon it goes on where there was some.
-TRIM_EVERY_MS = 60_000
-TRIM_STEP_EVERY_MS = 250
 
 
 class SystemClock:
@@ -134,8 +128,11 @@ class Hub:
         self._store = database
         self._clock = clock or SystemClock()
         self._new_id = new_id or random_id
-        self._keep_ms = None if keep is None else keep // timedelta(milliseconds=1)
-        self._trim_due_ms = 0
+        self._keeper = (
+            keep
+            if keep is None
+            else Keeper(database, keep_ms=keep // timedelta(milliseconds=1), who=random_id())
+        )
         self._trimming = threading.Lock()
         self._feed = feed or _feed_of(database)
         self._tables = Tables()
@@ -400,8 +397,10 @@ class Hub:
         # What other programs wrote before this moment gets its time before this moment.
         self.number()
         answer = push(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
-        self.number()
-        self._feed.wake()
+        if not self._number()[1]:
+            # Nothing took effect, or another process was quicker: streams are told what was
+            # answered all the same.
+            self._feed.wake()
         self.keep_up()
         return answer
 
@@ -442,9 +441,23 @@ class Hub:
     def number(self) -> Head:
         """Number what other programs have committed; the log's head. One read if nothing is new.
 
-        Notices migrations: tables that changed are tracked anew, those that are gone are given up.
+        Wakes live streams if there was something, of all processes. Notices migrations: tables that
+        changed are tracked anew, those that are gone are given up.
         """
-        return self._store.number(now_ms=self._clock.now_ms(), new_nonce=self._new_id)
+        return self._number()[0]
+
+    def _number(self) -> tuple[Head, bool]:
+        """The log's head, and whether this call moved it."""
+        nonces: list[str] = []
+
+        def new_nonce() -> str:
+            nonces.append(self._new_id())
+            return nonces[-1]
+
+        head = self._store.number(now_ms=self._clock.now_ms(), new_nonce=new_nonce)
+        if nonces:
+            self._feed.wake()
+        return head, bool(nonces)
 
     # -- looking ------------------------------------------------------------------------------
 
@@ -479,19 +492,14 @@ class Hub:
         """Do a small step of the trimming that `keep` asks for, if one is due.
 
         Pushes and pulls do this by themselves; a program that has neither for long may call it.
-        A database that is not available for the moment is trimmed later.
+        A database that is not available for the moment is trimmed later. Of several hubs of one
+        database one trims at a time.
         """
-        now_ms = self._clock.now_ms()
-        if self._keep_ms is None or 0 < self._trim_due_ms - now_ms <= TRIM_EVERY_MS:
-            return
-        if not self._trimming.acquire(blocking=False):
-            return
-        try:
-            with suppress(StorageUnavailableError):
-                has_more = trim_step(self._store, older_than_ms=now_ms - self._keep_ms)
-                self._trim_due_ms = now_ms + (TRIM_STEP_EVERY_MS if has_more else TRIM_EVERY_MS)
-        finally:
-            self._trimming.release()
+        if self._keeper is not None and self._trimming.acquire(blocking=False):
+            try:
+                self._keeper.step(self._clock.now_ms())
+            finally:
+                self._trimming.release()
 
     def log_statistics(self) -> HubLogStatistics:
         """How large the log is, and how far replicas have read it. Walks through all of it."""
@@ -562,7 +570,11 @@ class Hub:
 
 
 def _feed_of(store: Store) -> Feed:
-    return LookingFeed(store.look) if isinstance(store, Watchable) else LocalFeed()
+    if not isinstance(store, Watchable):
+        return LocalFeed()
+    if store.lines is None:
+        return LookingFeed(store.look)
+    return ListeningFeed(store.look, store.lines)
 
 
 def _hash(token: str) -> str:

@@ -2,16 +2,16 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from reunite.engine.ports import Feed
-from reunite.feeds import LocalFeed, LookingFeed
+from reunite.engine.news import Feed
+from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
 from reunite.stores.memory import MemoryStore
-from reunite.stores.sql import open_store
+from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts import STANDARD_SCHEMAS, FeedContract, FeedSubject
 
 
@@ -98,13 +98,21 @@ def test_a_looking_feed_has_a_thread_only_while_somebody_listens() -> None:
     assert threading.active_count() == before
 
 
+def looking(store: SqlStore) -> Feed:
+    return LookingFeed(store.look)
+
+
+def listening(store: SqlStore) -> Feed:
+    assert store.lines is not None
+    return ListeningFeed(store.look, store.lines)
+
+
 class PostgresSubject:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, feed_of: Callable[[SqlStore], Feed]) -> None:
         self._program = psycopg.connect(url, autocommit=True)
         self._program.execute("create table note (id int generated always as identity)")
         self._stores = [open_store(url), open_store(url)]
-        self.feed: Feed = LookingFeed(self._stores[0].look)
-        self._other = LookingFeed(self._stores[1].look)
+        self.feed, self._other = map(feed_of, self._stores)
 
     def other(self) -> Feed:
         return self._other
@@ -121,9 +129,17 @@ class PostgresSubject:
         self._program.close()
 
 
+class TestListeningFeedOfPostgresql(FeedContract):
+    @pytest.fixture
+    def subject(self, postgresql: str) -> Iterator[FeedSubject]:
+        subject = PostgresSubject(postgresql, listening)
+        yield subject
+        subject.close()
+
+
 class TestLookingFeedOfPostgresql(FeedContract):
     @pytest.fixture
     def subject(self, postgresql: str) -> Iterator[FeedSubject]:
-        subject = PostgresSubject(postgresql)
+        subject = PostgresSubject(postgresql, looking)
         yield subject
         subject.close()

@@ -8,7 +8,7 @@ import msgspec
 from reunite.core.change import Op
 from reunite.core.principal import Principal
 from reunite.engine.live import LiveDesk
-from reunite.engine.ports import Feed
+from reunite.engine.news import Feed
 from reunite.errors import NotAuthenticatedError
 from reunite.feeds import LocalFeed
 from reunite.hub import Hub

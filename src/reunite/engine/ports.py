@@ -2,7 +2,8 @@
 
     use case ──► Store ──► Transaction (one snapshot) ──► WriteTransaction (alone, durable)
 
-What it is       everything that `engine` may call; adapters live in `stores` and `feeds`.
+What it is       everything that `engine` may call; adapters live in `stores`. The ports of feeds
+                 are in `news.py`.
 The rule         an adapter is finished when `reunite.testing.contracts` is green on it.
 
 Values cross in wire form (`core/values.py`), rows as tuples in schema order, keys as tuples.
@@ -452,6 +453,12 @@ class WriteTransaction(Transaction, Protocol):
         on them; how many. 0 when all are gone."""
         ...
 
+    def take_job(self, job: str, *, who: str, now_ms: int, until_ms: int) -> bool:
+        """Take a periodic job of this database until `until_ms`, if nobody has it, `who` has it, or
+        the one who has it did not come back in time; whether it was taken. A time that is further
+        away than the one asked for was set by a wrong clock, and counts as over."""
+        ...
+
     def handle(self) -> Any:
         """What hooks write with: the connection of this transaction, in the adapter's own kind.
         It must not be committed or closed."""
@@ -531,38 +538,6 @@ class Catalogue(Protocol):
 
     def trackable_tables(self) -> list[str]:
         """The names of all tables with a primary key that are not reunite's own."""
-        ...
-
-
-@runtime_checkable
-class Watchable(Protocol):
-    """A store whose database other programs write to without telling."""
-
-    def look(self) -> object:
-        """Another value than before when anything may have been committed, by whatever program;
-        perhaps also when nothing was. Cheap enough for 500 times a second, and from any thread."""
-        ...
-
-
-class Feed(Protocol):
-    """Says that there may be something new in a hub's log, or that tokens were taken back."""
-
-    def wake(self) -> None:
-        """Have every listener called, in every process that has a feed of this database. Called
-        after numbering, with no transaction open; never waits for what listeners do."""
-        ...
-
-    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Have `listener` called soon after each `wake`; what is returned ends that, and may be
-        called twice.
-
-        Of several wakes one call may be left, but one always begins after the last of them; there
-        may be calls without a cause. They come from any thread, and must neither wait nor raise.
-        """
-        ...
-
-    def close(self) -> None:
-        """Call nobody any more, and release what it has. May be called twice."""
         ...
 
 

@@ -11,14 +11,20 @@ The rule         no transaction of a trim grows with the log, so that nobody wai
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from reunite.engine.ports import Store
+from reunite.errors import StorageUnavailableError
 
 # Commits that are looked at in one read.
 _COMMITS_PER_READ = 1_000
 
 # Changes that leave in one transaction.
 SWEEP_CHANGES_MAX = 2_000
+
+# How often a hub that keeps an age looks for what is old, and how soon it goes on after some.
+TRIM_EVERY_MS = 60_000
+TRIM_STEP_EVERY_MS = 250
 
 
 def trim(store: Store, *, older_than_ms: int, pause: Callable[[], None]) -> int:
@@ -37,6 +43,36 @@ def trim(store: Store, *, older_than_ms: int, pause: Callable[[], None]) -> int:
 def trim_step(store: Store, *, older_than_ms: int) -> bool:
     """The next small piece of the same; whether there is more to do at once."""
     return _sweep(store) > 0 or _let_go(store, older_than_ms=older_than_ms) > 0
+
+
+class Keeper:
+    """Trims as `trim` does, bit by bit, whenever a step is due; of all hubs of a database one does.
+
+    keep_ms   how old the log may get
+    who       tells this hub from the others
+    """
+
+    def __init__(self, store: Store, *, keep_ms: int, who: str) -> None:
+        self._store = store
+        self._keep_ms = keep_ms
+        self._who = who
+        self._due_ms = 0
+
+    def step(self, now_ms: int) -> None:
+        """Do what is due; later, if the database is not available. One call at a time."""
+        if 0 < self._due_ms - now_ms <= TRIM_EVERY_MS:
+            return
+        with suppress(StorageUnavailableError):
+            has_more = self._has_job(now_ms) and trim_step(
+                self._store, older_than_ms=now_ms - self._keep_ms
+            )
+            self._due_ms = now_ms + (TRIM_STEP_EVERY_MS if has_more else TRIM_EVERY_MS)
+
+    def _has_job(self, now_ms: int) -> bool:
+        with self._store.write() as tx:
+            return tx.take_job(
+                "trim", who=self._who, now_ms=now_ms, until_ms=now_ms + TRIM_EVERY_MS
+            )
 
 
 def _sweep(store: Store) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from reunite.engine.ports import Feed
+    from reunite.engine.news import Feed
 
 
 class LocalFeed:

@@ -16,11 +16,14 @@ from reunite.errors import ReuniteError
 from reunite.feeds.local import LocalFeed
 
 if TYPE_CHECKING:
-    from reunite.engine.ports import Feed
+    from reunite.engine.news import Feed
 
 # Between two looks while there is news, and at most. A foreign commit is noticed in 100 ms.
 BUSY_S = 0.002
 IDLE_S = 0.05
+
+# Between two looks of a feed that others tell of news: for what got lost on the way.
+LED_S = 0.5
 
 # Looks that found nothing before the next pause is longer.
 _PATIENCE = 50
@@ -31,10 +34,14 @@ class LookingFeed:
 
     look      cheap, and safe to call from another thread; what it raises (a database that cannot
               be read for the moment) counts as news
+    is_led    whether somebody else looks for it at this moment; then it looks every LED_S
     """
 
-    def __init__(self, look: Callable[[], object]) -> None:
+    def __init__(
+        self, look: Callable[[], object], *, is_led: Callable[[], bool] = lambda: False
+    ) -> None:
         self._look = look
+        self._is_led = is_led
         self._local = LocalFeed()
         self._lock = threading.Lock()
         self._is_over = threading.Event()
@@ -77,9 +84,13 @@ class LookingFeed:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
+    @property
+    def has_listeners(self) -> bool:
+        return self._local.has_listeners
+
     def _run(self, is_over: threading.Event, before: object) -> None:
         pause, quiet = BUSY_S, 0
-        while not is_over.wait(pause):
+        while not is_over.wait(LED_S if self._is_led() else pause):
             now = self._glance()
             if now != before:
                 before, pause, quiet = now, BUSY_S, 0

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from reunite.core.principal import Principal
 from reunite.engine.live import LiveDesk
-from reunite.engine.ports import Feed
+from reunite.engine.news import Feed
 
 
 class HubDoor(Protocol):

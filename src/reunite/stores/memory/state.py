@@ -72,6 +72,7 @@ class State:
     replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
     tokens: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
     leased: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # by table
+    jobs: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # until when, and whose
     views: Mapping[str, str] = field(default_factory=dict)  # texts by hash, in order of keeping
     # By replica: the parts of a group, each with its time and its body.
     staged: Mapping[str, tuple[tuple[StagedPart, int, bytes], ...]] = field(default_factory=dict)
@@ -89,6 +90,7 @@ class State:
             self.replicas,
             self.tokens,
             self.leased,
+            self.jobs,
             self.views,
             self.staged,
         )

@@ -34,6 +34,8 @@ class MemoryStore:
     Tables come into being by `track`; an untracked one stays, without capture.
     """
 
+    lines = None  # one process has it
+
     def __init__(
         self, *, new_epoch: Callable[[], str] = _new_epoch, lock_timeout_s: float = 5.0
     ) -> None:

@@ -271,6 +271,13 @@ class MemoryWriteTransaction(MemoryTransaction):
     def sweep(self, *, limit: int) -> int:
         return 0  # memory is given back at once
 
+    def take_job(self, job: str, *, who: str, now_ms: int, until_ms: int) -> bool:
+        until, owner = self._state.jobs.get(job, (0, ""))
+        if owner != who and now_ms < until <= until_ms:
+            return False
+        self._state.jobs = {**self._state.jobs, job: (until_ms, who)}
+        return True
+
     # --- For the store --------------------------------------------------------------------------
 
     def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:

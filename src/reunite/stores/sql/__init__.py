@@ -7,7 +7,8 @@ applying.py    a step of net writes                         catalogue.py  tracke
 versions.py    who may use which                            following.py  after migrations
 backup.py      copies, and the way back                     capture.py    SQLite's triggers
 dialect.py     what differs between databases; dialects/ hold it
-database.py    connections to SQLite files; postgresql.py to PostgreSQL
+database.py    connections to SQLite files; postgresql.py to PostgreSQL, postgresql_line.py between
+               the processes of one database
 """
 
 from reunite.stores.sql.store import SqlStore, open_store

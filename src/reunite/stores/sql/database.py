@@ -106,6 +106,7 @@ class SqliteDatabase:
     """
 
     dialect = SQLITE
+    lines = None
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from reunite.engine.news import Lines
 from reunite.errors import StorageUnavailableError
 from reunite.stores.sql.dialect import Dialect
 
@@ -89,6 +90,11 @@ class Database(Protocol):
     def look(self) -> object:
         """Another value than before when anything may have been committed, by anybody. Cheap, and
         from any thread."""
+        ...
+
+    @property
+    def lines(self) -> Lines | None:
+        """How processes tell each other of news, if the database has a way."""
         ...
 
     def close(self) -> None:

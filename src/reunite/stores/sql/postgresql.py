@@ -37,10 +37,13 @@ from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Record, Session
 try:
     import psycopg
     from psycopg import errors
+    from psycopg.conninfo import make_conninfo
 except ImportError as exc:  # the extra is not there
     raise CallerError(
         "PostgreSQL needs psycopg: install the extra, `pip install reunite[postgres]`."
     ) from exc
+
+from reunite.stores.sql.postgresql_line import KEEPALIVE, PostgresLines
 
 # How long one statement may take: a hub's are short, and a stuck one must not hold its locks.
 STATEMENT_TIMEOUT_S = 300.0
@@ -66,7 +69,8 @@ _SNAPSHOT = (
 # What statements have found.
 Found = dict[str, list[Record]]
 
-_MIGRATION_LOCK = "SELECT pg_try_advisory_lock(x'7265756e'::int, x'6d696772'::int)"
+_MIGRATION_BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0"
+_MIGRATION_LOCK = "SELECT pg_try_advisory_xact_lock(x'7265756e'::int, x'6d696772'::int)"
 
 
 class PostgresDatabase:
@@ -118,11 +122,13 @@ class PostgresDatabase:
 
     @contextmanager
     def migration_lock(self) -> Iterator[None]:
-        # The session's lock, so that it ends with the process; on a connection of its own, for
-        # the migration runs in other transactions.
+        # On a connection of its own, so that it ends with the process and the migration may run in
+        # other transactions. In a transaction that stays open without a snapshot, so that it holds
+        # nothing else back and a pooler lends the connection to nobody.
         connection = self._connect()
         try:
             with translated():
+                connection.execute(_MIGRATION_BEGIN)
                 found = connection.execute(_MIGRATION_LOCK).fetchone()
             if found is None or not found[0]:
                 raise StorageUnavailableError(
@@ -130,6 +136,8 @@ class PostgresDatabase:
                 )
             yield
         finally:
+            with suppress(psycopg.Error):
+                connection.execute("ROLLBACK")  # free before the session has ended
             connection.close()
 
     def look(self) -> object:
@@ -144,6 +152,10 @@ class PostgresDatabase:
                 self._looking.close()
                 self._looking = None
                 raise
+
+    @property
+    def lines(self) -> PostgresLines:
+        return PostgresLines(self._connect_line, lambda sql: self._give_back(self._begun(sql)[0]))
 
     def close(self) -> None:
         with self._lock:
@@ -192,8 +204,8 @@ class PostgresDatabase:
         return found
 
     def _begun(self, begin: str) -> tuple[psycopg.Connection[Any], str]:
-        """A connection in a transaction, and its snapshot; an idle one may have died with its
-        server."""
+        """A connection that ran this, and its last value (of BEGIN the snapshot); an idle one may
+        have died with its server."""
         while True:
             with self._lock:
                 was_idle = bool(self._idle)
@@ -222,10 +234,13 @@ class PostgresDatabase:
                 return self._idle.pop()
         return self._connect()
 
-    def _connect(self) -> psycopg.Connection[Any]:
+    def _connect_line(self) -> psycopg.Connection[Any]:
+        return self._connect(make_conninfo(self._dsn, **KEEPALIVE))
+
+    def _connect(self, dsn: str | None = None) -> psycopg.Connection[Any]:
         try:
             return psycopg.connect(
-                self._dsn,
+                dsn or self._dsn,
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=CONNECT_TIMEOUT_S,

@@ -14,6 +14,7 @@ from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
 from reunite.core.schema import TableSchema
+from reunite.engine.news import Lines
 from reunite.engine.ports import Head, TableMigration, Transaction, WriteTransaction
 from reunite.errors import CallerError, StorageUnavailableError, UnknownTableError
 from reunite.stores.sql import following, layout, migrating
@@ -264,6 +265,10 @@ class SqlStore:
 
     def look(self) -> object:
         return self._database.look()
+
+    @property
+    def lines(self) -> Lines | None:
+        return self._database.lines
 
     def track_newcomers(self) -> None:
         self._tracks_all = True

@@ -262,3 +262,13 @@ class SqlWriteTransaction(SqlTransaction):
 
     def sweep(self, *, limit: int) -> int:
         return self._log.sweep(self._session, limit=limit, **self._trimmed())
+
+    def take_job(self, job: str, *, who: str, now_ms: int, until_ms: int) -> bool:
+        self._log.lock_numbering(self._session)  # alone, and before it is looked who has the job
+        name = f"job {job}"
+        found = self._session.execute("SELECT value FROM reunite_meta WHERE name = ?", (name,))
+        until, _, owner = str(found[0][0]).partition(" ") if found else ("0", "", "")
+        if owner != who and now_ms < int(until) <= until_ms:
+            return False
+        set_meta(self._session, **{name: f"{until_ms} {who}"})
+        return True

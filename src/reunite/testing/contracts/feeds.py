@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Protocol
 
-from reunite.engine.ports import Feed
+from reunite.engine.news import Feed
 
 # Far more than any feed takes; a test that waits so long fails.
 DEADLINE_S = 60.0

@@ -34,6 +34,20 @@ def _commits(subject: StoreSubject, ids: str) -> None:
 
 
 class KeepingContract:
+    def test_a_job_is_taken_by_one_until_its_time_is_over(self, subject: StoreSubject) -> None:
+        def take(who: str, now_ms: int, job: str = "trim") -> bool:
+            with subject.store.write() as transaction:
+                return transaction.take_job(job, who=who, now_ms=now_ms, until_ms=now_ms + 100)
+
+        assert take("a", 1_000)
+        assert not take("b", 1_050)
+        assert take("a", 1_050), "it goes on"
+        assert not take("b", 1_149)
+        assert take("b", 1_149, job="another")
+        assert take("b", 1_150), "the other one did not come back"
+        assert not take("a", 1_151)
+        assert take("a", 500), "a clock was wrong"
+
     def test_trimming_keeps_the_nonce_of_the_last_one_gone(self, subject: StoreSubject) -> None:
         _commits(subject, "abcd")
         with subject.store.read() as transaction:

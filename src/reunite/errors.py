@@ -22,7 +22,10 @@
     │   └── UpgradeRequiredError    the protocol versions do not overlap
     ├── ConstraintError             the database refused a write; carries code, table and columns
     ├── HubUnreachableError         the network or the hub failed: nothing is lost, try later
-    ├── StorageUnavailableError     the database is locked, full or read-only: try later
+    ├── StorageUnavailableError     the database is locked, or does not answer: try later
+    │   ├── StorageFullError        there is no room for what is to be written: make some
+    │   ├── StorageReadOnlyError    the database may be read and not written: change its rights
+    │   ├── StorageFaultError       the disk or the database's files fail: look after them
     │   └── NewerLayoutError        a newer reunite has been here: upgrade this one
     ├── StampOverflowError          a clock reads beyond the year 10,889: set it right
     ├── ReplicaBusyError            another process is syncing this replica file
@@ -187,9 +190,29 @@ class HubUnreachableError(ReuniteError):
 
 
 class StorageUnavailableError(ReuniteError):
-    """The database is locked, full or read-only. Nothing was half-done: try again later."""
+    """The database is locked, or does not answer. Nothing was half-done: try again later."""
 
     code = "storage-unavailable"
+
+
+class StorageFullError(StorageUnavailableError):
+    """There is no room for what is to be written. Nothing was half-done: make room, try again."""
+
+    code = "storage-full"
+
+
+class StorageReadOnlyError(StorageUnavailableError):
+    """The database may be read and not written. Nothing was done: change the rights of the file
+    and its folder, or the server's mode, and try again."""
+
+    code = "storage-read-only"
+
+
+class StorageFaultError(StorageUnavailableError):
+    """The disk or the database's files fail. Nothing was half-done: look after the disk; a file
+    that `reunite doctor` finds damaged is restored from a backup, a replica is cloned again."""
+
+    code = "storage-fault"
 
 
 class NewerLayoutError(StorageUnavailableError):

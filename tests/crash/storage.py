@@ -37,7 +37,9 @@ WAL_HEADER, FRAME = 32, 24 + 4096
 NOBODY = 65_534
 
 # Errors that failing storage may cause: on the side that asked, and on the one that was asked.
-CODES = {"storage-unavailable", "hub-unreachable"}
+CODES = {
+    "storage-unavailable", "storage-full", "storage-read-only", "storage-fault", "hub-unreachable",
+}  # fmt: skip
 
 
 def fail_everywhere(

@@ -770,6 +770,17 @@ def test_doctor_says_when_rows_could_not_be_compared(cloned: World) -> None:
     assert "that needs a token" in run("doctor", cloned.laptop).stdout
 
 
+def test_doctor_says_what_keeps_a_replica_from_being_locked(cloned: World) -> None:
+    lock = cloned.laptop.with_name("laptop.db-sync")
+    lock.unlink()
+    lock.mkdir()
+    told = run("doctor", cloned.laptop, code=1).stdout
+    assert (
+        "✗ Its rows could not be compared with the hub's. laptop.db-sync cannot be locked." in told
+    )
+    assert "syncing" not in told
+
+
 def test_doctor_compares_with_another_url_of_the_hub(cloned: World) -> None:
     past_the_triggers(cloned.laptop, "update planes set seats = 5")
     with ServerThread(cloned.hub) as other:

@@ -28,6 +28,9 @@ from reunite.engine.ports import (
 from reunite.errors import (
     CallerError,
     ConstraintError,
+    StorageFaultError,
+    StorageFullError,
+    StorageReadOnlyError,
     StorageUnavailableError,
     UnknownTableError,
     UntrackableTableError,
@@ -249,10 +252,32 @@ def test_a_writer_that_waits_too_long_is_told_to_try_later(
 def test_a_full_disk_undoes_the_transaction(hub: Make, program: sqlite3.Connection) -> None:
     store = hub("create table t (id integer primary key, a text)")
     rows: list[Row] = [(n, "x" * 1_000) for n in range(100)]
-    with pytest.raises(StorageUnavailableError, match="full"):
+    with pytest.raises(StorageFullError, match="full"):
         insert_on_a_small_disk(store, rows)
     store.close()
     assert program.execute("select count(*) from t").fetchone() == (0,)
+
+
+def test_a_database_that_may_only_be_read_says_so(hub: Make) -> None:
+    store = hub("create table t (id integer primary key)")
+
+    def write() -> None:
+        with store.write() as transaction:
+            transaction.handle().execute("pragma query_only = on")
+            transaction.add_token("hash", principal="ann", label="", now_ms=1)
+
+    with pytest.raises(StorageReadOnlyError, match="cannot be written"):
+        write()
+
+
+def test_a_lock_that_cannot_be_made_is_not_called_taken(hub: Make, path: Path) -> None:
+    store = hub("create table t (id integer primary key)")
+    path.with_name("hub.db-migration").mkdir()
+    with (
+        pytest.raises(StorageFaultError, match=r"^hub\.db-migration cannot be locked\. A file"),
+        store.migrating(),
+    ):
+        pass
 
 
 def insert_on_a_small_disk(store: SqlStore, rows: list[Row]) -> None:

@@ -18,6 +18,8 @@ from reunite import (
     HubUnreachableError,
     Replica,
     ReplicaBusyError,
+    StorageFaultError,
+    StorageFullError,
     StorageUnavailableError,
 )
 from reunite.hub import Hub
@@ -226,13 +228,26 @@ def test_two_that_share_one_file_do_not_disturb_a_third(pair: Pair) -> None:
     assert pair.at_hub("select stock from product where id = 1") == [(10 - 24,)]
 
 
+def test_a_lock_that_cannot_be_made_is_not_called_somebody_elses(pair: Pair) -> None:
+    """As on a full disk, or in a folder that may not be written."""
+    lock = pair.replica.path.with_name(pair.replica.path.name + "-sync")
+    lock.unlink()
+    lock.mkdir()
+    for ask in (pair.replica.sync, pair.replica.compare, pair.replica.repair):
+        with pytest.raises(StorageFaultError, match=r"-sync cannot be locked\. .*room on the disk"):
+            ask()
+    lock.rmdir()
+    pair.assert_agreed()
+
+
 @pytest.mark.parametrize(
     "failure",
     [
         HubUnreachableError("The hub failed.", has_answered=True),
-        StorageUnavailableError("The disk is full."),
+        StorageUnavailableError("The database is locked."),
+        StorageFullError("The disk is full."),
     ],
-    ids=["the hub fails", "its disk is full"],
+    ids=["the hub fails", "its database is locked", "its disk is full"],
 )
 def test_pulling_goes_on_while_every_push_fails(
     pair: Pair, failure: Exception, monkeypatch: pytest.MonkeyPatch

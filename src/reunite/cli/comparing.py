@@ -10,7 +10,12 @@ from reunite.cli.progress import progress_bars
 from reunite.cli.repair import differences
 from reunite.cli.screen import counted
 from reunite.cli.token_file import remembered_token
-from reunite.errors import HubUnreachableError, NotAuthenticatedError, ReuniteError
+from reunite.errors import (
+    HubUnreachableError,
+    NotAuthenticatedError,
+    ReplicaBusyError,
+    ReuniteError,
+)
 from reunite.replica import Replica
 
 
@@ -27,7 +32,7 @@ def comparison(file: Path, *, url: str | None, token: str | None) -> Iterator[Fi
             progress_bars(file.name) as on_progress,
         ):
             report = replica.compare(on_progress=on_progress)
-    except HubUnreachableError as error:
+    except (HubUnreachableError, ReplicaBusyError) as error:
         yield told(f"Its rows were not compared with the hub's. {error.message}")
         return
     except ReuniteError as error:

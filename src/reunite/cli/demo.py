@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +26,7 @@ from reunite.cli.tracking import track_file
 from reunite.errors import CallerError
 from reunite.hub import Hub
 from reunite.replica import SyncProgress
+from reunite.stores.sql.database import file_lock
 
 FOLDER = Path("demo")
 SMALL_ROWS_MAX = 2_000
@@ -91,13 +91,8 @@ def _built(folder: Path, *, small: bool) -> Path:
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Keep a second demo out of the folder while the block runs, or until the process dies."""
-    with closing(sqlite3.connect(folder / "running.db", timeout=0, isolation_level=None)) as lock:
-        try:
-            lock.execute("begin exclusive")
-        except sqlite3.OperationalError as exc:
-            raise CallerError(
-                f"Another demo runs in {folder}: stop it, or name another folder with --folder."
-            ) from exc
+    busy = f"Another demo runs in {folder}: stop it, or name another folder with --folder."
+    with file_lock(folder / "running.db", busy=CallerError(busy)):
         yield
 
 

@@ -17,7 +17,8 @@ import typer
 from typer.core import TyperGroup
 
 from reunite.cli.screen import note
-from reunite.errors import HubUnreachableError, ReuniteError
+from reunite.errors import HubUnreachableError, ReuniteError, StorageFaultError
+from reunite.stores.sql.database import error_of
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -43,13 +44,15 @@ class ReuniteGroup(TyperGroup):
 
 def line_of(error: Exception) -> str:
     """The error as `code: message`, on one line."""
+    if isinstance(error, sqlite3.Error):
+        error = error_of(error)
     if isinstance(error, ModuleNotFoundError):
         extra = _missing_extra(error)
         code, message = "missing-extra", f"This needs: pip install 'reunite[{extra}]'"
     elif isinstance(error, ReuniteError):
         code, message = error.code, error.message
     elif isinstance(error, sqlite3.Error):
-        code, message = "storage-unavailable", f"SQLite says: {error}."
+        code, message = StorageFaultError.code, f"SQLite says: {error}."
     else:
         code, message = "system-error", f"The operating system says: {error}."
     if exit_code_of(error) == EXIT_UNREACHABLE:

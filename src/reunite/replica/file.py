@@ -37,7 +37,7 @@ from reunite.replica.reshaping import is_kept
 from reunite.replica.rows import RowForms, stored_key
 from reunite.replica.state import State, load_state, save_changes
 from reunite.stores.sql.capture import drop_triggers, renew_outbox_triggers
-from reunite.stores.sql.database import connect_sqlite, connect_to_look, translated
+from reunite.stores.sql.database import connect_sqlite, connect_to_look, file_lock, translated
 from reunite.stores.sql.dialects.sqlite import Storer, quoted
 from reunite.stores.sql.dialects.sqlite_tables import (
     create_table_sql,
@@ -240,27 +240,16 @@ class ReplicaFile:
     def sync_lock(self, *, timeout_s: float = SYNC_LOCK_TIMEOUT_S) -> Iterator[None]:
         """Hold the right to sync this file; other processes wait. It ends with the process.
 
-        The lock is SQLite's own on a file of its own, so it works wherever SQLite does. Raises
-        ReplicaBusyError after `timeout_s`.
+        Raises ReplicaBusyError after `timeout_s`, and StorageUnavailableError where the file
+        beside the replica that stands for the lock cannot be made.
         """
-        busy = f"Somebody else is syncing {self.path}: wait for it, or try again."
+        busy = ReplicaBusyError(f"Somebody else is syncing {self.path}: wait for it, or try again.")
         if not self._sync_turn.acquire(timeout=timeout_s):
-            raise ReplicaBusyError(busy)
+            raise busy
         try:
-            lock = sqlite3.connect(
-                self.path.with_name(self.path.name + "-sync"),
-                timeout=timeout_s,
-                isolation_level=None,
-                check_same_thread=False,
-            )
-            try:
-                try:
-                    lock.execute("begin exclusive")
-                except sqlite3.OperationalError as exc:
-                    raise ReplicaBusyError(busy) from exc
+            path = self.path.with_name(self.path.name + "-sync")
+            with file_lock(path, busy=busy, timeout_s=timeout_s):
                 yield
-            finally:
-                lock.close()
         finally:
             self._sync_turn.release()
 

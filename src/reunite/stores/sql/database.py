@@ -12,13 +12,17 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from reunite.errors import (
     CallerError,
     ConstraintError,
+    ReuniteError,
+    StorageFaultError,
+    StorageFullError,
+    StorageReadOnlyError,
     StorageUnavailableError,
     UnknownTableError,
 )
@@ -80,6 +84,31 @@ def connect_to_look(path: str | Path) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True)
     connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+@contextmanager
+def file_lock(path: Path, *, busy: ReuniteError, timeout_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock that a file stands for; it ends with the block, or with the process.
+
+    The lock is SQLite's own, so it works wherever SQLite does. Raises `busy` if others hold it for
+    `timeout_s`; what else keeps the file from being locked is told as what it is.
+    """
+    with ExitStack() as stack:
+        try:
+            lock = sqlite3.connect(
+                path, timeout=timeout_s, isolation_level=None, check_same_thread=False
+            )
+            stack.enter_context(closing(lock))
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.Error as exc:
+            if _primary_code(exc) in _BUSY:
+                raise busy from exc
+            found = error_of(exc)
+            if isinstance(found, ReuniteError):
+                found.message = f"{path.name} cannot be locked. {found.message}"
+                found.args = (found.message,)
+            raise found from exc
+        yield
 
 
 @contextmanager
@@ -150,19 +179,11 @@ class SqliteDatabase:
 
     @contextmanager
     def migration_lock(self) -> Iterator[None]:
-        # SQLite's own lock, on a file of its own: the database's is for those who write.
+        # Not the database's own: that is for those who write.
         path = self.path.with_name(self.path.name + "-migration")
-        lock = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-        try:
-            try:
-                lock.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as exc:
-                raise StorageUnavailableError(
-                    "The database's tables are being migrated: try again when that is over."
-                ) from exc
+        busy = "The database's tables are being migrated: try again when that is over."
+        with file_lock(path, busy=StorageUnavailableError(busy)):
             yield
-        finally:
-            lock.close()
 
     def _pragma(self, text: str) -> Any:
         connection = self._take()
@@ -247,7 +268,7 @@ class SqliteSession:
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except _DRIVER_ERRORS as exc:
-            raise _ours(exc) from exc
+            raise error_of(exc) from exc
 
     def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         with reading_loosely(self._connection):
@@ -260,7 +281,7 @@ class SqliteSession:
         try:
             self._connection.executemany(sql, rows)
         except _DRIVER_ERRORS as exc:
-            raise _ours(exc) from exc
+            raise error_of(exc) from exc
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -296,6 +317,7 @@ _CONSTRAINT_CODES = {
     3091: "check",  # SQLITE_CONSTRAINT_DATATYPE, which the standard library has no name for
     sqlite3.SQLITE_MISMATCH: "check",
 }
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _COLUMNS_FAILED = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: (?P<columns>.+)", re.DOTALL)
 _TABLE_MISSING = re.compile(r"no such table: (?:main\.)?(?P<table>.+)", re.DOTALL)
 
@@ -306,10 +328,10 @@ def translated() -> Iterator[None]:
     try:
         yield
     except _DRIVER_ERRORS as exc:
-        raise _ours(exc) from exc
+        raise error_of(exc) from exc
 
 
-def _ours(exc: Exception) -> Exception:
+def error_of(exc: Exception) -> Exception:
     """The error of ours that says what `exc` says."""
     if not isinstance(exc, sqlite3.Error):
         return ConstraintError(f"SQLite cannot hold a value: {exc}.", code="check")
@@ -335,7 +357,51 @@ def _ours(exc: Exception) -> Exception:
         "SQLITE_MISUSE",
     }:
         return exc  # a mistake in a statement of ours or of a hook: not the storage's fault
-    return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")
+    if name == "SQLITE_READONLY_DBMOVED":
+        return StorageUnavailableError(
+            "The database file was moved or replaced while it was open: open it again."
+        )
+    # The file that readers share cannot grow: how a full disk greets whoever opens a database.
+    is_full = name == "SQLITE_IOERR_SHMSIZE"
+    return _storage_error(sqlite3.SQLITE_FULL if is_full else _primary_code(exc), text)
+
+
+def _storage_error(code: int | None, text: str) -> StorageUnavailableError:
+    """What keeps the database from working, and what to do about it."""
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return StorageFullError(
+                f"There is no room on the disk: {text}. Make some, and try again; nothing was "
+                "half-done."
+            )
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return StorageReadOnlyError(
+                f"The database cannot be written: {text}. Let its user write the file and its "
+                "folder, and try again; nothing was done."
+            )
+        case sqlite3.SQLITE_CANTOPEN:
+            return StorageFaultError(
+                f"A file of the database cannot be opened: {text}. Look whether there is room on "
+                "the disk, and whether its user may read and write the file and its folder."
+            )
+        case sqlite3.SQLITE_IOERR:
+            return StorageFaultError(
+                f"The disk fails, or is full: {text}. Look after it, and try again; nothing was "
+                "half-done."
+            )
+        case sqlite3.SQLITE_CORRUPT:
+            return StorageFaultError(
+                f"The database file is damaged: {text}. `reunite doctor` says more; restore the "
+                "file from a backup, or clone a replica again into a new file."
+            )
+        case _:
+            return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")
+
+
+def _primary_code(exc: sqlite3.Error) -> int | None:
+    """The kind of an error: SQLite's extended codes have it in their lowest byte."""
+    code: int | None = getattr(exc, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
 
 
 def _failed_columns(text: str) -> tuple[str | None, tuple[str, ...]]:

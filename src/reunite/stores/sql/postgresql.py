@@ -28,6 +28,9 @@ from reunite.errors import (
     CallerError,
     ConstraintError,
     ReuniteError,
+    StorageFaultError,
+    StorageFullError,
+    StorageReadOnlyError,
     StorageUnavailableError,
     UnknownTableError,
 )
@@ -396,6 +399,14 @@ def _ours(exc: psycopg.Error) -> Exception:
         return CallerError(f"PostgreSQL: {text}. Check the URL.")
     if isinstance(exc, psycopg.ProgrammingError) or code.startswith("42"):
         return exc  # a mistake in a statement of ours or of a hook: not the storage's fault
+    if isinstance(exc, errors.DiskFull):
+        return StorageFullError(f"PostgreSQL: {text}. Make room on its disk, and try again.")
+    if isinstance(exc, errors.ReadOnlySqlTransaction):
+        return StorageReadOnlyError(
+            f"PostgreSQL: {text}. Name the primary server, or let the role write."
+        )
+    if code.startswith("58") or code in ("XX001", "XX002"):
+        return StorageFaultError(f"PostgreSQL: {text}. Its own log says more.")
     return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")
 
 

@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from reunite.cli.app import app
 from reunite.cli.default_command import DEFAULT_COMMAND, DefaultCommandGroup
+from reunite.cli.failures import COMMAND_CODES
 from reunite.errors import LimitExceededError, ReuniteError
 from reunite.protocol.problem import CONSTRAINT_CODES, HTTP_KINDS, KINDS
 
@@ -136,12 +137,23 @@ A replica raises the class that fits their status, with this code.
 | --- | --- | --- |
 """
 
+_COMMAND_HEAD = """
+## Codes of the command line
+
+The command line has these besides; they begin a line on stderr like the others, and the exit code is 1.
+
+| code | meaning | next step |
+| --- | --- | --- |
+"""
+
 
 def errors_page() -> str:
     """docs/reference/errors.md."""
     rows = [_error_row(error, depth) for error, depth in _tree(ReuniteError)]
     http = [f"| `{code}` | {kind.status} | {kind.title}. |" for code, kind in HTTP_KINDS.items()]
-    return _ERRORS_HEAD + "\n".join(rows) + "\n" + _HTTP_HEAD + "\n".join(http) + "\n"
+    own = [f"| `{code}` | {' | '.join(said)} |" for code, said in COMMAND_CODES.items()]
+    parts = (_ERRORS_HEAD, rows), (_HTTP_HEAD, http), (_COMMAND_HEAD, own)
+    return "".join(head + "\n".join(lines) + "\n" for head, lines in parts)
 
 
 def _tree(error: type[ReuniteError], depth: int = 0) -> Iterator[tuple[type[ReuniteError], int]]:

@@ -6,11 +6,14 @@
     75   the hub cannot be reached: nothing is lost, try later (EX_TEMPFAIL of sysexits.h)
 
 The rule         an error of ours is one line on stderr, `code: message`, and never a traceback.
+                 A code is one of a class in `errors.py`, or of `COMMAND_CODES`.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import typer
@@ -19,6 +22,24 @@ from typer.core import TyperGroup
 from reunite.cli.screen import note
 from reunite.errors import HubUnreachableError, ReuniteError, StorageFaultError
 from reunite.stores.sql.database import error_of
+
+# Codes of the command line alone, which no class of `errors.py` has: meaning and next step.
+COMMAND_CODES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "system-error": (
+            "The operating system refused something, and the message repeats its words.",
+            "Look at the file or folder that it names, its rights and the room on its disk.",
+        ),
+        "missing-extra": (
+            "What the command needs is not installed.",
+            "Install the extra that the message names.",
+        ),
+        "command-failed": (
+            "The command that `reunite migrate` ran ended with another exit code than 0.",
+            "Its own output says why; capture is on again, and what it changed stays changed.",
+        ),
+    }
+)
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2

@@ -105,6 +105,58 @@ def test_a_value_goes_out_and_comes_back_as_it_was(
     assert printed(postgresql) == before
 
 
+def test_many_rows_at_once_come_back_as_they_were(store: SqlStore, postgresql: str) -> None:
+    """What goes by COPY: text that is special there, NULL, and the ends of ranges."""
+    with connected(postgresql) as db:
+        db.execute(
+            "create table plain (id integer primary key, a_text text, a_real real, a_double double "
+            "precision, a_big bigint, a_numeric numeric, a_boolean boolean, a_bytea bytea, a_uuid "
+            "uuid, a_date date, a_timestamp timestamp, a_timestamptz timestamptz, a_jsonb jsonb, "
+            "a_json json, an_interval interval, a_char char(4), doubled integer generated always "
+            "as (id * 2) stored)"
+        )
+        store.track([store.reflect("plain")])
+        db.execute(
+            r"insert into plain select i, E'a\\t\t\\N\n\r\\.\v\f\b\\' || chr(i), i / 3.0, "
+            r"i / 3.0, i * 1e17, i / 7.0, i % 2 = 0, decode(lpad(to_hex(i), 4, '0'), 'hex'), "
+            r"gen_random_uuid(), date '2024-02-29' + i, now() - i * interval '1 day', "
+            r"now() - i * interval '1 day', jsonb_build_object('a', i, 'b', E'\\ \n'), "
+            r"""'[1,"\\n"]', i * interval '1 hour', i from generate_series(1, 90) as i"""
+        )
+        db.execute(r"insert into plain (id, a_text) values (91, ''), (92, '\N'), (93, '\.')")
+        before = db.execute("select p::text from plain as p order by id").fetchall()
+        with store.read() as transaction:
+            rows = transaction.scan("plain", after=None, limit=100)
+        db.execute("delete from plain")
+        with store.write() as transaction:
+            transaction.apply(writes(inserts={"plain": rows}))
+        assert db.execute("select p::text from plain as p order by id").fetchall() == before
+
+
+def test_tables_with_policies_take_many_rows(postgresql: str) -> None:
+    """PostgreSQL refuses COPY where a policy has to be asked."""
+    role = f"clerk_{postgresql.rpartition('/')[2]}"
+    with connected(postgresql) as db:
+        db.execute(f"create role {role} login")
+        db.execute(f"grant all on schema public to {role}")
+        db.execute("grant pg_read_all_settings to " + role)
+        db.execute(f"grant execute on function pg_control_system() to {role}")
+        db.execute("create table secret (id integer primary key, of integer)")
+        db.execute(f"alter table secret owner to {role}")
+        db.execute("alter table secret enable row level security")
+        db.execute("alter table secret force row level security")
+        db.execute("create policy even on secret using (true) with check (of % 2 = 0)")
+    with open_store(postgresql.replace("postgres@", f"{role}@")) as store:
+        store.track([store.reflect("secret")])
+        with store.write() as transaction:
+            rows = [(i, 2 * i) for i in range(50)]
+            transaction.apply(writes(inserts={"secret": rows}))
+            with pytest.raises(ConstraintError, match="policy"):
+                transaction.apply(writes(inserts={"secret": [(i, i) for i in range(100, 150)]}))
+        with store.read() as transaction:
+            assert transaction.scan("secret", after=None, limit=100) == rows
+
+
 @pytest.mark.parametrize(
     ("sql", "key"),
     [

@@ -44,7 +44,8 @@ class Session(Protocol):
         ...
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one statement for each of `rows`."""
+        """Run one statement for each of `rows`; a `COPY … FROM STDIN`, where a database has that,
+        once with all of them."""
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:

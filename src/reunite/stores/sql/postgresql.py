@@ -304,10 +304,13 @@ class PostgresSession:
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         self._is_untouched = False
-        try:
-            self._cursor.executemany(_numbered(sql), rows)
-        except psycopg.Error as exc:
-            raise _ours(exc) from exc
+        with translated():
+            if not sql.startswith("COPY "):
+                self._cursor.executemany(_numbered(sql), rows)
+                return
+            with self._cursor.copy(sql) as copy:
+                for row in rows:
+                    copy.write_row(row)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -390,6 +393,9 @@ def _ours(exc: psycopg.Error) -> Exception:
         if "reunite_" in text:
             return CallerError("This database is no hub yet: track a table first.")
         return UnknownTableError(f"The database: {text}.")
+    if exc.diag.source_function == "ExecWithCheckOptions":
+        # A row that a policy of the table does not take; the code alone could also mean a grant.
+        return ConstraintError(text, code="check", table=exc.diag.table_name)
     if isinstance(exc, errors.InsufficientPrivilege):
         return CallerError(
             f"PostgreSQL: {text}. Grant it to the hub's role; "

@@ -19,6 +19,7 @@ from reunite.stores.sql.dialects.postgresql_comparing import PostgresComparing
 from reunite.stores.sql.dialects.postgresql_reflection import PgColumn, PgTable
 from reunite.stores.sql.dialects.postgresql_values import (
     ROW_UNNEEDED,
+    copied,
     image_reader,
     records,
     recordset,
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
 
 # Keys that a lease passes over, so that what other programs draw meanwhile lies before the block.
 LEASE_MARGIN = 20
+
+# Fewer rows go as JSON: COPY takes a turn more.
+COPY_ROWS_MIN = 20
 
 # Key columns whose wire form is what the log has.
 _PLAIN_KEYS = frozenset({ColumnType.INTEGER, ColumnType.TEXT, ColumnType.BOOLEAN, ColumnType.UUID})
@@ -225,8 +229,26 @@ class PostgresPlan(FormerPlan):
             f"SELECT {', '.join(values)} FROM {source}"
         )
 
+    @cached_property
+    def _copy_sql(self) -> str | None:
+        """A fifth faster than JSON, where values are printed alike for both."""
+        json_types = (ColumnType.JSON, ColumnType.ANY)
+        if not self._details.takes_copy or any(
+            of_schema.type in json_types and column.base not in ("json", "jsonb")
+            for column, of_schema in self._columns
+        ):
+            return None
+        names = ", ".join(quoted(column.name) for column, _ in self._columns)
+        return f"COPY {self.sql_name} ({names}) FROM STDIN"
+
     def insert(self, session: Session, rows: Sequence[Row]) -> None:
-        session.execute(self._insert_sql, (records(self.schema.columns, rows),))
+        given = None
+        if self._copy_sql is not None and len(rows) >= COPY_ROWS_MIN:
+            given = copied(self.schema.columns, rows)
+        if self._copy_sql is None or given is None:
+            session.execute(self._insert_sql, (records(self.schema.columns, rows),))
+        else:
+            session.executemany(self._copy_sql, given)
 
     def update(
         self, session: Session, columns: tuple[str, ...], values: Sequence[Row], keys: Sequence[Key]

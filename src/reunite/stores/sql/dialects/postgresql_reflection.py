@@ -59,7 +59,8 @@ USER_TABLES = """
     AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_' AND c.relname !~ '^reunite_'
 """
 _FIND = f"""
-    SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relispartition
+    SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relispartition,
+           NOT (c.relrowsecurity OR c.relhasrules)
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE {_NAME} = ? AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
@@ -159,13 +160,15 @@ class PgRelation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PgTable(msgspec.Struct, frozen=True, kw_only=True):
-    """What PostgreSQL knows of a table beyond its schema. `partitions` are all below it."""
+    """What PostgreSQL knows of a table beyond its schema. `partitions` are all below it;
+    `takes_copy` unless policies or rewriting rules say what becomes of an INSERT."""
 
     relation: PgRelation
     columns: Mapping[str, PgColumn]
     unique_terms: tuple[PgUnique, ...]
     has_deferred_keys: bool
     partitions: tuple[PgRelation, ...]
+    takes_copy: bool
 
 
 def trackable_tables(session: Session) -> list[str]:
@@ -195,7 +198,7 @@ def table_of(session: Session, table: str) -> PgTable:
             f"The database has no table {table!r}. Names are taken as they are written, with "
             "capitals and small letters; one in another schema is called schema.table."
         )
-    oid, schema, name, kind, is_partition = found[0]
+    oid, schema, name, kind, is_partition, takes_copy = found[0]
     if name.startswith("reunite_"):
         raise UntrackableTableError(f"{table!r} is one of reunite's own tables.")
     if kind not in ("r", "p"):
@@ -240,6 +243,7 @@ def table_of(session: Session, table: str) -> PgTable:
         )
         if kind == "p"
         else (),
+        takes_copy=takes_copy,
     )
 
 

@@ -22,6 +22,7 @@ import msgspec
 
 from reunite.core.schema import Column, ColumnType
 from reunite.core.stored import (
+    TAG,
     TAG_BYTES,
     is_tagged,
     stored_of,
@@ -242,6 +243,22 @@ def _untagged(column: Column, value: Any) -> Any:
     if column.type is ColumnType.JSON and isinstance(stored, str):
         return msgspec.Raw(stored.encode())
     return stored
+
+
+def copied(columns: Sequence[Column], rows: Sequence[Row]) -> list[Row] | None:
+    """Rows as COPY takes them; None if a value is tagged, and has to be looked at by itself."""
+    found: list[Sequence[Any]] = []
+    for column, values in zip(columns, zip(*rows, strict=True), strict=True):
+        kinds = set(map(type, values))
+        if str in kinds:
+            texts = values if len(kinds) == 1 else [v for v in values if isinstance(v, str)]
+            if TAG in "".join(texts):
+                return None
+        if column.type is ColumnType.BLOB or column.type is ColumnType.JSON:
+            found.append([stored_value(column, value) for value in values])
+        else:
+            found.append(values)
+    return list(zip(*found, strict=True))
 
 
 def recordset(columns: Sequence[tuple[PgColumn, Column]], alias: str) -> tuple[str, list[str]]:

@@ -8,7 +8,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,11 +28,19 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         pause.wait(0.02)
 
 
+def is_running(pid: int, word: str = "") -> bool:
+    """Whether there is such a process, with this word in its command line; needs /proc."""
+    try:
+        return word in Path(f"/proc/{pid}/cmdline").read_bytes().decode() != ""
+    except OSError:
+        return False
+
+
 class ServeProcess:
     """`reunite serve FILE --json` on a free port, until the block ends; then Ctrl-C.
 
     `notes` are the lines of its stderr so far. `command` is what is run instead of ours, and
-    `environment` what it gets besides.
+    `environment` what it gets besides. It is a group of processes of its own, as in a terminal.
     """
 
     def __init__(
@@ -50,7 +59,9 @@ class ServeProcess:
             stderr=self._stderr,
             text=True,
             env=environment,
+            start_new_session=True,
         )
+        self.pid = self._process.pid
         assert self._process.stdout is not None
         alarm = threading.Timer(DEADLINE_S, self._process.kill)
         alarm.start()
@@ -73,13 +84,29 @@ class ServeProcess:
             self._notes = os.pread(self._stderr.fileno(), position, 0).decode().splitlines()
         return self._notes
 
+    @property
+    def workers(self) -> list[int]:
+        """The processes that `--workers` started, by id; needs /proc."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        return [pid for pid in map(int, children.split()) if is_running(pid, "spawn_main")]
+
     def _end(self) -> None:
-        self._process.send_signal(signal.SIGINT)
+        # To all of its processes, as a terminal does.
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGINT)
         self._process.wait(timeout=DEADLINE_S)
         assert self._process.stdout is not None
         self._process.stdout.close()
         assert self.notes is not None
         self._stderr.close()
+
+    @contextmanager
+    def killed(self) -> Iterator[None]:
+        """The block kills it, so no exit code is expected."""
+        try:
+            yield
+        finally:
+            self._end()
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,7 @@
-"""`reunite serve`: a hub over an SQLite file, for as long as the command runs."""
+"""`reunite serve`: a hub over a database, for as long as the command runs.
+
+With --workers the hub of this process numbers and trims, and those of the workers answer.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -25,6 +29,9 @@ SERVE_LABEL = "serve"
 
 # The largest number that TCP has for a port.
 PORT_MAX = 65_535
+
+# `reunite.server.workers.WORKERS_MAX`, which is only there with the extra.
+WORKERS_MAX = 64
 
 
 def serve(
@@ -57,12 +64,17 @@ def serve(
             help="Trim the log by itself, as `reunite trim --older-than` does: 30d, 12h or 2w.",
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(help="How many processes answer.", min=1, max=WORKERS_MAX),
+    ] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Serve a database to replicas until Ctrl-C.
 
     Tracks every table that has a primary key, and says which it leaves out and why.
     Prints the URL and a token; tokens of earlier starts stay valid.
+    With --workers, that many processes share the port; one that dies is replaced.
     With --json, one line {"url", "token"} is printed when the hub listens.
     """
     from reunite import server
@@ -80,8 +92,27 @@ def serve(
         if not _is_loopback(host):
             note("Tokens and rows travel as they are: put a proxy with TLS in front of this hub.")
         with numbering(hub):
-            server.serve(hub, host, port, on_listening=announce)
+            if workers == 1:
+                server.serve(hub, host, port, on_listening=announce)
+            else:
+                server.serve_in_workers(
+                    partial(hub_of_worker, database),
+                    host,
+                    port,
+                    workers=workers,
+                    on_listening=announce,
+                    on_lost=note,
+                )
     note("Stopped.")
+
+
+@contextmanager
+def hub_of_worker(database: str) -> Iterator[Hub]:
+    """The hub of a worker: its tables are tracked already, and it leaves trimming to another."""
+    with Hub(database) as hub:
+        hub.adopt()
+        hub.track_newcomers()
+        yield hub
 
 
 def _announce(url: str, token: str, *, as_json: bool) -> None:

@@ -346,6 +346,11 @@ class WriteTransaction(Transaction, Protocol):
         """What happens inside is undone if the block raises; savepoints nest."""
         ...
 
+    def hold(self, replica_ids: Iterable[str]) -> None:
+        """Wait for other transactions that hold one of these replicas, and then hold them until the
+        end: what is read afterwards includes what those did. Called before anything is read."""
+        ...
+
     def apply(self, writes: Writes) -> None:
         """Apply as one step. Raises ConstraintError, and then has done nothing.
 

@@ -100,6 +100,8 @@ def _push(
     has_way_back: bool,
 ) -> PushAnswer:
     with store.write() as tx:
+        # The same changes may be under way already, perhaps through another process.
+        tx.hold({request.replica, *(former.replica for former in request.formers)})
         tables = tables.at(tx)
         for name in request.lease:
             if not tables.schema(name, path="lease").generated_key:

@@ -9,5 +9,6 @@ The rule         this package knows HTTP and the few methods of `HubDoor`; it de
 from reunite.server.app import create_app
 from reunite.server.door import HubDoor
 from reunite.server.embedding import ServerThread, serve
+from reunite.server.workers import serve_in_workers
 
-__all__ = ["HubDoor", "ServerThread", "create_app", "serve"]
+__all__ = ["HubDoor", "ServerThread", "create_app", "serve", "serve_in_workers"]

@@ -55,10 +55,10 @@ def serve(
 
     def note_start() -> None:
         if on_listening is not None:
-            on_listening(_url_of(listener))
+            on_listening(url_of(listener))
 
-    server = _Server(hub, drain_s, limits, on_started=note_start)
-    with _listen(host, port) as listener:
+    server = Server(hub, drain_s, limits, on_started=note_start)
+    with listen(host, port) as listener:
         server.run(sockets=[listener])
     if server.start_failure is not None:
         raise server.start_failure
@@ -86,9 +86,9 @@ class ServerThread:
         self._has_started = False
         self._failure: BaseException | None = None
         self._news = threading.Event()
-        self._server = _Server(hub, drain_s, limits, on_started=self._note_start)
-        self._listener = _listen(host, port)
-        self.url = _url_of(self._listener)
+        self._server = Server(hub, drain_s, limits, on_started=self._note_start)
+        self._listener = listen(host, port)
+        self.url = url_of(self._listener)
         self._thread = threading.Thread(target=self._run, name="reunite-server", daemon=True)
         self._thread.start()
         self._news.wait()
@@ -142,7 +142,7 @@ def _refuse_no_http(protocol: Any, _message: str) -> None:
 _HTTP_PROTOCOL = type("HubProtocol", (AutoHTTPProtocol,), {"send_400_response": _refuse_no_http})
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """uvicorn, with a call when it listens and signals that end `run` instead of the process."""
 
     def __init__(
@@ -191,7 +191,7 @@ class _Server(uvicorn.Server):
             yield
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises CallerError with what to do about it."""
     if not 0 <= port <= 65_535:
         raise CallerError(f"There is no port {port}: ports go from 0 (any free one) to 65535.")
@@ -221,7 +221,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
     return f"Cannot listen on {host} port {port}: {error}"
 
 
-def _url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket) -> str:
     """The URL under which this machine reaches the socket."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -6,7 +6,7 @@ whoever changes it: `apply`, `touch`, a hook or another program through a `Memor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -270,6 +270,9 @@ class MemoryWriteTransaction(MemoryTransaction):
 
     def sweep(self, *, limit: int) -> int:
         return 0  # memory is given back at once
+
+    def hold(self, replica_ids: Iterable[str]) -> None:
+        """Whoever writes is alone."""
 
     def take_job(self, job: str, *, who: str, now_ms: int, until_ms: int) -> bool:
         until, owner = self._state.jobs.get(job, (0, ""))

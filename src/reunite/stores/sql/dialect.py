@@ -98,6 +98,10 @@ class Log(Protocol):
         """Be the only numberer until the transaction ends."""
         ...
 
+    def hold(self, session: Session, replica_ids: Sequence[str]) -> None:
+        """Be the only one who has these replicas until the transaction ends."""
+        ...
+
     def touched(
         self,
         session: Session,

@@ -246,6 +246,9 @@ class SqlWriteTransaction(SqlTransaction):
             "SELECT hash, principal, label, created_ms FROM reunite_token ORDER BY created_ms, hash"
         )
 
+    def hold(self, replica_ids: Iterable[str]) -> None:
+        self._log.hold(self._session, sorted(replica_ids))
+
     # --- Retention --------------------------------------------------------------------------------
 
     def trim(self, *, until_seq: int) -> int:

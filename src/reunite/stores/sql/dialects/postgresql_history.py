@@ -17,7 +17,7 @@ The rule         the lock comes first, in READ COMMITTED: a snapshot that is old
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reunite.engine.ports import Head
@@ -122,6 +122,13 @@ class PostgresLog:
 
     def lock_numbering(self, session: Session) -> None:
         session.execute(_LOCK)
+
+    def hold(self, session: Session, replica_ids: Sequence[str]) -> None:
+        # In one order, so that nobody waits for each other.
+        session.execute(
+            "SELECT FROM reunite_replica WHERE id = ANY (?) ORDER BY id FOR NO KEY UPDATE",
+            (list(replica_ids),),
+        )
 
     def number(
         self, session: Session, head: Head, *, now_ms: int, new_nonce: Callable[[], str]

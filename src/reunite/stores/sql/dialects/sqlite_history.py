@@ -9,7 +9,7 @@ by the triggers: `layout.py` says why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reunite.engine.ports import Head
@@ -62,6 +62,9 @@ class SqliteLog:
         return bool(is_new)
 
     def lock_numbering(self, session: Session) -> None:
+        """Whoever writes is alone."""
+
+    def hold(self, session: Session, replica_ids: Sequence[str]) -> None:
         """Whoever writes is alone."""
 
     def number(

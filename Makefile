@@ -6,7 +6,7 @@ PYTEST := $(PYTHON) -m pytest
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint bench simulate planted crash docs
+.PHONY: help setup run test check lint bench simulate planted crash docs hubs
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
@@ -39,8 +39,12 @@ check: lint  ## what CI runs: lint, then all tests, those of the docs among them
 bench: setup  ## speed beside its limit, measured in the same run
 	$(PYTHON) -m benchmarks $(ARGS)
 
+hubs: setup  ## every story of a pair with every kind of hub, the slow ones too
+	REUNITE_HUBS="memory sqlite postgresql" $(PYTEST) -n $(JOBS) tests/pair $(ARGS)
+
 simulate: setup  ## thousands of kills, then fresh seeds until stopped; SEED=4711 runs one seed
 	$(if $(SEED)$(ARGS),,$(PYTHON) -m tests.crash all)
+	$(if $(SEED)$(ARGS),,$(MAKE) hubs)
 	$(PYTHON) -m reunite.testing.simulator $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 crash: setup  ## kill -9 at every edge, then at random moments; ARGS="soak --kills 5000"

@@ -1,13 +1,18 @@
-"""A pair: a hub over a database file and a replica of it, joined by a fake wire.
+"""A pair: a hub over a database and a replica of it, joined by a fake wire.
 
 Most behaviour is tested here, because most promises are about both sides. The world is small: a
 note with a text key, a product with a generated key, a unique code and a counter, and its sales.
+
+Each story is told with a hub of every kind (`hubs.py`), but for those marked `hubs(...)`: they are
+about something that only these kinds have. A story that is slow is told with one kind alone, unless
+REUNITE_HUBS names more; `make simulate` tells them all with all.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,22 +23,14 @@ import pytest
 from reunite.hub import Hub
 from reunite.replica import Replica
 from reunite.testing import FakeClock, FakeWire, SeededIds
-
-DDL = """
-create table note (id text primary key not null, title text);
-create table product (
-    id integer primary key, name text, code text unique, stock integer not null default 0
-);
-create table sale (
-    id integer primary key,
-    product_id integer references product (id) on delete cascade,
-    amount integer not null check (amount >= 0)
-);
-insert into product (id, name, code, stock) values (1, 'Apple', 'A', 10), (2, 'Pear', 'B', 10);
-insert into sale (id, product_id, amount) values (1, 1, 3), (2, 2, 4);
-"""
-
-Rows = list[tuple[Any, ...]]
+from tests.pair.hubs import (
+    KINDS,
+    HubDatabase,
+    MemoryHubDatabase,
+    PostgresHubDatabase,
+    Rows,
+    SqliteHubDatabase,
+)
 
 
 @dataclass(kw_only=True)
@@ -42,7 +39,7 @@ class Pair:
 
     folder: Path
     hub: Hub
-    hub_db: sqlite3.Connection
+    database: HubDatabase
     wire: FakeWire
     clock: FakeClock
     token: str
@@ -66,9 +63,24 @@ class Pair:
             )
         return self.replicas[name]
 
+    @property
+    def hub_db(self) -> sqlite3.Connection:
+        """The other program's connection to the hub's file; for stories about SQLite."""
+        assert isinstance(self.database, SqliteHubDatabase), "mark the story: hubs('sqlite')"
+        return self.database.connection
+
+    @hub_db.setter
+    def hub_db(self, connection: sqlite3.Connection) -> None:
+        assert isinstance(self.database, SqliteHubDatabase)
+        self.database.connection = connection
+
     def at_hub(self, sql: str, *values: Any) -> Rows:
         """A statement of another program, at the hub's database."""
-        return self.hub_db.execute(sql, values).fetchall()
+        return self.database.execute(sql, values)
+
+    def at_hub_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """A statement of another program for each of these values, in one transaction."""
+        self.database.executemany(sql, rows)
 
     def in_file(self, replica: Replica, *statements: str) -> Rows:
         """Statements of another program, in a replica's file; the rows of the last one."""
@@ -92,7 +104,7 @@ class Pair:
         """Another process over the same database."""
         self.hub.close()
         self.hub = self.closing.enter_context(
-            Hub(self.folder / "hub.db", clock=self.clock, new_id=SeededIds(3))
+            Hub(self.database.store(), clock=self.clock, new_id=SeededIds(3))
         )
         self.hub.adopt()
         self.wire.hub = self.hub
@@ -111,24 +123,52 @@ class Pair:
                 assert self.rows(replica, table) == self.at_hub(f"select * from {table} order by 1")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tell a story about `pair` once for each kind of hub."""
+    if "hub_kind" not in metafunc.fixturenames:
+        return
+    chosen = os.environ.get("REUNITE_HUBS", "").split()
+    marks = list(metafunc.definition.iter_markers("hubs"))
+    possible = marks[0].args if marks else KINDS
+    is_slow = metafunc.definition.get_closest_marker("slow") is not None
+    if chosen:
+        kinds = [kind for kind in possible if kind in chosen]
+    elif is_slow and "sqlite" in possible:
+        kinds = ["sqlite"]
+    else:
+        kinds = list(possible)
+    metafunc.parametrize("hub_kind", kinds)
+
+
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Pair]:
+def database(
+    hub_kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[HubDatabase]:
+    """Where the tables of the pair's hub are."""
+    made: HubDatabase
+    if hub_kind == "memory":
+        made = MemoryHubDatabase(tmp_path)
+    elif hub_kind == "sqlite":
+        made = SqliteHubDatabase(tmp_path / "hub.db")
+    else:
+        made = PostgresHubDatabase(request.getfixturevalue("postgresql"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def pair(database: HubDatabase, tmp_path: Path) -> Iterator[Pair]:
     """A hub with its first replica, `laptop`, ready."""
     clock = FakeClock()
-    path = tmp_path / "hub.db"
-    hub_db = sqlite3.connect(path, isolation_level=None)
-    hub_db.executescript("pragma journal_mode = wal;" + DDL)
-    hub_db.execute("pragma foreign_keys = on")
     with ExitStack() as closing:
-        closing.callback(hub_db.close)
-        hub = closing.enter_context(Hub(path, clock=clock, new_id=SeededIds(1)))
+        hub = closing.enter_context(Hub(database.store(), clock=clock, new_id=SeededIds(1)))
         hub.track("note")
         hub.track("product", merge={"stock": "counter"})
         hub.track("sale")
         made = Pair(
             folder=tmp_path,
             hub=hub,
-            hub_db=hub_db,
+            database=database,
             wire=FakeWire(hub),
             clock=clock,
             token=hub.create_token("owner"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.pair.conftest import Pair
 
 
@@ -31,6 +33,7 @@ def test_new_rows_go_back_to_the_changes_that_made_them(pair: Pair) -> None:
     ]
 
 
+@pytest.mark.hubs("sqlite")
 def test_what_a_trigger_wrote_instead_of_the_row_was_made_at_the_hub(pair: Pair) -> None:
     """As many entries as changes, and still none of them is the replica's."""
     pair.at_hub(

@@ -146,6 +146,7 @@ def backup_of(pair: Pair) -> Path:
     return path
 
 
+@pytest.mark.hubs("sqlite")
 @pytest.mark.parametrize("pushes_more", [False, True], ids=["pulls", "pushes more"])
 def test_a_restored_hub_that_heard_the_same_numbers_from_a_copy_gets_what_it_lost(
     pair: Pair, pushes_more: bool
@@ -199,6 +200,7 @@ def test_an_outbox_that_lost_changes_sends_the_rest_under_a_new_identity(pair: P
     assert pair.replica.status().pending == 0
 
 
+@pytest.mark.hubs("sqlite")
 @pytest.mark.parametrize("grows", [False, True], ids=["quiet", "grown past the replica's mark"])
 def test_a_hub_restored_from_a_backup_gets_the_pending_changes(pair: Pair, grows: bool) -> None:
     """What replicas had not sent is not lost, what the backup lacks is gone for all (I10)."""
@@ -218,6 +220,7 @@ def test_a_hub_restored_from_a_backup_gets_the_pending_changes(pair: Pair, grows
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_replica_that_only_reads_notices_that_the_hub_was_restored(pair: Pair) -> None:
     """Commits of the same number are told apart by their nonce: a snapshot, never silence (I3)."""
     backup = backup_of(pair)
@@ -242,6 +245,7 @@ def break_off(pair: Pair, *, after_pages: int) -> None:
     pair.wire.choose = choose
 
 
+@pytest.mark.hubs("sqlite")
 def test_rows_of_a_lost_log_in_the_inbox_are_never_shown(pair: Pair) -> None:
     """A page has rows as they were when it was read, newer than where its cursor stands (I5)."""
     phone = pair.clone("phone", page_rows=1)
@@ -261,6 +265,7 @@ def test_rows_of_a_lost_log_in_the_inbox_are_never_shown(pair: Pair) -> None:
     assert pair.rows(phone, "note") == [("n1", "kept"), ("n3", "new")]
 
 
+@pytest.mark.hubs("sqlite")
 def test_half_of_a_lost_transaction_in_the_inbox_is_never_shown(pair: Pair) -> None:
     """The transaction that has its number now is another one (I5)."""
     phone = pair.clone("phone", page_rows=1)
@@ -280,6 +285,7 @@ def test_half_of_a_lost_transaction_in_the_inbox_is_never_shown(pair: Pair) -> N
     assert pair.rows(phone, "note") == [("n3", "new")]
 
 
+@pytest.mark.hubs("sqlite")
 @pytest.mark.parametrize("pages", [0, 1, 3])
 def test_a_first_clone_goes_on_at_a_hub_that_has_forgotten_it(pair: Pair, pages: int) -> None:
     """It registers anew and reads everything from the beginning; nothing lost stays (I4)."""
@@ -299,6 +305,7 @@ def test_a_first_clone_goes_on_at_a_hub_that_has_forgotten_it(pair: Pair, pages:
     assert pair.at_hub("select id from note order by id") == [("n2",), ("n3",)]
 
 
+@pytest.mark.hubs("sqlite")
 def test_another_database_at_the_same_url_gets_what_it_has_a_place_for(pair: Pair) -> None:
     """Tables that it lacks are parked, columns that it has more are filled (I9, I10)."""
     pair.write(pair.replica, "insert into note values ('n1', 'kept')")
@@ -339,6 +346,7 @@ def test_a_refused_clone_leaves_the_file_as_it_was(pair: Pair) -> None:
         Replica.clone(pair.folder / "no" / "x.db", transport=pair.wire.transport(pair.token))
 
 
+@pytest.mark.hubs("sqlite")
 def test_another_database_with_other_columns_takes_what_fits(pair: Pair) -> None:
     """The same table name and version number, but one column more."""
     pair.write(pair.replica, "insert into note values ('n1', 'kept')")
@@ -375,6 +383,7 @@ def test_after_a_trim_a_late_replicas_edits_of_untouched_rows_still_count(pair: 
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_restored_hub_gets_what_it_had_answered_again_also_when_nothing_new_is_pushed(
     pair: Pair,
 ) -> None:

@@ -33,6 +33,7 @@ def use_up(replica: Replica, table: str) -> list[int]:
         return keys
 
 
+@pytest.mark.slow
 def test_a_replica_goes_on_beyond_its_block_and_its_rows_move_at_the_next_sync(pair: Pair) -> None:
     """Two replicas make more rows offline than their blocks hold: none is lost, none meets."""
     other = pair.clone("other")
@@ -58,6 +59,7 @@ def test_keys_that_were_given_stay_while_others_move(pair: Pair) -> None:
     assert pair.replica.new_key("sale") not in keys
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "top", [LARGEST, LARGEST - 1, 2**62, 2**62 - 1_500, 2**53, 2**53 - 1, 2**53 - 1_500]
 )
@@ -93,10 +95,11 @@ def test_a_row_in_the_way_moves_aside_also_without_keys_and_beside_the_largest_k
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite", "postgresql")
 def test_a_hub_without_keys_parks_what_needs_one_and_takes_the_rest(pair: Pair) -> None:
     """The reason says what to do, and nobody asks for keys for ever (I9, I10)."""
     block = ("sale", 2**53 - 1, 3, "other")
-    pair.hub_db.execute("insert into reunite_block values (?, ?, ?, ?)", block)
+    pair.at_hub("insert into reunite_block values (?, ?, ?, ?)", *block)
     late = pair.clone("late")
     with pytest.raises(KeysUsedUpError, match="sync to get another"):
         late.new_key("sale")
@@ -114,13 +117,13 @@ def test_a_hub_without_keys_parks_what_needs_one_and_takes_the_rest(pair: Pair) 
     assert len(pair.wire.requests) - before < 12
 
     assert pair.at_hub("select id from note") == [("n1",)]
-    assert pair.at_hub("select id, stock from product") == [(1, 3), (2, 10)]
+    assert pair.at_hub("select id, stock from product order by id") == [(1, 3), (2, 10)]
     parked = late.parked()
     assert len(parked) == 20 + 3
     assert {change.code for change in parked} == {"no-keys-left", "depends-on-rejected"}
     assert "64 bits" in parked[0].reason
 
-    pair.hub_db.execute("delete from reunite_block where replica = 'other'")
+    pair.at_hub("delete from reunite_block where replica = 'other'")
     for change in parked[:20]:
         late.retry(change.id)
     pair.assert_agreed()

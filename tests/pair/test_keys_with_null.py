@@ -9,6 +9,8 @@ from reunite.errors import UntrackableTableError
 from reunite.replica import Replica
 from tests.pair.conftest import Pair
 
+pytestmark = pytest.mark.hubs("sqlite")
+
 
 @pytest.fixture
 def word(pair: Pair) -> Replica:

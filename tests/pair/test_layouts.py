@@ -9,6 +9,8 @@ from reunite.replica import layout as replica_layout
 from reunite.stores.sql import layout
 from tests.pair.conftest import Pair
 
+pytestmark = pytest.mark.hubs("sqlite")
+
 
 def hub_layout_of(pair: Pair) -> dict[str, int]:
     rows = pair.at_hub("select name, value from reunite_meta where name like 'layout%'")

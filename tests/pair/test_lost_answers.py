@@ -75,6 +75,7 @@ def test_push_that_arrives_late_is_recognised(pair: Pair) -> None:
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite", "postgresql")
 def test_rejected_change_whose_answer_was_lost_is_parked_once(pair: Pair) -> None:
     """A check constraint of the hub refuses the row; the replica learns it from the next page."""
     pair.write(pair.replica, "insert into sale (product_id, amount) values (1, -5)")

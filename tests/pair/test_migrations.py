@@ -7,6 +7,8 @@ import pytest
 from reunite import HubUnreachableError
 from tests.pair.conftest import Pair
 
+pytestmark = pytest.mark.hubs("sqlite", "postgresql")
+
 
 def test_a_column_added_while_serving_reaches_replicas(pair: Pair) -> None:
     pair.at_hub("insert into note values ('n1', 'x')")
@@ -60,6 +62,7 @@ def requests(pair: Pair, operation: str) -> int:
     return sum(request.operation == operation for request in pair.wire.requests)
 
 
+@pytest.mark.hubs("sqlite")
 def test_rows_that_escaped_capture_are_compared_and_only_they_travel(pair: Pair) -> None:
     """A trigger was lost for a while; both replicas heal, and their outboxes wait unharmed (I4)."""
     for number in range(200):
@@ -84,6 +87,7 @@ def test_rows_that_escaped_capture_are_compared_and_only_they_travel(pair: Pair)
     assert requests(pair, "repair") == compared
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_gap_without_a_difference_is_compared_once(pair: Pair) -> None:
     pair.at_hub("drop trigger reunite_note_before_update")
     assert pair.replica.sync().pulled == 0
@@ -93,6 +97,7 @@ def test_a_gap_without_a_difference_is_compared_once(pair: Pair) -> None:
     assert requests(pair, "repair") == compared
 
 
+@pytest.mark.hubs("sqlite")
 def test_what_breaks_off_while_comparing_is_compared_again(pair: Pair) -> None:
     pair.at_hub("insert into note values ('n1', 'x')")
     pair.replica.sync()
@@ -106,6 +111,7 @@ def test_what_breaks_off_while_comparing_is_compared_again(pair: Pair) -> None:
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_gap_while_a_replica_is_cloned_is_healed(pair: Pair) -> None:
     for number in range(5):
         pair.at_hub("insert into note values (?, 'x')", f"n{number}")

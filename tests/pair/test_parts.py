@@ -18,6 +18,8 @@ from reunite.testing.wire import Fault, Request
 from tests.pair.conftest import Pair
 from tests.pair.test_identity import copy_of
 
+pytestmark = pytest.mark.hubs("sqlite", "postgresql")
+
 ROWS = 23
 
 
@@ -89,6 +91,7 @@ def test_what_comes_before_and_after_a_large_transaction_keeps_its_order(pair: P
     assert pair.at_hub("select name from product where id = 2") == [("in it, after",)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.DROP, Fault.LOSE, Fault.TWICE, Fault.ECHO])
 @pytest.mark.parametrize("part", range(1, 6))
 def test_a_part_or_its_answer_that_is_lost_or_doubled_changes_nothing(

@@ -19,7 +19,8 @@ import pytest
 from reunite import ConstraintError, Hub, HubUnreachableError, Replica
 from reunite.testing import SeededIds
 from reunite.testing.wire import Fault, Request
-from tests.pair.conftest import DDL, Pair
+from tests.pair.conftest import Pair
+from tests.pair.hubs import DDL
 
 DAY_MS = 86_400_000
 
@@ -132,6 +133,7 @@ def opened(pair: Pair, *tables: str) -> None:
     pair.wire.hub = pair.hub
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_new_epoch(world: World) -> None:
     """reunite was uninstalled and came again: the same rows, another log."""
     pair = world.pair
@@ -144,6 +146,7 @@ def test_a_new_epoch(world: World) -> None:
     world.records_are_there()
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_hub_restored_from_a_backup(world: World) -> None:
     """What was acknowledged after the backup is gone for all; what waits is not."""
     pair = world.pair
@@ -159,6 +162,7 @@ def test_a_hub_restored_from_a_backup(world: World) -> None:
     world.records_are_there()
 
 
+@pytest.mark.hubs("sqlite")
 def test_another_database_in_its_place(world: World) -> None:
     """Rows of the same keys that are others: what would change them is merged or parked."""
     pair = world.pair
@@ -279,6 +283,7 @@ def test_a_cursor_that_is_lost_or_cannot_be_read(
 # --- Tables come and go ---------------------------------------------------------------------------
 
 
+@pytest.mark.hubs("sqlite", "postgresql")
 def test_a_table_untracked_and_tracked_again_unnoticed(world: World) -> None:
     """What other programs wrote in between is in no log, and reaches the replicas."""
     pair = world.pair
@@ -292,6 +297,7 @@ def test_a_table_untracked_and_tracked_again_unnoticed(world: World) -> None:
     world.records_are_there()
 
 
+@pytest.mark.hubs("sqlite", "postgresql")
 def test_a_table_untracked_and_tracked_again_with_syncs_between(world: World) -> None:
     """While the hub does not have the table, what waits for it is parked, whole transactions with
     it; the rest goes on, and the parked change can be made again later."""
@@ -318,6 +324,7 @@ def remade(pair: Pair, table: str, *statements: str) -> None:
     pair.at_hub("pragma foreign_keys = on")
 
 
+@pytest.mark.hubs("sqlite")
 @pytest.mark.parametrize("tracked", ["before the next sync", "by the hub itself"])
 def test_a_table_dropped_and_made_again_with_another_key(world: World, tracked: str) -> None:
     pair = world.pair
@@ -339,6 +346,7 @@ def test_a_table_dropped_and_made_again_with_another_key(world: World, tracked: 
     world.records_are_there()
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_table_dropped_and_made_again_without_a_column_and_with_a_generated_key(
     world: World,
 ) -> None:

@@ -14,6 +14,8 @@ from reunite.stores.sql.backup import backup, restore
 from reunite.testing import SeededIds
 from tests.pair.conftest import Pair
 
+pytestmark = pytest.mark.hubs("sqlite")
+
 
 def saved(pair: Pair) -> Path:
     path = pair.folder / "backup.db"

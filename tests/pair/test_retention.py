@@ -13,6 +13,8 @@ from reunite.stores.sql import open_store
 from reunite.testing import SeededIds
 from tests.pair.conftest import Pair
 
+pytestmark = pytest.mark.hubs("sqlite", "postgresql")
+
 DAY_MS = 86_400_000
 
 
@@ -21,7 +23,7 @@ def keeping(pair: Pair, days: float) -> Hub:
     pair.hub.close()
     pair.hub = pair.closing.enter_context(
         Hub(
-            pair.folder / "hub.db",
+            pair.database.store(),
             keep=timedelta(days=days),
             clock=pair.clock,
             new_id=SeededIds(9),
@@ -86,6 +88,7 @@ def test_what_a_replica_seen_within_the_age_has_not_read_stays(pair: Pair) -> No
     assert pair.at_hub("select title from note where id = 'mine'") == [("kept",)]
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_trim_lets_others_write_between_its_steps(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +131,7 @@ def test_a_trim_that_was_cut_short_is_finished_by_the_next(pair: Pair) -> None:
     assert [entry.id for entry in pair.hub.log()] == [3, 4]
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_locked_database_is_trimmed_later(pair: Pair) -> None:
     pair.at_hub("insert into note values ('n1', 'x')")
     pair.hub.number()

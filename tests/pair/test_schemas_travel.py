@@ -105,6 +105,7 @@ def rebuilt(pair: Pair, table: str, columns: str, copied: str) -> None:
     pair.at_hub("pragma foreign_keys = on")
 
 
+@pytest.mark.hubs("sqlite")
 def test_values_of_a_column_that_is_gone_are_parked_and_the_rest_goes_on(pair: Pair) -> None:
     pair.write(pair.replica, "insert into note values ('n1', 'kept')")
     pair.write(pair.replica, "update product set name = 'Quince', code = 'Q' where id = 1")
@@ -122,6 +123,7 @@ def test_values_of_a_column_that_is_gone_are_parked_and_the_rest_goes_on(pair: P
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_group_goes_whole_or_is_parked_whole_when_a_change_has_no_place(pair: Pair) -> None:
     pair.write(
         pair.replica,
@@ -138,6 +140,7 @@ def test_a_group_goes_whole_or_is_parked_whole_when_a_change_has_no_place(pair: 
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite")
 def test_changes_follow_their_table_to_another_key(pair: Pair) -> None:
     """A key that the row has a value for is taken from it; what has none is parked."""
     pair.at_hub("insert into note values ('n1', 'one'), ('n2', 'two'), ('n3', 'three')")
@@ -161,6 +164,7 @@ def test_changes_follow_their_table_to_another_key(pair: Pair) -> None:
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite")
 def test_values_that_their_column_takes_no_longer_are_parked(pair: Pair) -> None:
     pair.write(pair.replica, "insert into note values ('n1', 'no number')")
     pair.write(pair.replica, "insert into note values ('n2', null)")
@@ -173,6 +177,7 @@ def test_values_that_their_column_takes_no_longer_are_parked(pair: Pair) -> None
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite")
 def test_a_rejection_that_comes_with_new_columns_is_parked_as_it_was(pair: Pair) -> None:
     pair.write(pair.replica, "insert into product (name, code) values ('Fig', 'F')")
     pair.at_hub("insert into product (id, name, code) values (900, 'Figs', 'F')")
@@ -184,6 +189,7 @@ def test_a_rejection_that_comes_with_new_columns_is_parked_as_it_was(pair: Pair)
     pair.assert_agreed()
 
 
+@pytest.mark.hubs("sqlite", "postgresql")
 @pytest.mark.parametrize(
     "migration",
     [

@@ -27,6 +27,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
+@pytest.mark.hubs("sqlite")
 def test_what_triggers_of_the_hub_made_of_new_rows_comes_back(
     pair: Pair, settled: list[bool]
 ) -> None:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from reunite.core.stored import tagged
 from tests.pair.conftest import Pair, Rows
 
+pytestmark = pytest.mark.hubs("sqlite")
+
 DECLARED = {
     "c_integer": "integer",
     "c_bigint": "bigint",

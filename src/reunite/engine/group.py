@@ -122,12 +122,24 @@ class GroupJudge:
         each of them is `applied`. No savepoint is needed around it.
 
         False, and nothing done, if there is anything to judge: a row under one of the keys, a
-        key that stands twice, a parent that is gone, a hook, a constraint.
+        key that stands twice or that the database cannot hold, a parent that is gone, a hook, a
+        constraint.
 
         mark           the smallest one of the changes
         has_way_back   False is faster; then a constraint raises ConstraintError, and the
                        transaction must be given up
         """
+        if not has_way_back:
+            return self._insert_rows(inserts, mark=mark, has_way_back=False)
+        try:
+            with self._tx.savepoint():
+                return self._insert_rows(inserts, mark=mark, has_way_back=True)
+        except ConstraintError:
+            return False
+
+    def _insert_rows(
+        self, inserts: Mapping[str, Inserts], *, mark: int, has_way_back: bool
+    ) -> bool:
         for table, given in inserts.items():
             keys = dict.fromkeys(given.keys)
             if len(keys) < len(given.keys) or self._tables.hooks_of(table, Op.INSERT):
@@ -139,13 +151,10 @@ class GroupJudge:
                 if any(self._is_gone(parent, key, mark) for key in parent_keys):
                     return False
         rows = {table: given.rows for table, given in inserts.items()}
-        if not has_way_back:
-            self._tx.insert(rows)
-            return True
-        try:
+        if has_way_back:
             self._tx.apply(Writes(inserts=rows, updates={}, deletes={}))
-        except ConstraintError:
-            return False
+        else:
+            self._tx.insert(rows)
         return True
 
     def _pointed_to(self, table: str, rows: Sequence[Row]) -> dict[str, set[Key]]:
@@ -162,7 +171,14 @@ class GroupJudge:
     # -- reading ------------------------------------------------------------------------------
 
     def _read(self, changes: Sequence[Change]) -> None:
-        """Rows and log entries of the keys that these changes touch or point to."""
+        """Rows and log entries of the keys that these changes touch or point to; one of them may
+        be a key that the database cannot hold."""
+        try:
+            self._read_keys(changes)
+        except ConstraintError as exc:
+            raise _rejected(changes, exc) from exc
+
+    def _read_keys(self, changes: Sequence[Change]) -> None:
         row_keys: dict[str, dict[Key, None]] = {}
         log_keys: dict[str, dict[Key, None]] = {}
         mark = min(change.mark for change in changes)
@@ -441,10 +457,7 @@ class GroupJudge:
         try:
             self._tx.apply(writes)
         except ConstraintError as exc:
-            blamed = _blame(changes, exc)
-            raise GroupRejectedError(
-                blamed, str(exc.code), exc.message, columns=exc.columns
-            ) from exc
+            raise _rejected(changes, exc) from exc
 
     def _call_hooks(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:
         for slot in slots:
@@ -529,6 +542,11 @@ def _change_of(changes: Sequence[Change], slot: Slot) -> Change:
         if change.table == slot.schema.name and change.key in (slot.after_key, slot.before_key):
             return change
     return changes[-1]
+
+
+def _rejected(changes: Sequence[Change], exc: ConstraintError) -> GroupRejectedError:
+    blamed = _blame(changes, exc)
+    return GroupRejectedError(blamed, str(exc.code), exc.message, columns=exc.columns)
 
 
 def _blame(changes: Sequence[Change], error: ConstraintError) -> Change:

@@ -414,11 +414,15 @@ class _Session:
             for parent, key in pointed:
                 if (parent, key) not in made:
                     wanted.setdefault(parent, set()).add(key)
-        missing = {
-            (parent, key)
-            for parent, keys in wanted.items()
-            for key in keys - set(self._tx.rows(parent, keys))
-        }
+        try:
+            with self._tx.savepoint():
+                missing = {
+                    (parent, key)
+                    for parent, keys in wanted.items()
+                    for key in keys - set(self._tx.rows(parent, keys))
+                }
+        except ConstraintError:
+            return list(changes)  # a key that the database cannot hold: halving finds it
         kept = []
         for change in changes:
             if not missing.isdisjoint(parents.get(change.id, ())):

@@ -16,7 +16,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,10 +46,14 @@ def why_missing() -> str | None:
 
 
 class PostgresServer:
-    """A server that runs; `url` leads to one of its databases."""
+    """A server that runs; `url` leads to one of its databases.
 
-    def __init__(self, folder: Path) -> None:
+    settings   besides those that make tests fast, or instead of them
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._settings = {**_SETTINGS, **(settings or {})}
         self._user = "nobody" if os.geteuid() == 0 else None
         self._programs = _programs(folder)
         self._port = _free_port()
@@ -86,7 +90,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start, and wait until it answers."""
-        settings = [f"-c{name}={value}" for name, value in _SETTINGS.items()]
+        settings = [f"-c{name}={value}" for name, value in self._settings.items()]
         log = (self._folder / "log").open("ab")
         self._process = subprocess.Popen(
             [
@@ -105,6 +109,19 @@ class PostgresServer:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self._folder / "log").read_text())
             time.sleep(0.02)
+
+    def start_again(self) -> None:
+        """Start after it was killed: its sessions may still be about to end, and PostgreSQL does
+        not wait for them."""
+        deadline = time.monotonic() + DEADLINE_S
+        while True:
+            try:
+                self.start()
+                return
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
     def _is_ready(self) -> bool:
         assert self._process is not None
@@ -164,13 +181,13 @@ class PostgresServer:
 
 
 @contextmanager
-def running_server() -> Iterator[PostgresServer]:
+def running_server(settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
     """A server for as long as the block runs."""
     # Not pytest's folder: its parents are closed to other users.
     folder = Path(tempfile.mkdtemp(prefix="reunite-postgresql-"))
     server = None
     try:
-        server = PostgresServer(folder)
+        server = PostgresServer(folder, settings)
         yield server
     finally:
         if server is not None:

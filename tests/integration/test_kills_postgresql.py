@@ -154,7 +154,7 @@ def test_nothing_is_lost_when_the_database_a_worker_and_a_replica_are_killed_und
             for name in ("till", "office")
         ]
         with Writers(url) as writers:
-            for victims in ({"worker"}, {"replica"}, {"database"}, {"all"}):
+            for victims in ({"worker", "replica"}, {"database"}, {"all"}):
                 for replica in replicas:
                     replica.write(3)
                 writers.until_more(40)

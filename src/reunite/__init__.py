@@ -6,9 +6,11 @@
 The public names; importing them pulls in neither a web framework nor an ORM.
 """
 
-from reunite.core.expression import Expression, row
+from reunite.core.expression import Expression
+from reunite.core.fields import row, user
 from reunite.core.merge import MergeContext, MergeFunction
 from reunite.core.principal import Principal
+from reunite.core.rules import Rules
 from reunite.core.schema import ColumnMerge, RowMerge
 from reunite.engine.history import HistoryEntry
 from reunite.engine.status import HubStatus
@@ -81,6 +83,7 @@ __all__ = [
     "ReuniteError",
     "RightsError",
     "RowMerge",
+    "Rules",
     "StorageFaultError",
     "StorageFullError",
     "StorageReadOnlyError",
@@ -93,4 +96,5 @@ __all__ = [
     "UpgradeRequiredError",
     "Veto",
     "row",
+    "user",
 ]

@@ -23,13 +23,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.merge import MergeFunction
-from reunite.core.principal import Principal
-from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, RowMerge, TableSchema
+from reunite.core.principal import Principal, check_principal
+from reunite.core.rules import Rules, check_rules, parse_rules, rules_text
+from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
+from reunite.engine.declaring import declared
 from reunite.engine.history import HistoryEntry, history, log
 from reunite.engine.live import LiveDesk
 from reunite.engine.news import Feed, Watchable
@@ -146,6 +146,7 @@ class Hub:
         merge: Mapping[str, str | ColumnMerge | MergeFunction] | None = None,
         rows: str | RowMerge = RowMerge.DELETE_WINS,
         generated_key: bool | None = None,
+        rules: Rules | None = None,
     ) -> TableSchema:
         """Capture the changes of a table from now on, and offer it to replicas.
 
@@ -154,6 +155,9 @@ class Hub:
         rows           who wins when one side deletes a row that the other changes
         generated_key  False if the program chooses the table's integer keys itself; then two
                        inserts of one key are merged rather than renumbered
+        rules          who may read and write which rows; kept in the database, for every process
+                       that serves it. None keeps those that it has. As soon as one table has
+                       rules, those without any are closed to everybody.
 
         Raises UnknownTableError, UntrackableTableError, BadRequestError (unknown column, policy,
         or one that cannot merge the column's type). Calling it again changes the policies. A row
@@ -162,35 +166,37 @@ class Hub:
         """
         if not isinstance(table, str):
             raise BadRequestError(f"A table is tracked by its name, a text; {table!r} is none.")
-        schema = self._reflect(table)
-        functions: dict[str, MergeFunction] = {}
-        policies: dict[str, ColumnMerge] = {}
-        for name, policy in (merge or {}).items():
-            if name not in schema.column:
-                raise BadRequestError(f"The table {table!r} has no column {name!r}.")
-            if name in schema.key:
-                raise BadRequestError(f"{name!r} is part of the key of {table!r}: keys move.")
-            if callable(policy):
-                functions[name], policies[name] = policy, ColumnMerge.CUSTOM
-            else:
-                policies[name] = _policy(ColumnMerge, policy)
-                _check_merges(policies[name], schema.column[name], table)
-        columns = tuple(
-            msgspec.structs.replace(column, merge=policies.get(column.name, column.merge))
-            for column in schema.columns
+        schema, functions = declared(
+            self._reflect(table), merge=merge or {}, rows=rows, generated_key=generated_key
         )
-        is_generated = schema.generated_key if generated_key is None else generated_key
-        schema = msgspec.structs.replace(
-            schema,
-            columns=columns,
-            rows=_policy(RowMerge, rows),
-            generated_key=is_generated and schema.generated_key,
-        )
+        # Checked first: no table is offered for a moment without the rules that it was to have.
+        checked = None if rules is None else check_rules(rules, schema)
+        if checked is not None:
+            self._store.track([])
+            self._keep_rules(table, checked)
         self._store.track([schema])
         with self._store.read() as tx:
             self._tables.schemas[table] = tx.schemas()[table]
         self._tables.functions[table] = functions
         return self._tables.schemas[table]
+
+    def _keep_rules(self, table: str, rules: Rules | None) -> None:
+        with self._store.write() as tx:
+            known = {name: of for name, of in parse_rules(tx.rules()).items() if name != table}
+            text = rules_text(known if rules is None else {**known, table: rules})
+            if text != tx.rules():
+                tx.keep_rules(text)
+        self._feed.wake()
+
+    def rules(self) -> Mapping[str, Rules]:
+        """The rules of tables that have some. Without any, who has a token may do everything."""
+        with self._store.read() as tx:
+            return parse_rules(tx.rules())
+
+    def drop_rules(self, table: str) -> None:
+        """Take the rules off a table. If none of the hub's tables has any then, all are open;
+        else this one is closed to everybody."""
+        self._keep_rules(table, None)
 
     def track_all(self) -> list[str]:
         """Track every table that has a primary key, and from now on every one that comes, under
@@ -311,12 +317,22 @@ class Hub:
     # -- who asks -----------------------------------------------------------------------------
 
     def create_token(
-        self, principal: str = "owner", *, label: str = "", token: str | None = None
+        self,
+        principal: str | Principal = "owner",
+        *,
+        label: str = "",
+        token: str | None = None,
     ) -> str:
         """A new token for a principal. It is shown only here; the hub keeps its hash.
 
-        token    one that you chose, of `TOKEN_LENGTH_MIN` visible ASCII characters or more
+        principal    a name, or a `Principal` with the tenant, roles and claims that rules ask for
+        token        one that you chose, of `TOKEN_LENGTH_MIN` visible ASCII characters or more
+
+        Raises BadRequestError, LimitExceededError for claims that are too many.
         """
+        if isinstance(principal, str):
+            principal = Principal(user=principal)
+        check_principal(principal)
         if token is None:
             token = secrets.token_urlsafe(TOKEN_BYTES)
         elif len(token) < TOKEN_LENGTH_MIN or not all("!" <= sign <= "~" for sign in token):
@@ -330,7 +346,7 @@ class Hub:
             )
         return token
 
-    def tokens(self) -> Sequence[tuple[str, str, str, int]]:
+    def tokens(self) -> Sequence[tuple[str, Principal, str, int]]:
         """(hash, principal, label, created_ms) of each token."""
         with self._store.write() as tx:
             return tx.tokens()
@@ -347,11 +363,11 @@ class Hub:
         """Who a token belongs to. Raises NotAuthenticatedError."""
         token_hash = _hash(token)
         with self._store.read() as tx:
-            user = tx.principal_of(token_hash)
+            principal = tx.principal_of(token_hash)
         # The look-up is by hash, so its time tells nothing of the token.
-        if user is None or not hmac.compare_digest(token_hash, _hash(token)):
+        if principal is None or not hmac.compare_digest(token_hash, _hash(token)):
             raise NotAuthenticatedError("The token is not one of this hub.")
-        return Principal(user=user)
+        return principal
 
     def refused(self, tokens: Iterable[str]) -> set[str]:
         """Those of these tokens that open nothing any more."""
@@ -427,7 +443,7 @@ class Hub:
 
     def query(self, request: QueryRequest, principal: Principal) -> QueryAnswer:
         """Rows of one table."""
-        return query(self._store, self._tables, request)
+        return query(self._store, self._tables, principal, request)
 
     def schema(self, principal: Principal) -> SchemaAnswer:
         """The tables that this hub offers."""
@@ -579,22 +595,3 @@ def _feed_of(store: Store) -> Feed:
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
-
-
-def _check_merges(policy: ColumnMerge, column: Column, table: str) -> None:
-    """Refuse a policy that has no meaning for values of the column's type."""
-    types = TYPES_BY_MERGE.get(policy)
-    if types is not None and column.type not in types:
-        known = ", ".join(sorted(types))
-        raise BadRequestError(
-            f"{policy.value!r} merges columns of type {known}, and {column.name!r} of {table!r} is "
-            f"{column.type.value}: choose another policy for it."
-        )
-
-
-def _policy(policies: type[Any], name: Any) -> Any:
-    try:
-        return policies(name)
-    except ValueError:
-        known = ", ".join(policy.value for policy in policies)
-        raise BadRequestError(f"There is no policy {name!r}; there are {known}.") from None

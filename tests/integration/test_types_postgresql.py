@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reunite.core.principal import Principal
 from reunite.core.schema import ColumnType
 from reunite.errors import ConstraintError, StorageUnavailableError
 from reunite.stores.sql import SqlStore, open_store
@@ -250,7 +251,7 @@ def test_a_transaction_whose_connection_breaks_has_no_effect(
 ) -> None:
     def write_and_lose() -> None:
         with store.write() as transaction:
-            transaction.add_token("hash", principal="ann", label="", now_ms=1)
+            transaction.add_token("hash", principal=Principal(user="ann"), label="", now_ms=1)
             postgresql_server.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity "
                 "where application_name = 'reunite'"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reunite.core.expression import row
+from reunite.core.fields import row
 from reunite.errors import UntrackableTableError
 from reunite.replica import Replica
 from tests.pair.conftest import Pair

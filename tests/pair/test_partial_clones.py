@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from reunite.core.expression import Expression, row
+from reunite.core.expression import Expression
+from reunite.core.fields import row
 from reunite.errors import BadRequestError, CallerError, HubUnreachableError, UnknownTableError
 from reunite.replica import Replica
 from reunite.replica.replica import AskedTables

@@ -6,7 +6,8 @@ import pytest
 import typer
 
 from reunite.cli.choosing import chosen, expression_of
-from reunite.core.expression import Expression, row
+from reunite.core.expression import Expression
+from reunite.core.fields import row
 
 
 @pytest.mark.parametrize(

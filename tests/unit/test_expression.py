@@ -30,9 +30,9 @@ from reunite.core.expression import (
     expression_hash,
     fields_of,
     from_json,
-    row,
     to_json,
 )
+from reunite.core.fields import row
 from reunite.core.matching import row_judge
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.errors import BadRequestError, LimitExceededError

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reunite.core.expression import Expression, check_expression, row
+from reunite.core.expression import Expression, check_expression
+from reunite.core.fields import row
 from reunite.core.matching import row_judge
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.core.view import TableView, View

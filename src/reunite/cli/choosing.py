@@ -23,12 +23,12 @@ from reunite.core.expression import (
     TEXT_OPERATORS,
     And,
     Expression,
-    Field,
     Not,
     Operator,
     Or,
     Term,
 )
+from reunite.core.fields import Field
 from reunite.errors import BadRequestError
 from reunite.replica.replica import ALL_OTHERS, AskedTables
 

@@ -89,6 +89,7 @@ def serve(
             _announce(url, chosen or hub.create_token(label=SERVE_LABEL), as_json=as_json)
 
         describe(tracked)
+        describe_rules(hub, tracked)
         if not _is_loopback(host):
             note("Tokens and rows travel as they are: put a proxy with TLS in front of this hub.")
         with numbering(hub):
@@ -132,6 +133,17 @@ def describe(tracked: Tracked) -> None:
         note(f"Left out: {reason}")
     for sentence in tracked.without_key:
         note(f"Left out, in {sentence}")
+
+
+def describe_rules(hub: Hub, tracked: Tracked) -> None:
+    """Say whether there are rules, and which tables are closed for having none."""
+    rules = hub.rules()
+    if not rules:
+        note("There are no rules: whoever has a token may read and write all of it.")
+        return
+    closed = [table for table in tracked.tables if table not in rules]
+    if closed:
+        note(f"Closed, since other tables have rules and these have none: {', '.join(closed)}.")
 
 
 def accepted_token(hub: Hub, chosen: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from reunite.cli.opening import open_hub
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, moment, note, say, show_table
+from reunite.core.principal import Principal
 from reunite.errors import CallerError
 
 app = typer.Typer(
@@ -26,16 +29,69 @@ def create(
         "owner"
     ),
     label: Annotated[str, typer.Option(help="A name for the token, to revoke it by.")] = "",
+    tenant: Annotated[
+        str | None, typer.Option(help="The tenant it belongs to: user.tenant in rules.")
+    ] = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="A role, one of user.roles in rules; may be given repeatedly."),
+    ] = None,
+    claim: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=JSON",
+            help="What rules call user.NAME: teams=[1,2] or is_new=true; may be given repeatedly.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a token and print it. It is shown only now: the hub keeps its hash."""
+    who = Principal(
+        user=principal, tenant=tenant, roles=tuple(role or ()), claims=claims_of(claim or ())
+    )
     with open_hub(database) as hub:
-        token = hub.create_token(principal, label=label)
+        token = hub.create_token(who, label=label)
     if as_json:
-        emit({"token": token, "principal": principal, "label": label})
+        emit({"token": token, **principal_fields(who), "label": label})
     else:
         say(token)
         note("It is shown only now: the hub keeps nothing but its hash.")
+
+
+def claims_of(texts: Sequence[str]) -> dict[str, Any]:
+    """The claims that options like `teams=[1,2]` spell; what is no JSON is a text."""
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"{text!r} is not of the form NAME=JSON, such as teams=[1,2].")
+        try:
+            found[name] = msgspec.json.decode(value)
+        except msgspec.DecodeError:
+            found[name] = value
+    return found
+
+
+def principal_fields(principal: Principal) -> dict[str, Any]:
+    """A principal as fields of a JSON line."""
+    return {
+        "principal": principal.user,
+        "tenant": principal.tenant,
+        "roles": list(principal.roles),
+        "claims": dict(principal.claims),
+    }
+
+
+def described(principal: Principal) -> str:
+    """What a principal has beside its name, for people."""
+    parts = [f"tenant {principal.tenant}"] if principal.tenant is not None else []
+    parts += [f"role {role}" for role in principal.roles]
+    parts += [f"{name}={_json(value)}" for name, value in sorted(principal.claims.items())]
+    return ", ".join(parts)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 @app.command("list")
@@ -48,7 +104,7 @@ def show(database: DatabaseArgument, as_json: JsonOption = False) -> None:
             emit(
                 {
                     "hash": token_hash,
-                    "principal": principal,
+                    **principal_fields(principal),
                     "label": label,
                     "created_ms": created_ms,
                 }
@@ -57,9 +113,15 @@ def show(database: DatabaseArgument, as_json: JsonOption = False) -> None:
         say("There are no tokens: nobody can come to this hub.")
     else:
         show_table(
-            ("hash", "principal", "label", "created"),
+            ("hash", "principal", "has", "label", "created"),
             [
-                (token_hash[:HASH_LENGTH], principal, label, moment(created_ms))
+                (
+                    token_hash[:HASH_LENGTH],
+                    principal.user,
+                    described(principal),
+                    label,
+                    moment(created_ms),
+                )
                 for token_hash, principal, label, created_ms in tokens
             ],
         )

@@ -9,9 +9,12 @@
 
     Python   contains  startswith  endswith  iexact           of texts only; the JSON words are the
                                                               same
+    Python   user.teams, user.id      in rules: what the principal has, as a value and as a field
+    JSON     "$user.teams"            there; a text that begins with $ gets another one
 
 What it is       values, checked against a table's schema before anything is asked of them.
-What it is not   evaluation: `core/matching.py` decides rows in Python, a store compiles to SQL.
+What it is not   how Python builds them (`core/fields.py`), nor evaluation: `core/matching.py`
+                 decides rows in Python, a store compiles to SQL.
 The rule         logic is SQL's, with three values. A comparison with NULL is unknown, so is its
                  `not`, and a row is meant only by what is true. Texts are compared by code point,
                  whatever the collation of their column, decimals and UUIDs by what they mean.
@@ -21,14 +24,10 @@ The rule         logic is SQL's, with three values. A comparison with NULL is un
 
 from __future__ import annotations
 
-import base64
-import datetime
-import decimal
 import enum
 import hashlib
-import uuid
-from collections.abc import Iterable, Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -102,6 +101,21 @@ class Term(Expression, frozen=True):
     value: Any
 
 
+class Claim(msgspec.Struct, frozen=True):
+    """What a principal has under this name, as the value of a term. Only rules know a principal;
+    `core/rules.py` puts the values in their place."""
+
+    name: str
+
+
+class ClaimTerm(Expression, frozen=True):
+    """What a principal has under this name against one value, whatever the row is."""
+
+    name: str
+    operator: Operator
+    value: Any
+
+
 class And(Expression, frozen=True):
     """Whether all parts are true."""
 
@@ -139,139 +153,63 @@ def _expression(value: object) -> Expression:
     return value
 
 
-# --- Building in Python ---------------------------------------------------------------------------
-
-
-class Field:
-    """A column in an expression. Values are Python's own or in wire form."""
-
-    __slots__ = ("_name",)
-    __hash__: ClassVar[None]  # type: ignore[assignment]
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __eq__(self, value: object) -> Expression:  # type: ignore[override]
-        return self._term(Operator.EXACT, value)
-
-    def __ne__(self, value: object) -> Expression:  # type: ignore[override]
-        return self._term(Operator.NE, value)
-
-    def __lt__(self, value: object) -> Expression:
-        return self._term(Operator.LT, value)
-
-    def __le__(self, value: object) -> Expression:
-        return self._term(Operator.LTE, value)
-
-    def __gt__(self, value: object) -> Expression:
-        return self._term(Operator.GT, value)
-
-    def __ge__(self, value: object) -> Expression:
-        return self._term(Operator.GTE, value)
-
-    def is_in(self, values: Iterable[object]) -> Expression:
-        """Whether the field has one of these values. An empty list means no row."""
-        if isinstance(values, str | bytes):
-            raise BadRequestError(f"is_in takes a list of values, not the text {values!r}.")
-        return Term(self._name, Operator.IN, tuple(map(self._value, values)))
-
-    def is_null(self) -> Expression:
-        """Whether the field is NULL: true or false, never unknown."""
-        return Term(self._name, Operator.ISNULL, True)
-
-    def between(self, first: object, last: object) -> Expression:
-        """Whether the field lies between these two values, or is one of them."""
-        return Term(self._name, Operator.RANGE, (self._value(first), self._value(last)))
-
-    def contains(self, part: str) -> Expression:
-        """Whether the text has this part. Case matters; so it does in the next two."""
-        return self._term(Operator.CONTAINS, part)
-
-    def startswith(self, part: str) -> Expression:
-        """Whether the text begins so."""
-        return self._term(Operator.STARTSWITH, part)
-
-    def endswith(self, part: str) -> Expression:
-        """Whether the text ends so."""
-        return self._term(Operator.ENDSWITH, part)
-
-    def iexact(self, text: str) -> Expression:
-        """Whether it is this text, with A to Z and a to z for the same."""
-        return self._term(Operator.IEXACT, text)
-
-    def __repr__(self) -> str:
-        return f"row[{self._name!r}]"
-
-    def _term(self, operator: Operator, value: object) -> Expression:
-        return Term(self._name, operator, self._value(value))
-
-    def _value(self, value: object) -> Value:
-        match value:
-            case None:
-                raise BadRequestError(
-                    f"Nothing is equal to NULL: write {self!r}.is_null() or its ~."
-                )
-            case bool() | float() | str():
-                return value
-            case int():
-                return wire_integer(value)
-            case decimal.Decimal() | uuid.UUID():
-                return str(value)
-            case bytes():
-                return base64.b64encode(value).decode()
-            case datetime.datetime():
-                raise BadRequestError(
-                    f"Write the time that {self!r} is compared with as text, in the spelling "
-                    "that the database has."
-                )
-            case datetime.date():
-                return value.isoformat()
-            case _:
-                raise BadRequestError(f"{self!r} cannot be compared with {value!r}.")
-
-
-class RowFields:
-    """`row.store` and `row["store"]` are the field `store`, for every name of a column."""
-
-    __slots__ = ()
-
-    def __getattr__(self, name: str) -> Field:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Field(name)
-
-    def __getitem__(self, name: str) -> Field:
-        return Field(name)
-
-
-row = RowFields()
-
-
 # --- The JSON form --------------------------------------------------------------------------------
 
 
-def from_json(value: object, *, path: str) -> Expression:
+def from_json(
+    value: object, *, path: str, knows_user: bool = False, is_ours: bool = False
+) -> Expression:
     """The expression that a JSON value spells.
+
+    knows_user     for rules: "$user.x" stands for what the principal has
+    is_ours        it was written by `to_json`: no limits
 
     Raises BadRequestError with the path of what is wrong, LimitExceededError.
     """
-    return _Reader().read(value, path, 1)
+    return _Reader(knows_user=knows_user, is_ours=is_ours).read(value, path, 1)
 
 
-def to_json(expression: Expression) -> dict[str, Any]:
-    """The JSON form; `from_json` reads it back."""
+def to_json(expression: Expression, *, knows_user: bool = False) -> dict[str, Any]:
+    """The JSON form; `from_json`, told the same, reads it back."""
     match expression:
         case Term(field, operator, value):
-            plain = list(value) if operator in _OF_LISTS else value
+            field = _escaped(field, knows_user)
+            plain = _operand_json(operator, value, knows_user)
             return {"field": field, "operator": operator.value, "value": plain}
+        case ClaimTerm(name, operator, value) if knows_user:
+            plain = _operand_json(operator, value, knows_user)
+            return {"field": _USER + name, "operator": operator.value, "value": plain}
         case And(parts):
-            return {"and": [to_json(part) for part in parts]}
+            return {"and": [to_json(part, knows_user=knows_user) for part in parts]}
         case Or(parts):
-            return {"or": [to_json(part) for part in parts]}
+            return {"or": [to_json(part, knows_user=knows_user) for part in parts]}
         case Not(part):
-            return {"not": to_json(part)}
+            return {"not": to_json(part, knows_user=knows_user)}
         case _:
             raise TypeError(f"{type(expression).__name__} has no JSON form.")
+
+
+# What the principal has, in the JSON form of rules.
+_USER = "$user."
+
+
+def _operand_json(operator: Operator, value: Any, knows_user: bool) -> Any:
+    if isinstance(value, Claim):
+        if not knows_user:
+            raise TypeError("Only rules know a principal.")
+        return _USER + value.name
+    if operator in _OF_LISTS:
+        return [_escaped(one, knows_user) for one in value]
+    return _escaped(value, knows_user)
+
+
+def _escaped(value: Any, knows_user: bool) -> Any:
+    is_special = knows_user and isinstance(value, str) and value.startswith("$")
+    return f"${value}" if is_special else value
+
+
+def _unescaped(value: Any) -> Any:
+    return value[1:] if isinstance(value, str) and value.startswith("$$") else value
 
 
 def canonical_json(expression: Expression) -> str:
@@ -285,13 +223,15 @@ def expression_hash(expression: Expression) -> str:
 
 
 class _Reader:
-    def __init__(self) -> None:
-        self._budget = _Budget()
+    def __init__(self, *, knows_user: bool, is_ours: bool) -> None:
+        self._budget = None if is_ours else _Budget()
+        self._knows_user = knows_user
 
     def read(self, value: object, path: str, depth: int) -> Expression:
         if not isinstance(value, dict):
             raise BadRequestError("An expression is a JSON object.", path=path)
-        self._budget.spend(depth, path)
+        if self._budget is not None:
+            self._budget.spend(depth, path)
         match value:
             case {"and": list(parts), **rest} if not rest:
                 return And(self._read_all(parts, f"{path}.and", depth))
@@ -302,7 +242,7 @@ class _Reader:
             case {"field": str(field), "operator": str(operator), "value": operand, **rest} if (
                 not rest
             ):
-                return _term_of(field, operator, operand, path)
+                return self._term(field, operator, operand, path)
             case _:
                 raise BadRequestError(
                     'An expression has "field", "operator" and "value", or it has one of "and", '
@@ -315,24 +255,34 @@ class _Reader:
             self.read(part, f"{path}[{index}]", depth + 1) for index, part in enumerate(parts)
         )
 
-
-def _term_of(field: str, operator: str, value: object, path: str) -> Expression:
-    try:
-        known = Operator(operator)
-    except ValueError:
-        raise BadRequestError(
-            f"There is no operator {operator!r}: use one of {', '.join(Operator)}.",
-            path=f"{path}.operator",
-        ) from None
-    return Term(field, known, tuple(value) if isinstance(value, list) else value)
+    def _term(self, field: str, operator: str, value: object, path: str) -> Expression:
+        try:
+            known = Operator(operator)
+        except ValueError:
+            raise BadRequestError(
+                f"There is no operator {operator!r}: use one of {', '.join(Operator)}.",
+                path=f"{path}.operator",
+            ) from None
+        if not self._knows_user:
+            return Term(field, known, tuple(value) if isinstance(value, list) else value)
+        if isinstance(value, str) and value.startswith(_USER):
+            operand: Any = Claim(value.removeprefix(_USER))
+        elif isinstance(value, list):
+            operand = tuple(map(_unescaped, value))
+        else:
+            operand = _unescaped(value)
+        if field.startswith(_USER):
+            return ClaimTerm(field.removeprefix(_USER), known, operand)
+        return Term(_unescaped(field), known, operand)
 
 
 class _Budget:
     """Counts what one expression holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, values_max: int = EXPRESSION_VALUES_MAX) -> None:
         self._terms = 0
         self._values = 0
+        self._values_max = values_max
 
     def spend(self, depth: int, path: str, *, values: int = 0) -> None:
         self._terms += 1
@@ -340,7 +290,7 @@ class _Budget:
         for limit, spent, most in (
             ("EXPRESSION_TERMS_MAX", self._terms, EXPRESSION_TERMS_MAX),
             ("EXPRESSION_DEPTH_MAX", depth, EXPRESSION_DEPTH_MAX),
-            ("EXPRESSION_VALUES_MAX", self._values, EXPRESSION_VALUES_MAX),
+            ("EXPRESSION_VALUES_MAX", self._values, self._values_max),
         ):
             if spent > most:
                 raise LimitExceededError(
@@ -353,25 +303,39 @@ class _Budget:
 # --- Against a schema -----------------------------------------------------------------------------
 
 
-def check_expression(expression: Expression, schema: TableSchema, *, path: str) -> Expression:
+def check_expression(
+    expression: Expression,
+    schema: TableSchema,
+    *,
+    path: str,
+    knows_user: bool = False,
+    values_max: int | None = None,
+) -> Expression:
     """The expression in its normal form, if it can be decided for rows of this table.
+
+    knows_user     for rules: what the principal has may stand in it
+    values_max     instead of EXPRESSION_VALUES_MAX
 
     In normal form neighbouring ands and ors are one, values stand in wire form, and those of a
     list in their order, each once. Raises BadRequestError (a field or value that the table does not
     have, a comparison that its type does not have), LimitExceededError.
     """
-    return _Checker(schema).check(expression, path, 1)
+    budget = _Budget(values_max=values_max or EXPRESSION_VALUES_MAX)
+    return _Checker(schema, budget, knows_user=knows_user).check(expression, path, 1)
 
 
 class _Checker:
-    def __init__(self, schema: TableSchema) -> None:
+    def __init__(self, schema: TableSchema, budget: _Budget, *, knows_user: bool) -> None:
         self._schema = schema
-        self._budget = _Budget()
+        self._budget = budget
+        self._knows_user = knows_user
 
     def check(self, expression: Expression, path: str, depth: int) -> Expression:
         match expression:
             case Term():
                 return self._term(expression, path, depth)
+            case ClaimTerm() if self._knows_user:
+                return self._claim_term(expression, path, depth)
             case And(parts) | Or(parts):
                 self._budget.spend(depth, path)
                 kind = type(expression)
@@ -397,6 +361,8 @@ class _Checker:
                 f"The table {self._schema.name!r} has no column {term.field!r}.",
                 path=f"{path}.field",
             )
+        if isinstance(term.value, Claim) and self._knows_user:
+            return self._term_of_claim(term, column, path, depth)
         is_list = isinstance(term.value, tuple)
         self._budget.spend(depth, path, values=len(term.value) if is_list else 1)
         if term.operator is Operator.ISNULL:
@@ -435,6 +401,45 @@ class _Checker:
         one_each = {canonical_text(column.type, value): value for value in reversed(values)}
         ordered = sorted(one_each.values(), key=lambda value: order_key(column.type, value))
         return Term(term.field, term.operator, tuple(ordered))
+
+    def _term_of_claim(self, term: Term, column: Column, path: str, depth: int) -> Term:
+        """What the principal has is checked when it is known; the rest here."""
+        self._budget.spend(depth, path, values=1)
+        is_known = term.operator is not Operator.ISNULL and column.type is not ColumnType.JSON
+        is_of_text = term.operator in TEXT_OPERATORS and column.type is not ColumnType.TEXT
+        if not is_known or is_of_text or not term.value.name:
+            raise BadRequestError(
+                f"{term.field!r} ({column.type.value}) cannot be asked so for what a principal "
+                f"has: {term.operator}.",
+                path=f"{path}.operator",
+            )
+        return term
+
+    def _claim_term(self, term: ClaimTerm, path: str, depth: int) -> ClaimTerm:
+        values = term.value if isinstance(term.value, tuple) else (term.value,)
+        self._budget.spend(depth, path, values=len(values))
+        if term.operator not in _OF_CLAIMS or not term.name:
+            raise BadRequestError(
+                f"What a principal has can be asked for {', '.join(sorted(_OF_CLAIMS))}, not for "
+                f"{term.operator}.",
+                path=f"{path}.operator",
+            )
+        is_list = isinstance(term.value, tuple)
+        is_fitting = all(isinstance(value, bool | int | float | str) for value in values)
+        if term.operator is Operator.ISNULL:
+            is_fitting = isinstance(term.value, bool)
+        if is_list is not (term.operator is Operator.IN) or not is_fitting:
+            raise BadRequestError(
+                f"{term.operator} takes a text, a number, true or false"
+                f"{', or a list of them' if term.operator is Operator.IN else ''}.",
+                path=f"{path}.value",
+            )
+        return term
+
+
+_OF_CLAIMS = frozenset(
+    {Operator.EXACT, Operator.NE, Operator.IN, Operator.CONTAINS, Operator.ISNULL}
+)
 
 
 def _fitting(column: Column, given: Any, path: str) -> Value:

@@ -2,10 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import msgspec
+
+from reunite.errors import BadRequestError, LimitExceededError
+
+# Values in all claims of a principal, those in lists counted one by one.
+CLAIM_VALUES_MAX = 5_000
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_OWN_NAMES = frozenset({"id", "tenant", "roles"})
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """`user` owns the replicas that it registers."""
+    """Who asks: `user` owns the replicas that it registers.
+
+    tenant    the compartment it belongs to, if there is one
+    roles     what it may be asked for with `user.roles.contains("manager")`
+    claims    what else rules may ask for: `user.teams` is the claim `teams`. A text, a number,
+              true or false, or a list of them.
+    """
 
     user: str
+    tenant: str | int | None = None
+    roles: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = _NOTHING
+
+    def has(self, name: str) -> Any:
+        """What a rule means by `user.name`: None if there is nothing under this name."""
+        match name:
+            case "id":
+                return self.user
+            case "tenant":
+                return self.tenant
+            case "roles":
+                return list(self.roles)
+            case _:
+                return self.claims.get(name)
+
+
+def principal_text(principal: Principal) -> str:
+    """What a principal has beside its name, as text; "" for nothing."""
+    found = {"tenant": principal.tenant, "roles": principal.roles, "claims": principal.claims}
+    found = {name: value for name, value in found.items() if value}
+    return msgspec.json.encode(found, order="sorted").decode() if found else ""
+
+
+def principal_of_text(user: str, text: str) -> Principal:
+    """The principal of this name that has what `principal_text` wrote."""
+    return Principal(user=user, **_decode(text)) if text else Principal(user=user)
+
+
+def _decode(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.json.decode(text)
+    return {**found, "roles": tuple(found.get("roles", ()))}
+
+
+def check_principal(principal: Principal) -> Principal:
+    """The principal, if rules can be asked about it. Raises BadRequestError, LimitExceededError."""
+    if not principal.user:
+        raise BadRequestError("A principal has a name.", path="user")
+    total = len(principal.roles)
+    for name, value in principal.claims.items():
+        path = f"claims.{name}"
+        if name in _OWN_NAMES or not name:
+            raise BadRequestError(
+                f"{name!r} is no name for a claim: choose another one.", path=path
+            )
+        values = value if isinstance(value, list | tuple) else [value]
+        total += len(values)
+        if not all(isinstance(one, bool | int | float | str) for one in values):
+            raise BadRequestError(
+                "A claim is a text, a number, true or false, or a list of them.", path=path
+            )
+    if total > CLAIM_VALUES_MAX:
+        raise LimitExceededError(
+            f"A principal's claims hold up to {CLAIM_VALUES_MAX} values; these are {total}.",
+            limit="CLAIM_VALUES_MAX",
+            path="claims",
+        )
+    return principal

@@ -54,7 +54,7 @@ def parse_view(text: str) -> View:
     """The inverse of `View.text`, for a text that a hub has kept."""
     tables = {}
     for name, version, *where in msgspec.json.decode(text):
-        expression = from_json(where[0], path=name) if where else None
+        expression = from_json(where[0], path=name, is_ours=True) if where else None
         tables[name] = TableView(version=version, where=expression)
     return View(tables=tables)
 

@@ -25,32 +25,13 @@ from reunite.core.schema import RowMerge, TableSchema
 from reunite.core.values import Row, Value, same
 from reunite.engine.lineage import hub_stamps, is_gone, last_image
 from reunite.engine.ports import LogEntry, Writes, WriteTransaction
+from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import HookedChange, Tables
 from reunite.engine.workspace import Slot, Workspace
 from reunite.errors import ConstraintError, Veto
 
 # A hook that raises anything but Veto is tried again this often before its group is rejected.
 HOOK_TRIES_MAX = 2
-
-
-class GroupRejectedError(Exception):
-    """The group cannot take effect; `change` is the one that is to blame."""
-
-    def __init__(
-        self,
-        change: Change,
-        code: str,
-        reason: str,
-        *,
-        columns: Sequence[str] = (),
-        is_temporary: bool = False,
-    ) -> None:
-        super().__init__(reason)
-        self.change = change
-        self.code = code
-        self.reason = reason
-        self.columns = tuple(columns)
-        self.is_temporary = is_temporary
 
 
 class RenumberNeededError(Exception):
@@ -76,6 +57,7 @@ class GroupJudge:
         tx: WriteTransaction,
         tables: Tables,
         principal: Principal,
+        rights: Rights,
         *,
         is_mine: Callable[[LogEntry], bool],
         known_until: Mapping[str, Mapping[Key, int]],
@@ -84,6 +66,7 @@ class GroupJudge:
         self._tx = tx
         self._tables = tables
         self._principal = principal
+        self._rights = rights
         self._is_mine = is_mine
         self._known_until = known_until
         self._now_ms = now_ms
@@ -91,6 +74,8 @@ class GroupJudge:
         self._entries: dict[tuple[str, Key], list[LogEntry]] = {}
         self._space = Workspace()
         self._referenced = tables.referenced()
+        self._made: set[tuple[str, Key]] = set()
+        self._unseen_parents: set[tuple[str, Key]] = set()
         # Rows whose present incarnation this replica knows, because this group made it: their
         # keys, and the change that did.
         self.established: dict[tuple[str, Key], Change] = {}
@@ -101,6 +86,7 @@ class GroupJudge:
         to_touch: list[tuple[str, Key]] = []
         self._read(changes)
         start = 0
+        self._made = {(c.table, c.key) for c in changes if c.op is not Op.DELETE}
         for index, change in enumerate(changes):
             if index > start and self._must_flush(change):
                 self._flush(changes[start:index])
@@ -122,8 +108,8 @@ class GroupJudge:
         each of them is `applied`. No savepoint is needed around it.
 
         False, and nothing done, if there is anything to judge: a row under one of the keys, a
-        key that stands twice or that the database cannot hold, a parent that is gone, a hook, a
-        constraint.
+        key that stands twice or that the database cannot hold, a parent that is gone, a rule that
+        forbids it, a hook, a constraint.
 
         mark           the smallest one of the changes
         has_way_back   False is faster; then a constraint raises ConstraintError, and the
@@ -146,7 +132,12 @@ class GroupJudge:
                 return False
             if self._tx.rows(table, keys):
                 return False
+            if not self._rights.may_insert(table, given.rows):
+                return False
             for parent, parent_keys in self._pointed_to(table, given.rows).items():
+                made = inserts[parent].keys if parent in inserts else ()
+                if self._rights.unseen(parent, parent_keys.difference(made)):
+                    return False
                 self._read_log(parent, parent_keys, mark)
                 if any(self._is_gone(parent, key, mark) for key in parent_keys):
                     return False
@@ -182,6 +173,7 @@ class GroupJudge:
         row_keys: dict[str, dict[Key, None]] = {}
         log_keys: dict[str, dict[Key, None]] = {}
         mark = min(change.mark for change in changes)
+        parents: dict[str, set[Key]] = {}
         for change in changes:
             keys = row_keys.setdefault(change.table, {})
             keys[change.key] = None
@@ -191,6 +183,8 @@ class GroupJudge:
                 log_keys.setdefault(change.table, {})[change.old_key or change.key] = None
             for parent, parent_key in self._parents(change):
                 log_keys.setdefault(parent, {})[parent_key] = None
+                if (parent, parent_key) not in self._made:
+                    parents.setdefault(parent, set()).add(parent_key)
         for table, keys in row_keys.items():
             schema = self._tables.schemas[table]
             rows = self._tx.rows(table, keys)
@@ -202,6 +196,9 @@ class GroupJudge:
                 log_keys.setdefault(table, {}).update(dict.fromkeys(met))
         for table, keys in log_keys.items():
             self._read_log(table, keys, mark)
+        for parent, wanted in parents.items():
+            unseen = self._rights.unseen(parent, wanted)
+            self._unseen_parents.update((parent, key) for key in unseen)
 
     def _read_log(self, table: str, keys: Collection[Key], mark: int) -> None:
         for key in keys:
@@ -263,6 +260,9 @@ class GroupJudge:
     def _judge(self, change: Change) -> tuple[Outcome, bool]:
         """The outcome, and whether the row must be touched so that the log shows who knows it."""
         self._check_parents(change)
+        for parent, key in self._parents(change):
+            if (parent, key) in self._unseen_parents:
+                raise GroupRejectedError(change, "foreign-key", MISSING_PARENT)
         match change.op:
             case Op.INSERT:
                 return self._insert(change)
@@ -279,11 +279,14 @@ class GroupJudge:
                 continue
             schema = self._tables.schemas[parent]
             image = last_image(schema, self._entries[parent, key], key, mark=change.mark)
+            if image is not None and not self._rights.may_restore(parent, image, image):
+                image = None
             now = self._tx.rows(parent, [key])
             if schema.rows is RowMerge.UPDATE_WINS and image is not None and not now:
                 self._space.load(schema, key, None)
                 self._space.put(self._space.slot(parent, key), image)
                 self.established[parent, key] = change
+                self._unseen_parents.discard((parent, key))
                 continue
             raise GroupRejectedError(
                 change,
@@ -299,8 +302,13 @@ class GroupJudge:
         self.established[change.table, change.key] = change
         if slot.after is None:
             (row,) = whole_rows(schema, change.columns, [change.set])
+            self._rights.check("insert", change, row)
             self._space.put(slot, row)
             return APPLIED, False
+        if not self._rights.sees(change.table, slot.after):
+            raise GroupRejectedError(
+                change, "key-taken", "Another row has this key.", columns=schema.key
+            )
         entries = self._entries.get((change.table, change.key), [])
         row = slot.after
         stamps = hub_stamps(schema, entries, change.key, row, change.columns, now_ms=self._now_ms)
@@ -317,6 +325,7 @@ class GroupJudge:
             ),
         )
         if merged.columns:
+            self._rights.check("update", change, row, merged.row)
             self._space.put(slot, merged.row)
         outcome = Outcome(kind=OutcomeKind.MERGED, conflicts=merged.conflicts)
         # An insert that changed nothing leaves no entry; yet from here on the row is known.
@@ -326,7 +335,9 @@ class GroupJudge:
         schema = self._tables.schemas[change.table]
         key = change.old_key or change.key
         slot = self._space.slot(change.table, key)
-        if slot.after is None or self._is_lost(change, slot.after):
+        if slot.after is None or not self._rights.sees(change.table, slot.after):
+            return self._update_meets_delete(schema, change, slot)
+        if self._is_lost(change, slot.after):
             return self._update_meets_delete(schema, change, slot)
         columns, was, wanted = _without_key(schema, change)
         stamps: dict[str, str] = {}
@@ -354,6 +365,7 @@ class GroupJudge:
                 functions=self._tables.functions.get(change.table, {}),
             ),
         )
+        self._rights.check("update", change, row, merged.row)
         if change.old_key is not None:
             self._move(schema, change, slot, merged.row)
         elif merged.columns:
@@ -374,6 +386,7 @@ class GroupJudge:
         values = list(row)
         for position, value in zip(schema.key_positions, change.key, strict=True):
             values[position] = value
+        self._rights.check("update", change, tuple(values))
         self._space.move(slot, change.key, tuple(values))
         self.established[change.table, change.key] = change
 
@@ -385,10 +398,14 @@ class GroupJudge:
             schema, self._entries.get((change.table, key), []), key, mark=change.mark
         )
         result: Value = None
+        if image is not None:
+            restored = _with(schema, image, change.columns, change.set)
+            if not self._rights.may_restore(change.table, image, restored):
+                image = None
         if schema.rows is RowMerge.UPDATE_WINS and slot.after is None and image is not None:
             if self._space.is_vacated(change.table, key):
                 raise GroupRejectedError(change, "row-deleted", "The group deletes this row.")
-            row = _with(schema, image, change.columns, change.set)
+            row = restored
             target = self._space.slot(change.table, change.key)
             if target.after is not None:
                 raise GroupRejectedError(
@@ -405,9 +422,12 @@ class GroupJudge:
     def _delete(self, change: Change) -> Outcome:
         schema = self._tables.schemas[change.table]
         slot = self._space.slot(change.table, change.key)
-        if slot.after is None or self._is_lost(change, slot.after):
+        if slot.after is None or not self._rights.sees(change.table, slot.after):
+            return APPLIED
+        if self._is_lost(change, slot.after):
             return APPLIED
         row = slot.after
+        self._rights.check("delete", change, row)
         differs = any(
             not same(schema.column[name].type, was, row[schema.position[name]])
             for name, was in zip(change.columns, change.was, strict=True)

@@ -80,6 +80,7 @@ class LiveDesk:
         self._tables = tables
         self._number = number
         self._clock = clock
+        self._rules_text = ""
         self._forget({})
 
     def _forget(self, schemas: Mapping[str, TableSchema]) -> None:
@@ -104,8 +105,13 @@ class LiveDesk:
         with self._store.read() as tx:
             record = own_replica(tx, principal, request.replica)
             tables = self._tables.at(tx)
-            view = view_of(tables.readable(request.tables), request.tables, request.where)
-            if not self._knows(tx, tables.schemas):
+            view = view_of(
+                tables.readable(request.tables),
+                request.tables,
+                request.where,
+                tables.access(principal),
+            )
+            if not self._knows(tx, tables):
                 return None
             if cursor.view != view.hash or cursor.old_view or cursor.snapshot or cursor.id:
                 return None
@@ -139,7 +145,7 @@ class LiveDesk:
         self._number()
         with self._store.read() as tx:
             record = tx.replica(watch.replica)
-            if record is None or not self._knows(tx, self._tables.at(tx).schemas):
+            if record is None or not self._knows(tx, self._tables.at(tx)):
                 return None
             delivery = self._pages(tx, watch.view, watch.cursor)
         if delivery is None:
@@ -151,7 +157,7 @@ class LiveDesk:
         and a page for each view that is concerned."""
         self._number()
         with self._store.read() as tx:
-            if not self._knows(tx, self._tables.at(tx).schemas):
+            if not self._knows(tx, self._tables.at(tx)):
                 self._forget({})
                 return Round(deliveries={}, answered={}, is_over=True)
             before, head = self._head, tx.head()
@@ -176,13 +182,14 @@ class LiveDesk:
         self._head, self._push_mark = head, pushes.mark
         return Round(deliveries=deliveries, answered=pushes.last_n)
 
-    def _knows(self, tx: Transaction, schemas: Mapping[str, TableSchema]) -> bool:
-        """Whether the tables are still those that the watched views were made of; with none, they
-        are from now on."""
+    def _knows(self, tx: Transaction, tables: Tables) -> bool:
+        """Whether tables and rules are still those that the watched views were made of; with none,
+        they are from now on."""
         if self._head is None or not self._watches:
-            self._forget(schemas)
+            self._forget(tables.schemas)
+            self._rules_text = tables.rules_text
             self._head, self._push_mark = tx.head(), tx.pushes(None).mark
-        return self._schemas == schemas
+        return self._schemas == tables.schemas and self._rules_text == tables.rules_text
 
     def _pages(self, tx: Transaction, view: View, cursor: Cursor) -> Delivery | None:
         """The pages from a cursor to the end of this snapshot; None if it is not of this log, or

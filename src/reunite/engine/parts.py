@@ -18,8 +18,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from reunite.engine.group import GroupRejectedError
 from reunite.engine.ports import ReplicaRecord, StagedPart, WriteTransaction
+from reunite.engine.rights import GroupRejectedError
 from reunite.errors import BadRequestError, LimitExceededError, NumberGapError
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.limits import (

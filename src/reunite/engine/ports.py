@@ -22,6 +22,7 @@ import msgspec
 from reunite.core.change import Op, Outcome
 from reunite.core.expression import Expression
 from reunite.core.key import Key
+from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 
@@ -239,6 +240,10 @@ class Transaction(Protocol):
         """The tracked tables by name, each in its current version."""
         ...
 
+    def rules(self) -> str:
+        """What `keep_rules` was given last; "" before that."""
+        ...
+
     def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
         """The changes after a position: numbered ones in order of (seq, id), then the others.
 
@@ -268,9 +273,16 @@ class Transaction(Protocol):
         ...
 
     def find(
-        self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
+        self,
+        table: str,
+        where: Mapping[str, Value],
+        *,
+        after: Key | None,
+        limit: int,
+        only: Expression | None = None,
     ) -> Sequence[Row]:
-        """Rows by key whose columns equal `where` (None matches NULL)."""
+        """Rows by key whose columns equal `where` (None matches NULL), of those for which `only`
+        is true."""
         ...
 
     def row_count(self, table: str, *, where: Expression | None = None) -> int:
@@ -330,7 +342,7 @@ class Transaction(Protocol):
         statements; of an id answered under two identities, the first one's."""
         ...
 
-    def principal_of(self, token_hash: str) -> str | None:
+    def principal_of(self, token_hash: str) -> Principal | None:
         """The principal a stored token belongs to, or None."""
         ...
 
@@ -437,13 +449,19 @@ class WriteTransaction(Transaction, Protocol):
         smaller; that reads all keys of the table. None if no key is left."""
         ...
 
-    def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None: ...
+    def keep_rules(self, text: str) -> None:
+        """Keep this text for `rules`, of this transaction too, and of all that begin later."""
+        ...
+
+    def add_token(
+        self, token_hash: str, *, principal: Principal, label: str, now_ms: int
+    ) -> None: ...
 
     def revoke_token(self, label_or_prefix: str) -> int:
         """Remove the tokens of this label or whose hash begins so; how many."""
         ...
 
-    def tokens(self) -> Sequence[tuple[str, str, str, int]]:
+    def tokens(self) -> Sequence[tuple[str, Principal, str, int]]:
         """(hash, principal, label, created_ms) of each token."""
         ...
 

@@ -60,8 +60,9 @@ def pull(
         record = own_replica(tx, principal, request.replica)
         check_known(tx, record, known=request.known, known_id=request.known_id)
         head = tx.head()
-        schemas = tables.at(tx).readable(request.tables)
-        view = view_of(schemas, request.tables, request.where)
+        tables = tables.at(tx)
+        schemas = tables.readable(request.tables)
+        view = view_of(schemas, request.tables, request.where, tables.access(principal))
         is_kept = tx.view(view.hash) is not None
         if cursor is not None:
             cursor = _cursor_for(tx, head, cursor, repaired, view)

@@ -34,7 +34,6 @@ from reunite.core.stamp import commit_stamp
 from reunite.engine.group import (
     HOOK_TRIES_MAX,
     GroupJudge,
-    GroupRejectedError,
     Inserts,
     RenumberNeededError,
     places_of,
@@ -54,6 +53,7 @@ from reunite.engine.ports import (
     WriteTransaction,
 )
 from reunite.engine.register import check_known, check_protocol, lease_blocks, own_replica
+from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import Tables
 from reunite.errors import (
     ConstraintError,
@@ -190,6 +190,7 @@ class _Session:
         self._tx = tx
         self._tables = tables
         self._principal = principal
+        self._rights = Rights(tx, tables.access(principal))
         self._record = record
         self._request = request
         self._now_ms = now_ms
@@ -419,14 +420,14 @@ class _Session:
                 missing = {
                     (parent, key)
                     for parent, keys in wanted.items()
-                    for key in keys - set(self._tx.rows(parent, keys))
+                    for key in keys - self._rights.seen(parent, keys)
                 }
         except ConstraintError:
             return list(changes)  # a key that the database cannot hold: halving finds it
         kept = []
         for change in changes:
             if not missing.isdisjoint(parents.get(change.id, ())):
-                code, reason = "foreign-key", "The row that it points to is not at the hub."
+                code, reason = "foreign-key", MISSING_PARENT
             elif self._hangs_on_rejected(change):
                 code, reason = "depends-on-rejected", _DEPENDS
             else:
@@ -483,6 +484,7 @@ class _Session:
             self._tx,
             self._tables,
             self._principal,
+            self._rights,
             is_mine=self._is_mine,
             known_until=self._known_until,
             now_ms=self._now_ms,

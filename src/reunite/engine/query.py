@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reunite.core.principal import Principal
+from reunite.core.rules import Access
 from reunite.core.values import check_columns
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
@@ -10,16 +12,17 @@ from reunite.protocol.limits import QUERY_ROWS_MAX
 from reunite.protocol.query import QueryAnswer, QueryRequest
 
 
-def query(store: Store, tables: Tables, request: QueryRequest) -> QueryAnswer:
-    """The next rows by key whose columns equal `where`.
+def query(store: Store, tables: Tables, principal: Principal, request: QueryRequest) -> QueryAnswer:
+    """The next rows by key whose columns equal `where`, of those that the principal may read.
 
     Raises UnknownTableError, BadRequestError.
     """
     with store.read() as tx:
-        return _query(tx, tables.at(tx), request)
+        tables = tables.at(tx)
+        return _query(tx, tables, tables.access(principal), request)
 
 
-def _query(tx: Transaction, tables: Tables, request: QueryRequest) -> QueryAnswer:
+def _query(tx: Transaction, tables: Tables, access: Access, request: QueryRequest) -> QueryAnswer:
     schema = tables.schema(request.table, path="table")
     unknown = [name for name in request.where if name not in schema.column]
     if unknown:
@@ -37,7 +40,15 @@ def _query(tx: Transaction, tables: Tables, request: QueryRequest) -> QueryAnswe
             f"A query asks for 1 row or more, not for {request.limit}.", path="limit"
         )
     limit = min(request.limit or QUERY_ROWS_MAX, QUERY_ROWS_MAX)
-    rows = list(tx.find(request.table, request.where, after=request.after, limit=limit + 1))
+    rows = list(
+        tx.find(
+            request.table,
+            request.where,
+            after=request.after,
+            limit=limit + 1,
+            only=access.of(request.table).read,
+        )
+    )
     has_more = len(rows) > limit
     return QueryAnswer(
         columns=schema.column_names,

@@ -109,7 +109,7 @@ def register(
         asked = tables.asked(request.tables)
         for name in request.where:
             tables.schema(name, path=f"where.{name}")
-        view_of(asked, request.tables, request.where)
+        view_of(asked, request.tables, request.where, tables.access(principal))
         head = tx.head()
         tx.add_replica(
             ReplicaRecord(

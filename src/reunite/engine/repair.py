@@ -69,8 +69,9 @@ def repair(
     check_protocol(request.protocol)
     cursor = decode_cursor(request.cursor)
     with store.read() as tx:
-        schemas = tables.at(tx).readable(request.tables)
-        view = view_of(schemas, request.tables, request.where)
+        tables = tables.at(tx)
+        schemas = tables.readable(request.tables)
+        view = view_of(schemas, request.tables, request.where, tables.access(principal))
         schema = schemas.get(request.table)
         if schema is None:
             raise UnknownTableError(f"This hub offers no table {request.table!r}.", path="table")

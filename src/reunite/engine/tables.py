@@ -1,4 +1,4 @@
-"""What the hub knows of its tracked tables beyond their schemas: hooks and merge functions."""
+"""What the hub knows of its tracked tables beyond their schemas: hooks, merge functions, rules."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
+from reunite.core.rules import Access, parse_rules
 from reunite.core.schema import TableSchema
 from reunite.engine.ports import Transaction
 from reunite.errors import UnknownTableError
@@ -38,6 +39,7 @@ class Tables:
         self.schemas: dict[str, TableSchema] = {}
         self.functions: dict[str, dict[str, MergeFunction]] = {}
         self.hooks: dict[tuple[str, Op], list[Hook]] = {}
+        self.rules_text = ""
 
     def at(self, tx: Transaction) -> Tables:
         """These tables as they are in a transaction's snapshot; those that are gone left out.
@@ -50,7 +52,12 @@ class Tables:
         names = now if self.has_all else self.schemas
         found.schemas = {name: now[name] for name in names if name in now}
         found.functions, found.hooks = self.functions, self.hooks
+        found.rules_text = tx.rules()
         return found
+
+    def access(self, principal: Principal) -> Access:
+        """What this principal may do with them. Of tables `at` a transaction only."""
+        return Access(parse_rules(self.rules_text), self.schemas, principal)
 
     def schema(self, name: str, *, path: str | None = None) -> TableSchema:
         """The table's schema. Raises UnknownTableError."""

@@ -13,6 +13,7 @@ from typing import Any
 from reunite.core.expression import Expression, check_expression, fields_of, from_json
 from reunite.core.key import Key
 from reunite.core.matching import Judge, judge_of, row_judge
+from reunite.core.rules import Access, narrowed
 from reunite.core.schema import TableSchema
 from reunite.core.view import TableView, View
 from reunite.engine.ports import Touch, Transaction
@@ -23,13 +24,18 @@ VIEWS_MAX = 10_000
 
 
 def view_of(
-    schemas: Mapping[str, TableSchema], asked: Sequence[str] | None, where: Mapping[str, Any]
+    schemas: Mapping[str, TableSchema],
+    asked: Sequence[str] | None,
+    where: Mapping[str, Any],
+    access: Access,
 ) -> View:
-    """The view of these tables, with the expressions that a request has for some of them.
+    """The view of these tables: the rows that the principal may read, of those that the
+    expressions of a request mean.
 
     schemas        the tables that it can be sent, of those that it asked for
     asked          the names it asked for, None for all
     where          JSON forms of expressions by table; of tables that are gone they are passed over
+    access         what the principal may read
 
     Raises BadRequestError, LimitExceededError with the path of what is wrong.
     """
@@ -39,19 +45,16 @@ def view_of(
                 f"There is an expression for {name!r}, which is not among the tables asked for.",
                 path=f"where.{name}",
             )
-    return View(
-        tables={
-            name: TableView(
-                version=schema.version,
-                where=None
-                if name not in where
-                else check_expression(
-                    from_json(where[name], path=f"where.{name}"), schema, path=f"where.{name}"
-                ),
-            )
-            for name, schema in schemas.items()
-        }
-    )
+    tables = {}
+    for name, schema in schemas.items():
+        chosen = None
+        if name in where:
+            path = f"where.{name}"
+            chosen = check_expression(from_json(where[name], path=path), schema, path=path)
+        tables[name] = TableView(
+            version=schema.version, where=narrowed(chosen, access.of(name).read)
+        )
+    return View(tables=tables)
 
 
 class Sight:
@@ -91,6 +94,8 @@ class Sight:
                 yield touch.key
                 yield _source(touch)
             return
+        if not former.columns and not former.was_seen(()):
+            return  # no row of the table was ever shown
         ids = [touch.id for touch in touches]
         found = self._tx.old_values(table, ids, former.columns)
         for touch in touches:

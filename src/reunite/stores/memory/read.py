@@ -10,6 +10,7 @@ from reunite.core.change import OutcomeKind
 from reunite.core.expression import Expression
 from reunite.core.key import Key
 from reunite.core.matching import row_judge
+from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.engine.ports import (
@@ -59,6 +60,9 @@ class MemoryTransaction:
 
     def mark(self) -> int:
         return self._state.log.last
+
+    def rules(self) -> str:
+        return self._state.rules
 
     def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
         read, following = self.commit(after.seq), self.commit(after.seq + 1)
@@ -154,13 +158,24 @@ class MemoryTransaction:
         return [key_of(row) for row in self.scan(table, after=after, limit=limit, where=where)]
 
     def find(
-        self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
+        self,
+        table: str,
+        where: Mapping[str, Value],
+        *,
+        after: Key | None,
+        limit: int,
+        only: Expression | None = None,
     ) -> Sequence[Row]:
         found = self._table(table)
+        judge = None if only is None else row_judge(only, found.schema)
         columns = tuple(where)
         wanted = tuple(where.values())
         rows = (found.rows[key] for key in found.keys_after(after))
-        matching = (row for row in rows if found.values_in(columns, row) == wanted)
+        matching = (
+            row
+            for row in rows
+            if found.values_in(columns, row) == wanted and (judge is None or judge(row))
+        )
         return list(itertools.islice(matching, limit))
 
     def row_count(self, table: str, *, where: Expression | None = None) -> int:
@@ -229,6 +244,6 @@ class MemoryTransaction:
         numbers_by_id = {id_: outcomes.numbers_of(("id", id_)) for id_ in ids}
         return {id_: outcomes[numbers[0]] for id_, numbers in numbers_by_id.items() if numbers}
 
-    def principal_of(self, token_hash: str) -> str | None:
+    def principal_of(self, token_hash: str) -> Principal | None:
         token = self._state.tokens.get(token_hash)
         return None if token is None else token[0]

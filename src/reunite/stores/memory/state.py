@@ -13,6 +13,7 @@ import msgspec
 
 from reunite.core.change import Op
 from reunite.core.key import Key
+from reunite.core.principal import Principal
 from reunite.core.values import Row
 from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, StagedPart, StoredOutcome
 from reunite.stores.memory.journal import Journal
@@ -70,12 +71,13 @@ class State:
     )
     trimmed: Commit | None = None  # the newest of those that are gone
     replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
-    tokens: Mapping[str, tuple[str, str, int]] = field(default_factory=dict)
+    tokens: Mapping[str, tuple[Principal, str, int]] = field(default_factory=dict)
     leased: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)  # by table
     jobs: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # until when, and whose
     views: Mapping[str, str] = field(default_factory=dict)  # texts by hash, in order of keeping
     # By replica: the parts of a group, each with its time and its body.
     staged: Mapping[str, tuple[tuple[StagedPart, int, bytes], ...]] = field(default_factory=dict)
+    rules: str = ""
 
     def copy(self) -> State:
         """The same moment in an object of its own, whose fields may be replaced."""
@@ -93,6 +95,7 @@ class State:
             self.jobs,
             self.views,
             self.staged,
+            self.rules,
         )
 
     def branch(self) -> State:

@@ -13,6 +13,7 @@ import msgspec
 
 from reunite.core.change import APPLIED, Op
 from reunite.core.key import Key
+from reunite.core.principal import Principal
 from reunite.core.values import Row, Value
 from reunite.engine.ports import (
     AppliedInserts,
@@ -238,7 +239,10 @@ class MemoryWriteTransaction(MemoryTransaction):
             self._state.leased = {**self._state.leased, table: (*blocks, block)}
         return block
 
-    def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None:
+    def keep_rules(self, text: str) -> None:
+        self._state.rules = text
+
+    def add_token(self, token_hash: str, *, principal: Principal, label: str, now_ms: int) -> None:
         self._state.tokens = {**self._state.tokens, token_hash: (principal, label, now_ms)}
 
     def revoke_token(self, label_or_prefix: str) -> int:
@@ -252,7 +256,7 @@ class MemoryWriteTransaction(MemoryTransaction):
         self._state.tokens = kept
         return len(tokens) - len(kept)
 
-    def tokens(self) -> Sequence[tuple[str, str, str, int]]:
+    def tokens(self) -> Sequence[tuple[str, Principal, str, int]]:
         return [(token_hash, *token) for token_hash, token in self._state.tokens.items()]
 
     def trim(self, *, until_seq: int) -> int:

@@ -140,7 +140,7 @@ HUB_LAYOUT = (
     """,
     """
     CREATE TABLE IF NOT EXISTS reunite_token (
-        hash TEXT PRIMARY KEY, principal TEXT NOT NULL, label TEXT NOT NULL,
+        hash TEXT PRIMARY KEY, principal TEXT NOT NULL, rights TEXT NOT NULL, label TEXT NOT NULL,
         created_ms INTEGER NOT NULL
     ) WITHOUT ROWID
     """,

@@ -12,6 +12,7 @@ import msgspec
 from reunite.core.change import Op, OutcomeKind
 from reunite.core.expression import Expression
 from reunite.core.key import Key
+from reunite.core.principal import Principal, principal_of_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.engine.ports import (
@@ -117,8 +118,12 @@ class SqlTransaction:
         self._epoch: str = meta["epoch"]
         self._trimmed_seq: int = meta["trimmed_seq"]
         self._trimmed_id: int = meta["trimmed_id"]
+        self._rules: str = meta.get("rules", "")
         self._log = session.dialect.log
         self._statements = _statements(session.dialect)
+
+    def rules(self) -> str:
+        return self._rules
 
     # --- Commits ----------------------------------------------------------------------------------
 
@@ -280,10 +285,16 @@ class SqlTransaction:
         return plan.scan_keys(self._session, after=after, limit=limit, where=where)
 
     def find(
-        self, table: str, where: Mapping[str, Value], *, after: Key | None, limit: int
+        self,
+        table: str,
+        where: Mapping[str, Value],
+        *,
+        after: Key | None,
+        limit: int,
+        only: Expression | None = None,
     ) -> Sequence[Row]:
         plan = self._catalogue.plan(table)
-        return plan.find(self._session, dict(where), after=after, limit=limit)
+        return plan.find(self._session, dict(where), after=after, limit=limit, only=only)
 
     def row_count(self, table: str, *, where: Expression | None = None) -> int:
         return self._catalogue.plan(table).count(self._session, where)
@@ -367,11 +378,11 @@ class SqlTransaction:
             if outcome.id in wanted
         }
 
-    def principal_of(self, token_hash: str) -> str | None:
+    def principal_of(self, token_hash: str) -> Principal | None:
         rows = self._session.execute(
-            "SELECT principal FROM reunite_token WHERE hash = ?", (token_hash,)
+            "SELECT principal, rights FROM reunite_token WHERE hash = ?", (token_hash,)
         )
-        return rows[0][0] if rows else None
+        return principal_of_text(*rows[0]) if rows else None
 
 
 def _replica_record(row: tuple[Any, ...]) -> ReplicaRecord:

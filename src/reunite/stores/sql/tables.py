@@ -93,10 +93,18 @@ class TablePlan(ABC):
         return self._in_order(session, self.key_reader, self._condition(where), after, limit)
 
     def find(
-        self, session: Session, where: dict[str, Any], *, after: Key | None, limit: int
+        self,
+        session: Session,
+        where: dict[str, Any],
+        *,
+        after: Key | None,
+        limit: int,
+        only: Expression | None = None,
     ) -> list[Row]:
-        """Rows in order of the key whose columns equal `where`."""
+        """Rows in order of the key whose columns equal `where`, of those that `only` means."""
         equal = [self.equals(name, value) for name, value in where.items()]
+        if only is not None:
+            equal.append(self._condition(only))
         condition = Condition(
             " AND ".join(part.sql for part in equal),
             tuple(value for part in equal for value in part.parameters),

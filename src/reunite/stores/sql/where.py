@@ -81,6 +81,10 @@ def _sql(
                 sql, values = comparing.comparison_sql(column, operator, value)
             parameters += values
             return sql
+        case And(()):
+            return "(1 = 1)"
+        case Or(()):
+            return "(1 = 0)"
         case And(parts):
             return f"({' AND '.join(map(inner, parts))})"
         case Or(parts):

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.key import Key
+from reunite.core.principal import Principal, principal_of_text, principal_text
 from reunite.core.values import Row
 from reunite.engine.ports import (
     AppliedInserts,
@@ -222,12 +223,17 @@ class SqlWriteTransaction(SqlTransaction):
         )
         return first, last
 
-    # --- Tokens -----------------------------------------------------------------------------------
+    # --- Rules and tokens -------------------------------------------------------------------------
 
-    def add_token(self, token_hash: str, *, principal: str, label: str, now_ms: int) -> None:
+    def keep_rules(self, text: str) -> None:
+        set_meta(self._session, rules=text)
+        self._rules = text
+
+    def add_token(self, token_hash: str, *, principal: Principal, label: str, now_ms: int) -> None:
         self._session.execute(
-            "INSERT INTO reunite_token (hash, principal, label, created_ms) VALUES (?, ?, ?, ?)",
-            (token_hash, principal, label, now_ms),
+            "INSERT INTO reunite_token (hash, principal, rights, label, created_ms) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (token_hash, principal.user, principal_text(principal), label, now_ms),
         )
 
     def revoke_token(self, label_or_prefix: str) -> int:
@@ -241,10 +247,14 @@ class SqlWriteTransaction(SqlTransaction):
             )
         )
 
-    def tokens(self) -> Sequence[tuple[str, str, str, int]]:
-        return self._session.execute(
-            "SELECT hash, principal, label, created_ms FROM reunite_token ORDER BY created_ms, hash"
-        )
+    def tokens(self) -> Sequence[tuple[str, Principal, str, int]]:
+        return [
+            (token_hash, principal_of_text(user, rights), label, created_ms)
+            for token_hash, user, rights, label, created_ms in self._session.execute(
+                "SELECT hash, principal, rights, label, created_ms FROM reunite_token "
+                "ORDER BY created_ms, hash"
+            )
+        ]
 
     def hold(self, replica_ids: Iterable[str]) -> None:
         self._log.hold(self._session, sorted(replica_ids))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from reunite.core.expression import Expression, IsTrue, check_expression, row
+from reunite.core.expression import Expression, IsTrue, check_expression
+from reunite.core.fields import row
 from reunite.core.key import Key
 from reunite.core.matching import row_judge
 from reunite.core.schema import Column, ColumnType

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reunite.core.change import Op
+from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.engine.ports import Origin, Position, ReplicaRecord
 from reunite.testing.contracts.asking import (
@@ -22,6 +23,8 @@ from reunite.testing.contracts.tables import (
     parent,
     writes,
 )
+
+ANNA = Principal(user="anna", tenant="north", roles=("boss",), claims={"teams": [1, "two"]})
 
 
 def _commits(subject: StoreSubject, ids: str) -> None:
@@ -198,7 +201,11 @@ class KeepingContract:
         _commits(subject, "ab")
         with subject.store.write() as transaction:
             transaction.add_replica(_replica())
-            transaction.add_token("hash", principal="anna", label="till", now_ms=1)
+            transaction.add_token("hash", principal=ANNA, label="till", now_ms=1)
+            assert transaction.rules() == ""
+            transaction.keep_rules("first")
+            transaction.keep_rules("text")
+            assert transaction.rules() == "text"
             block = leased(transaction, "person", "r", size=10)
             transaction.trim(until_seq=1)
         with subject.store.read() as transaction:
@@ -209,7 +216,8 @@ class KeepingContract:
             assert transaction.trimmed_seq() == 1
             assert transaction.commit(1) is not None
             assert transaction.replica("r") == _replica()
-            assert transaction.principal_of("hash") == "anna"
+            assert transaction.principal_of("hash") == ANNA
+            assert transaction.rules() == "text"
             assert set(transaction.schemas()) == {schema.name for schema in STANDARD_SCHEMAS}
         assert log_of(subject.store) == log
         _commits(subject, "c")

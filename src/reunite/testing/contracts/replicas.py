@@ -7,6 +7,7 @@ import pytest
 
 from reunite.core.change import APPLIED, Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
+from reunite.core.principal import Principal
 from reunite.core.stored import wire_integer
 from reunite.engine.ports import (
     AppliedInserts,
@@ -464,18 +465,20 @@ class ReplicasContract:
     # --- Tokens ---------------------------------------------------------------------------------
 
     def test_a_token_names_its_principal_until_it_is_revoked(self, subject: StoreSubject) -> None:
+        anna, bert = Principal(user="anna"), Principal(user="bert", tenant=7)
+        carl = Principal(user="carl", roles=("a", "b"), claims={"teams": [1, 2], "is_new": True})
         tokens = [
-            ("aa11", "anna", "laptop", 1_000),
-            ("aa22", "anna", "till", 2_000),
-            ("bb33", "bert", "till", 3_000),
-            ("cc44", "carl", "", 4_000),
+            ("aa11", anna, "laptop", 1_000),
+            ("aa22", anna, "till", 2_000),
+            ("bb33", bert, "till", 3_000),
+            ("cc44", carl, "", 4_000),
         ]
         with subject.store.write() as transaction:
             for hash_, principal, label, now_ms in tokens:
                 transaction.add_token(hash_, principal=principal, label=label, now_ms=now_ms)
-            assert sorted(transaction.tokens()) == tokens
+            assert sorted(transaction.tokens(), key=lambda token: token[0]) == tokens
         with subject.store.read() as transaction:
-            assert transaction.principal_of("aa11") == "anna"
+            assert transaction.principal_of("aa11") == anna
             assert transaction.principal_of("aa") is None
         with subject.store.write() as transaction:
             assert transaction.revoke_token("till") == 2
@@ -486,14 +489,15 @@ class ReplicasContract:
                 None,
                 None,
                 None,
-                "carl",
+                carl,
             ]
 
     @pytest.mark.parametrize("text", ["", "%", "_", "a%", "*", "a_1", "A"])
     def test_revoking_takes_text_as_it_is(self, subject: StoreSubject, text: str) -> None:
         """No pattern, no other case, and nothing at all is nobody's prefix."""
         with subject.store.write() as transaction:
-            transaction.add_token("aa11", principal="anna", label="", now_ms=1_000)
+            anna = Principal(user="anna")
+            transaction.add_token("aa11", principal=anna, label="", now_ms=1_000)
         with subject.store.write() as transaction:
             assert transaction.revoke_token(text) == 0
-            assert transaction.principal_of("aa11") == "anna"
+            assert transaction.principal_of("aa11") == anna

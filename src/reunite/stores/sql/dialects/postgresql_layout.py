@@ -114,7 +114,7 @@ POSTGRESQL_LAYOUT = (
     """,
     """
     CREATE TABLE IF NOT EXISTS reunite_token (
-        hash text PRIMARY KEY, principal text NOT NULL, label text NOT NULL,
+        hash text PRIMARY KEY, principal text NOT NULL, rights text NOT NULL, label text NOT NULL,
         created_ms bigint NOT NULL
     )
     """,

@@ -1,0 +1,342 @@
+"""Rules: who may read, insert, update and delete which rows of a table.
+
+    Rules(read=row.team_id.is_in(user.teams), update=user.roles.contains("manager"))
+
+    declared ──► checked against the schema ──► bound to a principal: a plain expression on rows
+
+What it is       values, and the binding. A bound rule is part of a view, or judges a write.
+The rule         denied unless allowed. What is not declared is denied; so is what cannot be
+                 decided, because the principal has nothing under a name, or nothing that fits.
+
+Binding takes the principal's part out of an expression. Nots are moved inwards on the way, to the
+terms: without nots above it, what is unknown can be replaced by what is false, and no row is meant
+that was not meant before (Kleene's logic is monotone in and and or).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+import msgspec
+
+from reunite.core.expression import (
+    And,
+    Claim,
+    ClaimTerm,
+    Expression,
+    Not,
+    Operator,
+    Or,
+    Term,
+    check_expression,
+    from_json,
+    to_json,
+)
+from reunite.core.matching import Judge, row_judge
+from reunite.core.principal import CLAIM_VALUES_MAX, Principal
+from reunite.core.schema import TableSchema
+from reunite.core.values import Row
+from reunite.errors import BadRequestError, LimitExceededError
+
+Rule: TypeAlias = Expression | bool
+
+NEVER: Expression = Or(())
+_ALWAYS: Expression = And(())
+_OPERATIONS = ("read", "insert", "update", "delete")
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be done with the rows of one table: expressions over `row` and `user`, or True for
+    everything, False for nothing.
+
+    read      which rows are seen; nobody writes to a row that is hidden
+    insert    which rows may be made, as they are then
+    update    which rows may be changed; the row must be meant before and after
+    delete    which rows may go
+    """
+
+    read: Rule = False
+    insert: Rule = False
+    update: Rule = False
+    delete: Rule = False
+
+    @classmethod
+    def none(cls) -> Rules:
+        """Everybody who has a token may do everything with the table."""
+        return cls(read=True, insert=True, update=True, delete=True)
+
+
+def check_rules(rules: Rules, schema: TableSchema) -> Rules:
+    """The rules with their expressions in normal form. Raises BadRequestError with the path of
+    what the table's schema does not have, LimitExceededError."""
+    checked: dict[str, Rule] = {}
+    for name in _OPERATIONS:
+        rule = getattr(rules, name)
+        path = f"rules.{name}"
+        if isinstance(rule, Expression):
+            rule = check_expression(rule, schema, path=path, knows_user=True)
+        elif not isinstance(rule, bool):
+            raise BadRequestError(
+                f"A rule is an expression over row and user, or True or False, not {rule!r}.",
+                path=path,
+            )
+        checked[name] = rule
+    return Rules(**checked)
+
+
+def rules_json(rules: Rules) -> dict[str, Any]:
+    """Rules as JSON; `rules_of_json` reads it back."""
+    return {
+        name: rule if isinstance(rule, bool) else to_json(rule, knows_user=True)
+        for name in _OPERATIONS
+        if (rule := getattr(rules, name)) is not False
+    }
+
+
+def rules_of_json(value: object, *, path: str, is_ours: bool = False) -> Rules:
+    """The rules that a JSON object spells. Raises BadRequestError, LimitExceededError."""
+    if not isinstance(value, dict):
+        raise BadRequestError("Rules are a JSON object.", path=path)
+    for name in value:
+        if name not in _OPERATIONS:
+            raise BadRequestError(
+                f"There is no rule {name!r}: there are {', '.join(_OPERATIONS)}.", path=path
+            )
+    return Rules(
+        **{
+            name: rule
+            if isinstance(rule, bool)
+            else from_json(rule, path=f"{path}.{name}", knows_user=True, is_ours=is_ours)
+            for name, rule in value.items()
+        }
+    )
+
+
+# --- Binding --------------------------------------------------------------------------------------
+
+
+class BoundRules(msgspec.Struct, frozen=True, kw_only=True):
+    """The rules of a table for one principal: which rows, None for all of them."""
+
+    read: Expression | None
+    insert: Expression | None
+    update: Expression | None
+    delete: Expression | None
+
+
+ALL_ROWS = BoundRules(read=None, insert=None, update=None, delete=None)
+NO_ROWS = BoundRules(read=NEVER, insert=NEVER, update=NEVER, delete=NEVER)
+
+
+def bind_rules(rules: Rules, schema: TableSchema, principal: Principal) -> BoundRules:
+    """Checked rules for this principal. A rule that does not fit the schema any more, after a
+    migration, means no row."""
+    return BoundRules(
+        **{name: _bound(getattr(rules, name), schema, principal) for name in _OPERATIONS}
+    )
+
+
+def _bound(rule: Rule, schema: TableSchema, principal: Principal) -> Expression | None:
+    if isinstance(rule, bool):
+        return None if rule else NEVER
+    try:
+        rule = check_expression(rule, schema, path="rule", knows_user=True)
+    except (BadRequestError, LimitExceededError):
+        return NEVER
+    found = _Binder(schema, principal).bind(rule, is_wanted=True)
+    return None if found == _ALWAYS else found
+
+
+class _Binder:
+    def __init__(self, schema: TableSchema, principal: Principal) -> None:
+        self._schema = schema
+        self._principal = principal
+
+    def bind(self, expression: Expression, *, is_wanted: bool) -> Expression:
+        """What means the rows for which the expression is true; without `is_wanted`, false."""
+        match expression:
+            case Term(value=Claim()):
+                term = self._term(expression)
+                return NEVER if term is None else self.bind(term, is_wanted=is_wanted)
+            case Term(operator=Operator.IN, value=()):
+                return NEVER if is_wanted else _ALWAYS
+            case Term():
+                return expression if is_wanted else Not(expression)
+            case ClaimTerm():
+                return _ALWAYS if self._holds(expression) is is_wanted else NEVER
+            case Not(part):
+                return self.bind(part, is_wanted=not is_wanted)
+            case And(parts) | Or(parts):
+                bound = [self.bind(part, is_wanted=is_wanted) for part in parts]
+                is_and = isinstance(expression, And) is is_wanted
+                return all_of(bound) if is_and else any_of(bound)
+            case _:
+                raise TypeError(f"{expression!r} is no part of a rule.")
+
+    def _term(self, term: Term) -> Expression | None:
+        """The term with what the principal has; None if it cannot be decided."""
+        value = self._principal.has(term.value.name)
+        if value is None:
+            return None
+        if isinstance(value, list | tuple):
+            value = tuple(value)
+        try:
+            return check_expression(
+                Term(term.field, term.operator, value),
+                self._schema,
+                path="user",
+                values_max=CLAIM_VALUES_MAX,
+            )
+        except (BadRequestError, LimitExceededError):
+            return None
+
+    def _holds(self, term: ClaimTerm) -> bool | None:
+        """Whether it holds of the principal; None if it cannot be decided."""
+        value = self._principal.has(term.name)
+        if term.operator is Operator.ISNULL:
+            return (value is None) is term.value
+        if value is None:
+            return None
+        if term.operator is Operator.CONTAINS:
+            if not isinstance(value, list | tuple):
+                return None
+            return any(_alike(one, term.value) for one in value)
+        if isinstance(value, list | tuple):
+            return None
+        if term.operator is Operator.IN:
+            return any(_alike(value, one) for one in term.value)
+        return _alike(value, term.value) is (term.operator is Operator.EXACT)
+
+
+def _alike(value: Any, other: Any) -> bool:
+    """JSON's sameness: true is not 1."""
+    return isinstance(value, bool) is isinstance(other, bool) and bool(value == other)
+
+
+def all_of(parts: Sequence[Expression]) -> Expression:
+    """The rows that all of these normal forms mean, in normal form."""
+    return _joined(And, parts, neutral=_ALWAYS, decisive=NEVER)
+
+
+def any_of(parts: Sequence[Expression]) -> Expression:
+    """The rows that any of these means."""
+    return _joined(Or, parts, neutral=NEVER, decisive=_ALWAYS)
+
+
+def _joined(
+    kind: type[And | Or], parts: Sequence[Expression], *, neutral: Expression, decisive: Expression
+) -> Expression:
+    flat: dict[Expression, None] = {}
+    for part in parts:
+        if part == decisive:
+            return decisive
+        if part != neutral:
+            flat.update(dict.fromkeys(part.parts if isinstance(part, kind) else (part,)))
+    if not flat:
+        return neutral
+    return next(iter(flat)) if len(flat) == 1 else kind(tuple(flat))
+
+
+def narrowed(where: Expression | None, rule: Expression | None) -> Expression | None:
+    """The rows of a choice that a bound rule means too."""
+    if where is None or rule is None:
+        return rule if where is None else where
+    return all_of([where, rule])
+
+
+# --- As a hub keeps them --------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=16)
+def parse_rules(text: str) -> Mapping[str, Rules]:
+    """The rules of a hub's tables by name, from `rules_text`; of "" none."""
+    if not text:
+        return MappingProxyType({})
+    return MappingProxyType(
+        {
+            name: rules_of_json(value, path=name, is_ours=True)
+            for name, value in msgspec.json.decode(text).items()
+        }
+    )
+
+
+def rules_text(rules: Mapping[str, Rules]) -> str:
+    """Rules by table as text that a hub keeps in its database; "" for none."""
+    if not rules:
+        return ""
+    found = {name: rules_json(of_table) for name, of_table in rules.items()}
+    return msgspec.json.encode(found, order="sorted").decode()
+
+
+# --- All tables of a hub --------------------------------------------------------------------------
+
+
+class Access:
+    """What one principal may do with the tables of a hub.
+
+    With no rules for any table, everything; as soon as one has some, nothing with those that have
+    none.
+    """
+
+    def __init__(
+        self,
+        rules: Mapping[str, Rules],
+        schemas: Mapping[str, TableSchema],
+        principal: Principal,
+    ) -> None:
+        self._rules = rules
+        self._schemas = schemas
+        self._principal = principal
+        self._bound: dict[str, BoundRules] = {}
+        self._judges: dict[tuple[str, str], Judge | None] = {}
+
+    def of(self, table: str) -> BoundRules:
+        """The rules of a table, bound."""
+        if not self._rules:
+            return ALL_ROWS
+        found = self._bound.get(table)
+        if found is None:
+            rules = self._rules.get(table)
+            schema = self._schemas.get(table)
+            if rules is None or schema is None:
+                found = NO_ROWS
+            else:
+                found = bind_rules(rules, schema, self._principal)
+            self._bound[table] = found
+        return found
+
+    def may(self, operation: str, table: str, row: Row) -> bool:
+        """Whether the principal may do this to a row: `read`, `insert`, `update` or `delete`."""
+        if not self._rules:
+            return True
+        judge = self._judge(operation, table)
+        return judge is None or judge(row) is True
+
+    def limits(self, operation: str, table: str) -> bool:
+        """Whether there are rows of the table to which the principal may not do this."""
+        return bool(self._rules) and self._judge(operation, table) is not None
+
+    def _judge(self, operation: str, table: str) -> Judge | None:
+        known = (operation, table)
+        if known not in self._judges:
+            rule: Expression | None = getattr(self.of(table), operation)
+            judge: Judge | None
+            schema = self._schemas.get(table)
+            if rule is None:
+                judge = None
+            elif schema is None:
+                judge = _no_row
+            else:
+                judge = row_judge(rule, schema)
+            self._judges[known] = judge
+        return self._judges[known]
+
+
+def _no_row(row: Sequence[Any]) -> bool | None:
+    return False
+
+
+OPEN = Access(MappingProxyType({}), MappingProxyType({}), Principal(user="anybody"))

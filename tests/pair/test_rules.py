@@ -1,0 +1,341 @@
+"""Rules between a hub and its replicas: who sees which rows (I6), whose changes count (I7)."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reunite.core.fields import row, user
+from reunite.core.principal import Principal
+from reunite.core.rules import Rules
+from reunite.errors import BadRequestError
+from reunite.hub import Hub
+from reunite.protocol.query import QueryRequest
+from reunite.replica import Replica
+from reunite.testing import FakeClock, FakeWire, SeededIds
+from reunite.testing.wire import Request, WireObserver
+
+DDL = """
+create table team (id text primary key not null, name text);
+create table task (
+    id text primary key not null, team_id text references team (id), owner text, title text
+);
+create table note (id integer primary key, author text, body text);
+insert into team values ('red', 'Red'), ('blue', 'Blue');
+insert into task values
+    ('r1', 'red', 'anna', 'paint'), ('r2', 'red', 'bert', 'sand'), ('b1', 'blue', 'carl', 'SECRET');
+insert into note values (1, 'anna', 'hello'), (2, 'carl', 'SECRET');
+"""
+ANNA = Principal(user="anna", claims={"teams": ["red"]})
+CARL = Principal(user="carl", claims={"teams": ["blue"]})
+BOSS = Principal(user="boss", roles=("boss",), claims={"teams": ["red", "blue"]})
+
+TASK_RULES = Rules(
+    read=row.team_id.is_in(user.teams),
+    insert=row.team_id.is_in(user.teams) & (row.owner == user.id),
+    update=(row.owner == user.id) | user.roles.contains("boss"),
+    delete=user.roles.contains("boss"),
+)
+MINE = row.author == user.id
+
+
+class Answers(WireObserver):
+    """Keeps what the hub said."""
+
+    def __init__(self) -> None:
+        self.text = b""
+
+    def answered(self, request: Request, answer: bytes) -> None:
+        self.text += answer
+
+
+@dataclass(kw_only=True)
+class Office:
+    """A hub with rules, and a replica for each principal."""
+
+    folder: Path
+    hub: Hub
+    db: sqlite3.Connection
+    wire: FakeWire
+    clock: FakeClock
+    closing: ExitStack
+    replicas: dict[str, Replica] = field(default_factory=dict)
+
+    def replica_of(self, principal: Principal, **options: Any) -> Replica:
+        if principal.user not in self.replicas:
+            token = self.hub.create_token(principal, label=principal.user)
+            self.replicas[principal.user] = self.closing.enter_context(
+                Replica.clone(
+                    self.folder / f"{principal.user}.db",
+                    transport=self.wire.transport(token, label=principal.user),
+                    clock=self.clock,
+                    **options,
+                )
+            )
+        return self.replicas[principal.user]
+
+    def at_hub(self, sql: str) -> list[tuple[Any, ...]]:
+        return self.db.execute(sql).fetchall()
+
+
+def ids(replica: Replica, table: str = "task") -> list[Any]:
+    with closing(sqlite3.connect(replica.path)) as db:
+        return [found for (found,) in db.execute(f"select id from {table} order by 1")]
+
+
+def write(replica: Replica, *statements: str) -> None:
+    with replica.transaction() as db:
+        for statement in statements:
+            db.execute(statement)
+
+
+def outcomes(replica: Replica) -> list[str]:
+    """The codes of what is parked, after a sync."""
+    replica.sync()
+    return [change.code for change in replica.parked()]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    clock = FakeClock()
+    path = tmp_path / "hub.db"
+    with ExitStack() as stack:
+        db = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+        db.executescript("pragma journal_mode = wal;" + DDL)
+        db.execute("pragma foreign_keys = on")
+        hub = stack.enter_context(Hub(path, clock=clock, new_id=SeededIds(1)))
+        hub.track("team", rules=Rules(read=row.id.is_in(user.teams)))
+        hub.track("task", rules=TASK_RULES)
+        hub.track("note", rules=Rules(read=MINE, insert=MINE, update=MINE, delete=MINE))
+        yield Office(
+            folder=tmp_path, hub=hub, db=db, wire=FakeWire(hub), clock=clock, closing=stack
+        )
+
+
+# --- Reading --------------------------------------------------------------------------------------
+
+
+def test_each_sees_the_rows_that_the_rules_mean(office: Office) -> None:
+    assert ids(office.replica_of(ANNA)) == ["r1", "r2"]
+    assert ids(office.replica_of(ANNA), "note") == [1]
+    assert ids(office.replica_of(CARL)) == ["b1"]
+    assert ids(office.replica_of(BOSS)) == ["b1", "r1", "r2"]
+    nobody = office.replica_of(Principal(user="nobody"))
+    assert [ids(nobody, name) for name in ("team", "task", "note")] == [[], [], []]
+
+
+def test_what_is_hidden_is_in_no_answer(office: Office) -> None:
+    """Neither in pages, repairs and queries, nor in the answers to pushes at hidden rows."""
+    office.wire.observer = answers = Answers()
+    replica = office.replica_of(ANNA)
+    office.db.execute("update task set title = title || ' still' where id = 'b1'")
+    office.db.execute("insert into note (author, body) values ('carl', 'SECRET too')")
+    replica.sync()
+    replica.repair()
+    with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
+        db.execute("insert into task values ('b1', 'red', 'anna', 'mine now')")
+        db.execute("insert into task values ('r9', 'blue', 'anna', 'spy')")
+    replica.sync()
+    found = office.hub.query(QueryRequest(table="task", where={}), ANNA)
+    assert [r[0] for r in found.rows] == ["r1", "r2"]
+    assert office.hub.query(QueryRequest(table="task", where={"id": "b1"}), ANNA).rows == []
+    assert b"SECRET" not in answers.text
+    assert b"carl" not in answers.text
+
+
+def test_a_row_that_moves_to_another_team_changes_hands(office: Office) -> None:
+    anna, carl = office.replica_of(ANNA), office.replica_of(CARL)
+    office.db.execute("update task set team_id = 'blue', title = 'later' where id = 'r1'")
+    office.db.execute("update task set title = 'CANARY' where id = 'r1'")
+    anna.sync()
+    carl.sync()
+    assert ids(anna) == ["r2"]
+    assert ids(carl) == ["b1", "r1"]
+    assert b"CANARY" not in (office.folder / "anna.db").read_bytes()
+
+
+def test_a_choice_of_rows_is_narrowed_and_never_widened(office: Office) -> None:
+    replica = office.replica_of(ANNA, tables={"task": row.owner.is_in(["bert", "carl"])})
+    assert ids(replica) == ["r2"]
+    replica.set_tables({"task": row.team_id == "blue"})
+    replica.sync()
+    assert ids(replica) == []
+
+
+def test_changed_rules_take_rows_away_and_bring_others(office: Office) -> None:
+    """Only the difference travels, and what is gone leaves the file."""
+    replica = office.replica_of(ANNA)
+    office.hub.track("task", rules=Rules(read=row.owner == user.id))
+    replica.sync()
+    assert ids(replica) == ["r1"]
+    office.hub.track("task", rules=Rules(read=row.team_id == "blue"))
+    replica.sync()
+    assert ids(replica) == ["b1"]
+    office.hub.drop_rules("task")
+    replica.sync()
+    assert ids(replica) == [], "a table without rules is closed while others have some"
+
+
+def test_another_process_keeps_the_rules(office: Office) -> None:
+    """They are in the database, so a hub that was not told of any has them too."""
+    replica = office.replica_of(ANNA)
+    with Hub(office.folder / "hub.db", clock=office.clock, new_id=SeededIds(2)) as other:
+        other.track_all()
+        assert other.rules() == office.hub.rules()
+        office.wire.hub = other
+        office.db.execute("insert into task values ('b2', 'blue', 'carl', 'x')")
+        office.db.execute("insert into task values ('r3', 'red', 'carl', 'x')")
+        replica.sync()
+        assert ids(replica) == ["r1", "r2", "r3"]
+        other.track("note", rules=Rules.none())
+    office.wire.hub = office.hub
+    replica.sync()
+    assert ids(replica, "note") == [1, 2]
+
+
+def test_without_rules_a_hub_is_open(office: Office) -> None:
+    for table in ("team", "task", "note"):
+        office.hub.drop_rules(table)
+    replica = office.replica_of(Principal(user="anybody"))
+    assert ids(replica) == ["b1", "r1", "r2"]
+    write(replica, "delete from task where id = 'b1'")
+    assert outcomes(replica) == []
+
+
+def test_rules_that_do_not_fit_are_refused_before_anything_is_done(office: Office) -> None:
+    before = office.hub.rules()
+    with pytest.raises(BadRequestError):
+        office.hub.track("task", rules=Rules(read=row.nowhere == 1))
+    assert office.hub.rules() == before
+
+
+# --- Writing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("insert into task values ('n', 'red', 'anna', 'mine')", None),
+        ("insert into task values ('n', 'red', 'bert', 'his')", "not-allowed"),
+        ("insert into task values ('n', null, 'anna', 'nobodys')", "not-allowed"),
+        ("insert into task values ('n', 'blue', 'anna', 'theirs')", "foreign-key"),
+        ("insert into task values ('n', 'green', 'anna', 'nowhere')", "foreign-key"),
+        ("insert into task values ('b1', 'red', 'anna', 'taken')", "key-taken"),
+        ("update task set title = 'new' where id = 'r1'", None),
+        ("update task set title = 'new' where id = 'r2'", "not-allowed"),
+        ("update task set owner = 'bert' where id = 'r1'", "not-allowed"),
+        ("update task set owner = 'anna' where id = 'r2'", "not-allowed"),
+        ("update task set id = 'r5' where id = 'r1'", None),
+        ("update task set id = 'r5' where id = 'r2'", "not-allowed"),
+        ("delete from task where id = 'r1'", "not-allowed"),
+        ("insert into note (author, body) values ('anna', 'x')", None),
+        ("insert into note (author, body) values ('bert', 'x')", "not-allowed"),
+        ("update team set name = 'Reds'", "not-allowed"),
+    ],
+)
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_a_change_takes_effect_if_the_rules_allow_it(
+    office: Office, statement: str, code: str | None, is_alone: bool
+) -> None:
+    """On the old row and on the new; what is refused is parked, and the hub's row is back."""
+    replica = office.replica_of(ANNA)
+    before = office.at_hub("select * from task, note order by 1, 5")
+    with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
+        db.execute(statement)
+        if not is_alone:
+            db.execute("insert into note (author, body) values ('anna', 'beside it')")
+    codes = outcomes(replica)
+    assert codes == ([] if code is None else [code])
+    if code is not None and is_alone:
+        assert office.at_hub("select * from task, note order by 1, 5") == before
+    assert bool(office.at_hub("select 1 from note where body = 'beside it'")) is not is_alone
+    shown = [r for r in office.at_hub("select id from task order by 1") if r[0] != "b1"]
+    assert ids(replica) == [found for (found,) in shown]
+
+
+def test_a_change_of_a_row_that_was_hidden_meanwhile_is_as_of_one_that_is_gone(
+    office: Office,
+) -> None:
+    """Byte for byte: what was moved out of sight and what was deleted are answered alike."""
+
+    def told(hide: str, change: str) -> bytes:
+        replica = office.replica_of(Principal(user=f"anna{len(office.replicas)}", claims=CLAIMS))
+        write(replica, change)
+        office.db.execute(hide)
+        office.wire.observer = answers = Pushes()
+        replica.sync()
+        office.wire.observer = WireObserver()
+        assert ids(replica) == ["r2"]
+        office.db.execute("delete from task where id = 'r1'")
+        office.db.execute("insert into task values ('r1', 'red', 'anna', 'paint')")
+        return answers.text
+
+    for change in ("update task set title = 'x' where id = 'r1'", "delete from task where id='r1'"):
+        moved = told("update task set team_id = 'blue' where id = 'r1'", change)
+        gone = told("delete from task where id = 'r1'", change)
+        assert moved == gone
+        assert b"rejected" not in moved
+
+
+CLAIMS = {"teams": ["red"]}
+
+
+class Pushes(Answers):
+    """Keeps the outcomes that pushes were answered with."""
+
+    def answered(self, request: Request, answer: bytes) -> None:
+        if request.operation == "push":
+            start = answer.index(b'"outcomes"')
+            told = answer[start : answer.index(b'"stamp"')]
+            self.text += re.sub(rb'"id":"[0-9a-f]{32}"', b"", told)
+
+
+def test_a_parent_comes_with_its_child_in_one_group(office: Office) -> None:
+    everybody = Rules(read=row.id.is_in(user.teams), insert=True)
+    office.hub.track("team", rules=everybody)
+    founder = Principal(user="founder", claims={"teams": ["green"]})
+    replica = office.replica_of(founder)
+    write(
+        replica,
+        "insert into team values ('green', 'Green')",
+        "insert into task values ('g1', 'green', 'founder', 'begin')",
+    )
+    assert outcomes(replica) == []
+    assert ids(replica) == ["g1"]
+
+
+def test_many_inserts_are_judged_one_by_one_where_some_are_refused(office: Office) -> None:
+    replica = office.replica_of(ANNA)
+    with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
+        for number in range(40):
+            owner = "bert" if number in (7, 23) else "anna"
+            db.execute(f"insert into task values ('n{number}', 'red', '{owner}', '')")
+    assert outcomes(replica) == ["not-allowed"] * 2
+    assert len(ids(replica)) == 40
+
+
+def test_what_was_written_without_the_right_to_read_it_leaves_the_file(office: Office) -> None:
+    """A letter box: anybody may put something in, nobody else sees it."""
+    office.hub.track("note", rules=Rules(read=MINE, insert=True))
+    replica = office.replica_of(ANNA)
+    write(replica, "insert into note (author, body) values ('carl', 'for you')")
+    assert outcomes(replica) == []
+    assert ids(replica, "note") == [1]
+    assert office.at_hub("select count(*) from note where body = 'for you'") == [(1,)]
+
+
+def test_rights_lost_while_offline_park_the_change_and_take_the_row(office: Office) -> None:
+    replica = office.replica_of(ANNA)
+    write(replica, "update task set title = 'my work' where id = 'r1'")
+    office.hub.track("task", rules=Rules(read=row.team_id.is_in(user.teams)))
+    assert outcomes(replica) == ["not-allowed"]
+    (parked,) = replica.parked()
+    assert "my work" in str(parked)
+    assert ids(replica) == ["r1", "r2"]

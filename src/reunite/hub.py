@@ -147,6 +147,7 @@ class Hub:
         rows: str | RowMerge = RowMerge.DELETE_WINS,
         generated_key: bool | None = None,
         rules: Rules | None = None,
+        tenant: str | None = None,
     ) -> TableSchema:
         """Capture the changes of a table from now on, and offer it to replicas.
 
@@ -155,20 +156,22 @@ class Hub:
         rows           who wins when one side deletes a row that the other changes
         generated_key  False if the program chooses the table's integer keys itself; then two
                        inserts of one key are merged rather than renumbered
-        rules          who may read and write which rows; kept in the database, for every process
-                       that serves it. None keeps those that it has. As soon as one table has
-                       rules, those without any are closed to everybody.
+        rules          who may read and write which rows; kept in the database, None keeps them.
+                       As soon as one table has some, those without any are closed to everybody.
+        tenant         the column that says whose compartment a row is in: `rules`, everything if
+                       there are none, are about rows of the principal's own tenant
 
-        Raises UnknownTableError, UntrackableTableError, BadRequestError (unknown column, policy,
-        or one that cannot merge the column's type). Calling it again changes the policies. A row
-        with a NULL in its key keeps a table from being tracked; one that comes later, in a tracked
-        table, is left out alone.
+        Raises UnknownTableError, UntrackableTableError, BadRequestError (what the columns do not
+        have or cannot do). Calling it again changes the policies. A row with a NULL in its key
+        keeps a table from being tracked; one that comes later is left out alone.
         """
         if not isinstance(table, str):
             raise BadRequestError(f"A table is tracked by its name, a text; {table!r} is none.")
         schema, functions = declared(
             self._reflect(table), merge=merge or {}, rows=rows, generated_key=generated_key
         )
+        if tenant is not None:
+            rules = (rules or Rules.none()).within(tenant)
         # Checked first: no table is offered for a moment without the rules that it was to have.
         checked = None if rules is None else check_rules(rules, schema)
         if checked is not None:

@@ -248,7 +248,7 @@ def test_only_rules_know_a_user() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [5, {"look": True}, {"read": 1}, {"read": {"field": "x"}}, {"read": "$user.id"}],
+    [5, {"look": True}, {"tenant": 5}, {"read": 1}, {"read": {"field": "x"}}, {"read": "$user.id"}],
 )
 def test_json_that_spells_no_rules_is_refused(value: object) -> None:
     with pytest.raises(BadRequestError):
@@ -265,6 +265,25 @@ def test_a_text_that_looks_like_a_user_stays_a_text() -> None:
     )
     assert parse_rules(rules_text({"task": rules})) == {"task": rules}
     assert read_of(row.owner == "$user.id") == Term("owner", Operator.EXACT, "$user.id")
+
+
+def test_a_tenant_seals_every_rule() -> None:
+    rules = check_rules(Rules(read=True, insert=row.team == 1).within("owner"), TASK)
+    own = Term("owner", Operator.EXACT, "north")
+    bound = bind_rules(rules, TASK, ANNA)
+    assert (bound.read, bound.update) == (own, NEVER)
+    assert bound.insert == And((Term("team", Operator.EXACT, 1), own))
+    assert bind_rules(rules, TASK, Principal(user="stranger")) == NO_ROWS
+    assert parse_rules(rules_text({"task": rules})) == {"task": rules}
+    access = Access({"task": rules}, {"task": TASK}, ANNA)
+    rows = [(1, 1, None, True), (2, 1, "south", True)]
+    assert list(access.filled("task", rows)) == [(1, 1, "north", True), (2, 1, "south", True)]
+    assert access.filled("note", rows) == rows
+    stranger = Access({"task": rules}, {"task": TASK}, Principal(user="stranger"))
+    assert stranger.filled("task", rows) == rows
+    for wrong in ("nowhere", ""):
+        with pytest.raises(BadRequestError):
+            check_rules(Rules().within(wrong), TASK)
 
 
 def test_without_rules_all_is_open_and_with_some_the_rest_is_closed() -> None:

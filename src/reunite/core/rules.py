@@ -56,17 +56,24 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     insert    which rows may be made, as they are then
     update    which rows may be changed; the row must be meant before and after
     delete    which rows may go
+    tenant    the column that says whose compartment a row is in: all of the above is about rows of
+              the principal's tenant only, and new rows without one get it
     """
 
     read: Rule = False
     insert: Rule = False
     update: Rule = False
     delete: Rule = False
+    tenant: str | None = None
 
     @classmethod
     def none(cls) -> Rules:
         """Everybody who has a token may do everything with the table."""
         return cls(read=True, insert=True, update=True, delete=True)
+
+    def within(self, tenant: str) -> Rules:
+        """These rules, about rows of the principal's own tenant in this column."""
+        return msgspec.structs.replace(self, tenant=tenant)
 
 
 def check_rules(rules: Rules, schema: TableSchema) -> Rules:
@@ -84,16 +91,25 @@ def check_rules(rules: Rules, schema: TableSchema) -> Rules:
                 path=path,
             )
         checked[name] = rule
-    return Rules(**checked)
+    if rules.tenant is not None:
+        of_tenant = _of_tenant(rules.tenant)
+        check_expression(of_tenant, schema, path="rules.tenant", knows_user=True)
+    return Rules(**checked, tenant=rules.tenant)
+
+
+def _of_tenant(column: str) -> Expression:
+    """The rows of the principal's tenant."""
+    return Term(column, Operator.EXACT, Claim("tenant"))
 
 
 def rules_json(rules: Rules) -> dict[str, Any]:
     """Rules as JSON; `rules_of_json` reads it back."""
-    return {
+    found: dict[str, Any] = {
         name: rule if isinstance(rule, bool) else to_json(rule, knows_user=True)
         for name in _OPERATIONS
         if (rule := getattr(rules, name)) is not False
     }
+    return found if rules.tenant is None else {**found, "tenant": rules.tenant}
 
 
 def rules_of_json(value: object, *, path: str, is_ours: bool = False) -> Rules:
@@ -101,17 +117,23 @@ def rules_of_json(value: object, *, path: str, is_ours: bool = False) -> Rules:
     if not isinstance(value, dict):
         raise BadRequestError("Rules are a JSON object.", path=path)
     for name in value:
-        if name not in _OPERATIONS:
+        if name not in (*_OPERATIONS, "tenant"):
             raise BadRequestError(
-                f"There is no rule {name!r}: there are {', '.join(_OPERATIONS)}.", path=path
+                f"There is no rule {name!r}: there are {', '.join(_OPERATIONS)} and tenant.",
+                path=path,
             )
+    tenant = value.get("tenant")
+    if not isinstance(tenant, str | None):
+        raise BadRequestError("The tenant is the name of a column.", path=f"{path}.tenant")
     return Rules(
+        tenant=tenant,
         **{
             name: rule
             if isinstance(rule, bool)
             else from_json(rule, path=f"{path}.{name}", knows_user=True, is_ours=is_ours)
             for name, rule in value.items()
-        }
+            if name != "tenant"
+        },
     )
 
 
@@ -134,9 +156,11 @@ NO_ROWS = BoundRules(read=NEVER, insert=NEVER, update=NEVER, delete=NEVER)
 def bind_rules(rules: Rules, schema: TableSchema, principal: Principal) -> BoundRules:
     """Checked rules for this principal. A rule that does not fit the schema any more, after a
     migration, means no row."""
-    return BoundRules(
-        **{name: _bound(getattr(rules, name), schema, principal) for name in _OPERATIONS}
-    )
+    bound = {name: _bound(getattr(rules, name), schema, principal) for name in _OPERATIONS}
+    if rules.tenant is not None:
+        own = _bound(_of_tenant(rules.tenant), schema, principal)
+        bound = {name: narrowed(rule, own) for name, rule in bound.items()}
+    return BoundRules(**bound)
 
 
 def _bound(rule: Rule, schema: TableSchema, principal: Principal) -> Expression | None:
@@ -318,6 +342,21 @@ class Access:
     def limits(self, operation: str, table: str) -> bool:
         """Whether there are rows of the table to which the principal may not do this."""
         return bool(self._rules) and self._judge(operation, table) is not None
+
+    def filled(self, table: str, rows: Sequence[Row]) -> Sequence[Row]:
+        """New rows, those without a tenant with the principal's."""
+        rules = self._rules.get(table)
+        if rules is None or rules.tenant is None:
+            return rows
+        schema = self._schemas[table]
+        own = _bound(_of_tenant(rules.tenant), schema, self._principal)
+        if not isinstance(own, Term):
+            return rows  # it has none, and makes no row
+        place = schema.position[rules.tenant]
+        return [
+            (*row[:place], own.value, *row[place + 1 :]) if row[place] is None else row
+            for row in rows
+        ]
 
     def _judge(self, operation: str, table: str) -> Judge | None:
         known = (operation, table)

@@ -126,22 +126,23 @@ class GroupJudge:
     def _insert_rows(
         self, inserts: Mapping[str, Inserts], *, mark: int, has_way_back: bool
     ) -> bool:
+        rows: dict[str, Sequence[Row]] = {}
         for table, given in inserts.items():
             keys = dict.fromkeys(given.keys)
             if len(keys) < len(given.keys) or self._tables.hooks_of(table, Op.INSERT):
                 return False
             if self._tx.rows(table, keys):
                 return False
-            if not self._rights.may_insert(table, given.rows):
+            rows[table] = self._rights.filled(table, given.rows)
+            if not self._rights.may_insert(table, rows[table]):
                 return False
-            for parent, parent_keys in self._pointed_to(table, given.rows).items():
+            for parent, parent_keys in self._pointed_to(table, rows[table]).items():
                 made = inserts[parent].keys if parent in inserts else ()
                 if self._rights.unseen(parent, parent_keys.difference(made)):
                     return False
                 self._read_log(parent, parent_keys, mark)
                 if any(self._is_gone(parent, key, mark) for key in parent_keys):
                     return False
-        rows = {table: given.rows for table, given in inserts.items()}
         if has_way_back:
             self._tx.apply(Writes(inserts=rows, updates={}, deletes={}))
         else:
@@ -300,10 +301,12 @@ class GroupJudge:
         if slot.after is not None and schema.generated_key:
             raise RenumberNeededError(change)
         self.established[change.table, change.key] = change
+        (mine,) = self._rights.filled(
+            change.table, whole_rows(schema, change.columns, [change.set])
+        )
         if slot.after is None:
-            (row,) = whole_rows(schema, change.columns, [change.set])
-            self._rights.check("insert", change, row)
-            self._space.put(slot, row)
+            self._rights.check("insert", change, mine)
+            self._space.put(slot, mine)
             return APPLIED, False
         if not self._rights.sees(change.table, slot.after):
             raise GroupRejectedError(
@@ -311,13 +314,15 @@ class GroupJudge:
             )
         entries = self._entries.get((change.table, change.key), [])
         row = slot.after
-        stamps = hub_stamps(schema, entries, change.key, row, change.columns, now_ms=self._now_ms)
+        stamps = hub_stamps(
+            schema, entries, change.key, row, schema.column_names, now_ms=self._now_ms
+        )
         merged = self._calling_functions(
             change,
             lambda: merge_insert(
                 schema,
-                columns=change.columns,
-                mine=change.set,
+                columns=schema.column_names,
+                mine=mine,
                 theirs=row,
                 stamp=change.stamp,
                 hub_stamps=stamps,

@@ -56,6 +56,10 @@ class Rights:
             return True
         return all(access.may("insert", table, row) for row in rows)
 
+    def filled(self, table: str, rows: Sequence[Row]) -> Sequence[Row]:
+        """New rows, those without a tenant with the principal's."""
+        return self._access.filled(table, rows)
+
     def check(self, operation: str, change: Change, *rows: Row) -> None:
         """Raises GroupRejectedError unless the principal may do this to the change's row, as it
         was and as it is to be."""

@@ -1,0 +1,145 @@
+"""Tenants: sealed compartments of one hub (I8)."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from reunite.core.fields import row, user
+from reunite.core.principal import Principal
+from reunite.core.rules import Rules
+from reunite.replica import Replica
+from tests.pair.test_rules import Answers, Office, ids, office, outcomes, write
+
+__all__ = ["office"]
+
+NORTH = Principal(user="nora", tenant="red")
+SOUTH = Principal(user="sol", tenant="blue")
+
+
+@pytest.fixture
+def house(office: Office) -> Office:
+    """Every team is a tenant: its own row, its tasks, and notes that need no tenant."""
+    office.hub.track("team", tenant="id")
+    office.hub.track("task", tenant="team_id")
+    office.hub.track("note", rules=Rules.none())
+    return office
+
+
+def with_keys_off(replica: Replica, *statements: str) -> None:
+    """Another program, which minds no foreign keys."""
+    with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
+        for statement in statements:
+            db.execute(statement)
+
+
+def test_each_tenant_has_its_own_rows(house: Office) -> None:
+    assert ids(house.replica_of(NORTH)) == ["r1", "r2"]
+    assert ids(house.replica_of(SOUTH)) == ["b1"]
+    assert ids(house.replica_of(NORTH), "team") == ["red"]
+    assert ids(house.replica_of(Principal(user="stranger"))) == []
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_new_rows_without_a_tenant_get_that_of_who_made_them(house: Office, count: int) -> None:
+    replica = house.replica_of(SOUTH)
+    write(
+        replica,
+        *[f"insert into task (id, owner) values ('n{number}', 'sol')" for number in range(count)],
+    )
+    assert outcomes(replica) == []
+    assert house.at_hub("select distinct team_id from task where owner = 'sol'") == [("blue",)]
+    with closing(sqlite3.connect(replica.path)) as db:
+        found = db.execute("select distinct team_id from task where owner = 'sol'").fetchall()
+    assert found == [("blue",)], "the replica has the row as the hub does"
+    assert ids(house.replica_of(NORTH)) == ["r1", "r2"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("insert into task values ('n', 'red', 'sol', 'theirs')", "foreign-key"),
+        ("insert into task values ('n', 'green', 'sol', 'nobodys')", "foreign-key"),
+        ("update task set team_id = 'red'", "foreign-key"),
+        ("update task set team_id = 'green'", "foreign-key"),
+        ("update task set team_id = null", "not-allowed"),
+        ("insert into team values ('green', 'new')", "not-allowed"),
+        ("insert into team values ('red', 'taken')", "key-taken"),
+        ("insert into task values ('r1', 'blue', 'sol', 'taken')", "key-taken"),
+    ],
+)
+def test_nothing_crosses_into_another_tenant(house: Office, statement: str, code: str) -> None:
+    """A row of another tenant and one that is nowhere are refused alike, to the byte."""
+    before = house.at_hub("select * from task, team order by 1, 5")
+    replica = house.replica_of(SOUTH)
+    with_keys_off(replica, statement)
+    house.wire.observer = answers = Answers()
+    assert outcomes(replica) == [code]
+    assert b"Red" not in answers.text
+    assert house.at_hub("select * from task, team order by 1, 5") == before
+
+
+def test_parents_of_others_and_of_nobody_are_told_alike(house: Office) -> None:
+    def told(team: str) -> Any:
+        replica = house.replica_of(SOUTH)
+        with_keys_off(replica, f"insert into task values ('n-{team}', '{team}', 'sol', '')")
+        replica.sync()
+        parked = replica.parked()[-1]
+        return parked.code, parked.reason, parked.columns
+
+    assert told("red") == told("green")
+
+
+def test_rules_are_about_the_own_tenant_only(house: Office) -> None:
+    house.hub.track(
+        "task",
+        tenant="team_id",
+        rules=Rules(read=True, insert=True, update=row.owner == user.id),
+    )
+    sol = house.replica_of(Principal(user="sol", tenant="blue"))
+    write(sol, "insert into task values ('n', 'blue', 'sol', 'mine')")
+    assert outcomes(sol) == []
+    write(sol, "update task set title = 'x' where id = 'b1'")
+    assert outcomes(sol) == ["not-allowed"]
+    assert ids(sol) == ["b1", "n"]
+
+
+def test_a_row_that_moves_to_another_tenant_changes_hands(house: Office) -> None:
+    north, south = house.replica_of(NORTH), house.replica_of(SOUTH)
+    house.db.execute("update task set team_id = 'blue', title = 'CANARY' where id = 'r1'")
+    house.wire.observer = answers = Answers()
+    north.sync()
+    assert b"CANARY" not in answers.text
+    south.sync()
+    assert ids(north) == ["r2"]
+    assert ids(south) == ["b1", "r1"]
+
+
+def test_query_counts_tell_nothing(house: Office) -> None:
+    """Parents of another tenant cost as many statements at the hub as parents that are nowhere."""
+    counts = []
+    replica = house.replica_of(SOUTH)
+    for team in ("red", "green"):
+        with_keys_off(replica, f"insert into task values ('m-{team}', '{team}', 'sol', '')")
+        counts.append(_statements_of_a_sync(house, replica))
+    assert counts[0] == counts[1]
+
+
+def _statements_of_a_sync(house: Office, replica: Replica) -> int:
+    import reunite.stores.sql.database as database
+
+    count = 0
+    execute = database.SqliteSession.execute
+
+    def counted(self: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        return execute(self, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(database.SqliteSession, "execute", counted)
+        replica.sync()
+    return count

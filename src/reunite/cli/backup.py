@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reunite.cli.opening import Kind, kind_of
+from reunite.cli.opening import Kind, file_of, kind_of
 from reunite.cli.options import JsonOption, ReplaceOption
 from reunite.cli.progress import page_bar
 from reunite.cli.screen import emit, say, size
@@ -16,7 +16,7 @@ from reunite.stores.sql.backup import backup as make_backup
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A hub's database, or a replica.")],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A hub's database, or a replica.")],
     target: Annotated[Path, typer.Argument(metavar="TARGET", help="The copy, a new file.")],
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
@@ -26,6 +26,7 @@ def backup(
     The copy is one file, checked, and has its name only when it is whole.
     `reunite restore` makes a hub of it again; the copy of a replica is used as it is.
     """
+    file = file_of(source, "make a copy of it with `pg_dump`, which has reunite's tables as well.")
     if kind_of(file) is Kind.PLAIN:
         raise CallerError(f"{file} is neither a hub's database nor a replica: name one of those.")
     with page_bar(f"Copying {file}") as on_pages:

@@ -34,7 +34,7 @@ from reunite.stores.sql.dialects.sqlite_log import log_key_to_wire, log_to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
 from reunite.stores.sql.layout import hub_layout, outbox_layout
 
-_TABLE_MADE = re.compile(r"create table if not exists (\w+)", re.IGNORECASE)
+TABLE_MADE = re.compile(r"create table if not exists (\w+)", re.IGNORECASE)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +124,7 @@ def _file(connection: sqlite3.Connection) -> Finding:
 
 def _missing_tables(connection: sqlite3.Connection, layout: Sequence[str]) -> str:
     there = {name for (name,) in connection.execute("select name from sqlite_schema")}
-    wanted = [match[1] for statement in layout if (match := _TABLE_MADE.search(statement))]
+    wanted = [match[1] for statement in layout if (match := TABLE_MADE.search(statement))]
     return ", ".join(name for name in wanted if name not in there)
 
 

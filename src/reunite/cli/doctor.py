@@ -14,13 +14,18 @@ from reunite.cli.mending import mend
 from reunite.cli.opening import Kind
 from reunite.cli.options import JsonOption, TokenOption
 from reunite.cli.screen import counted, emit, say
+from reunite.stores.sql.store import is_postgresql
 
 _MARKS = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("·", "")}
 
 
 def doctor(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A hub's database or a replica's file.")
+    database: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="A hub's database, a file or a postgresql:// URL, or a replica's file.",
+        ),
     ],
     fix: Annotated[
         bool, typer.Option("--fix", help="Mend what can be mended, then examine again.")
@@ -38,6 +43,7 @@ def doctor(
     A replica's rows are compared with the hub's, if it can be reached; both read them once.
     Nothing is changed in the file without --fix, and nothing pending is lost with it.
     """
+    file = database if is_postgresql(database) else Path(database)
     kind, findings = _examine(file, hub, token)
     fixed: list[str] = []
     if fix and any(finding.is_well is False for finding in findings):
@@ -76,7 +82,12 @@ def show(findings: list[Finding]) -> None:
         say(f"{mark} {finding.sentence}", style=style)
 
 
-def _examine(file: Path, url: str | None, token: str | None) -> tuple[Kind, list[Finding]]:
+def _examine(file: Path | str, url: str | None, token: str | None) -> tuple[Kind, list[Finding]]:
+    if isinstance(file, str):
+        # psycopg is an extra.
+        from reunite.cli.checks_postgresql import checks_of_postgresql
+
+        return Kind.HUB, checks_of_postgresql(file)
     kind, findings = checks_of(file)
     if kind is Kind.REPLICA and all(finding.is_well is not False for finding in findings[:3]):
         findings = [*findings, *comparison(file, url=url, token=token)]

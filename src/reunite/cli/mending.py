@@ -19,9 +19,13 @@ from reunite.cli.token_file import protect_token, remembered_token
 from reunite.errors import HubUnreachableError, NotAReplicaError, NotAuthenticatedError
 
 
-def mend(kind: Kind, file: Path, *, url: str | None, token: str | None) -> None:
+def mend(kind: Kind, file: Path | str, *, url: str | None, token: str | None) -> None:
     """Mend this file. Raises ReuniteError where it is beyond that."""
-    if kind is Kind.HUB:
+    if isinstance(file, str):
+        # PostgreSQL: rows are not compared with the log there.
+        with open_hub(file) as hub:
+            hub.number()
+    elif kind is Kind.HUB:
         _mend_hub(file)
     else:
         _mend_replica(file, url=url, token=token)

@@ -21,6 +21,8 @@ from reunite.stores.sql.store import is_postgresql, open_store
 
 # `sqlite://x` as a path is `sqlite:/x`; one letter before the colon is a drive.
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
+# What a path makes of `postgresql://x`; commands that take URLs do not come here with one.
+_POSTGRESQL = re.compile(r"postgres(ql)?(\+psycopg)?:/", re.IGNORECASE)
 
 
 class Kind(enum.StrEnum):
@@ -39,6 +41,10 @@ def kind_of(database: str | Path) -> Kind:
             return Kind.HUB if store.is_hub() else Kind.PLAIN
     path = Path(database)
     if not path.exists():
+        if _POSTGRESQL.match(str(path)):
+            raise CallerError(
+                "That is a PostgreSQL database, which only a hub can have: name a replica's file."
+            )
         if _URL.match(str(path)):
             raise CallerError(
                 "This is a URL: name an SQLite file by its path, or a PostgreSQL database as "
@@ -75,6 +81,16 @@ def open_hub(path: str | Path) -> Iterator[Hub]:
     with Hub(path) as hub:
         hub.adopt()
         yield hub
+
+
+def file_of(named: str, instead: str) -> Path:
+    """The file that this names. Raises CallerError for the URL of a PostgreSQL database, which
+    says what there is instead."""
+    if is_postgresql(named):
+        raise CallerError(
+            f"This works on SQLite files, and that is a PostgreSQL database: {instead}"
+        )
+    return Path(named)
 
 
 def check_is_replica(path: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reunite.cli.opening import Kind, kind_of
+from reunite.cli.opening import Kind, file_of, kind_of
 from reunite.cli.options import JsonOption, ReplaceOption
 from reunite.cli.progress import page_bar
 from reunite.cli.screen import emit, note, say
@@ -16,11 +15,11 @@ from reunite.stores.sql.backup import restore as restore_from
 
 
 def restore(
-    backup: Annotated[
-        Path, typer.Argument(metavar="BACKUP", help="A copy that `reunite backup` made of a hub.")
+    source: Annotated[
+        str, typer.Argument(metavar="BACKUP", help="A copy that `reunite backup` made of a hub.")
     ],
-    database: Annotated[
-        Path, typer.Argument(metavar="DATABASE", help="The hub's database, an SQLite file.")
+    target: Annotated[
+        str, typer.Argument(metavar="DATABASE", help="The hub's database, an SQLite file.")
     ],
     replace: ReplaceOption = False,
     as_json: JsonOption = False,
@@ -31,6 +30,11 @@ def restore(
     What had reached the hub after the backup was made is not in it.
     With --replace, a copy of the database that was there is kept beside it.
     """
+    instead = (
+        "restore a dump of it with `pg_restore`. In another database its log begins another epoch "
+        "by itself."
+    )
+    backup, database = file_of(source, instead), file_of(target, instead)
     if kind_of(backup) is not Kind.HUB:
         raise CallerError(
             f"{backup} is no copy of a hub's database; the copy of a replica is used as it is, "

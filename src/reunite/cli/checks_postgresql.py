@@ -1,0 +1,152 @@
+"""What `reunite doctor` looks at in a hub's PostgreSQL database, one function a question.
+
+    server · own tables · triggers · numbers · log readable · how streams hear · tables left out
+
+What it is not   a look at PostgreSQL's own files: that is `pg_amcheck`'s.
+The rule         a check reads and never writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+
+from reunite.cli.checks import TABLE_MADE, Finding, told, well, wrong
+from reunite.cli.screen import counted
+from reunite.core.schema import TableSchema
+from reunite.errors import CallerError, ReuniteError
+from reunite.stores.sql import following
+from reunite.stores.sql.catalogue import Catalogue
+from reunite.stores.sql.ports import Session
+from reunite.stores.sql.postgresql import PostgresDatabase
+from reunite.stores.sql.reading import SqlTransaction
+from reunite.stores.sql.versions import read_meta
+
+VERSION_MIN = 14
+
+# Entries of the log in one read.
+_LOG_ENTRIES = 1_000
+
+_BREAK = """
+    SELECT seq FROM (
+        SELECT seq, at_ms, changes, first_id, last_id,
+               lag(seq) OVER w AS seq_before, lag(at_ms) OVER w AS at_before
+        FROM reunite_commit WINDOW w AS (ORDER BY seq)) AS c
+    WHERE first_id > last_id OR (seq_before IS NOT NULL AND (seq <> seq_before + 1
+        OR at_ms < at_before)) ORDER BY seq LIMIT 1
+"""
+
+
+def checks_of_postgresql(url: str) -> list[Finding]:
+    """Everything there is to say of the database with this URL. Raises CallerError for one without
+    reunite, and StorageUnavailableError for one that cannot be reached."""
+    with closing(PostgresDatabase(url)) as database:
+        with database.read() as session:
+            if not session.dialect.is_laid_out(session):
+                raise CallerError(
+                    "The database is no hub's: `reunite serve` with the same URL makes it one."
+                )
+            found = [_server(session)]
+            missing = ", ".join(_missing_tables(session))
+            if missing:
+                sentence = f"reunite's tables {missing} are missing: restore them from a dump."
+                return [*found, wrong(sentence)]
+            found.append(well("reunite's own tables are there."))
+            schemas = list(following.tracked_schemas(session))
+            found += _triggers(session, schemas)
+            found += [_commits(session), _log(session)]
+            found += _left_out(session, {schema.name for schema in schemas})
+        return [*found, _line(database)]
+
+
+def _server(session: Session) -> Finding:
+    (number, text), *_ = session.execute(
+        "SELECT current_setting('server_version_num')::int, current_setting('server_version')"
+    )
+    if number // 10_000 < VERSION_MIN:
+        return wrong(f"PostgreSQL {text} is too old: reunite needs {VERSION_MIN} or later.")
+    return well(f"PostgreSQL {text} answers.")
+
+
+def _missing_tables(session: Session) -> Iterator[str]:
+    for statement in session.dialect.layout():
+        match = TABLE_MADE.search(statement)
+        if match and session.execute("SELECT to_regclass(?) IS NULL", (match[1],))[0][0]:
+            yield match[1]
+
+
+def _triggers(session: Session, schemas: Sequence[TableSchema]) -> Iterator[Finding]:
+    """Whether every write of these tables is captured, in the shape that they have now."""
+    captured = []
+    for schema in schemas:
+        try:
+            shape = session.dialect.reflect(session, schema.name)
+            is_captured = session.dialect.is_captured(session, schema)
+        except CallerError as error:
+            yield wrong(f"{schema.name} cannot be captured any more. {error.message}")
+            continue
+        remedy = "`reunite serve` or --fix renews it"
+        if shape.column_names != schema.column_names or shape.key != schema.key:
+            yield wrong(f"{schema.name} has other columns than when it was tracked: {remedy}.")
+        elif not is_captured:
+            yield wrong(f"{schema.name} lacks a trigger, or one is old or switched off: {remedy}.")
+        else:
+            captured.append(schema.name)
+    if captured:
+        tables = counted(len(captured), "table")
+        yield well(f"Every write to {tables} is captured: {', '.join(captured)}.")
+
+
+def _commits(session: Session) -> Finding:
+    """Commits have the numbers 1, 2, 3 …, in the order of their times."""
+    broken = session.execute(_BREAK)
+    if broken:
+        return wrong(f"The log's numbers break at commit {broken[0][0]}: restore it from a dump.")
+    (count, head), *_ = session.execute(
+        "SELECT count(*), coalesce(max(seq), 0) FROM reunite_commit"
+    )
+    waiting = " Some changes wait for a number." if session.dialect.log.has_news(session) else ""
+    if not count:
+        return well(f"The log is empty so far.{waiting}")
+    return well(f"Commits are numbered without a gap up to {head}.{waiting}")
+
+
+def _left_out(session: Session, tracked: set[str]) -> Iterator[Finding]:
+    for table in session.dialect.all_tables(session):
+        if table in tracked:
+            continue
+        try:
+            schema = session.dialect.reflect(session, table)
+            session.dialect.check_keys_have_no_null(session, schema)
+        except ReuniteError as error:
+            yield told(f"{table} is not tracked. {error.message}")
+        else:
+            yield told(f"{table} is not tracked: start `reunite serve` again to track it too.")
+
+
+def _log(session: Session) -> Finding:
+    """Every change can be read in the version of its table's schema."""
+    # Not the store's: that one mends what it finds.
+    meta = read_meta(session)
+    tx = SqlTransaction(session, Catalogue.load(session, meta["edition"]), meta)
+    count = after_id = 0
+    while True:
+        try:
+            entries = tx.log(after_id=after_id, until_id=tx.last_change_id(), limit=_LOG_ENTRIES)
+        except (ReuniteError, ValueError, LookupError) as error:
+            return wrong(
+                f"A change after {after_id} cannot be read ({error}): restore the database from a "
+                "dump."
+            )
+        if not entries:
+            return well(f"The log's {counted(count, 'change')} can all be read.")
+        count, after_id = count + len(entries), entries[-1].id
+
+
+def _line(database: PostgresDatabase) -> Finding:
+    """How hub processes would hear of each other's commits over this URL."""
+    line = database.lines.open()
+    if line is None:
+        return told("A pooler stands in between: each hub process looks for news by itself.")
+    line.close()
+    return well("Hub processes hear of each other's commits by LISTEN.")

@@ -4,6 +4,8 @@ PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
 # Tests share nothing, so they may run side by side: `make test JOBS=0` runs them in one process.
 JOBS ?= 2
+# How long `make simulate` simulates hubs on PostgreSQL before it goes on with the others.
+MINUTES ?= 30
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test check lint bench simulate planted crash docs hubs
@@ -45,7 +47,8 @@ hubs: setup  ## every story of a pair with every kind of hub, the slow ones too
 simulate: setup  ## thousands of kills, then fresh seeds until stopped; SEED=4711 runs one seed
 	$(if $(SEED)$(ARGS),,$(PYTHON) -m tests.crash all)
 	$(if $(SEED)$(ARGS),,$(MAKE) hubs)
-	$(PYTHON) -m reunite.testing.simulator $(if $(SEED),--seed $(SEED)) $(ARGS)
+	$(if $(SEED)$(ARGS),,$(PYTHON) -m tests.simulation --hub postgresql --minutes $(MINUTES))
+	$(PYTHON) -m tests.simulation $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 crash: setup  ## kill -9 at every edge, then at random moments; ARGS="soak --kills 5000"
 	$(PYTHON) -m tests.crash $(or $(ARGS),all)

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from reunite.core.change import Op
@@ -94,6 +95,19 @@ def test_a_table_is_cloned_and_changes_travel_both_ways(
             assert file.execute("select at from sale").fetchall() == [
                 ("2026-01-02T03:04:05.000000Z",)
             ]
+
+
+def test_a_hub_begins_and_tracks_while_a_program_has_a_transaction_open(
+    hub: Hub, postgresql: str
+) -> None:
+    """It asks for no lock that the program holds, or that others would queue up behind."""
+    with psycopg.connect(postgresql) as program:
+        program.execute("update product set stock = 0")
+        # Short: the program does not go on meanwhile.
+        with Hub(open_store(postgresql, timeout_s=0.5)) as second:
+            second.track("product", merge={"stock": "counter", "name": "hub_wins"})
+            second.track("sale")
+            assert len(second.status().tables) == 2
 
 
 def test_a_server_that_cannot_be_reached_is_told_with_the_next_step(

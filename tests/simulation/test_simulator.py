@@ -23,8 +23,11 @@ from pathlib import Path
 
 import pytest
 
+from reunite.errors import CallerError
 from reunite.testing.simulator import Schedule, run
+from tests.postgresql_server import PostgresServer
 
+POSTGRESQL_SEEDS = range(1, 4)
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.toml"))
 SEEDS = range(1, 41)
 FRESH_SECONDS = 180
@@ -49,6 +52,30 @@ def test_seed_holds(seed: int, hub: str) -> None:
 @pytest.mark.parametrize("path", REGRESSIONS, ids=lambda path: path.stem)
 def test_seed_that_once_failed_holds(path: Path) -> None:
     run(schedule_of(path))
+
+
+@pytest.fixture
+def server(postgresql_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REUNITE_POSTGRESQL", postgresql_server.url())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", POSTGRESQL_SEEDS)
+def test_seed_holds_where_transactions_are_open_side_by_side(server: None, seed: int) -> None:
+    counts = run(Schedule(seed=seed, hub="postgresql", steps=40))
+    assert counts["transaction left open"] > 0
+
+
+@pytest.mark.slow
+def test_runs_on_postgresql_repeat(server: None) -> None:
+    schedule = Schedule(seed=7, hub="postgresql", steps=15)
+    assert run(schedule) == run(schedule)
+
+
+def test_a_run_on_postgresql_says_that_it_needs_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REUNITE_POSTGRESQL", raising=False)
+    with pytest.raises(CallerError, match="REUNITE_POSTGRESQL"):
+        run(Schedule(seed=1, hub="postgresql"))
 
 
 @pytest.mark.slow

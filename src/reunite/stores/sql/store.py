@@ -188,14 +188,19 @@ class SqlStore:
                     session.dialect.check_keys_have_no_null(session, schema)
                 gap = following.has_gap(session, schema.name)
                 schema = following.remember(session, schema, has_gap=gap)
-                session.dialect.create_triggers(session, schema)
+                if not session.dialect.is_captured(session, schema):
+                    session.dialect.create_triggers(session, schema)
             following.note_ddl(session)
 
     def _lay_out(self, session: Session, former: str) -> None:
         dialect = session.dialect
         dialect.lock_layout(session)
-        if dialect.is_laid_out(session) and not following.is_current(session):
-            self._follow(session)
+        if dialect.is_laid_out(session):
+            # Nothing is made again, `IF NOT EXISTS` or not: PostgreSQL would wait for every open
+            # transaction that has written, and later ones behind it.
+            if not following.is_current(session):
+                self._follow(session)
+            return
         for statement in dialect.layout():
             session.execute(statement)
         values: list[tuple[str, Any]] = [

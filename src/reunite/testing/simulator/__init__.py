@@ -14,7 +14,7 @@ The rule         what is checked is written down in design section 18 and in `ch
     tables.py   the shop       hubs.py    the hub's side      book.py     what crossed the wire
     writers.py  programs       files.py   replica files       checks/     who judges
     actions.py  what happens   world.py   all of it together  run.py      one run, and shrinking
-    mortal.py   who may die at a statement
+    mortal.py   who may die at a statement     postgresql.py  a hub with transactions side by side
     own.py      a team's own tables instead of the shop; stories.py   what is written to them
 """
 
@@ -38,7 +38,9 @@ class Simulator:
         Simulator(seed=4711, tables=OwnTables(schema=..., track=..., invariants=[...])).run()
 
     seed     everything that happens follows from it
-    hub      `memory` or `sqlite`; a team's own tables are always in an SQLite hub
+    hub      `memory`, `sqlite` or `postgresql` (then REUNITE_POSTGRESQL names a server whose role
+             may create databases; the run makes one and drops it); a team's own tables are always
+             in an SQLite hub
     steps    how long the wire stays bad
     only     the numbers of the steps that happen; None for all of them
     tables   a team's own tables, instead of the shop that reunite tests itself with

@@ -56,7 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--seed", type=int, help="run this seed")
     what.add_argument("--seeds", type=_seed_list, metavar="A..B,C", help="run these, B included")
     what.add_argument("--minutes", type=float, help="run fresh seeds for so long")
-    parser.add_argument("--hub", choices=("memory", "sqlite", "both"), default="both")
+    parser.add_argument(
+        "--hub",
+        choices=("memory", "sqlite", "both", "postgresql"),
+        default="both",
+        help="postgresql needs a server: REUNITE_POSTGRESQL=postgresql://…",
+    )
     parser.add_argument("--steps", type=int, default=STEPS, help="steps before the wire heals")
     parser.add_argument("--only", type=_numbers, help="of these steps, only some: 3,8,21")
     parser.add_argument("--jobs", type=int, default=1, help="processes")

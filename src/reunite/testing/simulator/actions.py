@@ -234,6 +234,20 @@ ACTIONS: tuple[tuple[Action, int], ...] = (
 )
 
 
+def leave_open(world: World) -> None:
+    """A program at the hub's database leaves its transaction open."""
+    world.leave_open()
+
+
+def end_open(world: World) -> None:
+    """A transaction that was left open ends."""
+    world.end_open(commits=world.chance.random() < 0.8)
+
+
+# Where several transactions can be open at once.
+CONCURRENT_ACTIONS: tuple[tuple[Action, int], ...] = ((leave_open, 14), (end_open, 12))
+
+
 def begin(world: World) -> None:
     """The first replicas clone the hub."""
     world.meddle = lambda file: meddle(world, file)
@@ -245,7 +259,8 @@ def happen(world: World) -> None:
     """One step: time passes, one action, and every file is looked at."""
     for clock in (world.hub.clock, *(file.clock for file in world.files)):
         clock.advance(world.chance.randrange(1, 2_000))
-    actions, weights = zip(*ACTIONS, strict=True)
+    more = () if world.hub.place is None else CONCURRENT_ACTIONS
+    actions, weights = zip(*(*ACTIONS, *more), strict=True)
     action = world.chance.choices(actions, weights)[0]
     action(world)
     for file in world.files:
@@ -255,6 +270,8 @@ def happen(world: World) -> None:
 def heal(world: World) -> None:
     """The wire is well again: late requests arrive, everybody syncs, and then all must agree."""
     world.is_calm = True
+    while world.hub.place is not None and world.hub.place.open_count:
+        world.end_open(commits=True)
     world.wire.deliver_all_late()
     for round_ in range(ROUNDS_MAX):
         world.log(f"healing, round {round_ + 1}")

@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from reunite.core.principal import Principal
 from reunite.core.schema import Column, ColumnType, ForeignKey, TableSchema, Unique
@@ -39,6 +39,9 @@ from reunite.testing.simulator.tables import (
     read_tables,
 )
 from reunite.testing.simulator.writers import MemoryWriter, SqlWriter, Writer
+
+if TYPE_CHECKING:
+    from reunite.testing.simulator.postgresql import MortalPostgresDatabase, PostgresPlace
 
 
 class StoreWatcher(Protocol):
@@ -124,11 +127,19 @@ class HubSide:
         self.clock = FakeClock()
         self._new_id = new_id
         self._db: sqlite3.Connection | None = None
-        self._database: MortalDatabase | None = None
+        self._place: PostgresPlace | None = None
+        self._database: MortalDatabase | MortalPostgresDatabase | None = None
+        self._seen: set[int] = set()
         store: Any
         if kind == "memory":
             store = WatchedMemoryStore(new_epoch=new_id)
             store.track(list(table_schemas().values()))
+        elif kind == "postgresql":
+            from reunite.testing.simulator.postgresql import MortalPostgresDatabase, PostgresPlace
+
+            self._place = PostgresPlace()
+            self._database = MortalPostgresDatabase(self._place.url)
+            store = WatchedSqlStore(self._database, new_epoch=new_id)
         else:
             path = folder / "hub.db"
             self._db = sqlite3.connect(path, isolation_level=None)
@@ -207,9 +218,11 @@ class HubSide:
         """The hub's process is gone; another one opens the same database."""
         if self._database is None:
             return
-        watcher, path = self.store.watcher, self._database.path
+        watcher = self.store.watcher
         self._database.bury()
-        self._database = MortalDatabase(path)
+        again: Any = type(self._database)
+        self._database = again(self._database.path)
+        assert self._database is not None
         store: Any = WatchedSqlStore(self._database, new_epoch=self._new_id)
         self.store = store
         self._begin()
@@ -218,11 +231,19 @@ class HubSide:
     def _writer(self, handle: Any, log: Callable[[str], None]) -> Writer:
         if isinstance(handle, MemoryHandle):
             return MemoryWriter(handle, log)
+        if self._place is not None:
+            from reunite.testing.simulator.postgresql import PostgresWriter
+
+            return PostgresWriter(handle, log)
         return SqlWriter(handle, log)
 
     @contextmanager
     def foreign_write(self, log: Callable[[str], None]) -> Iterator[Writer]:
         """A transaction of a program that knows nothing of reunite."""
+        if self._place is not None:
+            with self._place.transaction(log) as writer:
+                yield writer
+            return
         if self._db is None:
             with MemoryStore.write(self.store) as tx:
                 yield MemoryWriter(tx.handle(), log)
@@ -235,8 +256,15 @@ class HubSide:
             self._db.execute("rollback")
             raise
 
+    @property
+    def place(self) -> PostgresPlace | None:
+        """Where several transactions can be open at once; None where there is one writer."""
+        return self._place
+
     def tables(self) -> Tables:
         """All rows, read past reunite where there is a database."""
+        if self._place is not None:
+            return read_tables(self._place.program)
         if self._db is not None:
             return read_tables(self._db)
         with self.look() as tx:
@@ -261,10 +289,17 @@ class HubSide:
             return tx.last_change_id()
 
     def entries_after(self, change_id: int) -> list[LogEntry]:
-        """The log's entries with a larger id."""
+        """The log's entries with a larger id; where ids are drawn side by side, those that were
+        not told yet."""
+        floor = change_id if self._place is None else self._place.floor(change_id)
         with self.look() as tx:
             until = tx.last_change_id()
-            return list(tx.log(after_id=change_id, until_id=until, limit=1_000_000))
+            entries = tx.log(after_id=floor, until_id=until, limit=1_000_000)
+        if self._place is None:
+            return list(entries)
+        fresh = [entry for entry in entries if entry.id not in self._seen]
+        self._seen.update(entry.id for entry in fresh)
+        return fresh
 
     def close(self) -> None:
         """Release the database."""
@@ -273,6 +308,8 @@ class HubSide:
             self._database.bury()
         if self._db is not None:
             self._db.close()
+        if self._place is not None:
+            self._place.close()
 
 
 def table_schemas() -> dict[str, TableSchema]:

@@ -15,11 +15,10 @@ The rule         `ident` is set when a row is inserted and never again, so that 
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 Scalar: TypeAlias = int | str | None
 Key: TypeAlias = tuple[Scalar, ...]
@@ -265,7 +264,13 @@ FIRST_ROWS: dict[str, tuple[Row, ...]] = {
 }
 
 
-def read_tables(db: sqlite3.Connection) -> Tables:
+class Readable(Protocol):
+    """A connection, of whatever database."""
+
+    def execute(self, sql: Any, /) -> Iterable[Any]: ...
+
+
+def read_tables(db: Readable) -> Tables:
     """All rows of all tables, read in one transaction if the caller has begun one."""
     tables: Tables = {}
     for facts in FACTS.values():

@@ -54,6 +54,9 @@ DEATHS = 0.02
 HUB_DEATHS = 0.03
 HUB_STATEMENTS_MAX = 60
 
+# Transactions that programs leave open at a hub where several can be, at one time.
+OPEN_TRANSACTIONS_MAX = 2
+
 # How often another process writes to a replica file while it waits for the hub.
 MEDDLINGS = 0.05
 
@@ -90,7 +93,11 @@ class World(WireObserver):
         self._built: deque[_Built] = deque(maxlen=4)
         self.begin_step(0)
         self.hub = HubSide(hub, folder, new_id=SeededIds(seed))
-        self.hub_check = HubCheck(self.hub.tables(), self.hub.last_change_id())
+        self.hub_check = HubCheck(
+            self.hub.tables(),
+            self.hub.last_change_id(),
+            is_concurrent=self.hub.place is not None,
+        )
         self._snapshot = Snapshot(moment=0, tables=self.hub_check.tables)
         self.push_check = PushCheck(self.book, restored=self.hub_check.restored)
         self.replica_check = ReplicaCheck(self.book)
@@ -159,7 +166,8 @@ class World(WireObserver):
         with self.hub.look() as tx:
             commits = tx.commits(after=self.hub_check.last_seq, limit=10_000)
             last_change_id = tx.last_change_id()
-        self.hub_check.numbered(commits, last_change_id)
+        unnumbered = 0 if self.hub.place is None else self.hub.place.unnumbered()
+        self.hub_check.numbered(commits, last_change_id, unnumbered=unnumbered)
         if not self.is_calm and not self._is_intruding and self.chance.random() < INTRUSIONS:
             self.book.count("intrusion")
             self.write_at_hub("between numbering and snapshot: ")
@@ -188,6 +196,29 @@ class World(WireObserver):
             self.log(f"{who}rolled back: {exc}")
         finally:
             self._is_intruding = False
+        self._hub_moved()
+
+    def leave_open(self) -> None:
+        """A program writes in a transaction that it leaves open, where others can write then."""
+        place = self.hub.place
+        if place is None or place.open_count >= OPEN_TRANSACTIONS_MAX:
+            return
+        try:
+            with place.left_open(lambda line: self.log(f"hub, left open: {line}")) as writer:
+                write_something(writer, self.author(whole=True, replaces=True, keys=True))
+        except REFUSALS as exc:
+            self.log(f"hub, left open: rolled back: {exc}")
+        else:
+            self.book.count("transaction left open")
+
+    def end_open(self, *, commits: bool) -> None:
+        """One of the open transactions ends; not always that which began first."""
+        place = self.hub.place
+        if place is None or place.open_count == 0:
+            return
+        index = self.chance.randrange(place.open_count)
+        self.log(f"hub: open transaction {index + 1} ends: {'commit' if commits else 'rollback'}")
+        place.end(index, commits=commits)
         self._hub_moved()
 
     def _hub_moved(self) -> None:

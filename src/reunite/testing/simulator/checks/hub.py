@@ -65,9 +65,13 @@ class HubCheck:
 
     No child changes its parent, however keys were moved or given again; but for those `led_astray`
     by a program that gave a key again in its own file, with foreign keys off.
+
+    With `is_concurrent`, transactions draw ids side by side: commits may overlap, and whether they
+    cover every change is asked of the database.
     """
 
-    def __init__(self, tables: Tables, last_change_id: int) -> None:
+    def __init__(self, tables: Tables, last_change_id: int, *, is_concurrent: bool = False) -> None:
+        self._is_concurrent = is_concurrent
         self.tables = tables
         self.last_change_id = last_change_id
         self.led_astray: set[Scalar] = set()
@@ -79,7 +83,7 @@ class HubCheck:
         """A transaction has committed: `entries` are what it added to the log."""
         before, self.tables = self.tables, tables
         if entries:
-            self.last_change_id = entries[-1].id
+            self.last_change_id = max(self.last_change_id, entries[-1].id)
         if tables == before and not entries:
             return
         self._check_identities(before, tables)
@@ -104,13 +108,16 @@ class HubCheck:
                     raise InvariantBroken("I12", f"{ident} had been deleted and is back.")
             self._gone.update((facts.name, ident) for ident in old.keys() - new.keys())
 
-    def numbered(self, commits: Iterable[Commit], last_change_id: int) -> None:
-        """Numbering is done: `commits` are those after the last one seen here."""
+    def numbered(
+        self, commits: Iterable[Commit], last_change_id: int, *, unnumbered: int = 0
+    ) -> None:
+        """Numbering is done: `commits` are those after the last one seen here; `unnumbered` is how
+        many changes the database has that are in no commit."""
         for commit in commits:
             last = self._last_commit
             is_next = (
                 commit.seq == (last.seq if last else 0) + 1
-                and commit.first_id > (last.last_id if last else 0)
+                and (self._is_concurrent or commit.first_id > (last.last_id if last else 0))
                 and commit.last_id >= commit.first_id
                 and commit.at_ms >= (last.at_ms if last else 0)
                 and commit.nonce != ""
@@ -118,6 +125,10 @@ class HubCheck:
             if not is_next:
                 raise InvariantBroken("I3", f"{commit} follows {last}.")
             self._last_commit = commit
+        if unnumbered:
+            raise InvariantBroken("I3", f"{unnumbered} changes are visible and in no commit.")
+        if self._is_concurrent:
+            return
         covered = self._last_commit.last_id if self._last_commit else 0
         if covered != last_change_id:
             raise InvariantBroken("I3", f"Commits end at {covered}, changes at {last_change_id}.")

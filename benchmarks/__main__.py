@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import capture, clone, live, postgresql, pull, push, repair
+from benchmarks import capture, clone, live, postgresql, pull, push, repair, rules
 from benchmarks.figures import Figure, Settings
 
 BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "pull": pull.run,
     "capture": capture.run,
     "repair": repair.run,
+    "rules": rules.run,
     "live": live.run,
     "postgresql": postgresql.run,
 }

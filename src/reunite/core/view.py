@@ -82,9 +82,11 @@ def _hash(text: str) -> str:
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows to look at, None for all: those that the new view has are put, others evicted."""
+    """The rows to look at, None for all: those that the new view has are put, others evicted.
+    With `enters`, it has all of them."""
 
     where: Expression | None
+    enters: bool = False
 
 
 def difference(old: TableView | None, new: TableView) -> Difference | None:
@@ -96,7 +98,7 @@ def difference(old: TableView | None, new: TableView) -> Difference | None:
     if old == new:
         return None
     if old is None or old.version != new.version:
-        return Difference(where=new.where)
+        return Difference(where=new.where, enters=True)
     if old.where is None:
         assert new.where is not None, "views of one version that differ do so in the expression"
         return Difference(where=Not(IsTrue(new.where)))

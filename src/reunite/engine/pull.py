@@ -230,7 +230,9 @@ class PageBuilder:
             start, total = cursor, cursor.snapshot.rows_total
             table, after = cursor.snapshot.table, cursor.snapshot.after
         position = self._fill_from_tables(
-            [(name, Difference(where=views[name].where)) for name in names], table, after
+            [(name, Difference(where=views[name].where, enters=True)) for name in names],
+            table,
+            after,
         )
         snapshot = None
         if position is not None:
@@ -272,7 +274,8 @@ class PageBuilder:
                 size = step.next(budget)
                 rows = self._tx.scan(name, after=after, limit=size, where=differing.where)
                 if rows:
-                    step.took(self._put_or_evict(name, rows))
+                    size_of = self._put if differing.enters else self._put_or_evict
+                    step.took(size_of(name, rows))
                     after = schema.key_of(rows[-1])
                     budget -= len(rows)
                 if len(rows) < size:

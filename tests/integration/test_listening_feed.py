@@ -125,8 +125,8 @@ def test_behind_a_pooler_every_process_looks_by_itself_and_leaves_nothing_in_a_s
             program.execute("create table news (id int)")
             wait_until(lambda: listening.calls > calls)
             told = program.execute(
-                "select query from pg_stat_activity where query like 'LISTEN%' "
-                "and datname = current_database()"
+                "select query from pg_stat_activity where query like '%LISTEN%' "
+                "and datname = current_database() and pid <> pg_backend_pid()"
             )
             assert told.fetchall() == []
             assert program.execute("select from pg_locks where locktype = 'advisory'").rowcount == 0

@@ -29,6 +29,12 @@ KEEPALIVE = {
     "tcp_user_timeout": 15_000,
 }
 
+# And the server notices a process that vanished, or its lock would be held for hours.
+_SERVER_KEEPALIVE = (
+    "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; "
+    "SET idle_session_timeout = 0"
+)
+
 _TURN_LOCK = "SELECT pg_try_advisory_lock(x'7265756e'::int, x'6c6f6f6b'::int)"
 
 
@@ -72,7 +78,7 @@ class PostgresLine:
         self._has_turn = False
         # Words also come while a statement is answered.
         connection.add_notify_handler(lambda notify: self._words.append(notify.payload))
-        connection.execute(f"LISTEN {CHANNEL}")
+        connection.execute(f"{_SERVER_KEEPALIVE}; LISTEN {CHANNEL}")
         self._end_of_call, self._call = socket.socketpair()
         # Not `select`, which knows no file numbers above 1,023: a hub has thousands of streams.
         self._selector = selectors.DefaultSelector()

@@ -44,10 +44,10 @@ from reunite.engine.ports import (
 from reunite.engine.pull import pull
 from reunite.engine.push import push
 from reunite.engine.query import query
-from reunite.engine.register import register
+from reunite.engine.register import check_shown, register
 from reunite.engine.repair import repair
 from reunite.engine.retention import Keeper, trim
-from reunite.engine.status import HubLogStatistics, HubStatus
+from reunite.engine.status import HubLogStatistics, HubStatus, log_statistics
 from reunite.engine.tables import Hook, Tables
 from reunite.errors import (
     BadRequestError,
@@ -331,11 +331,12 @@ class Hub:
         principal    a name, or a `Principal` with the tenant, roles and claims that rules ask for
         token        one that you chose, of `TOKEN_LENGTH_MIN` visible ASCII characters or more
 
-        Raises BadRequestError, LimitExceededError for claims that are too many.
+        Raises BadRequestError (also: a name or label that cannot be shown), LimitExceededError.
         """
         if isinstance(principal, str):
             principal = Principal(user=principal)
         check_principal(principal)
+        check_shown(principal.user, label)
         if token is None:
             token = secrets.token_urlsafe(TOKEN_BYTES)
         elif len(token) < TOKEN_LENGTH_MIN or not all("!" <= sign <= "~" for sign in token):
@@ -369,7 +370,9 @@ class Hub:
             principal = tx.principal_of(token_hash)
         # The look-up is by hash, so its time tells nothing of the token.
         if principal is None or not hmac.compare_digest(token_hash, _hash(token)):
-            raise NotAuthenticatedError("The token is not one of this hub.")
+            raise NotAuthenticatedError(
+                "Not a token of this hub: `reunite token create` makes one."
+            )
         return principal
 
     def refused(self, tokens: Iterable[str]) -> set[str]:
@@ -522,19 +525,7 @@ class Hub:
 
     def log_statistics(self) -> HubLogStatistics:
         """How large the log is, and how far replicas have read it. Walks through all of it."""
-        head = self.number()
-        with self._store.read() as tx:
-            found, trimmed_seq = tx.statistics(), tx.trimmed_seq()
-            readers = sorted(tx.replicas(), key=lambda record: (record.seen_seq, record.seen_ms))
-        return HubLogStatistics(
-            seq=head.seq,
-            trimmed_seq=trimmed_seq,
-            oldest_ms=None if found.oldest is None else found.oldest.at_ms,
-            changes=dict(found.changes),
-            bytes_total=found.bytes_total,
-            bytes_log=found.bytes_log,
-            readers=tuple(readers),
-        )
+        return log_statistics(self._store, self.number())
 
     def status(self) -> HubStatus:
         """How the hub stands."""

@@ -261,5 +261,5 @@ def test_a_command_that_is_told_to_stop_is_waited_for(path: Path) -> None:
         process.kill()
     assert process.returncode == 1
     assert output == "No tracked table was changed or written.\n"
-    assert "code -15" in errors
+    assert "signal 15" in errors
     assert triggers(path) == before

@@ -60,6 +60,13 @@ def test_a_right_side_that_is_no_value_is_named(right: str) -> None:
     assert "object at" not in str(caught.value)
 
 
+@pytest.mark.parametrize("right", ["1e999", "-1e999", "[1, 1e999]"])
+def test_an_infinite_number_is_no_value_to_compare_with(right: str) -> None:
+    sign = "in" if right.startswith("[") else "<"
+    with pytest.raises(typer.BadParameter, match="name a finite number"):
+        expression_of(f"store {sign} {right}")
+
+
 def test_tables_and_conditions_go_together() -> None:
     assert chosen(None, None) is None
     assert chosen(["a"], None) == ("a",)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from reunite.cli.screen import VALUE_LENGTH_MAX, key_cell, readable, say, show_table
 
@@ -66,6 +68,36 @@ def test_columns_stand_below_each_other_in_every_script(capsys: pytest.CaptureFi
     assert len(lines) == 4
     assert lines[1].startswith("東京" + " " * (VALUE_LENGTH_MAX - 4) + "  1")
     assert lines[2].startswith("Ulm" + " " * (VALUE_LENGTH_MAX - 3) + "  2")
+
+
+@pytest.mark.parametrize(("width", "is_table"), [(40, False), (60, True)])
+def test_a_terminal_too_narrow_for_a_table_gets_lists(
+    width: int, is_table: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr("reunite.cli.screen.out", lambda: screen)
+    columns = ("id", "when", "table", "key", "reason")
+    row = (1, "2026-01-02 03:04:05Z", "product", ["a"], "There is no room for this sentence.")
+    show_table(columns, [row, row])
+    lines = [line.rstrip() for line in screen.file.getvalue().splitlines()]
+    assert max(map(len, lines)) <= width
+    if is_table:
+        assert lines[0].split() == list(columns)
+    else:
+        assert lines[:4] == [
+            "id      1",
+            "when    2026-01-02 03:04:05Z",
+            "table   product",
+            'key     ["a"]',
+        ]
+        assert lines.count("id      1") == 2
+
+
+def test_an_empty_table_has_its_head_on_every_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=20, color_system=None)
+    monkeypatch.setattr("reunite.cli.screen.out", lambda: screen)
+    show_table(("one", "two"), [])
+    assert screen.file.getvalue().split()[:2] == ["one", "two"]
 
 
 def test_prose_keeps_its_lines_and_loses_what_steers(capsys: pytest.CaptureFixture[str]) -> None:

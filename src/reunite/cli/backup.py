@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reunite.cli.opening import Kind, file_of, kind_of
+from reunite.cli.opening import Kind, check_is_no_url, file_of, kind_of
 from reunite.cli.options import JsonOption, ReplaceOption
 from reunite.cli.progress import page_bar
 from reunite.cli.screen import emit, say, size
@@ -27,6 +27,7 @@ def backup(
     `reunite restore` makes a hub of it again; the copy of a replica is used as it is.
     """
     file = file_of(source, "make a copy of it with `pg_dump`, which has reunite's tables as well.")
+    check_is_no_url(target)
     if kind_of(file) is Kind.PLAIN:
         raise CallerError(f"{file} is neither a hub's database nor a replica: name one of those.")
     with page_bar(f"Copying {file}") as on_pages:

@@ -25,11 +25,11 @@ from reunite.cli.screen import counted
 from reunite.cli.token_file import token_file
 from reunite.cli.tracking import tables_of, without_key_sentences
 from reunite.core.schema import TableSchema
-from reunite.errors import CallerError, ReuniteError
+from reunite.errors import CallerError, ReuniteError, StorageFaultError
 from reunite.replica.layout import LAYOUT
 from reunite.replica.state import load_state
 from reunite.stores.sql.capture import trigger_statements
-from reunite.stores.sql.database import connect_to_look
+from reunite.stores.sql.database import connect_to_look, error_of
 from reunite.stores.sql.dialects.sqlite_log import log_key_to_wire, log_to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
 from reunite.stores.sql.layout import hub_layout, outbox_layout
@@ -71,7 +71,17 @@ def checks_of(path: Path) -> tuple[Kind, list[Finding]]:
     with closing(connect_to_look(path)) as connection:
         # One snapshot for all questions, while others go on writing.
         connection.execute("begin")
-        return kind, list(ask(connection, path))
+        return kind, list(_as_far_as_can_be_read(ask(connection, path)))
+
+
+def _as_far_as_can_be_read(findings: Iterator[Finding]) -> Iterator[Finding]:
+    try:
+        yield from findings
+    except sqlite3.DatabaseError as exc:
+        error = error_of(exc)
+        if not isinstance(error, StorageFaultError):
+            raise
+        yield wrong(f"The rest cannot be examined. {error.message}")
 
 
 def _of_hub(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
@@ -119,7 +129,8 @@ def _file(connection: sqlite3.Connection) -> Finding:
     (answer,) = connection.execute("pragma quick_check(1)").fetchone()
     if answer == "ok":
         return well("The database file is sound.")
-    return wrong(f"The database file is damaged ({answer}): restore it from a backup.")
+    said = " ".join(answer.split())
+    return wrong(f"The database file is damaged ({said}): restore it from a backup.")
 
 
 def _missing_tables(connection: sqlite3.Connection, layout: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import typer
+
 from reunite.cli.choosing import TableOption, WhereOption, chosen
 from reunite.cli.opening import Kind, kind_of
 from reunite.cli.options import FileArgument, JsonOption, TokenOption, UrlArgument
@@ -34,6 +36,8 @@ def clone(
     The token is remembered in FILE-token, which only you may read, unless it comes from
     REUNITE_TOKEN.
     """
+    if not url:
+        raise typer.BadParameter("Give the hub's URL, as `reunite serve` prints it.")
     tables = chosen(table, where)
     was_there = file.exists()
     if was_there:

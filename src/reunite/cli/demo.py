@@ -47,6 +47,8 @@ def demo(
     The data are all flights that left New York City in 2013, 336,776 of them.
     The hub goes on running afterwards, for you to play with, until Ctrl-C.
     """
+    if folder.exists() and not folder.is_dir():
+        raise CallerError(f"{folder} is not a folder: name another one with --folder.")
     folder.mkdir(parents=True, exist_ok=True)
     places = Places(
         hub=folder / "flights.db",

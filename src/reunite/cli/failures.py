@@ -20,7 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from reunite.cli.screen import note
-from reunite.errors import HubUnreachableError, ReuniteError, StorageFaultError
+from reunite.errors import BadRequestError, HubUnreachableError, ReuniteError, StorageFaultError
 from reunite.stores.sql.database import error_of
 
 # Codes of the command line alone, which no class of `errors.py` has: meaning and next step.
@@ -54,7 +54,13 @@ class ReuniteGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except (ReuniteError, OSError, sqlite3.Error, ModuleNotFoundError) as error:
+        except (
+            ReuniteError,
+            OSError,
+            sqlite3.Error,
+            ModuleNotFoundError,
+            UnicodeEncodeError,
+        ) as error:
             if isinstance(error, BrokenPipeError):
                 raise  # typer ends quietly when the reader of a pipe has gone
             if isinstance(error, ModuleNotFoundError) and _missing_extra(error) is None:
@@ -67,6 +73,8 @@ def line_of(error: Exception) -> str:
     """The error as `code: message`, on one line."""
     if isinstance(error, sqlite3.Error):
         error = error_of(error)
+    if isinstance(error, UnicodeEncodeError):
+        error = BadRequestError("A text that was typed has bytes that are no UTF-8: correct it.")
     if isinstance(error, ModuleNotFoundError):
         extra = _missing_extra(error)
         code, message = "missing-extra", f"This needs: pip install 'reunite[{extra}]'"

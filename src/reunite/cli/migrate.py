@@ -49,7 +49,7 @@ def migrate(
             say("No tracked table was changed or written.")
         note("Every write is captured again.")
     if code:
-        note(f"command-failed: {command[0]} ended with code {code}.")
+        note(f"command-failed: {command[0]} {_end(code)}.")
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -77,6 +77,11 @@ def _run(command: Sequence[str], *, as_json: bool) -> int:
                     continue  # Ctrl-C reaches the command as well; its end is waited for
     finally:
         signal.signal(signal.SIGTERM, former)
+
+
+def _end(code: int) -> str:
+    """How a command ended that did not end well."""
+    return f"ended with code {code}" if code > 0 else f"was ended by signal {-code}"
 
 
 def _sentence(table: TableMigration) -> str:

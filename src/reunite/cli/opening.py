@@ -20,9 +20,7 @@ from reunite.stores.sql.database import connect_to_look
 from reunite.stores.sql.store import is_postgresql, open_store
 
 # `sqlite://x` as a path is `sqlite:/x`; one letter before the colon is a drive.
-_URL = re.compile(r"[a-z][a-z0-9+.-]+:[/\\]", re.IGNORECASE)
-# What a path makes of `postgresql://x`; commands that take URLs do not come here with one.
-_POSTGRESQL = re.compile(r"postgres(ql)?(\+psycopg)?:/", re.IGNORECASE)
+_URL = re.compile(r"([a-z][a-z0-9+.-]+):(?:[/\\]|$)", re.IGNORECASE)
 
 
 class Kind(enum.StrEnum):
@@ -40,16 +38,8 @@ def kind_of(database: str | Path) -> Kind:
         with open_store(database) as store:
             return Kind.HUB if store.is_hub() else Kind.PLAIN
     path = Path(database)
+    check_is_no_url(path)
     if not path.exists():
-        if _POSTGRESQL.match(str(path)):
-            raise CallerError(
-                "That is a PostgreSQL database, which only a hub can have: name a replica's file."
-            )
-        if _URL.match(str(path)):
-            raise CallerError(
-                "This is a URL: name an SQLite file by its path, or a PostgreSQL database as "
-                "postgresql://user@host/name."
-            )
         raise CallerError(f"There is no file {path}: check the name.")
     if not path.is_file():
         raise CallerError(f"{path} is not a file: name an SQLite file.")
@@ -68,6 +58,29 @@ def kind_of(database: str | Path) -> Kind:
     if "reunite_state" in names:
         return Kind.REPLICA
     return Kind.HUB if "reunite_commit" in names else Kind.PLAIN
+
+
+def check_is_no_url(path: Path) -> None:
+    """Raises CallerError for a URL where a file is to be named. What it is to be, is said without
+    repeating it: it may hold a password."""
+    match = _URL.match(str(path))
+    if match is None or path.exists():
+        return
+    scheme = match[1].lower()
+    if scheme in ("http", "https"):
+        raise CallerError(
+            "This is the URL of a hub: name the database or the replica itself, on the machine "
+            "that has it."
+        )
+    if scheme.startswith("postgres"):
+        raise CallerError(
+            "That is a PostgreSQL database, which only a hub can have: name a replica's file, or "
+            "for a copy a new one."
+        )
+    raise CallerError(
+        "This is a URL: name an SQLite file by its path, or a PostgreSQL database as "
+        "postgresql://user@host/name."
+    )
 
 
 @contextmanager

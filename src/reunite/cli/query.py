@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from reunite.cli.options import JsonOption, TokenOption, UrlArgument
-from reunite.cli.screen import emit, note, show_table
+from reunite.cli.screen import counted, emit, note, show_table
 from reunite.cli.typed import assignments
 from reunite.errors import NotAuthenticatedError, UnknownTableError
 from reunite.protocol.codec import decode, encode
@@ -48,7 +48,7 @@ def query(
     else:
         show_table(columns, rows)
     if has_more:
-        note(f"There are more than {limit} rows: --limit 0 shows all.")
+        note(f"There are more than {counted(limit, 'row')}: --limit 0 shows all.")
 
 
 def _rows(

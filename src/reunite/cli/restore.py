@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from reunite.cli.opening import Kind, file_of, kind_of
+from reunite.cli.opening import Kind, check_is_no_url, file_of, kind_of
 from reunite.cli.options import JsonOption, ReplaceOption
 from reunite.cli.progress import page_bar
 from reunite.cli.screen import emit, note, say
-from reunite.errors import CallerError
+from reunite.errors import CallerError, ReuniteError
 from reunite.stores.sql.backup import restore as restore_from
 
 
@@ -40,6 +42,9 @@ def restore(
             f"{backup} is no copy of a hub's database; the copy of a replica is used as it is, "
             "and takes a new identity when it syncs."
         )
+    check_is_no_url(database)
+    if _is_replica(database):
+        raise CallerError(f"{database} is a replica: name the hub's database instead.")
     with page_bar(f"Restoring {database}") as on_pages:
         former = restore_from(backup, database, replace=replace, on_pages=on_pages)
     if as_json:
@@ -49,3 +54,11 @@ def restore(
     if former is not None:
         say(f"What it was until now is in {former}.")
     note("Tokens are those of the backup too: `reunite token list` shows which are valid now.")
+
+
+def _is_replica(database: Path) -> bool:
+    """Whether there is a replica of this name; what cannot be read is none."""
+    try:
+        return kind_of(database) is Kind.REPLICA
+    except (ReuniteError, sqlite3.Error):
+        return False

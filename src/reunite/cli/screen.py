@@ -12,6 +12,7 @@ The rule         values come from databases that strangers write to: control cha
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,9 @@ VALUE_LENGTH_MAX = 80
 KEY_LENGTH_MAX = 200
 SENTENCE_LENGTH_MAX = 400
 
+# A column that would be narrower than this, and than its cells, cannot be read: a date has so many.
+COLUMN_WIDTH_MIN = 10
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
@@ -45,8 +49,19 @@ def err() -> Console:
 
 def emit(value: Any) -> None:
     """Print a value as one line of JSON on stdout."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.write(_json(value) + "\n")
     sys.stdout.flush()
+
+
+def _json(value: Any) -> str:
+    """JSON as stdout can take it: letters that it cannot, and the bytes of a file's name that are
+    no text, are escaped, as JSON has it."""
+    try:
+        text = msgspec.json.encode(value).decode()
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(msgspec.to_builtins(value), separators=(",", ":"))
+    return text
 
 
 def say(text: str, *, style: str = "") -> None:
@@ -61,21 +76,42 @@ def note(text: str, *, style: str = "") -> None:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table on stdout. A cell is a value, shown as `readable` has it, or a `Text`, shown as
-    it is."""
+    it is. On a terminal too narrow for the columns, each row is a list of its cells."""
     cells = [
         [cell if isinstance(cell, Text) else Text(readable(cell)) for cell in row] for row in rows
     ]
     console = out()
-    if console.is_terminal:
+    if console.is_terminal and not _has_room(console, columns, cells):
+        for row in cells:
+            table = Table(box=None, show_header=False, pad_edge=False)
+            table.add_column(style="bold", no_wrap=True)
+            table.add_column(overflow="fold")
+            for column, cell in zip(columns, row, strict=True):
+                table.add_row(visible(column), cell)
+            console.print(table)
+            console.print()
+    elif console.is_terminal:
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for column in columns:
-            table.add_column(column, overflow="fold")
+            table.add_column(visible(column), overflow="fold")
         for row in cells:
             table.add_row(*row)
         console.print(table)
     else:
         for line in _aligned([list(columns), *([cell.plain for cell in row] for row in cells)]):
             console.print(Text(line), soft_wrap=True)
+
+
+def _has_room(console: Console, columns: Sequence[str], rows: list[list[Text]]) -> bool:
+    """Whether every column gets what it needs, or as much as can be read in lines of it."""
+    needed = sum(
+        min(
+            COLUMN_WIDTH_MIN,
+            max(cell_len(name), *(cell_len(row[index].plain) for row in rows), 0),
+        )
+        for index, name in enumerate(columns)
+    )
+    return needed + 3 * (len(columns) - 1) <= console.width
 
 
 def readable(value: Any, *, length_max: int = VALUE_LENGTH_MAX) -> str:

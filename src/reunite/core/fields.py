@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import datetime
 import decimal
+import math
 import uuid
 from collections.abc import Iterable
 from typing import ClassVar
@@ -91,6 +92,10 @@ class Field:
             case None:
                 raise BadRequestError(
                     f"Nothing is equal to NULL: write {self!r}.is_null() or its ~."
+                )
+            case float() if not math.isfinite(value):
+                raise BadRequestError(
+                    f"{self!r} cannot be compared with {value!r}: name a finite number."
                 )
             case bool() | float() | str():
                 return value

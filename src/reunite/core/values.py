@@ -254,7 +254,7 @@ def _integer_fault(value: Value) -> str | None:
     if isinstance(value, str):
         number = int(value) if _INTEGER_TEXT.fullmatch(value) else 0
         if -SAFE_INTEGER_MAX <= number <= SAFE_INTEGER_MAX:
-            return "text stands for an integer only beyond 2^53, in plain decimal digits."
+            return "expected an integer, which is text only beyond 2^53, in plain decimal digits."
     elif isinstance(value, int) and not isinstance(value, bool):
         number = value
         if INTEGER_MIN <= number <= INTEGER_MAX and abs(number) > SAFE_INTEGER_MAX:

@@ -51,6 +51,17 @@ def check_name(name: str) -> None:
         )
 
 
+def check_shown(*names: str) -> None:
+    """Raises BadRequestError for the name of a principal or token that people could not be shown:
+    of more than `NAME_LENGTH_MAX` characters, or with one that cannot be printed."""
+    for name in names:
+        if len(name) > NAME_LENGTH_MAX or not name.isprintable():
+            raise BadRequestError(
+                f"A principal and a label have at most {NAME_LENGTH_MAX} characters that can be "
+                "printed: choose another one."
+            )
+
+
 def own_replica(tx: Transaction, principal: Principal, replica_id: str) -> ReplicaRecord:
     """The record of a replica that this principal registered. Raises UnknownReplicaError,
     alike for one that does not exist and for one of somebody else."""

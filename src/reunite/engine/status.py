@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from reunite.engine.ports import ReplicaRecord
+from reunite.engine.ports import Head, ReplicaRecord, Store
 
 
 class HubStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,3 +31,19 @@ class HubLogStatistics(msgspec.Struct, frozen=True, kw_only=True):
     bytes_total: int | None
     bytes_log: int | None
     readers: tuple[ReplicaRecord, ...]
+
+
+def log_statistics(store: Store, head: Head) -> HubLogStatistics:
+    """How large the log up to `head` is, and how far replicas have read it. Walks through it."""
+    with store.read() as tx:
+        found, trimmed_seq = tx.statistics(), tx.trimmed_seq()
+        readers = sorted(tx.replicas(), key=lambda record: (record.seen_seq, record.seen_ms))
+    return HubLogStatistics(
+        seq=head.seq,
+        trimmed_seq=trimmed_seq,
+        oldest_ms=None if found.oldest is None else found.oldest.at_ms,
+        changes=dict(found.changes),
+        bytes_total=found.bytes_total,
+        bytes_log=found.bytes_log,
+        readers=tuple(readers),
+    )

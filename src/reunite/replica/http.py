@@ -65,6 +65,9 @@ _CONNECTIONS_MAX = 4
 _TRY_LATER = frozenset({408, 429})
 Result = TypeVar("Result")
 
+# The largest number that TCP has for a port.
+PORT_MAX = 65_535
+
 _VISIBLE_ASCII = re.compile(r"[!-~]+")
 
 
@@ -358,6 +361,8 @@ def _parsed(url: str) -> httpx2.URL:
         raise BadRequestError(
             "The hub's URL must begin with http:// or https:// and a host.", path="url"
         )
+    if parsed.port is not None and not 0 < parsed.port <= PORT_MAX:
+        raise BadRequestError(f"A port lies between 1 and {PORT_MAX}.", path="url")
     if parsed.userinfo or parsed.query or parsed.fragment:
         # Not repeated in the message: it may hold a secret.
         raise BadRequestError(
@@ -421,6 +426,8 @@ def _retry_after_s(response: httpx2.Response, problem: Problem | None) -> float 
 
 def _reason(error: httpx2.RequestError) -> str:
     """What the driver says, in one line; it knows addresses and errors, not headers."""
+    if "WRONG_VERSION_NUMBER" in str(error):
+        return "what answers there speaks no TLS: perhaps its URL begins with http://"
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -74,6 +74,7 @@ def restore(
             _begin_epoch(part)
             _check(part, source)
         return None
+    _check_is_file(target)
     if not replace:
         raise CallerError(_TAKEN.format(target))
     former = _free_name(target)
@@ -97,6 +98,7 @@ def _named(target: Path, *, replace: bool) -> Iterator[Path]:
     """A file to fill, which gets the name `target` when the block has ended well."""
     if not target.parent.is_dir():
         raise CallerError(f"There is no folder {target.parent}: make it first.")
+    _check_is_file(target)
     if target.exists() and not replace:
         raise CallerError(_TAKEN.format(target))
     part = _part_of(target)
@@ -112,6 +114,12 @@ def _named(target: Path, *, replace: bool) -> Iterator[Path]:
         _flush(target.parent)
     finally:
         _remove(part)
+
+
+def _check_is_file(target: Path) -> None:
+    """Refuse what a file must not take the place of: a folder, a device, a socket."""
+    if target.exists() and not target.is_file():
+        raise CallerError(f"{target} is not a file: name a new one.")
 
 
 def _rename(part: Path, target: Path) -> None:

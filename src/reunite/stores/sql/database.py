@@ -333,6 +333,8 @@ def translated() -> Iterator[None]:
 
 def error_of(exc: Exception) -> Exception:
     """The error of ours that says what `exc` says."""
+    if isinstance(exc, UnicodeEncodeError):
+        return ConstraintError("SQLite cannot hold a text that is no UTF-8.", code="check")
     if not isinstance(exc, sqlite3.Error):
         return ConstraintError(f"SQLite cannot hold a value: {exc}.", code="check")
     name = getattr(exc, "sqlite_errorname", None) or ""
@@ -391,8 +393,8 @@ def _storage_error(code: int | None, text: str) -> StorageUnavailableError:
             )
         case sqlite3.SQLITE_CORRUPT:
             return StorageFaultError(
-                f"The database file is damaged: {text}. `reunite doctor` says more; restore the "
-                "file from a backup, or clone a replica again into a new file."
+                f"The database file is damaged: {text}. Restore a hub's from a backup, and clone "
+                "a replica again into a new file."
             )
         case _:
             return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")

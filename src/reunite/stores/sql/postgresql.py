@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from reunite.errors import (
@@ -87,9 +87,9 @@ class PostgresDatabase:
     dialect = POSTGRESQL
 
     def __init__(self, url: str, *, timeout_s: float = LOCK_TIMEOUT_S) -> None:
-        parts = urlsplit(url)
-        self._dsn = urlunsplit(parts._replace(scheme="postgresql"))
-        self._name = parts.path.lstrip("/")
+        rest = url.partition("://")[2]
+        self._dsn = f"postgresql://{rest}"  # as it is: without a host, it names a socket
+        self._name = urlsplit(self._dsn).path.lstrip("/")
         self._timeout_s = timeout_s
         self._idle: list[psycopg.Connection[Any]] = []
         self._lock = threading.Lock()
@@ -416,13 +416,20 @@ def _ours(exc: psycopg.Error) -> Exception:
     return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")
 
 
-def _unreachable(exc: psycopg.Error) -> StorageUnavailableError:
+def _unreachable(exc: psycopg.Error) -> ReuniteError:
     """The error of ours for a connection that could not be made.
 
     The driver has only words for why: one line and hints for each address it tried, with hosts and
     ports, which are nothing for a hub's clients. They stay with the cause.
     """
     line = (str(exc).splitlines() or [type(exc).__name__])[0]
+    if isinstance(exc, psycopg.ProgrammingError) or "invalid port number" in line:
+        # Its words may repeat a part of the URL, and so a password: they stay with the cause.
+        return CallerError(
+            "The URL of the PostgreSQL database cannot be read: write it as "
+            "postgresql://user:password@host:port/name, with signs that are not letters or digits "
+            "as %20 and the like."
+        )
     _, refused, refusal = line.partition("FATAL:")
     if refused:
         return StorageUnavailableError(

@@ -547,14 +547,14 @@ class Hub:
 
     # -- serving ------------------------------------------------------------------------------
 
-    def asgi(self, **limits: int) -> Starlette:
+    def asgi(self, **options: Any) -> Starlette:
         """An ASGI application to mount: FastAPI, Starlette, Litestar … Needs `reunite[server]`.
 
-        limits   those of `reunite.server.create_app`
+        options   those of `reunite.server.create_app`: limits, and `authenticate`
         """
         from reunite.server import create_app
 
-        return create_app(self, **limits)
+        return create_app(self, **options)
 
     def serve(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
         """Serve until interrupted. Needs `reunite[server]`."""

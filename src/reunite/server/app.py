@@ -29,7 +29,6 @@ from starlette.routing import Route
 from reunite.core.principal import Principal
 from reunite.errors import (
     BadRequestError,
-    NotAuthenticatedError,
     ReuniteError,
     StorageUnavailableError,
 )
@@ -40,6 +39,7 @@ from reunite.protocol.live import LAST_EVENT_HEADER, LiveRequest
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.query import QueryRequest
 from reunite.protocol.routes import JSON_TYPE, ROUTES
+from reunite.server.asking import Asking, Authenticate, ByHost, ByToken
 from reunite.server.body import Load, content_encoding, is_small, read_body, unpack_body
 from reunite.server.door import HubDoor
 from reunite.server.limits import ServerLimits
@@ -54,12 +54,18 @@ Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Result = TypeVar("Result")
 
 
-def create_app(hub: HubDoor, **limits: int) -> Starlette:
+def create_app(
+    hub: HubDoor, *, authenticate: Authenticate | None = None, **limits: int
+) -> Starlette:
     """An application that serves `hub`. `limits` are fields of `ServerLimits`.
+
+    authenticate    who sent a request, as a `Principal`, or None; a function or a coroutine
+                    function of Starlette's `Request`. Instead of the hub's tokens.
 
     The hub stays the caller's to close. The application holds nothing that needs closing.
     """
-    server = _Server(hub, ServerLimits(**limits))
+    asking = ByToken(hub) if authenticate is None else ByHost(authenticate)
+    server = _Server(hub, ServerLimits(**limits), asking)
     endpoints: dict[str, Endpoint] = {
         "register": partial(server.answer_post, "register"),
         "push": partial(server.answer_post, "push"),
@@ -101,12 +107,13 @@ def create_app(hub: HubDoor, **limits: int) -> Starlette:
 class _Server:
     """The endpoints of one application and what they share."""
 
-    def __init__(self, hub: HubDoor, limits: ServerLimits) -> None:
+    def __init__(self, hub: HubDoor, limits: ServerLimits, asking: Asking) -> None:
         self._hub = hub
+        self._asking = asking
         self._limits = limits
         self._load = Load(limits)
         self._workers = anyio.CapacityLimiter(limits.workers_max)
-        self.streams = Streams(hub, limits)
+        self.streams = Streams(hub, limits, asking)
 
     async def answer_post(self, operation: str, request: Request) -> Response:
         response, message, answer, principal = await self._ask(operation, request)
@@ -133,7 +140,9 @@ class _Server:
             return None
 
         def work() -> Response:
-            return _respond(request, self._hub.answer("pull", message, principal))
+            # Whoever may come no more while it waited is not answered.
+            now = self._asking.principal(request)
+            return _respond(request, self._hub.answer("pull", message, now))
 
         async with self._load.place():
             return await self._in_worker(work)
@@ -142,16 +151,16 @@ class _Server:
         self, operation: str, request: Request
     ) -> tuple[Response, bytes, bytes, Principal]:
         async with self._load.place() as hold:
-            token = _bearer_token(request)
+            self._asking.look(request)
             known: Principal | None = None
             if not is_small(request):
                 # A large body is read only for those who may send one.
-                known = await self._in_worker(self._hub.authenticate, token)
+                known = await self._in_worker(self._asking.principal, request)
                 content_encoding(request)
             body = await read_body(request, hold, self._limits)
 
             def work() -> tuple[Response, bytes, bytes, Principal]:
-                principal = known or self._hub.authenticate(token)
+                principal = known or self._asking.principal(request)
                 message = unpack_body(body, content_encoding(request), self._limits)
                 answer = self._hub.answer(operation, message, principal)
                 return _respond(request, answer), message, answer, principal
@@ -165,18 +174,19 @@ class _Server:
         return await self._answer_get("query", partial(_query_from, request), request)
 
     async def open_stream(self, request: Request) -> Response:
-        token = _bearer_token(request)
+        self._asking.look(request)
         async with self._load.place():
-            principal = await self._in_worker(self._hub.authenticate, token)
-            return await self.streams.open(_stream_from(request), principal, token)
+            principal = await self._in_worker(self._asking.principal, request)
+            proof = self._asking.proof(request, principal)
+            return await self.streams.open(_stream_from(request), principal, proof)
 
     async def _answer_get(
         self, operation: str, make_body: Callable[[], bytes], request: Request
     ) -> Response:
-        token = _bearer_token(request)
+        self._asking.look(request)
 
         def work() -> Response:
-            principal: Principal = self._hub.authenticate(token)
+            principal = self._asking.principal(request)
             return _respond(request, self._hub.answer(operation, make_body(), principal))
 
         async with self._load.place():
@@ -195,16 +205,6 @@ class _Server:
 
     async def _in_worker(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._workers)
-
-
-def _bearer_token(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise NotAuthenticatedError(
-            "Send a token in the header `Authorization: Bearer …`; "
-            "`reunite token` makes one for this hub."
-        )
-    return token.strip()
 
 
 def _stream_from(request: Request) -> LiveRequest:

@@ -39,7 +39,7 @@ def serve(
     *,
     on_listening: Callable[[str], None] | None = None,
     drain_s: int = DRAIN_S,
-    **limits: int,
+    **options: Any,
 ) -> None:
     """Serve `hub` until Ctrl-C or SIGTERM, then finish what is under way and return.
 
@@ -47,7 +47,7 @@ def serve(
     on_listening   called once with the URL, when connections are accepted; what it raises ends the
                    server and is raised here
     drain_s        how long requests under way may take after the signal; a second Ctrl-C ends it
-    limits         fields of `ServerLimits`
+    options        those of `create_app`: fields of `ServerLimits`, and `authenticate`
 
     Raises CallerError if it cannot listen there. Signals are handled in the main thread only; the
     hub stays the caller's to close.
@@ -57,7 +57,7 @@ def serve(
         if on_listening is not None:
             on_listening(url_of(listener))
 
-    server = Server(hub, drain_s, limits, on_started=note_start)
+    server = Server(hub, drain_s, options, on_started=note_start)
     with listen(host, port) as listener:
         server.run(sockets=[listener])
     if server.start_failure is not None:
@@ -81,12 +81,12 @@ class ServerThread:
         port: int = 0,
         *,
         drain_s: int = DRAIN_S,
-        **limits: int,
+        **options: Any,
     ) -> None:
         self._has_started = False
         self._failure: BaseException | None = None
         self._news = threading.Event()
-        self._server = Server(hub, drain_s, limits, on_started=self._note_start)
+        self._server = Server(hub, drain_s, options, on_started=self._note_start)
         self._listener = listen(host, port)
         self.url = url_of(self._listener)
         self._thread = threading.Thread(target=self._run, name="reunite-server", daemon=True)
@@ -146,9 +146,9 @@ class Server(uvicorn.Server):
     """uvicorn, with a call when it listens and signals that end `run` instead of the process."""
 
     def __init__(
-        self, hub: HubDoor, drain_s: int, limits: dict[str, int], *, on_started: Callable[[], None]
+        self, hub: HubDoor, drain_s: int, options: dict[str, Any], *, on_started: Callable[[], None]
     ) -> None:
-        app = create_app(hub, **limits)
+        app = create_app(hub, **options)
         self._streams: Streams = app.state.streams
         config = uvicorn.Config(
             app,

@@ -32,6 +32,7 @@ from reunite.errors import (
 from reunite.protocol.codec import encode
 from reunite.protocol.live import EVENT_TYPE, HEARTBEAT, Answered, LiveRequest, Pull, event
 from reunite.protocol.problem import problem_from
+from reunite.server.asking import Asking
 from reunite.server.door import HubDoor
 from reunite.server.limits import ServerLimits
 
@@ -68,8 +69,9 @@ _END = event("pull", encode(Pull(reason="The hub ends its streams: pull, then op
 class Streams:
     """All live streams of one application. Used by one event loop."""
 
-    def __init__(self, hub: HubDoor, limits: ServerLimits) -> None:
+    def __init__(self, hub: HubDoor, limits: ServerLimits, asking: Asking) -> None:
         self._hub = hub
+        self._asking = asking
         self._limits = limits
         self._desk = hub.live()
         self._turn = anyio.CapacityLimiter(1)
@@ -82,7 +84,7 @@ class Streams:
         self._news = asyncio.Event()
         self._is_draining = False
 
-    async def open(self, request: LiveRequest, principal: Principal, token: str) -> Response:
+    async def open(self, request: LiveRequest, principal: Principal, proof: object) -> Response:
         """The answer to a request for a stream. Raises what `LiveDesk.open` does, and
         LimitExceededError."""
         self._check_room()
@@ -95,7 +97,7 @@ class Streams:
             if opened is not None:
                 self._closed.append(opened.watch)
             return Response(_PULL, headers=_HEADERS, media_type=EVENT_TYPE)
-        stream = LiveStream(self, opened, token)
+        stream = LiveStream(self, opened, proof)
         self._add(stream)
         return stream
 
@@ -244,15 +246,17 @@ class Streams:
                 stream.offer(delivery, news.answered.get(stream.watch.replica))
 
     async def _end_refused(self) -> None:
-        tokens = {stream.token for stream in self._streams if stream.token is not None}
+        proofs = {stream.proof for stream in self._streams if stream.proof is not None}
         try:
-            refused = await anyio.to_thread.run_sync(self._hub.refused, tokens, limiter=self._turn)
+            refused = await anyio.to_thread.run_sync(
+                self._asking.refused, proofs, limiter=self._turn
+            )
         except ReuniteError as exc:
-            logger.warning("live streams: tokens cannot be checked: %s", exc)
+            logger.warning("live streams: who asks cannot be checked: %s", exc)
             return
         if refused:
             problem = problem_from(NotAuthenticatedError("The token is not valid any more."))
-            for stream in [each for each in self._streams if each.token in refused]:
+            for stream in [each for each in self._streams if each.proof in refused]:
                 stream.end(event("problem", encode(problem)))
 
 
@@ -260,7 +264,7 @@ class Listener(Protocol):
     """Whoever waits for news of a view."""
 
     watch: Watch
-    token: str | None
+    proof: object
 
     def offer(self, delivery: Delivery, answered: int | None) -> None:
         """There is this."""
@@ -277,7 +281,7 @@ class WaitingPull:
 
     def __init__(self, watch: Watch) -> None:
         self.watch = watch
-        self.token: str | None = None  # it is asked for when the pull comes, not while it waits
+        self.proof: object = None  # it is asked for when the pull comes, not while it waits
         self.news = asyncio.Event()
 
     def offer(self, delivery: Delivery, answered: int | None) -> None:
@@ -294,11 +298,11 @@ class WaitingPull:
 class LiveStream(Response):
     """One stream, as the answer to its request."""
 
-    def __init__(self, streams: Streams, opened: Opened, token: str) -> None:
+    def __init__(self, streams: Streams, opened: Opened, proof: object) -> None:
         super().__init__(headers=_HEADERS, media_type=EVENT_TYPE)
         del self.headers["content-length"]  # nobody knows
         self.watch = opened.watch
-        self.token: str | None = token
+        self.proof = proof
         self._streams = streams
         self._ending: bytes | None = None
         self._is_gone = False

@@ -1,0 +1,110 @@
+"""Who asks: the holder of one of the hub's tokens, or whom the host's own authentication knows.
+
+The rule         what opened a stream is asked again while the stream runs, and must name the same
+                 principal with the same rights.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Protocol, TypeAlias, cast
+
+import anyio.from_thread
+from starlette.requests import Request
+
+from reunite.core.principal import Principal, check_principal
+from reunite.errors import NotAuthenticatedError
+from reunite.server.door import HubDoor
+
+# The host's own: who sent this request, None for nobody. May be a coroutine function.
+Authenticate: TypeAlias = Callable[[Request], "Principal | Awaitable[Principal | None] | None"]
+
+
+class Asking(Protocol):
+    """Finds out who asks. All methods but `look` block: for worker threads."""
+
+    def look(self, request: Request) -> None:
+        """Refuse at once, before a body is read, what cannot be anybody. Raises
+        NotAuthenticatedError."""
+
+    def principal(self, request: Request) -> Principal:
+        """Who sent the request. Raises NotAuthenticatedError."""
+
+    def proof(self, request: Request, principal: Principal) -> object:
+        """What a stream keeps, to be asked again."""
+
+    def refused(self, proofs: Iterable[object]) -> set[object]:
+        """Those of these proofs that are worth nothing any more."""
+
+
+class ByToken:
+    """By tokens that the hub gave out."""
+
+    def __init__(self, hub: HubDoor) -> None:
+        self._hub = hub
+
+    def look(self, request: Request) -> None:
+        bearer_token(request)
+
+    def principal(self, request: Request) -> Principal:
+        return self._hub.authenticate(bearer_token(request))
+
+    def proof(self, request: Request, principal: Principal) -> object:
+        return bearer_token(request)
+
+    def refused(self, proofs: Iterable[object]) -> set[object]:
+        return set(self._hub.refused(cast(Iterable[str], proofs)))
+
+
+class _Visit:
+    """A request that opened a stream, and whose it was."""
+
+    def __init__(self, request: Request, principal: Principal) -> None:
+        self.request = request
+        self.principal = principal
+
+
+class ByHost:
+    """By a function of the host's: a session, a header, a token of another service."""
+
+    def __init__(self, authenticate: Authenticate) -> None:
+        self._authenticate = authenticate
+
+    def look(self, request: Request) -> None:
+        pass
+
+    def principal(self, request: Request) -> Principal:
+        found = self._authenticate(request)
+        if inspect.isawaitable(found):
+            found = anyio.from_thread.run(_result, found)
+        if found is None:
+            raise NotAuthenticatedError("This server does not know who sent the request: sign in.")
+        return check_principal(found)
+
+    def proof(self, request: Request, principal: Principal) -> object:
+        return _Visit(request, principal)
+
+    def refused(self, proofs: Iterable[object]) -> set[object]:
+        return {visit for visit in proofs if not self._is_still(cast(_Visit, visit))}
+
+    def _is_still(self, visit: _Visit) -> bool:
+        try:
+            return self.principal(visit.request) == visit.principal
+        except NotAuthenticatedError:
+            return False
+
+
+async def _result(found: Awaitable[Principal | None]) -> Principal | None:
+    return await found
+
+
+def bearer_token(request: Request) -> str:
+    """The token that came with a request. Raises NotAuthenticatedError."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotAuthenticatedError(
+            "Send a token in the header `Authorization: Bearer …`; "
+            "`reunite token` makes one for this hub."
+        )
+    return token.strip()

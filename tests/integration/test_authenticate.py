@@ -1,0 +1,166 @@
+"""A host's own authentication decides who asks, instead of the hub's tokens."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from starlette.requests import Request
+
+from reunite import Hub, Principal, Replica, Rules, row, user
+from reunite.errors import HubUnreachableError, NotAuthenticatedError
+from reunite.protocol.version import PROTOCOL_VERSION
+from reunite.server import ServerThread
+from tests.integration.live_helpers import LiveReplica
+from tests.integration.processes import wait_until
+from tests.patience import DEADLINE_S
+
+KEYS = {"key-of-ann": ("ann", ["red"]), "key-of-bob": ("bob", ["blue"])}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "hub.db"
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript("""
+            create table task (id text primary key not null, team text);
+            insert into task values ('r', 'red'), ('b', 'blue');
+        """)
+    return path
+
+
+@pytest.fixture
+def hub(database: Path) -> Iterator[Hub]:
+    with Hub(database) as hub:
+        hub.track("task", rules=Rules(read=row.team.is_in(user.teams), insert=True))
+        yield hub
+
+
+class Accounts:
+    """What a host knows of its users."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, tuple[str, list[str]]] = {
+            k: (u, list(t)) for k, (u, t) in KEYS.items()
+        }
+
+    def __call__(self, request: Request) -> Principal | None:
+        key = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if key not in self.keys:
+            return None
+        name, teams = self.keys[key]
+        return Principal(user=name, claims={"teams": list(teams)})
+
+    async def later(self, request: Request) -> Principal | None:
+        return self(request)
+
+
+def ids(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        return [found for (found,) in db.execute("select id from task order by 1")]
+
+
+@pytest.mark.parametrize("kind", ["function", "coroutine function"])
+def test_whom_the_host_knows_sees_what_its_rules_say(hub: Hub, tmp_path: Path, kind: str) -> None:
+    accounts = Accounts()
+    authenticate: Any = accounts if kind == "function" else accounts.later
+    with ServerThread(hub, authenticate=authenticate) as server:
+        for key, found in (("key-of-ann", ["r"]), ("key-of-bob", ["b"])):
+            with Replica.clone(tmp_path / f"{key}.db", server.url, token=key) as replica:
+                replica.sync()
+            assert ids(tmp_path / f"{key}.db") == found
+        assert {record.principal for record in hub.status().replicas} == {"ann", "bob"}
+
+
+def test_whom_the_host_does_not_know_is_refused(hub: Hub, tmp_path: Path) -> None:
+    with ServerThread(hub, authenticate=Accounts()) as server:
+        for token in ("a-stranger", hub.create_token("owner")):
+            with pytest.raises(NotAuthenticatedError):
+                Replica.clone(tmp_path / "r.db", server.url, token=token)
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("SECRET"), KeyError("SECRET")])
+def test_a_host_that_fails_tells_nothing_of_it(
+    hub: Hub, tmp_path: Path, failure: Exception
+) -> None:
+    def authenticate(request: Request) -> Principal:
+        raise failure
+
+    with (
+        ServerThread(hub, authenticate=authenticate) as server,
+        pytest.raises(HubUnreachableError) as caught,
+    ):
+        Replica.clone(tmp_path / "r.db", server.url, token="any")
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda accounts: accounts.keys["key-of-ann"][1].append("blue"),
+        lambda accounts: accounts.keys["key-of-ann"][1].clear(),
+    ],
+    ids=["more", "less"],
+)
+def test_rights_that_the_host_changes_reach_live_replicas(
+    hub: Hub, tmp_path: Path, change: Callable[[Accounts], object]
+) -> None:
+    """The stream ends, and the next one is opened with the rights of then."""
+    accounts = Accounts()
+    with (
+        ServerThread(hub, authenticate=accounts) as server,
+        Replica.clone(tmp_path / "r.db", server.url, token="key-of-ann") as replica,
+        LiveReplica(replica, "task") as live,
+    ):
+        live.seen.until_phase("live")
+        change(accounts)
+        hub.feed.wake()
+        wanted = [("b",), ("r",)] if len(accounts.keys["key-of-ann"][1]) == 2 else []
+        live.until_rows("select id from task order by 1", wanted)
+
+
+def test_rules_that_change_reach_live_replicas(hub: Hub, tmp_path: Path) -> None:
+    with (
+        ServerThread(hub, authenticate=Accounts()) as server,
+        Replica.clone(tmp_path / "r.db", server.url, token="key-of-ann") as replica,
+        LiveReplica(replica, "task") as live,
+    ):
+        live.seen.until_phase("live")
+        hub.track("task", rules=Rules(read=True))
+        live.until_rows("select id from task order by 1", [("b",), ("r",)])
+        hub.track("task", rules=Rules(read=False, insert=True))
+        live.until_rows("select id from task order by 1", [])
+
+
+def test_a_pull_that_waits_is_not_answered_when_its_rights_are_gone(
+    hub: Hub, database: Path
+) -> None:
+    accounts = Accounts()
+    key = "key-of-ann"
+    bearer = {"authorization": f"Bearer {key}"}
+    with (
+        ServerThread(hub, authenticate=accounts) as server,
+        httpx2.Client(base_url=server.url, headers=bearer, timeout=DEADLINE_S) as client,
+        ThreadPoolExecutor() as pool,
+    ):
+        asked = {"protocol": PROTOCOL_VERSION, "name": "waiting"}
+        replica = client.post("/v1/register", json=asked).json()["replica"]
+        asked = {"protocol": PROTOCOL_VERSION, "replica": replica, "known": 0}
+        page = client.post("/v1/pull", json=asked).json()
+        while page.get("more"):
+            page = client.post("/v1/pull", json=asked | {"cursor": page["cursor"]}).json()
+        waiting = asked | {"cursor": page["cursor"], "wait_s": 20}
+        answer = pool.submit(client.post, "/v1/pull", json=waiting)
+        streams: Any = server._server._streams
+        wait_until(lambda: len(streams._streams) == 1)
+        del accounts.keys[key]
+        with closing(sqlite3.connect(database, isolation_level=None)) as db:
+            db.execute("insert into task values ('r2', 'red')")
+        assert answer.result().status_code == 401
+        assert "r2" not in answer.result().text

@@ -125,8 +125,11 @@ class _Server:
         self, request: Request, message: bytes, answer: bytes, principal: Principal
     ) -> Response | None:
         """Wait for news if the pull asks for it and the answer has none; None for that answer."""
-        asked, page = decode(message, PullRequest), decode(answer, Page, bytes_max=None)
-        if asked.wait_s is None or page.tables or page.outcomes or page.cursor != asked.cursor:
+        asked = decode(message, PullRequest)
+        if asked.wait_s is None:
+            return None
+        page = decode(answer, Page, bytes_max=None)
+        if page.tables or page.outcomes or page.cursor != asked.cursor:
             return None
         wanted = LiveRequest(
             protocol=asked.protocol,

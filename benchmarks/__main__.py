@@ -18,8 +18,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import capture, clone, live, postgresql, pull, push, repair, rules
-from benchmarks.figures import Figure, Settings
+from benchmarks import capture, clone, live, postgresql, pull, push, repair, rules, writers
+from benchmarks.figures import MEMORY_DISK, Figure, Settings
 
 BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "clone": clone.run,
@@ -30,10 +30,10 @@ BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "rules": rules.run,
     "live": live.run,
     "postgresql": postgresql.run,
+    "writers": writers.run,
 }
 
-# Where flushes cost nothing, and what the largest log and clone need there.
-MEMORY_DISK = Path("/dev/shm")
+# What the largest log and clone need on the memory disk.
 ROOM_BYTES_MIN = 4 * 2**30
 
 _MARKS = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}

@@ -21,6 +21,10 @@ IDLE_LOOK_S = 0.3
 IDLE_SHARE_MIN = 0.85
 
 
+# Where flushes cost nothing, on systems that have it.
+MEMORY_DISK = Path("/dev/shm")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How much to do. `folder` is empty and on the disk that is measured."""
 

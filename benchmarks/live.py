@@ -54,7 +54,7 @@ def _fan_out(settings: Settings, sizes: list[int], commits: int) -> Iterator[Fig
     with BareServer() as bare:
         for size in sizes:
             with ExitStack() as stack:
-                scene = stack.enter_context(_Scene(settings.folder, f"one-{size}"))
+                scene = stack.enter_context(Scene(settings.folder, f"one-{size}"))
                 before_kb = scene.resident_kb()
                 crowd = scene.crowd([None] * size)
                 after_kb = scene.resident_kb()
@@ -71,8 +71,8 @@ def _fan_out(settings: Settings, sizes: list[int], commits: int) -> Iterator[Fig
                     settings.wait_until_idle()
                     ours, theirs = in_turn(
                         number,
-                        lambda c=crowd, s=scene, n=size: _delivered(c, s.commit, n),  # type: ignore[misc]
-                        lambda c=bare_crowd, s=send, n=size: _delivered(c, s, n),  # type: ignore[misc]
+                        lambda c=crowd, s=scene, n=size: delivered(c, s.commit, n),  # type: ignore[misc]
+                        lambda c=bare_crowd, s=send, n=size: delivered(c, s, n),  # type: ignore[misc]
                     )
                     if number:
                         pairs.add(measured=ours, limit=theirs)
@@ -91,7 +91,7 @@ def _many_views(settings: Settings, size: int, commits: int) -> Iterator[Figure]
     replica of those beside a single replica."""
     with ExitStack() as stack:
         one, ten, each, single = (
-            stack.enter_context(_Scene(settings.folder, name))
+            stack.enter_context(Scene(settings.folder, name))
             for name in ("one", "ten", "each", "single")
         )
         crowds = {
@@ -105,13 +105,13 @@ def _many_views(settings: Settings, size: int, commits: int) -> Iterator[Figure]
             settings.wait_until_idle()
             with_ten, with_one = in_turn(
                 number,
-                lambda: _delivered(crowds[ten], ten.commit, size),
-                lambda: _delivered(crowds[one], one.commit, size),
+                lambda: delivered(crowds[ten], ten.commit, size),
+                lambda: delivered(crowds[one], one.commit, size),
             )
             of_many, alone = in_turn(
                 number,
-                lambda n=number: _delivered(crowds[each], lambda: each.commit(n % size), 1),  # type: ignore[misc]
-                lambda: _delivered(crowds[single], lambda: single.commit(0), 1),
+                lambda n=number: delivered(crowds[each], lambda: each.commit(n % size), 1),  # type: ignore[misc]
+                lambda: delivered(crowds[single], lambda: single.commit(0), 1),
             )
             if number:
                 views.add(measured=with_ten, limit=with_one)
@@ -124,7 +124,7 @@ def _many_views(settings: Settings, size: int, commits: int) -> Iterator[Figure]
 def _one_replica(settings: Settings, commits: int) -> Iterator[Figure]:
     """From a write to the moment at which another replica's file shows it."""
     with ExitStack() as stack:
-        scene = stack.enter_context(_Scene(settings.folder, "file"))
+        scene = stack.enter_context(Scene(settings.folder, "file"))
         replica = stack.enter_context(
             Replica.clone(settings.folder / "live.db", scene.url, token=scene.token)
         )
@@ -160,7 +160,7 @@ def _until(work: Callable[[], object], shown: threading.Event | None = None) -> 
     return Spent(time.monotonic() - start_s, 0.0)
 
 
-def _delivered(crowd: Crowd, commit: Callable[[], object], events: int) -> Spent:
+def delivered(crowd: Crowd, commit: Callable[[], object], events: int) -> Spent:
     """From a commit to the last stream that has it."""
     crowd.expect(events)
     start_s = time.monotonic()
@@ -198,14 +198,16 @@ def _head(path: str, **headers: str) -> str:
     return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{''.join(lines)}\r\n"
 
 
-class _Scene(ExitStack):
+class Scene(ExitStack):
     """A hub, registered replicas with their streams, and one that pushes."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, database: str | None = None) -> None:
+        """Over a new SQLite file, or the database of a URL that has the standard rows."""
         super().__init__()
         self.database = folder / f"hub-{name}.db"
-        standard.build(self.database, ROWS)
-        self._hub = self.enter_context(HubProcess(self.database))
+        if database is None:
+            standard.build(self.database, ROWS)
+        self._hub = self.enter_context(HubProcess(database or self.database))
         self.url, self.token = self._hub.url, self._hub.token
         self._client = self.enter_context(
             httpx2.Client(

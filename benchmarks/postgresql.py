@@ -58,12 +58,12 @@ def _pushes(settings: Settings, server: PostgresServer) -> Iterator[Figure]:
 
 
 def _copy_plainly(settings: Settings, server: PostgresServer, batches: Batches) -> Spent:
-    url = _new_database(server, with_shops=True)
-    with _connect(url) as connection:
+    url = new_database(server, with_shops=True)
+    with connect(url) as connection:
 
         def fill() -> None:
             for batch in batches:
-                _copy(connection, batch)
+                copy_rows(connection, batch)
 
         settings.wait_until_idle()
         spent = timed(fill, others_s=server.processor_s)
@@ -75,7 +75,7 @@ def _push(
     settings: Settings, server: PostgresServer, folder: Path, batches: Batches
 ) -> tuple[Spent, Spent]:
     """What the push took, and of the pull after it."""
-    url = _new_database(server, with_shops=True)
+    url = new_database(server, with_shops=True)
     with (
         HubProcess(url, hook=standard.PARENT) as hub,
         Replica.clone(folder / "replica.db", hub.url, token=hub.token) as replica,
@@ -92,7 +92,7 @@ def _push(
         pulled = timed(replica.pull, others_s=others_s)
         status = replica.status()
     assert (status.pending, status.parked) == (0, 0), status
-    with _connect(url) as connection:
+    with connect(url) as connection:
         (found,) = connection.execute("SELECT count(*) FROM parcel").fetchone()
     assert found == sum(map(len, batches)), f"the hub has {found} rows"
     server.drop_database(url)
@@ -102,9 +102,9 @@ def _push(
 def _clones(settings: Settings, server: PostgresServer) -> Iterator[Figure]:
     count = settings.scaled(ROWS_CLONED, 5_000)
     batch = list(standard.rows(1, count))
-    url = _new_database(server, with_shops=False)
-    with _connect(url) as connection:
-        _copy(connection, batch)
+    url = new_database(server, with_shops=False)
+    with connect(url) as connection:
+        copy_rows(connection, batch)
     pairs = Pairs()
     folder = settings.folder / "clone"
     folder.mkdir()
@@ -124,9 +124,9 @@ def _clones(settings: Settings, server: PostgresServer) -> Iterator[Figure]:
     yield pairs.work("postgresql", f"{name}, processor time", limit="executemany")
 
 
-def _new_database(server: PostgresServer, *, with_shops: bool) -> str:
+def new_database(server: PostgresServer, *, with_shops: bool) -> str:
     url = server.new_database()
-    with _connect(url) as connection:
+    with connect(url) as connection:
         for statement in standard.table_statements(with_shops=with_shops):
             connection.execute(statement)
         if with_shops:
@@ -136,14 +136,14 @@ def _new_database(server: PostgresServer, *, with_shops: bool) -> str:
     return url
 
 
-def _copy(connection: Any, batch: list[tuple[int | float | str, ...]]) -> None:
+def copy_rows(connection: Any, batch: list[tuple[int | float | str, ...]]) -> None:
     """Insert rows in one transaction, as fast as a Python program can."""
     with connection.cursor().copy("COPY parcel FROM STDIN") as copy:
         for row in batch:
             copy.write_row(row)
 
 
-def _connect(url: str) -> Any:
+def connect(url: str) -> Any:
     import psycopg
 
     return psycopg.connect(url, autocommit=True)

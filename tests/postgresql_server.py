@@ -155,6 +155,20 @@ class PostgresServer:
         self._run("pg_dump", "--dbname", url, "--format=custom", "--file=dump")
         self._run("pg_restore", "--dbname", other, "dump")
 
+    def run_pgbench(
+        self, url: str, script: str, *, clients: int, seconds: int
+    ) -> tuple[int, float]:
+        """Repeat a script of pgbench's from several connections at once: how many transactions
+        there were, and the seconds that they took."""
+        (self._folder / "script").write_text(script, encoding="utf-8")
+        told = self._run(
+            "pgbench", "--no-vacuum", f"--client={clients}", "--jobs=2", f"--time={seconds}",
+            "--file=script", url,
+        ).decode()  # fmt: skip
+        assert "failed transactions: 0 " in told, told
+        count = int(told.partition("actually processed: ")[2].split()[0])
+        return count, count / float(told.partition("tps = ")[2].split()[0])
+
     def execute(self, sql: str) -> None:
         with self._connect("postgres") as connection:
             connection.execute(sql)
@@ -170,21 +184,26 @@ class PostgresServer:
         with connection:
             yield connection
 
-    def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
+    def _run(self, program: str, *arguments: str) -> bytes:
+        return subprocess.run(
             [self._programs / program, *arguments],
             cwd=self._folder,
             user=self._user,
             check=True,
             capture_output=True,
-        )
+        ).stdout
 
 
 @contextmanager
-def running_server(settings: Mapping[str, str] | None = None) -> Iterator[PostgresServer]:
-    """A server for as long as the block runs."""
+def running_server(
+    settings: Mapping[str, str] | None = None, *, place: Path | None = None
+) -> Iterator[PostgresServer]:
+    """A server for as long as the block runs.
+
+    place   the folder in which it makes its own; by default the system's for temporary files
+    """
     # Not pytest's folder: its parents are closed to other users.
-    folder = Path(tempfile.mkdtemp(prefix="reunite-postgresql-"))
+    folder = Path(tempfile.mkdtemp(prefix="reunite-postgresql-", dir=place))
     server = None
     try:
         server = PostgresServer(folder, settings)

@@ -182,6 +182,102 @@ def test_copy_is_captured(tracked: Tracked) -> None:
     tracked.check(copy)
 
 
+def test_no_name_of_a_column_is_taken_for_one_of_ours(tracked: Tracked, postgresql: str) -> None:
+    names = ("id", "tx", "r", "o", "n", "i", "p", "key", "old_key", "old", "old_rows", "new_rows")
+    columns = ", ".join(f"{name} text" for name in names)
+    tracked.db.execute(f"create table odd ({columns}, primary key (id))")
+    tracked.store.track([tracked.store.reflect("odd")])
+    last_id = last_id_of(tracked.store)
+    tracked.db.execute("insert into odd (id, r) values ('a', 'x'), ('b', 'y')")
+    tracked.db.execute("update odd set o = 'z'")
+    tracked.db.execute("update odd set id = 'c' where id = 'b'")
+    tracked.db.execute("truncate odd")
+    rest = (None,) * 8
+    assert [(e.key, e.old_key, e.old) for e in log_of(tracked.store, after_id=last_id)] == [
+        (("a",), None, None),
+        (("b",), None, None),
+        (("a",), None, ("a", None, "x", None, *rest)),
+        (("b",), None, ("b", None, "y", None, *rest)),
+        (("c",), ("b",), ("b", None, "y", "z", *rest)),
+        (("a",), None, ("a", None, "x", "z", *rest)),
+        (("c",), None, ("c", None, "y", "z", *rest)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "update", "moves"),
+    [
+        # Rows that exchange their keys, where PostgreSQL lets them.
+        ("(id integer primary key deferrable)", "id = 3 - id", {(1,): (2,), (2,): (1,)}),
+        ("(id numeric primary key)", "id = id * 1.0", {("1",): ("1.0",), ("2",): ("2.0",)}),
+        ("(id varchar primary key)", "id = 'x' || id", {("1",): ("x1",), ("2",): ("x2",)}),
+        ("(id bigint primary key)", "id = id * 2 ^ 60", {(1,): (str(2**60),), (2,): (str(2**61),)}),
+        ("(id numeric primary key)", "id = id + 0", {}),
+    ],
+)
+def test_rows_that_move_are_told_from_rows_that_stay(
+    tracked: Tracked, table: str, update: str, moves: dict[Any, Any]
+) -> None:
+    tracked.db.execute(f"create table moving {table}")
+    tracked.db.execute("insert into moving values (1), (2)")
+    tracked.store.track([tracked.store.reflect("moving")])
+    last_id = last_id_of(tracked.store)
+    tracked.db.execute(f"update moving set {update}")
+    entries = log_of(tracked.store, after_id=last_id)
+    assert len(entries) == 2
+    assert {entry.old_key: entry.key for entry in entries if entry.old_key is not None} == moves
+    assert {entry.old_key or entry.key for entry in entries} == {entry.old for entry in entries}
+
+
+def test_what_a_writers_search_path_holds_is_never_called(tracked: Tracked) -> None:
+    """The trigger's function has the rights of the hub's role, and must not lend them."""
+    tracked.db.execute(
+        """
+        create schema trap;
+        create function trap.spring() returns void language plpgsql as
+            $$ begin raise exception 'sprung'; end $$;
+        create function trap.equal(text, text) returns boolean language plpgsql as
+            $$ begin perform trap.spring(); return true; end $$;
+        create operator trap.= (leftarg = text, rightarg = text, function = trap.equal);
+        create operator trap.<> (leftarg = text, rightarg = text, function = trap.equal);
+        create function trap.joined(text, text) returns text language plpgsql as
+            $$ begin perform trap.spring(); return ''; end $$;
+        create operator trap.|| (leftarg = text, rightarg = text, function = trap.joined);
+        create function trap.same(bigint, bigint) returns boolean language plpgsql as
+            $$ begin perform trap.spring(); return true; end $$;
+        create operator trap.= (leftarg = bigint, rightarg = bigint, function = trap.same);
+        create operator trap.>= (leftarg = bigint, rightarg = bigint, function = trap.same);
+        create operator trap.<= (leftarg = bigint, rightarg = bigint, function = trap.same);
+        create function trap.pg_current_xact_id() returns text language plpgsql as
+            $$ begin perform trap.spring(); return ''; end $$;
+        create function trap.row_to_json(record) returns json language plpgsql as
+            $$ begin perform trap.spring(); return '{}'; end $$;
+        create function trap.to_json(bigint) returns json language plpgsql as
+            $$ begin perform trap.spring(); return '{}'; end $$;
+        create function trap.json_build_array(json) returns json language plpgsql as
+            $$ begin perform trap.spring(); return '[]'; end $$;
+        create function trap.format(text, name, name) returns text language plpgsql as
+            $$ begin perform trap.spring(); return ''; end $$;
+        create domain trap.text as pg_catalog.text check (false);
+        create table trap.reunite_change as select * from reunite_change limit 0;
+        create table trap.new_rows (id bigint);
+        create table trap.old_rows (id bigint);
+        """
+    )
+
+    def write() -> None:
+        tracked.db.execute("set search_path = trap, pg_catalog")
+        tracked.db.execute("insert into public.part values (7, 'w'), (8, 'w')")
+        tracked.db.execute("update public.part set name = pg_catalog.concat(name, 'v')")
+        tracked.db.execute("update public.item set value = 5 where id operator(pg_catalog.=) 3")
+        tracked.db.execute("update public.item set id = 70 where id operator(pg_catalog.=) 7")
+        tracked.db.execute("delete from public.measure")
+        tracked.db.execute("truncate public.part")
+
+    tracked.check(write)
+    assert not tracked.db.execute("select * from trap.reunite_change").fetchall()
+
+
 def test_a_statement_of_many_rows_is_captured(tracked: Tracked) -> None:
     count = 4_000
     tracked.db.execute(

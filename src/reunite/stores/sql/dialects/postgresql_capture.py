@@ -13,7 +13,11 @@ columns may be added, renamed and dropped between two looks of ours without an e
 statement. Where the hub's role owns the table, triggers fire ALWAYS, also for what logical
 replication brings.
 
-The rule         nothing depends on the session: what it could set is set for the function.
+What JSON looks like may depend on what a session has set; for columns of such types, and no others,
+the function sets it (each setting is a fiftieth of a small statement's time).
+
+The rule         nothing depends on the session, least of all on the path it searches: every name in
+                 the function says its schema, for it runs with more rights than who sets it off.
 """
 
 from __future__ import annotations
@@ -28,14 +32,28 @@ from reunite.stores.sql.dialects.postgresql_values import wire_sql
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.tables import quoted
 
-_SETTINGS = (
-    "search_path=pg_catalog, pg_temp",
-    "timezone=UTC",
-    "datestyle=ISO, YMD",
-    "intervalstyle=postgres",
-    "extra_float_digits=1",
-    "bytea_output=hex",
-)
+_SETTINGS = {
+    "timezone": "'UTC'",
+    "datestyle": "'ISO', 'YMD'",
+    "intervalstyle": "'postgres'",
+    "extra_float_digits": "1",
+    "bytea_output": "'hex'",
+}
+# Which of them matter for a type; all of them for one that is not here.
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "float4": ("extra_float_digits",),
+    "float8": ("extra_float_digits",),
+    "bytea": ("bytea_output",),
+    "timestamptz": ("timezone",),
+    "interval": ("intervalstyle",),
+    **dict.fromkeys(
+        (
+            "int2", "int4", "int8", "oid", "numeric", "bool", "uuid", "text", "varchar", "bpchar",
+            "date", "time", "timetz", "timestamp", "json", "jsonb",
+        ),
+        (),
+    ),
+}  # fmt: skip
 _EVENTS = {
     "reunite_insert": "AFTER INSERT ON {table} REFERENCING NEW TABLE AS new_rows",
     "reunite_update": (
@@ -45,6 +63,15 @@ _EVENTS = {
     "reunite_truncate": "BEFORE TRUNCATE ON {table}",
 }
 _NAME_MAX = 40
+
+# Types of which equal values are printed alike.
+_PRINTED_ONE_WAY = frozenset(
+    {"int2", "int4", "int8", "oid", "bool", "uuid", "date", "time", "timestamp", "timestamptz"}
+)
+
+# The aliases in the function are no names of columns: those would be meant then.
+_IMAGE = "pg_catalog.row_to_json(reunite_old)::pg_catalog.text"
+_TXID = "pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8"
 
 # How a trigger is switched that fires: in ordinary sessions, always.
 _FIRING = ("O", "A")
@@ -68,52 +95,99 @@ def key_sql(schema: TableSchema, details: PgTable, expressions: Sequence[str]) -
     for name, x in zip(schema.key, expressions, strict=True):
         column = details.columns[name]
         if column.base in ("int8", "oid"):
-            safe = f"{x}::bigint BETWEEN -9007199254740991 AND 9007199254740991"
-            values.append(f"CASE WHEN {safe} THEN to_json({x}::bigint) ELSE to_json({x}::text) END")
+            number, end = f"{x}::pg_catalog.int8", "9007199254740991"
+            values.append(
+                f"CASE WHEN {number} OPERATOR(pg_catalog.>=) -{end} AND "
+                f"{number} OPERATOR(pg_catalog.<=) {end} THEN pg_catalog.to_json({number}) "
+                f"ELSE pg_catalog.to_json({x}::pg_catalog.text) END"
+            )
         else:
             values.append(wire_sql(column, schema.column[name].type, x))
-    return f"json_build_array({', '.join(values)})::text"
+    return f"pg_catalog.json_build_array({', '.join(values)})::pg_catalog.text"
+
+
+def _settings(details: PgTable) -> list[str]:
+    """What has to be set so that rows of a table are printed alike in every session."""
+    needed = {
+        name
+        for column in details.columns.values()
+        if column.kind != "e"
+        for name in _NEEDED.get(column.base, _SETTINGS)
+    }
+    return [name for name in _SETTINGS if name in needed]
 
 
 def body(schema: TableSchema, details: PgTable, log: str) -> str:
     """The function's text; `log` is the name of `reunite_change`."""
-    own = f"tx, {literal(schema.name)}, {schema.version}"
+    own = f"reunite_txid, {literal(schema.name)}, {schema.version}"
 
     def key(row: str) -> str:
         return key_sql(schema, details, [f"{row}.{quoted(name)}" for name in schema.key])
 
-    moved = " OR ".join(
-        f"(o.r).{quoted(name)} IS DISTINCT FROM (n.r).{quoted(name)}" for name in schema.key
-    )
     names = "txid, table_name, schema, op, key"
     truncated = (
-        f"INSERT INTO {log} ({names}, old) SELECT pg_current_xact_id()::text::bigint, "
-        f"{literal(schema.name)}, {schema.version}, '{Op.DELETE}', {key('o')}, "
-        "row_to_json(o)::text FROM ONLY "
+        f"INSERT INTO {log} ({names}, old) SELECT {_TXID}, {literal(schema.name)}, "
+        f"{schema.version}, '{Op.DELETE}', {key('reunite_old')}, {_IMAGE} FROM ONLY "
     )
-    return f"""
-DECLARE
-    tx bigint := pg_current_xact_id()::text::bigint;
-BEGIN
-    IF TG_OP = 'INSERT' THEN
-        INSERT INTO {log} ({names})
-        SELECT {own}, '{Op.INSERT}', {key("n")} FROM new_rows AS n;
-    ELSIF TG_OP = 'UPDATE' THEN
+    paired = f"""
         INSERT INTO {log} ({names}, old_key, old)
-        SELECT {own}, '{Op.UPDATE}', {key("(n.r)")},
-               CASE WHEN {moved} THEN {key("(o.r)")} END, row_to_json(o.r)::text
-        FROM (SELECT row_number() OVER () AS i, r FROM old_rows AS r) AS o
-        JOIN (SELECT row_number() OVER () AS i, r FROM new_rows AS r) AS n ON n.i = o.i;
-    ELSIF TG_OP = 'DELETE' THEN
+        SELECT {own}, '{Op.UPDATE}', p.key,
+               CASE WHEN p.key OPERATOR(pg_catalog.<>) p.old_key THEN p.old_key END, p.old
+        FROM (
+            SELECT {key("(n.reunite_new)")} AS key, {key("(o.reunite_old)")} AS old_key,
+                   {_IMAGE.replace("reunite_old", "o.reunite_old")} AS old
+            FROM (SELECT pg_catalog.row_number() OVER () AS i, reunite_old
+                  FROM old_rows AS reunite_old) AS o
+            JOIN (SELECT pg_catalog.row_number() OVER () AS i, reunite_new
+                  FROM new_rows AS reunite_new) AS n ON n.i OPERATOR(pg_catalog.=) o.i
+        ) AS p;"""
+    # What the function sets is no part of its text: named here, so that another need shows.
+    return f"""
+-- Sets: {", ".join(_settings(details)) or "nothing"}.
+DECLARE
+    reunite_txid pg_catalog.int8 := {_TXID};
+BEGIN
+    IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
+        INSERT INTO {log} ({names})
+        SELECT {own}, '{Op.INSERT}', {key("reunite_new")} FROM new_rows AS reunite_new;
+    ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
         INSERT INTO {log} ({names}, old)
-        SELECT {own}, '{Op.DELETE}', {key("o")}, row_to_json(o)::text FROM old_rows AS o;
+        SELECT {own}, '{Op.DELETE}', {key("reunite_old")}, {_IMAGE} FROM old_rows AS reunite_old;
+    ELSIF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
+        EXECUTE {literal(truncated)} OPERATOR(pg_catalog.||) pg_catalog.format(
+            '%I.%I AS reunite_old', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+    ELSIF {_have_moved(schema, details)} THEN{paired}
     ELSE
-        EXECUTE {literal(truncated)} || quote_ident(TG_TABLE_SCHEMA) || '.'
-            || quote_ident(TG_TABLE_NAME) || ' AS o';
+        INSERT INTO {log} ({names}, old)
+        SELECT {own}, '{Op.UPDATE}', {key("reunite_old")}, {_IMAGE} FROM old_rows AS reunite_old;
     END IF;
     RETURN NULL;
 END
 """
+
+
+def _have_moved(schema: TableSchema, details: PgTable) -> str:
+    """The condition that an UPDATE has set other keys than there were. Rows of one statement can
+    exchange their keys only where the primary key is not checked at once."""
+    if details.has_deferrable_key:
+        return "true"
+    old, new = (
+        ", ".join(
+            _told_apart(details.columns[name].base, f"{row}.{quoted(name)}") for name in schema.key
+        )
+        for row in ("reunite_old", "reunite_new")
+    )
+    return (
+        f"EXISTS (SELECT {new} FROM new_rows AS reunite_new "
+        f"EXCEPT SELECT {old} FROM old_rows AS reunite_old)"
+    )
+
+
+def _told_apart(base: str, x: str) -> str:
+    """A value that is another one whenever `x` is printed otherwise: 1.0 equals 1.00."""
+    if base in _PRINTED_ONE_WAY:
+        return x
+    return f'{x}::pg_catalog.text COLLATE pg_catalog."C"'
 
 
 def create(session: Session, schema: TableSchema, details: PgTable) -> None:
@@ -121,14 +195,11 @@ def create(session: Session, schema: TableSchema, details: PgTable) -> None:
     place, log = _place(session)
     function = f"{place}.{quoted(function_name(schema.name))}"
     text = body(schema, details, log)
-    settings = " ".join(
-        f"SET {name} = {', '.join(literal(word) for word in value.split(', '))}"
-        for name, _, value in (setting.partition("=") for setting in _SETTINGS)
-    )
+    sets = " ".join(f"SET {name} = {_SETTINGS[name]}" for name in _settings(details))
     if _function_text(session, schema.name) != text:
         session.execute(
             f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql "
-            f"SECURITY DEFINER {settings} AS {literal(text)}"
+            f"SECURITY DEFINER {sets} AS {literal(text)}"
         )
     there = _triggers(session, details, schema.name)
     for relation in (details.relation, *details.partitions):

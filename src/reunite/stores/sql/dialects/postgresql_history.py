@@ -48,7 +48,8 @@ _HAS_NEWS = f"""
         CROSS JOIN LATERAL (SELECT FROM reunite_change WHERE txid = x.txid LIMIT 1) AS n)
 """
 _FIND = f"""
-    SELECT c.txid, min(c.id), max(c.id), count(*) FROM {_NEW} GROUP BY c.txid ORDER BY max(c.id)
+    SELECT c.txid, min(c.id), max(c.id), count(*), row_number() OVER (ORDER BY max(c.id)) AS place
+    FROM {_NEW} GROUP BY c.txid
 """
 # One statement, so one snapshot: what it sees is what it says that it saw.
 _NUMBER = f"""
@@ -63,8 +64,11 @@ _NUMBER = f"""
                AS mark
         FROM found AS f, now AS n
     )
-    SELECT f.txid, f.min, f.max, f.count, marked.mark, now.former, now.next_txid, now.open_txids
-    FROM found AS f, now, marked ORDER BY f.max
+    INSERT INTO reunite_commit (seq, at_ms, nonce, txid, first_id, last_id, changes, mark, former,
+        next_txid, open_txids)
+    SELECT ?1::bigint + f.place, ?2::bigint, concat_ws('.', ?3::text, nullif(f.place, 1)), f.txid,
+        f.min, f.max, f.count, marked.mark, now.former, now.next_txid, now.open_txids
+    FROM found AS f, now, marked
 """
 _TOUCHED = """
     SELECT m.seq, c.id, c.table_name, c.key, c.old_key, c.schema
@@ -133,13 +137,7 @@ class PostgresLog:
     def number(
         self, session: Session, head: Head, *, now_ms: int, new_nonce: Callable[[], str]
     ) -> None:
-        at_ms = max(now_ms, head.at_ms)
-        found = session.execute(_NUMBER)
-        session.executemany(
-            "INSERT INTO reunite_commit (seq, at_ms, nonce, txid, first_id, last_id, changes, "
-            "mark, former, next_txid, open_txids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(seq, at_ms, new_nonce(), *record) for seq, record in enumerate(found, head.seq + 1)],
-        )
+        session.execute(_NUMBER, (head.seq, max(now_ms, head.at_ms), new_nonce()))
 
     def touched(
         self,

@@ -60,7 +60,8 @@ USER_TABLES = """
 """
 _FIND = f"""
     SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relispartition,
-           NOT (c.relrowsecurity OR c.relhasrules)
+           NOT (c.relrowsecurity OR c.relhasrules), EXISTS (SELECT FROM pg_index AS x
+               WHERE x.indrelid = c.oid AND x.indisprimary AND NOT x.indimmediate)
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE {_NAME} = ? AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
@@ -161,7 +162,8 @@ class PgRelation(msgspec.Struct, frozen=True, kw_only=True):
 
 class PgTable(msgspec.Struct, frozen=True, kw_only=True):
     """What PostgreSQL knows of a table beyond its schema. `partitions` are all below it;
-    `takes_copy` unless policies or rewriting rules say what becomes of an INSERT."""
+    `takes_copy` unless policies or rewriting rules say what becomes of an INSERT;
+    `has_deferrable_key` if the primary key need not be checked at once."""
 
     relation: PgRelation
     columns: Mapping[str, PgColumn]
@@ -169,6 +171,7 @@ class PgTable(msgspec.Struct, frozen=True, kw_only=True):
     has_deferred_keys: bool
     partitions: tuple[PgRelation, ...]
     takes_copy: bool
+    has_deferrable_key: bool
 
 
 def trackable_tables(session: Session) -> list[str]:
@@ -198,7 +201,7 @@ def table_of(session: Session, table: str) -> PgTable:
             f"The database has no table {table!r}. Names are taken as they are written, with "
             "capitals and small letters; one in another schema is called schema.table."
         )
-    oid, schema, name, kind, is_partition, takes_copy = found[0]
+    oid, schema, name, kind, is_partition, takes_copy, has_deferrable_key = found[0]
     if name.startswith("reunite_"):
         raise UntrackableTableError(f"{table!r} is one of reunite's own tables.")
     if kind not in ("r", "p"):
@@ -244,6 +247,7 @@ def table_of(session: Session, table: str) -> PgTable:
         if kind == "p"
         else (),
         takes_copy=takes_copy,
+        has_deferrable_key=has_deferrable_key,
     )
 
 

@@ -49,24 +49,27 @@ _REALS = {"Infinity": float("inf"), "-Infinity": float("-inf")}
 
 
 def wire_sql(column: PgColumn, column_type: ColumnType, x: str) -> str:
-    """The value `x` of a column, so that JSON of it is its wire form as far as that can be."""
+    """The value `x` of a column, so that JSON of it is its wire form as far as that can be. No name
+    in it depends on the path that is searched."""
     if column_type is ColumnType.ANY:
-        return f"{x}::text"
+        return f"{x}::pg_catalog.text"
     if column_type is ColumnType.JSON:
-        return f"{x}::text" if column.base in ("json", "jsonb") else f"to_json({x})::text"
+        json = x if column.base in ("json", "jsonb") else f"pg_catalog.to_json({x})"
+        return f"{json}::pg_catalog.text"
     if column.base == "bytea":
-        return f"translate(encode({x}, 'base64'), E'\\n', '')"
+        return f"pg_catalog.translate(pg_catalog.encode({x}, 'base64'), E'\\n', '')"
     if column.base == "timestamptz":
         form = '\'YYYY-MM-DD"T"HH24:MI:SS.US"Z"\''
         utc = f"({x} AT TIME ZONE 'UTC')"
         return (
-            f"CASE WHEN {x} >= '0001-01-01 00:00:00+00' AND isfinite({x}) "
-            f"THEN to_char({utc}, {form}) WHEN isfinite({x}) THEN to_char({utc}, "
-            f'\'YYYY-MM-DD"T"HH24:MI:SS.US"Z BC"\') ELSE {x}::text END'
+            f"CASE WHEN NOT pg_catalog.isfinite({x}) THEN {x}::pg_catalog.text "
+            f"WHEN {x} OPERATOR(pg_catalog.>=) '0001-01-01 00:00:00+00' "
+            f"THEN pg_catalog.to_char({utc}, {form}) ELSE pg_catalog.to_char({utc}, "
+            f'\'YYYY-MM-DD"T"HH24:MI:SS.US"Z BC"\') END'
         )
     if column.base == "oid":
-        return f"{x}::bigint"
-    return x if column.base in _PLAIN else f"{x}::text"
+        return f"{x}::pg_catalog.int8"
+    return x if column.base in _PLAIN else f"{x}::pg_catalog.text"
 
 
 def row_sql(column: PgColumn, column_type: ColumnType, x: str) -> str:

@@ -134,6 +134,26 @@ def test_many_rows_at_once_come_back_as_they_were(store: SqlStore, postgresql: s
         assert db.execute("select p::text from plain as p order by id").fetchall() == before
 
 
+def test_a_column_that_was_altered_is_read_at_once(postgresql: str) -> None:
+    """Statements that a connection has prepared for it are of no use any more."""
+    with connected(postgresql) as db:
+        db.execute("create table changing (id integer primary key, value integer)")
+        db.execute("insert into changing values (1, 5)")
+        with open_store(postgresql) as store:
+            store.track([store.reflect("changing")])
+            for sql_type, value in (("integer", 5), ("bigint", 5), ("text", "5"), ("real", 5.0)):
+                db.execute(
+                    f"alter table changing alter column value type {sql_type} "
+                    f"using value::{sql_type}"
+                )
+                for _ in range(6):
+                    with store.write() as transaction:
+                        rows = [(1, value)]
+                        assert transaction.scan("changing", after=None, limit=2) == rows
+                        assert transaction.rows("changing", [(1,)]) == {(1,): rows[0]}
+                        transaction.apply(writes(updates={"changing": [update((1,), value=value)]}))
+
+
 def test_tables_with_policies_take_many_rows(postgresql: str) -> None:
     """PostgreSQL refuses COPY where a policy has to be asked."""
     role = f"clerk_{postgresql.rpartition('/')[2]}"

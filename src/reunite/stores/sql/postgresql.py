@@ -3,7 +3,8 @@
 What it is       the `Database` of psycopg 3, in threads, with a pool that grows with the need.
 What it is not   a place for SQL of the store.
 The rule         nothing is kept in a session between transactions, so a pooler like PgBouncer may
-                 stand in between: settings are LOCAL, and no statement is prepared.
+                 stand in between: settings are LOCAL, and statements are prepared only where a
+                 connection is known to be a session.
 
 Round trips cost more than the small reads that they carry, most of all on a busy machine. So BEGIN
 brings its snapshot with it, and what a statement found before is what it finds in an equal one.
@@ -46,13 +47,18 @@ except ImportError as exc:  # the extra is not there
         "PostgreSQL needs psycopg: install the extra, `pip install reunite[postgres]`."
     ) from exc
 
-from reunite.stores.sql.postgresql_line import KEEPALIVE, PostgresLines
+from reunite.stores.sql.postgresql_line import KEEPALIVE, PostgresLines, is_session
 
 # How long one statement may take: a hub's are short, and a stuck one must not hold its locks.
 STATEMENT_TIMEOUT_S = 300.0
 
 # How long a new connection may take.
 CONNECT_TIMEOUT_S = 10
+
+# Uses of a statement on a connection after which it is prepared, and how many stay so: reading and
+# planning it takes longer than most of ours run.
+PREPARE_AFTER = 2
+PREPARED_MAX = 300
 
 # Connections that wait for their next transaction; more are closed.
 IDLE_MAX = 20
@@ -242,15 +248,18 @@ class PostgresDatabase:
 
     def _connect(self, dsn: str | None = None) -> psycopg.Connection[Any]:
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 dsn or self._dsn,
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=CONNECT_TIMEOUT_S,
                 fallback_application_name="reunite",
             )
+            if is_session(connection):
+                connection.prepare_threshold, connection.prepared_max = PREPARE_AFTER, PREPARED_MAX
         except psycopg.Error as exc:
             raise _unreachable(exc) from exc
+        return connection
 
     def _give_back(self, connection: psycopg.Connection[Any]) -> None:
         is_idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
@@ -386,6 +395,9 @@ def _ours(exc: psycopg.Error) -> Exception:
         return ConstraintError(text, code=code, table=table, columns=_failed_columns(exc))
     if isinstance(exc, psycopg.DataError) or code.startswith(("22", "23", "44", "428C9")):
         return ConstraintError(f"PostgreSQL cannot hold a value: {text}.", code="check")
+    if exc.diag.source_function == "RevalidateCachedQuery":
+        # A prepared statement of before an ALTER TABLE; with the rollback psycopg forgets it.
+        return StorageUnavailableError("The tables were altered in between: try again.")
     if code in ("P0001", "0A000", "42804", "42846"):
         # What a user's trigger raises, and what a value cannot be made into.
         return ConstraintError(text, code="check")

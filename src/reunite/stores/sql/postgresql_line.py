@@ -38,6 +38,13 @@ _SERVER_KEEPALIVE = (
 _TURN_LOCK = "SELECT pg_try_advisory_lock(x'7265756e'::int, x'6c6f6f6b'::int)"
 
 
+def is_session(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a new connection is one to the server itself."""
+    # Poolers greet with a number of their own instead of the server process's.
+    found = connection.execute("SELECT pg_backend_pid()").fetchone()
+    return found is not None and bool(found[0] == connection.info.backend_pid)
+
+
 class PostgresLines:
     """The lines of one database.
 
@@ -58,9 +65,7 @@ class PostgresLines:
     def open(self) -> PostgresLine | None:
         connection = self._connect()
         try:
-            # Poolers greet with a number of their own instead of the server process's.
-            found = connection.execute("SELECT pg_backend_pid()").fetchone()
-            if found is None or found[0] != connection.info.backend_pid:
+            if not is_session(connection):
                 connection.close()
                 return None
             return PostgresLine(connection)

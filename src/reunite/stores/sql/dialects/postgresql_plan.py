@@ -54,7 +54,10 @@ class RowReader:
             row_sql(column, of_schema.type, f"t.{quoted(column.name)}")
             for column, of_schema in columns
         ]
-        self._select = f"SELECT {', '.join(values)} FROM"
+        # The types are named so that altered ones make another statement: what a prepared one
+        # gives cannot change its type.
+        types_sql = ", ".join(column.sql.replace("*/", "") for column, _ in columns)
+        self._select = f"SELECT /* {types_sql} */ {', '.join(values)} FROM"
         types = [of_schema.type for _, of_schema in columns]
         self._reader = PatternReader(types, row_step, ROW_UNNEEDED)
 

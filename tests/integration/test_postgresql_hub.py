@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ import pytest
 from reunite.core.change import Op
 from reunite.errors import StorageUnavailableError
 from reunite.hub import Hub
+from reunite.protocol.limits import PAGE_ROWS_MAX
 from reunite.replica import Replica
+from reunite.replica.transport import Transport
 from reunite.stores.sql import open_store
 from reunite.testing import FakeClock, FakeWire
 from tests.integration.processes import COMMAND, ServeProcess
@@ -262,3 +265,55 @@ def test_what_seldom_changes_is_not_read_again_before_somebody_has_committed(
             session.execute("insert into news default values")
             assert session.execute_again(question) != second
         assert found() != second
+
+
+class PeekingTransport:
+    """Looks at something after each answer that another transport brings."""
+
+    def __init__(self, inner: Transport, look: Callable[[], None]) -> None:
+        self._inner = inner
+        self._look = look
+        self.is_remote = inner.is_remote
+
+    def call(self, operation: str, body: bytes) -> bytes:
+        answer = self._inner.call(operation, body)
+        self._look()
+        return answer
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_a_statement_that_changes_very_many_rows_arrives_whole(
+    postgresql: str, tmp_path: Path
+) -> None:
+    """In many pages, of which none shows before the last one; a million rows when tests are
+    thorough."""
+    count = 1_000_000 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 12_000
+    file = tmp_path / "replica.db"
+    seen: list[tuple[int, int]] = []
+
+    def look() -> None:
+        with closing_sqlite(file) as db:
+            if db.execute("select 1 from sqlite_schema where name = 'much'").fetchall():
+                seen.extend(db.execute("select value, count(*) from much group by value"))
+
+    with connected(postgresql) as backend, Hub(postgresql) as hub:
+        backend.execute("create table much (id integer primary key, value integer not null)")
+        backend.execute(f"insert into much select i, 0 from generate_series(1, {count}) as i")
+        hub.track("much")
+        wire = FakeWire(hub)
+        transport = PeekingTransport(wire.transport(hub.create_token("owner")), look)
+        with Replica.clone(file, transport=transport) as replica:
+            seen.clear()
+            backend.execute("update much set value = id % 7 + 1")
+            replica.pull()
+            assert len(seen) >= count / PAGE_ROWS_MAX > 1, "it came in pages"
+            assert set(seen) == {(0, count)}, "which showed nothing before the last one"
+            backend.execute("delete from much where id > 5")
+            replica.pull()
+        with closing_sqlite(file) as db:
+            assert db.execute("select id, value from much").fetchall() == [
+                (i, i % 7 + 1) for i in range(1, 6)
+            ]
+        assert hub.log_statistics().changes == {"much": 2 * count - 5}

@@ -298,6 +298,7 @@ def _is_quiet(world: World) -> bool:
 def _reach_out(world: World, file: SimulatedFile, use_case: str) -> None:
     """Let a replica talk to the hub; a bad wire may stop it, and it may die."""
     world.log(f"{file.label} {use_case if file.is_cloned else 'clone'}")
+    world.bounds_check.began(file.label)
     try:
         if not file.is_cloned:
             file.clone()

@@ -180,6 +180,18 @@ class SimulatedFile:
             self._seen = version, state
         return self._seen[1]
 
+    def stored(self) -> tuple[int, int, int]:
+        """How many pages wait in the file, rows of the hub it keeps beside its own, and changes
+        are pending."""
+        self.look()
+        assert self._looking is not None, "`look` has opened it"
+        (counts,) = self._looking.execute(
+            "select (select count(*) from reunite_inbox), (select count(*) from reunite_base),"
+            " (select count(*) from reunite_change)"
+        )
+        waiting, kept, pending = counts
+        return waiting, kept, pending
+
     def _connected(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, isolation_level=None, timeout=0)
 

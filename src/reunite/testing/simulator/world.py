@@ -30,6 +30,7 @@ from reunite.testing.simulator.book import (
     Snapshot,
     pushed_changes,
 )
+from reunite.testing.simulator.checks.bounds import BoundsCheck
 from reunite.testing.simulator.checks.hub import HubCheck
 from reunite.testing.simulator.checks.push import PushCheck
 from reunite.testing.simulator.checks.reader import Reader
@@ -101,6 +102,7 @@ class World(WireObserver):
         self._snapshot = Snapshot(moment=0, tables=self.hub_check.tables)
         self.push_check = PushCheck(self.book, restored=self.hub_check.restored)
         self.replica_check = ReplicaCheck(self.book)
+        self.bounds_check = BoundsCheck()
         self._token = self.hub.hub.create_token("owner")
         self.hub.store.watcher = self
         self.wire = FakeWire(self.hub, choose=self._choose_fault, observer=self)
@@ -245,6 +247,8 @@ class World(WireObserver):
         if fault is not Fault.NONE:
             self.book.count(f"fault {fault}")
             self.log(f"{request.label} {request.operation}: {fault}")
+        if request.label != _READER:
+            self.bounds_check.sending(request)
         self._perhaps_meddle(request)
         self._perhaps_kill(request, "before its request was sent")
 
@@ -263,6 +267,7 @@ class World(WireObserver):
             f"{request.label} pushes as {message.replica[:6]} known={message.known}:"
             f" {'; '.join(str(change) for change in changes)}"
         )
+        self.bounds_check.pushed(changes)
         for change in changes:
             self.push_check.sent(change)
         hub = self.hub_check
@@ -309,7 +314,9 @@ class World(WireObserver):
     def _pull_answered(self, request: Request, answer: bytes) -> None:
         page = decode(answer, Page)
         self.book.count("page")
-        self.book.check_page(decode(request.body, PullRequest), page, self._snapshot)
+        message = decode(request.body, PullRequest)
+        self.bounds_check.pulled(message, page)
+        self.book.check_page(message, page, self._snapshot)
         self._built.append(_Built(answer=answer, page=page, snapshot=self._snapshot))
 
     def refused(self, request: Request, error: ReuniteError) -> None:
@@ -353,6 +360,7 @@ class World(WireObserver):
 
     def _revealed(self, file: SimulatedFile, replica: Replica) -> None:
         self.replica_check.revealed(file, replica)
+        self.bounds_check.revealed(file)
         if not self.is_calm and self.chance.random() < DEATHS:
             self.book.count("death")
             self.log(f"{file.label} dies after its checkpoint")

@@ -5,6 +5,7 @@ A file in `bugs/` is one bug:
     breaks = "4.4: a pending change is retired by the checkpoint that … knows its outcome."
     finds = "simulator"               # or the test that finds it: "tests/pair/test_x.py::test_y"
     hub = "memory"                    # of the simulator; `sqlite` where only the SQL store has it
+    live = true                       # where only replicas with streams have it
     seeds = [3, 17]                   # known to find it; fresh ones follow
 
     [[edits]]
@@ -60,6 +61,7 @@ class Bug:
     finds: str
     edits: tuple[Edit, ...]
     hub: str = "memory"
+    live: bool = False
     seeds: tuple[int, ...] = ()
 
 
@@ -136,7 +138,8 @@ def search(bug: Bug, folder: Path, *, seeds: str | None = None) -> Finding:
     first = 1_000_000  # the fresh ones are the same for everybody
     fresh = f"{first}..{first + FRESH_SEEDS_MAX - 1}"
     wanted = seeds or (f"{known},{fresh}" if known else fresh)
-    return _run(folder, "reunite.testing.simulator", "--hub", bug.hub, "--seeds", wanted)
+    live = ("--live",) if bug.live else ()
+    return _run(folder, "reunite.testing.simulator", "--hub", bug.hub, "--seeds", wanted, *live)
 
 
 def _run(folder: Path, module: str, *arguments: str) -> Finding:

@@ -19,6 +19,7 @@ import random
 import subprocess
 import time
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from reunite.errors import CallerError
 from reunite.testing.simulator import Schedule, run
 from tests.postgresql_server import PostgresServer
 
+LIVE_SEEDS = range(1, 9)
 POSTGRESQL_SEEDS = range(1, 4)
 REGRESSIONS = sorted((Path(__file__).parent / "regressions").glob("*.toml"))
 SEEDS = range(1, 41)
@@ -54,6 +56,22 @@ def test_seed_that_once_failed_holds(path: Path) -> None:
     run(schedule_of(path))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("hub", ["memory", "sqlite"])
+@pytest.mark.parametrize("seed", LIVE_SEEDS)
+def test_seed_holds_where_replicas_are_live(seed: int, hub: str) -> None:
+    run(Schedule(seed=seed, hub=hub, live=True))
+
+
+@pytest.mark.slow
+def test_live_runs_do_something() -> None:
+    counts: Counter[str] = Counter()
+    for seed in range(50, 62):
+        counts.update(run(Schedule(seed=seed, live=True)))
+    for what in ("stream", "stream behind", "stream left for a pull", "checkpoint of a stream"):
+        assert counts[what] > 0, f"{what!r} never happened: {counts}"
+
+
 @pytest.fixture
 def server(postgresql_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REUNITE_POSTGRESQL", postgresql_server.url())
@@ -62,7 +80,7 @@ def server(postgresql_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", POSTGRESQL_SEEDS)
 def test_seed_holds_where_transactions_are_open_side_by_side(server: None, seed: int) -> None:
-    counts = run(Schedule(seed=seed, hub="postgresql", steps=40))
+    counts = run(Schedule(seed=seed, hub="postgresql", steps=40, live=seed == 3))
     assert counts["transaction left open"] > 0
 
 

@@ -378,7 +378,11 @@ class Replica:
         self._check_ready()
         if self._live is not None:
             return
-        link = LiveLink(
+        self._live = LiveThread(self._live_link(), on_event=on_event, chance=chance)
+        self._live.start()
+
+    def _live_link(self) -> LiveLink:
+        return LiveLink(
             file=self._file,
             transport=self._reach_hub,
             conversation=lambda: self._conversation(None),
@@ -387,8 +391,6 @@ class Replica:
             note_local=self._note_changed,
             now_ms=self._now_ms,
         )
-        self._live = LiveThread(link, on_event=on_event, chance=chance)
-        self._live.start()
 
     def stop(self) -> None:
         """End what `start` began; returns when the step under way is done. May be called twice."""

@@ -14,6 +14,7 @@ The rule         what is checked is written down in design section 18 and in `ch
     tables.py   the shop       hubs.py    the hub's side      book.py     what crossed the wire
     writers.py  programs       files.py   replica files       checks/     who judges
     actions.py  what happens   world.py   all of it together  run.py      one run, and shrinking
+    streams.py  live streams
     mortal.py   who may die at a statement     postgresql.py  a hub with transactions side by side
     own.py      a team's own tables instead of the shop; stories.py   what is written to them
 """
@@ -44,6 +45,7 @@ class Simulator:
     steps    how long the wire stays bad
     only     the numbers of the steps that happen; None for all of them
     tables   a team's own tables, instead of the shop that reunite tests itself with
+    live     replicas of the shop hold live streams as well
 
     `run` returns counts of what happened, and raises SimulationFailed, an AssertionError whose
     message tells the end of the story and how to repeat the run. With `shrinks`, it first looks
@@ -60,9 +62,12 @@ class Simulator:
         steps: int = STEPS,
         only: Sequence[int] | None = None,
         tables: OwnTables | None = None,
+        live: bool = False,
     ) -> None:
         chosen = None if only is None else tuple(only)
-        self.schedule = Schedule(seed=seed, hub=hub, steps=steps, only=chosen, tables=tables)
+        self.schedule = Schedule(
+            seed=seed, hub=hub, steps=steps, only=chosen, tables=tables, live=live
+        )
 
     def run(self, *, shrinks: bool = False) -> dict[str, int]:
         """Run it once."""

@@ -62,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         default="both",
         help="postgresql needs a server: REUNITE_POSTGRESQL=postgresql://…",
     )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="replicas hold live streams; fresh seeds do every other time",
+    )
     parser.add_argument("--steps", type=int, default=STEPS, help="steps before the wire heals")
     parser.add_argument("--only", type=_numbers, help="of these steps, only some: 3,8,21")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
@@ -88,9 +93,16 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 def _schedules(options: argparse.Namespace) -> Iterator[Schedule]:
     hubs = ("memory", "sqlite") if options.hub == "both" else (options.hub,)
+    is_fresh = options.seed is None and options.seeds is None
     for seed in _seeds(options):
         for hub in hubs:
-            yield Schedule(seed=seed, hub=hub, steps=options.steps, only=options.only)
+            yield Schedule(
+                seed=seed,
+                hub=hub,
+                steps=options.steps,
+                only=options.only,
+                live=options.live or (is_fresh and seed % 2 == 1),
+            )
 
 
 def _seeds(options: argparse.Namespace) -> Iterator[int]:

@@ -32,6 +32,9 @@ BACKUPS_MAX = 3
 DEATHS_AT_STATEMENTS = 0.1
 STATEMENTS_MAX = 150
 
+# Transactions at the end that must arrive by streams alone.
+LIVE_ROUNDS = 6
+
 # Rounds in which everybody syncs once, after which all must agree.
 ROUNDS_MAX = 12
 
@@ -248,6 +251,58 @@ def end_open(world: World) -> None:
 CONCURRENT_ACTIONS: tuple[tuple[Action, int], ...] = ((leave_open, 14), (end_open, 12))
 
 
+def open_stream(world: World) -> None:
+    """A replica opens its live stream."""
+    file = _pick(world)
+    if world.streams is not None and file.is_cloned:
+        world.log(f"{file.label} opens a stream")
+        world.streams.open(file)
+
+
+def look_for_news(world: World) -> None:
+    """The hub looks what is new for its streams."""
+    if world.streams is not None:
+        world.log("the hub looks for news")
+        world.streams.round()
+
+
+def read_stream(world: World) -> None:
+    """Some of what a stream has to write comes through, or the line is cut."""
+    live = [file for file in world.files if world.streams and world.streams.is_open(file)]
+    if world.streams is None or not live:
+        return
+    file = world.chance.choice(live)
+    if not world.is_calm and world.chance.random() < 0.1:
+        world.log(f"{file.label}'s stream is cut")
+        world.streams.cut(file)
+        return
+    for _ in range(world.chance.choice((1, 2, 5))):
+        _read_event(world, file)
+
+
+def _read_event(world: World, file: SimulatedFile) -> None:
+    assert world.streams is not None
+    world.bounds_check.began(file.label)
+    try:
+        if not world.is_calm and world.chance.random() < DEATHS_AT_STATEMENTS:
+            file.doom.arm(world.chance.randrange(STATEMENTS_MAX))
+        if world.streams.write(file):
+            world.log(f"{file.label} reads an event")
+    except ProcessKilled:
+        world.log(f"{file.label} dies over an event")
+        file.die()
+    finally:
+        file.doom.disarm()
+
+
+# Where replicas are live.
+LIVE_ACTIONS: tuple[tuple[Action, int], ...] = (
+    (open_stream, 10),
+    (look_for_news, 22),
+    (read_stream, 40),
+)
+
+
 def begin(world: World) -> None:
     """The first replicas clone the hub."""
     world.meddle = lambda file: meddle(world, file)
@@ -259,7 +314,11 @@ def happen(world: World) -> None:
     """One step: time passes, one action, and every file is looked at."""
     for clock in (world.hub.clock, *(file.clock for file in world.files)):
         clock.advance(world.chance.randrange(1, 2_000))
-    more = () if world.hub.place is None else CONCURRENT_ACTIONS
+    more: tuple[tuple[Action, int], ...] = ()
+    if world.hub.place is not None:
+        more += CONCURRENT_ACTIONS
+    if world.streams is not None:
+        more += LIVE_ACTIONS
     actions, weights = zip(*(*ACTIONS, *more), strict=True)
     action = world.chance.choices(actions, weights)[0]
     action(world)
@@ -287,6 +346,33 @@ def heal(world: World) -> None:
         report = file.opened().sync()
         if report.pushed or world.hub_check.tables != before:
             raise InvariantBroken("I4", f"{file.label} had nothing to say, and said {report}.")
+    if world.streams is not None:
+        _stay_live(world)
+
+
+def _stay_live(world: World) -> None:
+    """All is quiet, and every replica holds a stream: what is written then, at the hub or pushed
+    by a replica, reaches all of them by their streams alone."""
+    assert world.streams is not None
+    for file in world.files:
+        world.log(f"{file.label} opens a stream")
+        world.streams.open(file)
+        world.streams.read_all(file)
+    for writer in world.chance.choices((None, *world.files), k=LIVE_ROUNDS):
+        if writer is None:
+            world.write_at_hub()
+        else:
+            _write_group(world, writer, writer.opened())
+            world.bounds_check.began(writer.label)
+            writer.opened().push()
+        world.streams.round()
+        for file in world.files:
+            world.bounds_check.began(file.label)
+            world.streams.read_all(file)
+            world.look_at(file)
+        live = [file for file in world.files if world.streams.is_open(file)]
+        world.book.count("replica kept live", len(live))
+        check_equal(live, world.hub_check.tables)
 
 
 def _is_quiet(world: World) -> bool:

@@ -32,13 +32,14 @@ _MEMORY_FOLDER = Path("/dev/shm")
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """What is run. `only` are the steps that happen; None for all of them. `tables` are a team's
-    own, on an SQLite hub; None for the shop."""
+    own, on an SQLite hub; None for the shop. With `live`, replicas hold streams as well."""
 
     seed: int
     hub: str = "memory"
     steps: int = STEPS
     only: tuple[int, ...] | None = None
     tables: OwnTables | None = None
+    live: bool = False
 
     @property
     def command(self) -> str:
@@ -48,6 +49,8 @@ class Schedule:
             only = "" if self.only is None else f", only={self.only}"
             return f"Simulator(seed={self.seed}{steps}{only}, tables=...).run()"
         parts = [f"python -m reunite.testing.simulator --seed {self.seed} --hub {self.hub}"]
+        if self.live:
+            parts.append("--live")
         if self.steps != STEPS:
             parts.append(f"--steps {self.steps}")
         if self.only is not None:
@@ -109,7 +112,7 @@ def run(schedule: Schedule) -> dict[str, int]:
 def _world(schedule: Schedule, folder: Path) -> World | OwnWorld:
     if schedule.tables is not None:
         return OwnWorld(schedule.tables, seed=schedule.seed, folder=folder)
-    return World(seed=schedule.seed, hub=schedule.hub, folder=folder)
+    return World(seed=schedule.seed, hub=schedule.hub, folder=folder, live=schedule.live)
 
 
 def _live(world: World, schedule: Schedule) -> None:

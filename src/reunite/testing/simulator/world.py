@@ -38,6 +38,7 @@ from reunite.testing.simulator.checks.replica import ReplicaCheck
 from reunite.testing.simulator.files import SimulatedFile
 from reunite.testing.simulator.hubs import HubSide
 from reunite.testing.simulator.mortal import ProcessKilled
+from reunite.testing.simulator.streams import FakeStreams
 from reunite.testing.simulator.tables import FACTS, Tables
 from reunite.testing.simulator.writers import REFUSALS, Author, write_something
 from reunite.testing.wire import FakeWire, Fault, Request, SeededFaults, WireObserver
@@ -76,7 +77,7 @@ class _Built:
 class World(WireObserver):
     """One run's state. Call `begin_step` before anything happens in a step."""
 
-    def __init__(self, *, seed: int, hub: str, folder: Path) -> None:
+    def __init__(self, *, seed: int, hub: str, folder: Path, live: bool = False) -> None:
         self.folder = folder
         self.step = 0
         self.is_calm = True
@@ -104,6 +105,16 @@ class World(WireObserver):
         self.replica_check = ReplicaCheck(self.book)
         self.bounds_check = BoundsCheck()
         self._token = self.hub.hub.create_token("owner")
+        self.streams = (
+            FakeStreams(
+                hub=lambda: self.hub.hub,
+                token=self._token,
+                snapshot=lambda: self._snapshot,
+                book=self.book,
+            )
+            if live
+            else None
+        )
         self.hub.store.watcher = self
         self.wire = FakeWire(self.hub, choose=self._choose_fault, observer=self)
         self.reader = Reader(

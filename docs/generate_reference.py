@@ -43,7 +43,7 @@ _CLI_HEAD = """# The command line
 `reunite COMMAND --help` shows the same in the terminal.
 
 With `--json`, stdout has one JSON object, or one a line, and prose goes to stderr.
-Colours, boxes and progress bars appear only on a terminal.
+Colours, boxes and progress bars appear only on a terminal; one that is too narrow for a table gets lists.
 A table shortens long values and says their size (`Once upon a time… (1.2 MB)`); `--json` has them whole.
 
 | exit code | meaning |

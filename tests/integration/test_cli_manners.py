@@ -164,8 +164,8 @@ def test_arguments_that_are_no_utf_8_are_refused_and_files_named_so_are_used(
     assert "There is no file caf\\udce9" in run("status", "caf\udce9.db", code=1).stderr
 
 
-def test_doctor_says_what_it_can_of_a_damaged_file(tmp_path: Path) -> None:
-    file = tmp_path / "hub.db"
+def damage(file: Path) -> None:
+    """Make a hub of the file whose log of commits cannot be read."""
     execute(file, TABLES)
     with Hub(file) as hub:
         hub.track_all()
@@ -174,6 +174,25 @@ def test_doctor_says_what_it_can_of_a_damaged_file(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[(page - 1) * 4096 : page * 4096] = b"x" * 4096
     file.write_bytes(content)
+
+
+def test_a_backup_is_restored_in_the_place_of_a_damaged_file_once_that_is_aside(
+    world: World, tmp_path: Path
+) -> None:
+    copy, file = tmp_path / "copy.db", tmp_path / "damaged.db"
+    damage(file)
+    run("backup", world.hub_file, copy)
+    told = run("restore", copy, file, "--replace", code=1).stderr
+    assert "is damaged" in told
+    assert "move it aside with damaged.db-wal" in told
+    file.rename(tmp_path / "aside.db")
+    run("restore", copy, file)
+    run("doctor", file)
+
+
+def test_doctor_says_what_it_can_of_a_damaged_file(tmp_path: Path) -> None:
+    file = tmp_path / "hub.db"
+    damage(file)
     told = run("doctor", file, code=1).stdout
     assert "✗ The database file is damaged (*** in database main *** " in told
     assert "✓ reunite's own tables are there." in told

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from reunite.errors import CallerError, StorageUnavailableError
+from reunite.errors import CallerError, StorageFaultError, StorageUnavailableError
 from reunite.stores.sql.database import translated
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S
 from reunite.stores.sql.versions import is_laid_out
@@ -78,7 +78,7 @@ def restore(
     if not replace:
         raise CallerError(_TAKEN.format(target))
     former = _free_name(target)
-    backup(target, former)
+    _keep(target, former)
     part = _part_of(target)
     try:
         _copy_moment(source, part, on_pages)
@@ -88,6 +88,18 @@ def restore(
     finally:
         _remove(part)
     return former
+
+
+def _keep(target: Path, former: Path) -> None:
+    """Copy what is about to be written over. Raises CallerError if it is too damaged for that."""
+    try:
+        backup(target, former)
+    except (CallerError, StorageFaultError) as exc:
+        raise CallerError(
+            f"{target} cannot be copied before it is written over. {exc.message} To restore all "
+            f"the same, move it aside with {target.name}-wal and {target.name}-shm, if there are "
+            "such files, and restore again."
+        ) from exc
 
 
 _TAKEN = "There is a file {} already: name another one, or give --replace."

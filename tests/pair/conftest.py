@@ -128,7 +128,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "hub_kind" not in metafunc.fixturenames:
         return
     chosen = os.environ.get("REUNITE_HUBS", "").split()
-    marks = list(metafunc.definition.iter_markers("hubs"))
+    marks = list(metafunc.definition.iter_markers("hubs"))  # the closest one first
     possible = marks[0].args if marks else KINDS
     is_slow = metafunc.definition.get_closest_marker("slow") is not None
     if chosen:

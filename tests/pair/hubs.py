@@ -73,10 +73,10 @@ class SqliteHubDatabase:
 
     kind = "sqlite"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, ddl: str = DDL) -> None:
         self.path = path
         self.connection = sqlite3.connect(path, isolation_level=None)
-        self.connection.executescript("pragma journal_mode = wal;" + DDL)
+        self.connection.executescript("pragma journal_mode = wal;" + ddl)
         self.connection.execute("pragma foreign_keys = on")
 
     def store(self) -> Path:
@@ -99,13 +99,13 @@ class PostgresHubDatabase:
 
     kind = "postgresql"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, ddl: str = DDL) -> None:
         import psycopg
 
         self.url = url
         self._connection = psycopg.connect(url, autocommit=True)
-        self._connection.execute(in_postgresql(DDL).encode())
-        for table in ("product", "sale"):
+        self._connection.execute(in_postgresql(ddl).encode())
+        for table in re.findall(r"create table (\w+) \(\s*id integer primary key", ddl):
             self._connection.execute(f"alter table {table} alter id restart with 3".encode())
 
     def store(self) -> str:

@@ -21,6 +21,9 @@ from reunite.protocol.query import QueryRequest
 from reunite.replica import Replica
 from reunite.testing import FakeClock, FakeWire, SeededIds
 from reunite.testing.wire import Request, WireObserver
+from tests.pair.hubs import HubDatabase, PostgresHubDatabase, SqliteHubDatabase
+
+pytestmark = pytest.mark.hubs("sqlite", "postgresql")
 
 DDL = """
 create table team (id text primary key not null, name text);
@@ -62,7 +65,7 @@ class Office:
 
     folder: Path
     hub: Hub
-    db: sqlite3.Connection
+    database: HubDatabase
     wire: FakeWire
     clock: FakeClock
     closing: ExitStack
@@ -82,7 +85,7 @@ class Office:
         return self.replicas[principal.user]
 
     def at_hub(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.db.execute(sql).fetchall()
+        return self.database.execute(sql)
 
 
 def ids(replica: Replica, table: str = "task") -> list[Any]:
@@ -103,19 +106,26 @@ def outcomes(replica: Replica) -> list[str]:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Iterator[Office]:
+def office(hub_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
     clock = FakeClock()
-    path = tmp_path / "hub.db"
+    database: HubDatabase
+    if hub_kind == "sqlite":
+        database = SqliteHubDatabase(tmp_path / "hub.db", DDL)
+    else:
+        database = PostgresHubDatabase(request.getfixturevalue("postgresql"), DDL)
     with ExitStack() as stack:
-        db = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
-        db.executescript("pragma journal_mode = wal;" + DDL)
-        db.execute("pragma foreign_keys = on")
-        hub = stack.enter_context(Hub(path, clock=clock, new_id=SeededIds(1)))
+        stack.callback(database.close)
+        hub = stack.enter_context(Hub(database.store(), clock=clock, new_id=SeededIds(1)))
         hub.track("team", rules=Rules(read=row.id.is_in(user.teams)))
         hub.track("task", rules=TASK_RULES)
         hub.track("note", rules=Rules(read=MINE, insert=MINE, update=MINE, delete=MINE))
         yield Office(
-            folder=tmp_path, hub=hub, db=db, wire=FakeWire(hub), clock=clock, closing=stack
+            folder=tmp_path,
+            hub=hub,
+            database=database,
+            wire=FakeWire(hub),
+            clock=clock,
+            closing=stack,
         )
 
 
@@ -135,8 +145,8 @@ def test_what_is_hidden_is_in_no_answer(office: Office) -> None:
     """Neither in pages, repairs and queries, nor in the answers to pushes at hidden rows."""
     office.wire.observer = answers = Answers()
     replica = office.replica_of(ANNA)
-    office.db.execute("update task set title = title || ' still' where id = 'b1'")
-    office.db.execute("insert into note (author, body) values ('carl', 'SECRET too')")
+    office.at_hub("update task set title = title || ' still' where id = 'b1'")
+    office.at_hub("insert into note (author, body) values ('carl', 'SECRET too')")
     replica.sync()
     replica.repair()
     with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
@@ -152,8 +162,8 @@ def test_what_is_hidden_is_in_no_answer(office: Office) -> None:
 
 def test_a_row_that_moves_to_another_team_changes_hands(office: Office) -> None:
     anna, carl = office.replica_of(ANNA), office.replica_of(CARL)
-    office.db.execute("update task set team_id = 'blue', title = 'later' where id = 'r1'")
-    office.db.execute("update task set title = 'CANARY' where id = 'r1'")
+    office.at_hub("update task set team_id = 'blue', title = 'later' where id = 'r1'")
+    office.at_hub("update task set title = 'CANARY' where id = 'r1'")
     anna.sync()
     carl.sync()
     assert ids(anna) == ["r2"]
@@ -186,12 +196,12 @@ def test_changed_rules_take_rows_away_and_bring_others(office: Office) -> None:
 def test_another_process_keeps_the_rules(office: Office) -> None:
     """They are in the database, so a hub that was not told of any has them too."""
     replica = office.replica_of(ANNA)
-    with Hub(office.folder / "hub.db", clock=office.clock, new_id=SeededIds(2)) as other:
+    with Hub(office.database.store(), clock=office.clock, new_id=SeededIds(2)) as other:
         other.track_all()
         assert other.rules() == office.hub.rules()
         office.wire.hub = other
-        office.db.execute("insert into task values ('b2', 'blue', 'carl', 'x')")
-        office.db.execute("insert into task values ('r3', 'red', 'carl', 'x')")
+        office.at_hub("insert into task values ('b2', 'blue', 'carl', 'x')")
+        office.at_hub("insert into task values ('r3', 'red', 'carl', 'x')")
         replica.sync()
         assert ids(replica) == ["r1", "r2", "r3"]
         other.track("note", rules=Rules.none())
@@ -268,13 +278,13 @@ def test_a_change_of_a_row_that_was_hidden_meanwhile_is_as_of_one_that_is_gone(
     def told(hide: str, change: str) -> bytes:
         replica = office.replica_of(Principal(user=f"anna{len(office.replicas)}", claims=CLAIMS))
         write(replica, change)
-        office.db.execute(hide)
+        office.at_hub(hide)
         office.wire.observer = answers = Pushes()
         replica.sync()
         office.wire.observer = WireObserver()
         assert ids(replica) == ["r2"]
-        office.db.execute("delete from task where id = 'r1'")
-        office.db.execute("insert into task values ('r1', 'red', 'anna', 'paint')")
+        office.at_hub("delete from task where id = 'r1'")
+        office.at_hub("insert into task values ('r1', 'red', 'anna', 'paint')")
         return answers.text
 
     for change in ("update task set title = 'x' where id = 'r1'", "delete from task where id='r1'"):

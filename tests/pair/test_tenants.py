@@ -16,6 +16,8 @@ from tests.pair.test_rules import Answers, Office, ids, office, outcomes, write
 
 __all__ = ["office"]
 
+pytestmark = pytest.mark.hubs("sqlite", "postgresql")
+
 NORTH = Principal(user="nora", tenant="red")
 SOUTH = Principal(user="sol", tenant="blue")
 
@@ -109,7 +111,7 @@ def test_rules_are_about_the_own_tenant_only(house: Office) -> None:
 
 def test_a_row_that_moves_to_another_tenant_changes_hands(house: Office) -> None:
     north, south = house.replica_of(NORTH), house.replica_of(SOUTH)
-    house.db.execute("update task set team_id = 'blue', title = 'CANARY' where id = 'r1'")
+    house.at_hub("update task set team_id = 'blue', title = 'CANARY' where id = 'r1'")
     house.wire.observer = answers = Answers()
     north.sync()
     assert b"CANARY" not in answers.text
@@ -118,6 +120,7 @@ def test_a_row_that_moves_to_another_tenant_changes_hands(house: Office) -> None
     assert ids(south) == ["b1", "r1"]
 
 
+@pytest.mark.hubs("sqlite")
 def test_query_counts_tell_nothing(house: Office) -> None:
     """Parents of another tenant cost as many statements at the hub as parents that are nowhere."""
     counts = []

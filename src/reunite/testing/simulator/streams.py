@@ -110,7 +110,9 @@ class FakeStreams:
             delivery = news.deliveries[view]
             if delivery is None:
                 stream.is_ending = True
-            elif stream.outgoing:
+            elif stream.outgoing or stream.is_behind:
+                # Also one that has written all and has not caught up yet: what it missed comes
+                # first.
                 stream.is_behind = True
                 self._book.count("stream behind")
             else:

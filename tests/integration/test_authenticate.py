@@ -125,6 +125,22 @@ def test_rights_that_the_host_changes_reach_live_replicas(
         live.until_rows("select id from task order by 1", wanted)
 
 
+def test_rights_that_the_host_changes_in_place_reach_live_replicas(
+    hub: Hub, tmp_path: Path
+) -> None:
+    ann = Principal(user="ann", claims={"teams": ["red"]})
+    with (
+        ServerThread(hub, authenticate=lambda request: ann) as server,
+        Replica.clone(tmp_path / "r.db", server.url, token="any") as replica,
+        LiveReplica(replica, "task") as live,
+    ):
+        live.until_rows("select id from task", [("r",)])
+        live.seen.until_phase("live")
+        ann.claims["teams"].remove("red")
+        hub.feed.wake()
+        live.until_rows("select id from task", [])
+
+
 def test_rules_that_change_reach_live_replicas(hub: Hub, tmp_path: Path) -> None:
     with (
         ServerThread(hub, authenticate=Accounts()) as server,

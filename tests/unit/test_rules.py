@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -318,9 +319,36 @@ def test_choices_are_narrowed_by_rules() -> None:
 
 
 def test_a_principal_is_kept_as_text() -> None:
-    for principal in (ANNA, Principal(user="bert"), Principal(user="c", claims={"x": True})):
+    for principal in (
+        ANNA,
+        Principal(user="bert"),
+        Principal(user="c", claims={"x": True}),
+        Principal(user="d", tenant=0),
+        Principal(user="e", tenant=""),
+    ):
         assert principal_of_text(principal.user, principal_text(principal)) == principal
     assert principal_text(Principal(user="bert")) == ""
+
+
+class _Name(str):
+    pass
+
+
+class _Amount(float):
+    pass
+
+
+class _Number(int):
+    pass
+
+
+def test_a_hosts_own_kinds_of_claims_are_kept_as_what_they_hold() -> None:
+    own = {"teams": [_Name("red")], "limit": _Amount(1.5), "level": _Number(3)}
+    text = principal_text(Principal(user="ann", claims=MappingProxyType(own)))
+    kept = {"teams": ["red"], "limit": 1.5, "level": 3}
+    assert principal_of_text("ann", text) == Principal(user="ann", claims=kept)
+    with pytest.raises(TypeError):
+        principal_text(Principal(user="ann", claims={"x": object()}))
 
 
 @pytest.mark.parametrize(

@@ -46,9 +46,31 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 def principal_text(principal: Principal) -> str:
     """What a principal has beside its name, as text; "" for nothing."""
-    found = {"tenant": principal.tenant, "roles": principal.roles, "claims": principal.claims}
-    found = {name: value for name, value in found.items() if value}
-    return msgspec.json.encode(found, order="sorted").decode() if found else ""
+    found: dict[str, Any] = {}
+    if principal.tenant is not None:
+        found["tenant"] = principal.tenant
+    if principal.roles:
+        found["roles"] = principal.roles
+    if principal.claims:
+        found["claims"] = principal.claims
+    if not found:
+        return ""
+    return msgspec.json.encode(found, enc_hook=_plain, order="sorted").decode()
+
+
+def _plain(value: Any) -> Any:
+    """What a host's own kind of mapping, text or number holds."""
+    match value:
+        case Mapping():
+            return dict(value)
+        case str():
+            return str.__str__(value)
+        case int():
+            return int(value)
+        case float():
+            return float(value)
+        case _:
+            raise TypeError(f"a principal cannot hold a {type(value).__name__}")
 
 
 def principal_of_text(user: str, text: str) -> Principal:

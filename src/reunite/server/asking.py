@@ -13,7 +13,7 @@ from typing import Protocol, TypeAlias, cast
 import anyio.from_thread
 from starlette.requests import Request
 
-from reunite.core.principal import Principal, check_principal
+from reunite.core.principal import Principal, check_principal, principal_text
 from reunite.errors import NotAuthenticatedError
 from reunite.server.door import HubDoor
 
@@ -58,11 +58,12 @@ class ByToken:
 
 
 class _Visit:
-    """A request that opened a stream, and whose it was."""
+    """A request that opened a stream, and whose it was: a copy, for the host may change in place
+    what it gave."""
 
     def __init__(self, request: Request, principal: Principal) -> None:
         self.request = request
-        self.principal = principal
+        self.who = _who(principal)
 
 
 class ByHost:
@@ -90,9 +91,13 @@ class ByHost:
 
     def _is_still(self, visit: _Visit) -> bool:
         try:
-            return self.principal(visit.request) == visit.principal
+            return _who(self.principal(visit.request)) == visit.who
         except NotAuthenticatedError:
             return False
+
+
+def _who(principal: Principal) -> tuple[str, str]:
+    return principal.user, principal_text(principal)
 
 
 async def _result(found: Awaitable[Principal | None]) -> Principal | None:

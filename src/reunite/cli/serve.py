@@ -141,6 +141,10 @@ def describe_rules(hub: Hub, tracked: Tracked) -> None:
     if not rules:
         note("There are no rules: whoever has a token may read and write all of it.")
         return
+    note(
+        "Rules say who may read and write which rows. A token made here is for owner, who has no "
+        "roles and no claims; `reunite token create --role … --claim …` makes others."
+    )
     closed = [table for table in tracked.tables if table not in rules]
     if closed:
         note(f"Closed, since other tables have rules and these have none: {', '.join(closed)}.")

@@ -159,7 +159,7 @@ class Hub:
         rules          who may read and write which rows; kept in the database, None keeps them.
                        As soon as one table has some, those without any are closed to everybody.
         tenant         the column that says whose compartment a row is in: `rules`, everything if
-                       there are none, are about rows of the principal's own tenant
+                       there are none, are about rows of the principal's own; None keeps it
 
         Raises UnknownTableError, UntrackableTableError, BadRequestError (what the columns do not
         have or cannot do). Calling it again changes the policies. A row with a NULL in its key
@@ -170,18 +170,28 @@ class Hub:
         schema, functions = declared(
             self._reflect(table), merge=merge or {}, rows=rows, generated_key=generated_key
         )
-        if tenant is not None:
-            rules = (rules or Rules.none()).within(tenant)
-        # Checked first: no table is offered for a moment without the rules that it was to have.
-        checked = None if rules is None else check_rules(rules, schema)
-        if checked is not None:
-            self._store.track([])
-            self._keep_rules(table, checked)
-        self._store.track([schema])
+        self._track(schema, rules, tenant)
         with self._store.read() as tx:
             self._tables.schemas[table] = tx.schemas()[table]
         self._tables.functions[table] = functions
         return self._tables.schemas[table]
+
+    def _track(self, schema: TableSchema, rules: Rules | None, tenant: str | None) -> None:
+        """Track a table that is not offered for a moment without the rules that it was to have."""
+        if rules is None and tenant is None:
+            self._store.track([schema])
+            return
+        check_rules((rules or Rules()).within(tenant), schema)
+        self._store.track([])
+        before = self.rules().get(schema.name)
+        wanted = rules or before or Rules.none()
+        tenant = tenant or wanted.tenant or (before.tenant if before else None)
+        self._keep_rules(schema.name, check_rules(wanted.within(tenant), schema))
+        try:
+            self._store.track([schema])
+        except BaseException:
+            self._keep_rules(schema.name, before)
+            raise
 
     def _keep_rules(self, table: str, rules: Rules | None) -> None:
         with self._store.write() as tx:
@@ -197,8 +207,7 @@ class Hub:
             return parse_rules(tx.rules())
 
     def drop_rules(self, table: str) -> None:
-        """Take the rules off a table. If none of the hub's tables has any then, all are open;
-        else this one is closed to everybody."""
+        """Take the rules off a table: then it is closed, or all are open if none has any."""
         self._keep_rules(table, None)
 
     def track_all(self) -> list[str]:

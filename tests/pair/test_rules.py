@@ -15,7 +15,7 @@ import pytest
 from reunite.core.fields import row, user
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
-from reunite.errors import BadRequestError
+from reunite.errors import BadRequestError, UntrackableTableError
 from reunite.hub import Hub
 from reunite.protocol.query import QueryRequest
 from reunite.replica import Replica
@@ -235,8 +235,8 @@ def test_rules_that_do_not_fit_are_refused_before_anything_is_done(office: Offic
         ("insert into task values ('n', 'red', 'anna', 'mine')", None),
         ("insert into task values ('n', 'red', 'bert', 'his')", "not-allowed"),
         ("insert into task values ('n', null, 'anna', 'nobodys')", "not-allowed"),
-        ("insert into task values ('n', 'blue', 'anna', 'theirs')", "foreign-key"),
-        ("insert into task values ('n', 'green', 'anna', 'nowhere')", "foreign-key"),
+        ("insert into task values ('n', 'blue', 'anna', 'theirs')", "not-allowed"),
+        ("insert into task values ('n', 'green', 'anna', 'nowhere')", "not-allowed"),
         ("insert into task values ('b1', 'red', 'anna', 'taken')", "key-taken"),
         ("update task set title = 'new' where id = 'r1'", None),
         ("update task set title = 'new' where id = 'r2'", "not-allowed"),
@@ -349,3 +349,80 @@ def test_rights_lost_while_offline_park_the_change_and_take_the_row(office: Offi
     (parked,) = replica.parked()
     assert "my work" in str(parked)
     assert ids(replica) == ["r1", "r2"]
+
+
+def test_a_parent_that_is_made_and_changed_with_its_child_is_no_hidden_one(
+    office: Office,
+) -> None:
+    everything = Rules(read=row.id.is_in(user.teams), insert=True, update=True)
+    office.hub.track("team", rules=everything)
+    founder = Principal(user="founder", claims={"teams": ["green"]})
+    replica = office.replica_of(founder)
+    write(
+        replica,
+        "insert into team values ('green', 'Green')",
+        "insert into task values ('g1', 'green', 'founder', 'begin')",
+        "update task set title = 'go on' where id = 'g1'",
+        "update team set name = 'Greens' where id = 'green'",
+    )
+    assert outcomes(replica) == []
+    assert office.at_hub("select title from task where id = 'g1'") == [("go on",)]
+
+
+def test_a_change_of_a_hidden_parent_does_not_make_it_seen(office: Office) -> None:
+    """Nor does one of a parent that is nowhere: both are answered alike."""
+    office.hub.track("task", rules=Rules.none())
+    office.hub.track("team", rules=Rules(read=row.id.is_in(user.teams), update=True))
+    replica = office.replica_of(ANNA)
+    with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
+        db.execute("insert into team values ('blue', 'mine')")
+        db.execute("insert into team values ('green', 'mine')")
+    replica.sync()
+    for parked in replica.parked():
+        replica.discard(parked.id)
+    for team in ("blue", "green"):
+        with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
+            db.execute(f"insert into task values ('n-{team}', '{team}', 'anna', '')")
+            db.execute(f"update task set title = 'x' where id = 'n-{team}'")
+        replica.sync()
+    codes = {(parked.code, parked.reason.removeprefix("Another")) for parked in replica.parked()}
+    assert {code for code, _ in codes} <= {"foreign-key", "depends-on-rejected"}
+    assert office.at_hub("select count(*) from task where id like 'n-%'") == [(0,)]
+
+
+def test_who_may_not_write_leaves_no_trace_in_the_log(office: Office) -> None:
+    """Not even with an insert that is the row that is there."""
+    office.hub.track("task", rules=Rules(read=True))
+    replica = office.replica_of(ANNA)
+    before = office.hub.status().changes
+    write(
+        replica,
+        "delete from task where id = 'r1'",
+        "insert into task values ('r1', 'red', 'anna', 'paint')",
+    )
+    with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
+        db.execute("insert or replace into task values ('r2', 'red', 'bert', 'sand')")
+    replica.sync()
+    assert office.hub.status().changes == before
+
+
+def test_tracking_again_keeps_what_was_declared(office: Office) -> None:
+    declared = office.hub.rules()["task"]
+    office.hub.track("task", tenant="team_id")
+    assert office.hub.rules()["task"] == declared.within("team_id")
+    office.hub.track("task", rules=Rules(read=True))
+    assert office.hub.rules()["task"] == Rules(read=True, tenant="team_id")
+    office.hub.track("task")
+    assert office.hub.rules()["task"] == Rules(read=True, tenant="team_id")
+
+
+@pytest.mark.hubs("sqlite")
+def test_a_table_that_cannot_be_tracked_gets_no_rules(office: Office) -> None:
+    """Else all the others would be closed for it."""
+    for table in ("team", "task", "note"):
+        office.hub.drop_rules(table)
+    office.at_hub("create table odd (id text primary key, x text)")
+    office.at_hub("insert into odd values (null, 'x')")
+    with pytest.raises(UntrackableTableError):
+        office.hub.track("odd", rules=Rules(read=True))
+    assert office.hub.rules() == {}

@@ -25,8 +25,8 @@ SOUTH = Principal(user="sol", tenant="blue")
 @pytest.fixture
 def house(office: Office) -> Office:
     """Every team is a tenant: its own row, its tasks, and notes that need no tenant."""
-    office.hub.track("team", tenant="id")
-    office.hub.track("task", tenant="team_id")
+    office.hub.track("team", tenant="id", rules=Rules.none())
+    office.hub.track("task", tenant="team_id", rules=Rules.none())
     office.hub.track("note", rules=Rules.none())
     return office
 
@@ -63,13 +63,13 @@ def test_new_rows_without_a_tenant_get_that_of_who_made_them(house: Office, coun
 @pytest.mark.parametrize(
     ("statement", "code"),
     [
-        ("insert into task values ('n', 'red', 'sol', 'theirs')", "foreign-key"),
-        ("insert into task values ('n', 'green', 'sol', 'nobodys')", "foreign-key"),
-        ("update task set team_id = 'red'", "foreign-key"),
-        ("update task set team_id = 'green'", "foreign-key"),
+        ("insert into task values ('n', 'red', 'sol', 'theirs')", "not-allowed"),
+        ("insert into task values ('n', 'green', 'sol', 'nobodys')", "not-allowed"),
+        ("update task set team_id = 'red'", "not-allowed"),
+        ("update task set team_id = 'green'", "not-allowed"),
         ("update task set team_id = null", "not-allowed"),
         ("insert into team values ('green', 'new')", "not-allowed"),
-        ("insert into team values ('red', 'taken')", "key-taken"),
+        ("insert into team values ('red', 'taken')", "not-allowed"),
         ("insert into task values ('r1', 'blue', 'sol', 'taken')", "key-taken"),
     ],
 )
@@ -146,3 +146,49 @@ def _statements_of_a_sync(house: Office, replica: Replica) -> int:
         patch.setattr(database.SqliteSession, "execute", counted)
         replica.sync()
     return count
+
+
+SHARED = """
+create table room (
+    org text not null, number integer not null, name text, primary key (org, number)
+);
+create table guest (id text primary key not null, org text, room_org text, room_number integer,
+    foreign key (room_org, room_number) references room (org, number));
+insert into room values ('blue', 1, 'Sol'), ('red', 10, 'Nora');
+"""
+
+
+@pytest.fixture
+def hotel(house: Office) -> Office:
+    for statement in SHARED.split(";")[:-1]:
+        house.at_hub(statement)
+    house.hub.track("room", tenant="org", rules=Rules.none())
+    house.hub.track("guest", tenant="org", rules=Rules.none())
+    return house
+
+
+@pytest.mark.parametrize("number", [10, 11], ids=["taken", "nowhere"])
+def test_a_pointer_that_is_set_in_two_steps_is_judged_whole(hotel: Office, number: int) -> None:
+    replica = hotel.replica_of(SOUTH)
+    write(replica, "insert into guest values ('g', 'blue', 'red', null)")
+    assert outcomes(replica) == []
+    with_keys_off(replica, f"update guest set room_number = {number} where id = 'g'")
+    assert outcomes(replica) == ["foreign-key"]
+    assert hotel.at_hub("select room_number from guest") == [(None,)]
+    (parked,) = replica.parked()
+    assert (parked.reason, parked.columns) == ("The row that it points to is not at the hub.", ())
+
+
+@pytest.mark.parametrize("number", [10, 11], ids=["taken", "free"])
+def test_keys_of_another_tenant_are_refused_alike(hotel: Office, number: int) -> None:
+    """Taken or free: the rules are asked first."""
+    replica = hotel.replica_of(SOUTH)
+    with_keys_off(replica, f"insert into room values ('red', {number}, 'mine')")
+    assert outcomes(replica) == ["not-allowed"]
+    replica.discard(replica.parked()[0].id)
+    with_keys_off(replica, f"update room set org = 'red', number = {number} where org = 'blue'")
+    assert outcomes(replica) == ["not-allowed"]
+    assert hotel.at_hub("select * from room order by 1") == [
+        ("blue", 1, "Sol"),
+        ("red", 10, "Nora"),
+    ]

@@ -366,6 +366,8 @@ def test_parts_of_texts_are_found_by_what_they_are_made_of(
     assert found(row.a_text.startswith("a\0")) == found(row.a_text.iexact("A\0B")) == [2]
     assert found(row.a_text.iexact("sTRAßE")) == [1], "only A to Z have two cases"
     assert found(row.a_text.contains("%")) == []
+    assert found(~row.a_text.startswith("a") & (row.a_text == "")) == [3], "of '' too, surely"
+    assert found(~row.a_text.endswith("a") & (row.a_text == "")) == [3]
     for every in (row.a_text.contains(""), row.a_text.startswith(""), row.a_text.endswith("")):
         assert found(every) == [1, 2, 3, 6], "each text, and no blob"
         assert found(~every) == [4]

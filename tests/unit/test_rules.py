@@ -319,13 +319,9 @@ def test_choices_are_narrowed_by_rules() -> None:
 
 
 def test_a_principal_is_kept_as_text() -> None:
-    for principal in (
-        ANNA,
-        Principal(user="bert"),
-        Principal(user="c", claims={"x": True}),
-        Principal(user="d", tenant=0),
-        Principal(user="e", tenant=""),
-    ):
+    others = [Principal(user="d", tenant=0), Principal(user="e", tenant="")]
+    claimed = Principal(user="c", claims={"x": True, "y": []})
+    for principal in (ANNA, Principal(user="bert"), claimed, *others):
         assert principal_of_text(principal.user, principal_text(principal)) == principal
     assert principal_text(Principal(user="bert")) == ""
 
@@ -360,6 +356,17 @@ def test_a_hosts_own_kinds_of_claims_are_kept_as_what_they_hold() -> None:
         Principal(user="a", claims={"x": None}),
         Principal(user="a", claims={"x": {"y": 1}}),
         Principal(user="a", claims={"x": [[1]]}),
+        Principal(user="a", claims={"x": float("nan")}),
+        Principal(user="a", claims={5: "b"}),  # type: ignore[dict-item]
+        Principal(user="a", claims=["x"]),  # type: ignore[arg-type]
+        Principal(user="a", claims=None),  # type: ignore[arg-type]
+        Principal(user="a", roles="boss"),  # type: ignore[arg-type]
+        Principal(user="a", roles=(1,)),  # type: ignore[arg-type]
+        Principal(user="a", tenant=True),
+        Principal(user="a", tenant=["x"]),  # type: ignore[arg-type]
+        Principal(user=5),  # type: ignore[arg-type]
+        Principal(user="a\ud800"),
+        "anna",
     ],
 )
 def test_claims_that_no_rule_could_ask_for_are_refused(principal: Principal) -> None:

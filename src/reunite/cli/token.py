@@ -30,7 +30,11 @@ def create(
     ),
     label: Annotated[str, typer.Option(help="A name for the token, to revoke it by.")] = "",
     tenant: Annotated[
-        str | None, typer.Option(help="The tenant it belongs to: user.tenant in rules.")
+        str | None,
+        typer.Option(
+            metavar="TEXT_OR_NUMBER",
+            help="The tenant it belongs to, user.tenant in rules: north, 7 or '\"7\"'.",
+        ),
     ] = None,
     role: Annotated[
         list[str] | None,
@@ -47,7 +51,10 @@ def create(
 ) -> None:
     """Make a token and print it. It is shown only now: the hub keeps its hash."""
     who = Principal(
-        user=principal, tenant=tenant, roles=tuple(role or ()), claims=claims_of(claim or ())
+        user=principal,
+        tenant=None if tenant is None else _value(tenant),
+        roles=tuple(role or ()),
+        claims=claims_of(claim or ()),
     )
     with open_hub(database) as hub:
         token = hub.create_token(who, label=label)
@@ -65,11 +72,20 @@ def claims_of(texts: Sequence[str]) -> dict[str, Any]:
         name, separator, value = text.partition("=")
         if not separator or not name:
             raise typer.BadParameter(f"{text!r} is not of the form NAME=JSON, such as teams=[1,2].")
-        try:
-            found[name] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            found[name] = value
+        if name in found:
+            raise typer.BadParameter(f"There are two values for {name!r}: write a list.")
+        found[name] = _value(value)
     return found
+
+
+def _value(text: str) -> Any:
+    """JSON, or a text as it is where that cannot have been meant as JSON."""
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError as exc:
+        if text.startswith(("[", "{", '"')):
+            raise typer.BadParameter(f"{text!r} is no JSON: {exc}") from exc
+        return text
 
 
 def principal_fields(principal: Principal) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
@@ -85,21 +86,26 @@ def _decode(text: str) -> dict[str, Any]:
 
 def check_principal(principal: Principal) -> Principal:
     """The principal, if rules can be asked about it. Raises BadRequestError, LimitExceededError."""
-    if not principal.user:
-        raise BadRequestError("A principal has a name.", path="user")
+    # Hosts make principals without our types being checked.
+    given: Any = principal
+    if not isinstance(given, Principal):
+        raise BadRequestError(f"{given!r} is no Principal: write Principal(user=…).")
+    user, tenant, roles, claims = (getattr(principal, name) for name in principal.__struct_fields__)
+    if not isinstance(user, str) or not user:
+        raise BadRequestError("A principal has a name, a text.", path="user")
+    if isinstance(tenant, bool) or not isinstance(tenant, str | int | None):
+        raise BadRequestError("A tenant is a text or an integer.", path="tenant")
+    if not isinstance(roles, list | tuple) or not all(isinstance(role, str) for role in roles):
+        raise BadRequestError("Roles are a list of texts.", path="roles")
+    if not isinstance(claims, Mapping):
+        raise BadRequestError("Claims are values by name.", path="claims")
     total = len(principal.roles)
     for name, value in principal.claims.items():
-        path = f"claims.{name}"
-        if name in _OWN_NAMES or not name:
-            raise BadRequestError(
-                f"{name!r} is no name for a claim: choose another one.", path=path
-            )
-        values = value if isinstance(value, list | tuple) else [value]
-        total += len(values)
-        if not all(isinstance(one, bool | int | float | str) for one in values):
-            raise BadRequestError(
-                "A claim is a text, a number, true or false, or a list of them.", path=path
-            )
+        total += _check_claim(name, value)
+    try:
+        msgspec.json.encode(principal_text(principal) + principal.user)
+    except UnicodeEncodeError:
+        raise BadRequestError("A surrogate stands alone in what a principal has.") from None
     if total > CLAIM_VALUES_MAX:
         raise LimitExceededError(
             f"A principal's claims hold up to {CLAIM_VALUES_MAX} values; these are {total}.",
@@ -107,3 +113,18 @@ def check_principal(principal: Principal) -> Principal:
             path="claims",
         )
     return principal
+
+
+def _check_claim(name: Any, value: Any) -> int:
+    """How many values a claim has."""
+    path = f"claims.{name}"
+    if not isinstance(name, str) or name in _OWN_NAMES or not name:
+        raise BadRequestError(f"{name!r} is no name for a claim: choose another one.", path=path)
+    values = value if isinstance(value, list | tuple) else [value]
+    if not all(isinstance(one, bool | int | float | str) for one in values):
+        raise BadRequestError(
+            "A claim is a text, a number, true or false, or a list of them.", path=path
+        )
+    if not all(math.isfinite(one) for one in values if isinstance(one, float)):
+        raise BadRequestError("A claim's numbers are finite.", path=path)
+    return len(values)

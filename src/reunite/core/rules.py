@@ -71,7 +71,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         """Everybody who has a token may do everything with the table."""
         return cls(read=True, insert=True, update=True, delete=True)
 
-    def within(self, tenant: str) -> Rules:
+    def within(self, tenant: str | None) -> Rules:
         """These rules, about rows of the principal's own tenant in this column."""
         return msgspec.structs.replace(self, tenant=tenant)
 

@@ -74,8 +74,6 @@ class GroupJudge:
         self._entries: dict[tuple[str, Key], list[LogEntry]] = {}
         self._space = Workspace()
         self._referenced = tables.referenced()
-        self._made: set[tuple[str, Key]] = set()
-        self._unseen_parents: set[tuple[str, Key]] = set()
         # Rows whose present incarnation this replica knows, because this group made it: their
         # keys, and the change that did.
         self.established: dict[tuple[str, Key], Change] = {}
@@ -86,7 +84,6 @@ class GroupJudge:
         to_touch: list[tuple[str, Key]] = []
         self._read(changes)
         start = 0
-        self._made = {(c.table, c.key) for c in changes if c.op is not Op.DELETE}
         for index, change in enumerate(changes):
             if index > start and self._must_flush(change):
                 self._flush(changes[start:index])
@@ -174,7 +171,6 @@ class GroupJudge:
         row_keys: dict[str, dict[Key, None]] = {}
         log_keys: dict[str, dict[Key, None]] = {}
         mark = min(change.mark for change in changes)
-        parents: dict[str, set[Key]] = {}
         for change in changes:
             keys = row_keys.setdefault(change.table, {})
             keys[change.key] = None
@@ -184,8 +180,6 @@ class GroupJudge:
                 log_keys.setdefault(change.table, {})[change.old_key or change.key] = None
             for parent, parent_key in self._parents(change):
                 log_keys.setdefault(parent, {})[parent_key] = None
-                if (parent, parent_key) not in self._made:
-                    parents.setdefault(parent, set()).add(parent_key)
         for table, keys in row_keys.items():
             schema = self._tables.schemas[table]
             rows = self._tx.rows(table, keys)
@@ -197,9 +191,6 @@ class GroupJudge:
                 log_keys.setdefault(table, {}).update(dict.fromkeys(met))
         for table, keys in log_keys.items():
             self._read_log(table, keys, mark)
-        for parent, wanted in parents.items():
-            unseen = self._rights.unseen(parent, wanted)
-            self._unseen_parents.update((parent, key) for key in unseen)
 
     def _read_log(self, table: str, keys: Collection[Key], mark: int) -> None:
         for key in keys:
@@ -261,9 +252,6 @@ class GroupJudge:
     def _judge(self, change: Change) -> tuple[Outcome, bool]:
         """The outcome, and whether the row must be touched so that the log shows who knows it."""
         self._check_parents(change)
-        for parent, key in self._parents(change):
-            if (parent, key) in self._unseen_parents:
-                raise GroupRejectedError(change, "foreign-key", MISSING_PARENT)
         match change.op:
             case Op.INSERT:
                 return self._insert(change)
@@ -287,7 +275,6 @@ class GroupJudge:
                 self._space.load(schema, key, None)
                 self._space.put(self._space.slot(parent, key), image)
                 self.established[parent, key] = change
-                self._unseen_parents.discard((parent, key))
                 continue
             raise GroupRejectedError(
                 change,
@@ -304,14 +291,15 @@ class GroupJudge:
         (mine,) = self._rights.filled(
             change.table, whole_rows(schema, change.columns, [change.set])
         )
-        if slot.after is None:
+        if slot.after is None or not self._rights.sees(change.table, slot.after):
+            # Before anything tells whether the key is taken.
             self._rights.check("insert", change, mine)
+            if slot.after is not None:
+                raise GroupRejectedError(
+                    change, "key-taken", "Another row has this key.", columns=schema.key
+                )
             self._space.put(slot, mine)
             return APPLIED, False
-        if not self._rights.sees(change.table, slot.after):
-            raise GroupRejectedError(
-                change, "key-taken", "Another row has this key.", columns=schema.key
-            )
         entries = self._entries.get((change.table, change.key), [])
         row = slot.after
         stamps = hub_stamps(
@@ -329,8 +317,9 @@ class GroupJudge:
                 functions=self._tables.functions.get(change.table, {}),
             ),
         )
-        if merged.columns:
+        if merged.columns or not self._rights.may_insert(change.table, [mine]):
             self._rights.check("update", change, row, merged.row)
+        if merged.columns:
             self._space.put(slot, merged.row)
         outcome = Outcome(kind=OutcomeKind.MERGED, conflicts=merged.conflicts)
         # An insert that changed nothing leaves no entry; yet from here on the row is known.
@@ -380,6 +369,11 @@ class GroupJudge:
         return APPLIED
 
     def _move(self, schema: TableSchema, change: Change, slot: Slot, row: Row) -> None:
+        values = list(row)
+        for position, value in zip(schema.key_positions, change.key, strict=True):
+            values[position] = value
+        # Before anything tells whether the key is taken.
+        self._rights.check("update", change, tuple(values))
         target = self._space.slot(change.table, change.key)
         if target.after is not None:
             raise GroupRejectedError(
@@ -388,10 +382,6 @@ class GroupJudge:
                 "Another row at the hub has the key that this row was to move to.",
                 columns=schema.key,
             )
-        values = list(row)
-        for position, value in zip(schema.key_positions, change.key, strict=True):
-            values[position] = value
-        self._rights.check("update", change, tuple(values))
         self._space.move(slot, change.key, tuple(values))
         self.established[change.table, change.key] = change
 
@@ -474,9 +464,35 @@ class GroupJudge:
         changed = space.changed()
         if not changed:
             return
+        self._check_pointers(changes, changed)
         self._write(changes, space.writes())
         if self._tables.hooks:
             self._call_hooks(changes, changed)
+
+    def _check_pointers(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:
+        """A row that points anew to one that the principal does not see, and that this group did
+        not make, is refused as if that one were not there. Judged by whole rows: a pointer of two
+        columns may be set in two changes."""
+        pointing: dict[str, dict[Key, Slot]] = {}
+        for slot in slots:
+            for parent, key in self._new_pointers(slot):
+                if (parent, key) not in self.established:
+                    pointing.setdefault(parent, {})[key] = slot
+        for parent, by_key in pointing.items():
+            for key in self._rights.unseen(parent, by_key.keys()):
+                blamed = _change_of(changes, by_key[key])
+                raise GroupRejectedError(blamed, "foreign-key", MISSING_PARENT)
+
+    def _new_pointers(self, slot: Slot) -> Iterator[tuple[str, Key]]:
+        if slot.after is None:
+            return iter(())
+        schemas, columns = self._tables.schemas, slot.schema.column_names
+        name = slot.schema.name
+        pointers = dict.fromkeys(pointed_parents(schemas, name, columns, slot.after))
+        if slot.before is not None:
+            for known in pointed_parents(schemas, name, columns, slot.before):
+                pointers.pop(known, None)
+        return iter(pointers)
 
     def _write(self, changes: Sequence[Change], writes: Writes) -> None:
         try:

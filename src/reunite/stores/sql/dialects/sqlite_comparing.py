@@ -102,7 +102,8 @@ def text_sql(column: Column, operator: Operator, part: str) -> tuple[str, list[A
         case _:
             length = "length(CAST(? AS BLOB))"
             where = f"1, {length}" if operator is Operator.STARTSWITH else f"-{length}"
-            test = f"substr(CAST({x} AS BLOB), {where}) = CAST(? AS BLOB)"
+            # Of an empty blob SQLite has no part, not even an empty one.
+            test = f"ifnull(substr(CAST({x} AS BLOB), {where}) = CAST(? AS BLOB), 0)"
             values = [part, part]
     return f"(CASE typeof({x}) WHEN 'text' THEN {test} WHEN 'null' THEN NULL ELSE 0 END)", values
 

@@ -19,6 +19,7 @@ from reunite.errors import BadRequestError, UntrackableTableError
 from reunite.hub import Hub
 from reunite.protocol.query import QueryRequest
 from reunite.replica import Replica
+from reunite.stores.sql.database import connect_sqlite
 from reunite.testing import FakeClock, FakeWire, SeededIds
 from reunite.testing.wire import Request, WireObserver
 from tests.pair.hubs import HubDatabase, PostgresHubDatabase, SqliteHubDatabase
@@ -426,3 +427,25 @@ def test_a_table_that_cannot_be_tracked_gets_no_rules(office: Office) -> None:
     with pytest.raises(UntrackableTableError):
         office.hub.track("odd", rules=Rules(read=True))
     assert office.hub.rules() == {}
+
+
+@pytest.mark.hubs("sqlite")
+def test_rows_that_are_taken_away_are_not_left_in_free_pages(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where SQLite is built to leave them there."""
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect_sqlite(*arguments, **options)
+        connection.execute("pragma secure_delete = off").fetchall()
+        return connection
+
+    monkeypatch.setattr("reunite.replica.file.connect_sqlite", connect)
+    for number in range(300):
+        office.at_hub(f"insert into task values ('c{number}', 'red', 'x', 'CANARY{number:0200}')")
+    replica = office.replica_of(ANNA)
+    office.at_hub("update task set team_id = 'blue' where id like 'c%'")
+    replica.sync()
+    replica.close()
+    assert ids(replica) == ["r1", "r2"]
+    assert b"CANARY" not in (office.folder / "anna.db").read_bytes()

@@ -66,6 +66,8 @@ class ReplicaFile:
             # again. What the application commits is synchronous, and takes all before along.
             self._inner = connect_sqlite(path, synchronous="NORMAL")
             self._inner.execute("pragma foreign_keys = off")
+            # Rows that the hub takes away leave no trace in pages that SQLite keeps for later.
+            self._inner.execute("pragma secure_delete = on").fetchall()
             found = self._inner.execute(
                 "select count(*) from sqlite_master where name = 'reunite_state'"
             ).fetchone()[0]

@@ -16,6 +16,7 @@ import pytest
 
 from reunite.core.change import APPLIED, Op
 from reunite.core.key import Key
+from reunite.core.principal import Principal
 from reunite.core.values import Row
 from reunite.engine.ports import (
     Position,
@@ -264,7 +265,8 @@ def test_a_database_that_may_only_be_read_says_so(hub: Make) -> None:
     def write() -> None:
         with store.write() as transaction:
             transaction.handle().execute("pragma query_only = on")
-            transaction.add_token("hash", principal="ann", label="", now_ms=1)
+            principal = Principal(user="ann")
+            transaction.add_token("hash", principal=principal, label="", now_ms=1)
 
     with pytest.raises(StorageReadOnlyError, match="cannot be written"):
         write()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 from typing import Any
 
+import msgspec
 import pytest
 
+from reunite.core.cursor import SnapshotPosition, decode_cursor, encode_cursor
 from reunite.core.fields import row, user
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
 from reunite.replica import Replica
+from reunite.testing import Fault
+from reunite.testing.wire import Request, WireObserver
 from tests.pair.test_rules import Answers, Office, ids, office, outcomes, write
 
 __all__ = ["office"]
@@ -29,6 +34,14 @@ def house(office: Office) -> Office:
     office.hub.track("task", tenant="team_id", rules=Rules.none())
     office.hub.track("note", rules=Rules.none())
     return office
+
+
+class Pulls(WireObserver):
+    """Keeps the last pull that was sent."""
+
+    def sending(self, request: Request, fault: Fault) -> None:
+        if request.operation == "pull":
+            self.last = json.loads(request.body)
 
 
 def with_keys_off(replica: Replica, *statements: str) -> None:
@@ -118,6 +131,38 @@ def test_a_row_that_moves_to_another_tenant_changes_hands(house: Office) -> None
     south.sync()
     assert ids(north) == ["r2"]
     assert ids(south) == ["b1", "r1"]
+
+
+def hostile_pull(house: Office, principal: Principal, **fields: Any) -> dict[str, Any]:
+    """What the hub answers to the next pull of this principal's replica with fields put in."""
+    house.wire.observer = requests = Pulls()
+    house.replica_of(principal).sync()
+    house.wire.observer = WireObserver()
+    body = {**requests.last, **fields}
+    if "cursor" in fields:
+        cursor = decode_cursor(requests.last["cursor"])
+        body["cursor"] = encode_cursor(msgspec.structs.replace(cursor, **fields["cursor"]))
+    transport = house.wire.transport(house.hub.create_token(principal))
+    answer: dict[str, Any] = json.loads(transport.call("pull", json.dumps(body).encode()))
+    return answer
+
+
+@pytest.mark.parametrize("part", ["view", "old_view"])
+def test_a_forged_cursor_names_no_row_of_another_tenant(house: Office, part: str) -> None:
+    """A view that another replica was sent is, in a cursor, as unknown as one that never was."""
+    house.replica_of(SOUTH).sync()
+    ((theirs,),) = house.at_hub("select hash from reunite_view")
+    house.replica_of(NORTH).sync()
+    found = {hash_ for (hash_,) in house.at_hub("select hash from reunite_view")} - {theirs}
+    assert len(found) == 1, "two views, one for each tenant"
+    start = SnapshotPosition(table="note", after=None, rows_total=0)
+    more = {} if part == "view" else {"snapshot": start}
+    forged = hostile_pull(house, NORTH, cursor={part: theirs, **more})
+    unknown = hostile_pull(house, NORTH, cursor={part: "0" * 32, **more})
+    assert forged["reset"]
+    assert not any("evicts" in table for table in forged["tables"])
+    assert '"b1"' not in json.dumps(forged)
+    assert forged == unknown
 
 
 @pytest.mark.hubs("sqlite")

@@ -8,7 +8,7 @@ The rule         two views with one hash are sent the same rows.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -57,6 +57,11 @@ def parse_view(text: str) -> View:
         expression = from_json(where[0], path=name, is_ours=True) if where else None
         tables[name] = TableView(version=version, where=expression)
     return View(tables=tables)
+
+
+def last_views(views: Sequence[str], newest: str, *, views_max: int) -> tuple[str, ...]:
+    """These hashes with `newest` at the end, each once: the last `views_max` of them."""
+    return (*(one for one in views if one != newest), newest)[-views_max:]
 
 
 def view_hash(tables: Mapping[str, int], where: Mapping[str, Any] = _NOTHING) -> str:

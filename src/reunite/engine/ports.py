@@ -113,6 +113,7 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     seen_ms: int
     seen_seq: int  # the commit its last confirmed checkpoint stood at
+    views: tuple[str, ...] = ()  # hashes of the views that it was sent last, the newest at the end
 
 
 class Pushes(msgspec.Struct, frozen=True, kw_only=True):
@@ -435,6 +436,11 @@ class WriteTransaction(Transaction, Protocol):
     def keep_view(self, view_hash: str, text: str, *, views_max: int) -> None:
         """Keep the text of a view, so that a later change of it can be told. At most `views_max`
         are kept; those that were kept first go."""
+        ...
+
+    def note_view(self, replica_id: str, view_hash: str, *, views_max: int) -> None:
+        """Note that the replica is sent this view from now on. Of each replica at most `views_max`
+        are known; those that it was sent first go. Raises UnknownReplicaError."""
         ...
 
     def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:

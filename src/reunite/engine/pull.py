@@ -26,11 +26,11 @@ from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
 from reunite.core.view import Difference, View, difference, parse_view
 from reunite.engine.outcomes import outcome_message
-from reunite.engine.ports import Head, Position, Store, Touch, Transaction
+from reunite.engine.ports import Head, Position, ReplicaRecord, Store, Touch, Transaction
 from reunite.engine.register import check_known, check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
-from reunite.engine.view import VIEWS_MAX, Sight, view_of
+from reunite.engine.view import REPLICA_VIEWS_MAX, VIEWS_MAX, Sight, view_of
 from reunite.errors import BadRequestError, ViewChangedError
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
@@ -63,9 +63,9 @@ def pull(
         tables = tables.at(tx)
         schemas = tables.readable(request.tables)
         view = view_of(schemas, request.tables, request.where, tables.access(principal))
-        is_kept = tx.view(view.hash) is not None
+        is_kept = tx.view(view.hash) is not None and record.views[-1:] == (view.hash,)
         if cursor is not None:
-            cursor = _cursor_for(tx, head, cursor, repaired, view)
+            cursor = _cursor_for(tx, head, cursor, repaired, view, record)
         old = None
         if cursor is not None and cursor.old_view is not None:
             old = parse_view(tx.view(cursor.old_view) or "[]")
@@ -77,14 +77,21 @@ def pull(
         # Before any cursor of this view is given out: when the view changes, the old one is asked.
         with store.write() as writing:
             writing.keep_view(view.hash, view.text, views_max=VIEWS_MAX)
+            writing.note_view(record.id, view.hash, views_max=REPLICA_VIEWS_MAX)
     return page
 
 
 def _cursor_for(
-    tx: Transaction, head: Head, cursor: Cursor, repaired: Cursor | None, view: View
+    tx: Transaction,
+    head: Head,
+    cursor: Cursor,
+    repaired: Cursor | None,
+    view: View,
+    record: ReplicaRecord,
 ) -> Cursor | None:
     """Where to read on for this view; None if all must be read from the beginning.
 
+    Evicts name rows of an old view: one that this replica was not sent is as good as unknown.
     Raises ViewChangedError if the replica must first go back to its checkpoint.
     """
     if not is_of_log(tx, head, cursor):
@@ -93,7 +100,7 @@ def _cursor_for(
         return None  # rows of a log that is gone are in its inbox
     if repaired is not None and repaired.view != view.hash:
         raise _changed_again()
-    if cursor.old_view is not None and tx.view(cursor.old_view) is None:
+    if cursor.old_view is not None and not _was_sent(tx, record, cursor.old_view):
         return None
     if cursor.view == view.hash:
         return cursor
@@ -103,11 +110,16 @@ def _cursor_for(
         raise _changed_again()
     if cursor.old_view is not None:
         raise _changed_again()
-    if tx.view(cursor.view) is None:
+    if not _was_sent(tx, record, cursor.view):
         return None
     first = SnapshotPosition(table=min(view.tables, default=""), after=None, rows_total=0)
     position = first if view.tables else None
     return msgspec.structs.replace(cursor, view=view.hash, old_view=cursor.view, snapshot=position)
+
+
+def _was_sent(tx: Transaction, record: ReplicaRecord, view: str) -> bool:
+    """Whether the replica was sent this view, and the hub still knows what it means."""
+    return view in record.views and tx.view(view) is not None
 
 
 def _changed_again() -> ViewChangedError:

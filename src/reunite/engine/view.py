@@ -22,6 +22,9 @@ from reunite.errors import BadRequestError
 # Views that a hub keeps. If one was pushed out, a change of it sends a snapshot.
 VIEWS_MAX = 10_000
 
+# Those that it knows of each replica.
+REPLICA_VIEWS_MAX = 8
+
 
 def view_of(
     schemas: Mapping[str, TableSchema],

@@ -15,6 +15,7 @@ from reunite.core.change import APPLIED, Op
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.values import Row, Value
+from reunite.core.view import last_views
 from reunite.engine.ports import (
     AppliedInserts,
     Commit,
@@ -219,6 +220,11 @@ class MemoryWriteTransaction(MemoryTransaction):
     def keep_view(self, view_hash: str, text: str, *, views_max: int) -> None:
         views = {**self._state.views, view_hash: text}  # one that is there keeps its place
         self._state.views = dict(list(views.items())[-views_max:])
+
+    def note_view(self, replica_id: str, view_hash: str, *, views_max: int) -> None:
+        record = self._known(replica_id)
+        views = last_views(record.views, view_hash, views_max=views_max)
+        self._keep(msgspec.structs.replace(record, views=views))
 
     def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
         record = self._known(replica_id)

@@ -86,7 +86,8 @@ HUB_LAYOUT = (
     CREATE TABLE IF NOT EXISTS reunite_replica (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, principal TEXT NOT NULL,
         name TEXT NOT NULL, last_n INTEGER NOT NULL, known_n INTEGER NOT NULL,
-        created_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL, seen_seq INTEGER NOT NULL
+        created_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL, seen_seq INTEGER NOT NULL,
+        views TEXT NOT NULL DEFAULT ''
     )
     """,
     """

@@ -11,6 +11,7 @@ import msgspec
 from reunite.core.key import Key
 from reunite.core.principal import Principal, principal_of_text, principal_text
 from reunite.core.values import Row
+from reunite.core.view import last_views
 from reunite.engine.ports import (
     AppliedInserts,
     LogEntry,
@@ -177,9 +178,9 @@ class SqlWriteTransaction(SqlTransaction):
     def add_replica(self, record: ReplicaRecord) -> None:
         self._session.execute(
             "INSERT INTO reunite_replica "
-            "(id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            msgspec.structs.astuple(record),
+            "(id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, views) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*msgspec.structs.astuple(record)[:-1], " ".join(record.views)),
         )
 
     def keep_view(self, view_hash: str, text: str, *, views_max: int) -> None:
@@ -191,6 +192,14 @@ class SqlWriteTransaction(SqlTransaction):
             "DELETE FROM reunite_view WHERE id <= "
             "(SELECT id FROM reunite_view ORDER BY id DESC LIMIT 1 OFFSET ?)",
             (views_max,),
+        )
+
+    def note_view(self, replica_id: str, view_hash: str, *, views_max: int) -> None:
+        record = self.replica(replica_id)
+        views = last_views(record.views if record else (), view_hash, views_max=views_max)
+        self._session.execute(
+            "UPDATE reunite_replica SET views = ? WHERE number = ?",
+            (" ".join(views), self._replica_number(replica_id)),
         )
 
     def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:

@@ -18,6 +18,7 @@ from reunite.engine.ports import (
     StoredOutcome,
     WriteTransaction,
 )
+from reunite.errors import UnknownReplicaError
 from reunite.testing.contracts.asking import log_of, number, rows_of
 from reunite.testing.contracts.tables import (
     CHILD,
@@ -126,6 +127,23 @@ class ReplicasContract:
             assert transaction.replica("nobody") is None
             everybody = sorted(transaction.replicas(), key=lambda record: record.id)
             assert everybody == [_record("r"), _record("s")]
+
+    def test_the_views_that_a_replica_was_sent_last_are_known(self, subject: StoreSubject) -> None:
+        _register(subject.store, "r", "s")
+        with subject.store.write() as transaction:
+            for view in ("a", "b", "a", "c"):
+                transaction.note_view("r", view, views_max=3)
+            transaction.note_view("s", "x", views_max=3)
+            with pytest.raises(UnknownReplicaError):
+                transaction.note_view("nobody", "a", views_max=3)
+        subject.reopen()
+        with subject.store.write() as transaction:
+            assert transaction.replica("r") == _record("r", views=("b", "a", "c"))
+            transaction.note_view("r", "d", views_max=3)
+            transaction.add_replica(_record("t", views=("y", "z")))
+        with subject.store.read() as transaction:
+            views = {record.id: record.views for record in transaction.replicas()}
+        assert views == {"r": ("a", "c", "d"), "s": ("x",), "t": ("y", "z")}
 
     def test_parts_of_a_group_are_held_in_order_until_they_are_dropped(
         self, subject: StoreSubject

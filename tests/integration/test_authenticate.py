@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,78 @@ def test_rights_that_the_host_changes_in_place_reach_live_replicas(
         ann.claims["teams"].remove("red")
         hub.feed.wake()
         live.until_rows("select id from task", [])
+
+
+@pytest.mark.parametrize("failure", ["raises", "gives what cannot be used", "gives no principal"])
+def test_what_the_host_raises_about_one_stream_ends_no_other(
+    hub: Hub, tmp_path: Path, caplog: pytest.LogCaptureFixture, failure: str
+) -> None:
+    accounts = Accounts()
+    accounts.keys["key-of-eve"] = ("eve", ["red"])
+    is_failing = threading.Event()
+
+    def authenticate(request: Request) -> Any:
+        found = accounts(request)
+        if found is None or found.user != "eve" or not is_failing.is_set():
+            return found
+        if failure == "raises":
+            raise RuntimeError("SECRET")
+        return Principal(user="eve", claims={"SECRET": {}}) if "used" in failure else "SECRET"
+
+    with ServerThread(hub, authenticate=authenticate) as server, ExitStack() as stack:
+        ann, bob, eve = (
+            stack.enter_context(
+                LiveReplica(
+                    Replica.clone(tmp_path / f"{name}.db", server.url, token=f"key-of-{name}"),
+                    "task",
+                )
+            )
+            for name in ("ann", "bob", "eve")
+        )
+        for live in (ann, bob, eve):
+            live.seen.until_phase("live")
+        streams: Any = server._server._streams
+        wait_until(lambda: len(streams._by_replica) == 3)
+        of_bob = streams._by_replica[bob.replica.status().replica]
+        is_failing.set()
+        del accounts.keys["key-of-ann"]
+        hub.feed.wake()
+        ann.seen.until_phase("offline")
+        eve.seen.until_phase("offline")
+        assert streams._by_replica[bob.replica.status().replica] is of_bob
+    said = [record for record in caplog.records if "authenticate=" in record.getMessage()]
+    assert said
+    assert not any("SECRET" in record.getMessage() or record.exc_info for record in said)
+
+
+def test_pages_do_not_wait_for_a_slow_host(hub: Hub, database: Path, tmp_path: Path) -> None:
+    accounts = Accounts()
+    is_slow, is_asked, may_answer = threading.Event(), threading.Event(), threading.Event()
+
+    def authenticate(request: Request) -> Principal | None:
+        if is_slow.is_set() and request.url.path.endswith("/live"):
+            is_asked.set()
+            assert may_answer.wait(DEADLINE_S)
+        return accounts(request)
+
+    with (
+        ServerThread(hub, authenticate=authenticate) as server,
+        Replica.clone(tmp_path / "r.db", server.url, token="key-of-ann") as replica,
+        LiveReplica(replica, "task") as live,
+    ):
+        live.seen.until_phase("live")
+        is_slow.set()
+        hub.feed.wake()
+        try:
+            assert is_asked.wait(DEADLINE_S)
+            with closing(sqlite3.connect(database, isolation_level=None)) as db:
+                db.execute("insert into task values ('r2', 'red')")
+            live.until_rows("select id from task order by 1", [("r",), ("r2",)])
+            # What the host says in the end still counts.
+            accounts.keys.clear()
+        finally:
+            may_answer.set()
+        live.seen.until_phase("offline")
 
 
 def test_rules_that_change_reach_live_replicas(hub: Hub, tmp_path: Path) -> None:

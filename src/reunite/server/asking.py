@@ -1,13 +1,17 @@
 """Who asks: the holder of one of the hub's tokens, or whom the host's own authentication knows.
 
 The rule         what opened a stream is asked again while the stream runs, and must name the same
-                 principal with the same rights.
+                 principal with the same rights. Each is judged by itself: what a host raises about
+                 one ends that one.
 """
 
 from __future__ import annotations
 
 import inspect
+import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
+from concurrent.futures import CancelledError
 from typing import Protocol, TypeAlias, cast
 
 import anyio.from_thread
@@ -16,6 +20,8 @@ from starlette.requests import Request
 from reunite.core.principal import Principal, check_principal, principal_text
 from reunite.errors import NotAuthenticatedError
 from reunite.server.door import HubDoor
+
+logger = logging.getLogger("reunite.server")
 
 # The host's own: who sent this request, None for nobody. May be a coroutine function.
 Authenticate: TypeAlias = Callable[[Request], "Principal | Awaitable[Principal | None] | None"]
@@ -87,13 +93,24 @@ class ByHost:
         return _Visit(request, principal)
 
     def refused(self, proofs: Iterable[object]) -> set[object]:
-        return {visit for visit in proofs if not self._is_still(cast(_Visit, visit))}
-
-    def _is_still(self, visit: _Visit) -> bool:
-        try:
-            return _who(self.principal(visit.request)) == visit.who
-        except NotAuthenticatedError:
-            return False
+        refused: set[object] = set()
+        failures: Counter[str] = Counter()
+        for visit in cast(Iterable[_Visit], proofs):
+            try:
+                is_still = _who(self.principal(visit.request)) == visit.who
+            except NotAuthenticatedError:
+                is_still = False
+            except CancelledError:
+                raise  # the server ends
+            except Exception as exc:
+                # Its text is the host's, and may hold anything.
+                failures[type(exc).__name__] += 1
+                is_still = False
+            if not is_still:
+                refused.add(visit)
+        if failures:
+            logger.warning("live streams end, for authenticate= raised: %s", dict(failures))
+        return refused
 
 
 def _who(principal: Principal) -> tuple[str, str]:

@@ -47,6 +47,10 @@ TICK_S = 0.5
 TOKENS_EVERY_S = 5.0
 TOKENS_EVERY_S_MIN = 0.5
 
+# Pages wait so long for the answer who may still be here, then go on without it: a revocation that
+# comes just before a commit ends its streams before the commit's page, unless the host is slow.
+TOKENS_PATIENCE_S = 0.1
+
 # Where nothing concerned a view for so long, its streams are told the newest cursor all the same:
 # one that is too old could not go on after a trim of the log.
 REFRESH_S = 300.0
@@ -75,6 +79,8 @@ class Streams:
         self._limits = limits
         self._desk = hub.live()
         self._turn = anyio.CapacityLimiter(1)
+        self._checks = anyio.CapacityLimiter(1)
+        self._check: asyncio.Task[None] | None = None
         self._opening = 0
         self._streams: set[Listener] = set()
         self._by_replica: dict[str, Listener] = {}
@@ -207,9 +213,11 @@ class Streams:
             now = loop.time()
             since = now - tokens_at
             is_unchecked = is_unchecked or has_news
-            if since > TOKENS_EVERY_S or (is_unchecked and since > TOKENS_EVERY_S_MIN):
+            is_due = since > TOKENS_EVERY_S or (is_unchecked and since > TOKENS_EVERY_S_MIN)
+            if is_due and (self._check is None or self._check.done()):
                 tokens_at, is_unchecked = now, False
-                await self._end_refused()
+                self._check = loop.create_task(self._end_refused())
+                await asyncio.wait({self._check}, timeout=TOKENS_PATIENCE_S)
             if has_news:
                 try:
                     self._distribute(await self._in_turn(self._desk.round))
@@ -246,14 +254,19 @@ class Streams:
                 stream.offer(delivery, news.answered.get(stream.watch.replica))
 
     async def _end_refused(self) -> None:
+        """Ask who may still be here, however long that takes: not in the desk's turn, and its own
+        task, so that pages go on meanwhile."""
         proofs = {stream.proof for stream in self._streams if stream.proof is not None}
         try:
             refused = await anyio.to_thread.run_sync(
-                self._asking.refused, proofs, limiter=self._turn
+                self._asking.refused, proofs, limiter=self._checks
             )
         except ReuniteError as exc:
             logger.warning("live streams: who asks cannot be checked: %s", exc)
             return
+        except Exception:
+            logger.exception("live streams: a failure of the hub; clients connect again")
+            refused = proofs
         if refused:
             problem = problem_from(NotAuthenticatedError("The token is not valid any more."))
             for stream in [each for each in self._streams if each.proof in refused]:
@@ -397,8 +410,8 @@ class LiveStream(Response):
                 self._is_behind = False
                 caught = await self._streams.catch_up(self.watch)
                 if caught is None:
-                    self._ending = _PULL
-                else:
+                    self.end(_PULL)
+                elif not self._is_over():
                     self._take(caught.delivery, caught.answered)
                 continue
             self._waiter = loop.create_future()

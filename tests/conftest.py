@@ -6,6 +6,8 @@ others and many more; a counterexample it finds is kept in `.hypothesis/` and to
 """
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -24,6 +26,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "same")
+
+
+# What a shell starts in the background ignores Ctrl-C, and so does all that it starts in turn.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,11 @@ import pytest
 
 from reunite import CallerError, Replica
 from reunite.testing import FakeWire
-from tests.pair.conftest import Pair, pair
+from tests.pair.conftest import Pair, database, pair, pytest_generate_tests
 
-__all__ = ["pair"]
+__all__ = ["database", "pair", "pytest_generate_tests"]
+
+pytestmark = pytest.mark.hubs("sqlite")
 
 
 class StuckTransport:

@@ -14,9 +14,10 @@ from reunite.core.cursor import SnapshotPosition, decode_cursor, encode_cursor
 from reunite.core.fields import row, user
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
+from reunite.errors import UnknownReplicaError
 from reunite.replica import Replica
 from reunite.testing import Fault
-from reunite.testing.wire import Request, WireObserver
+from reunite.testing.wire import FakeTransport, Request, WireObserver
 from tests.pair.test_rules import Answers, Office, ids, office, outcomes, write
 
 __all__ = ["office"]
@@ -163,6 +164,64 @@ def test_a_forged_cursor_names_no_row_of_another_tenant(house: Office, part: str
     assert not any("evicts" in table for table in forged["tables"])
     assert '"b1"' not in json.dumps(forged)
     assert forged == unknown
+
+
+NAMESAKE = Principal(user=NORTH.user, tenant="blue")
+
+
+def test_a_replica_is_unknown_to_who_has_its_users_name_in_another_tenant(house: Office) -> None:
+    replica = house.replica_of(NORTH)
+    write(replica, "update task set title = 'SECRET' where id = 'r1'")
+    house.wire.observer = Pulls()
+    replica.sync()
+    operations = {"push", "pull"}
+    requests = {one.operation: one for one in house.wire.requests if one.operation in operations}
+    house.wire.observer = answers = Answers()
+    again = house.wire.transport(house.hub.create_token(NORTH))
+    other = house.wire.transport(house.hub.create_token(NAMESAKE))
+    for operation in sorted(operations):
+        again.call(operation, requests[operation].body)  # this is another token, no other user
+        answers.text = b""
+        with pytest.raises(UnknownReplicaError):
+            other.call(operation, requests[operation].body)
+        assert answers.text == b""
+    (record,) = house.hub.status().replicas
+    assert (record.principal, record.tenant) == ("nora", '"red"')
+
+
+class Claiming(FakeTransport):
+    """Says of every push that another replica was its file's earlier identity."""
+
+    former = ""
+
+    def call(self, operation: str, body: bytes) -> bytes:
+        if operation == "push":
+            formers = [{"replica": self.former, "n": 1_000}]
+            body = json.dumps({**json.loads(body), "formers": formers}).encode()
+        return super().call(operation, body)
+
+
+@pytest.mark.parametrize(("tenant", "conflicts"), [("red", 0), ("blue", 1)])
+def test_an_earlier_identity_is_of_the_same_tenant(
+    house: Office, tenant: str, conflicts: int
+) -> None:
+    """What an earlier identity made anew is this file's own row; what somebody else did is not."""
+    house.hub.drop_rules("task")
+    house.hub.track("task", rules=Rules.none())
+    north = house.replica_of(NORTH)
+    token = house.hub.create_token(Principal(user=NORTH.user, tenant=tenant))
+    transport = Claiming(wire=house.wire, token=token, label="other")
+    transport.former = house.hub.status().replicas[0].id
+    with Replica.clone(
+        house.folder / "other.db", transport=transport, clock=house.clock
+    ) as replica:
+        write(north, "delete from task where id = 'r1'")
+        north.sync()
+        write(north, "insert into task values ('r1', 'red', 'anna', 'again')")
+        north.sync()
+        write(replica, "update task set owner = 'bert' where id = 'r1'")
+        replica.sync()
+        assert len(replica.conflicts()) == conflicts
 
 
 @pytest.mark.hubs("sqlite")

@@ -59,6 +59,13 @@ def principal_text(principal: Principal) -> str:
     return msgspec.json.encode(found, enc_hook=_plain, order="sorted").decode()
 
 
+def tenant_text(principal: Principal) -> str:
+    """A principal's tenant as text, which tells 1 from "1"; "" for none."""
+    if principal.tenant is None:
+        return ""
+    return msgspec.json.encode(principal.tenant, enc_hook=_plain).decode()
+
+
 def _plain(value: Any) -> Any:
     """What a host's own kind of mapping, text or number holds."""
     match value:

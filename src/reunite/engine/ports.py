@@ -113,6 +113,7 @@ class ReplicaRecord(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     seen_ms: int
     seen_seq: int  # the commit its last confirmed checkpoint stood at
+    tenant: str = ""  # `tenant_text` of the principal
     views: tuple[str, ...] = ()  # hashes of the views that it was sent last, the newest at the end
 
 

@@ -52,7 +52,7 @@ from reunite.engine.ports import (
     StoredOutcome,
     WriteTransaction,
 )
-from reunite.engine.register import check_known, check_protocol, lease_blocks, own_replica
+from reunite.engine.register import check_known, check_protocol, is_owner, lease_blocks, own_replica
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import Tables
 from reunite.errors import (
@@ -159,7 +159,7 @@ def _formers(tx: WriteTransaction, principal: Principal, request: PushRequest) -
     found = {}
     for former in request.formers:
         record = tx.replica(former.replica)
-        if record is not None and record.principal == principal.user:
+        if record is not None and is_owner(principal, record):
             found[former.replica] = former.n
     return found
 

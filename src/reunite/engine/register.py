@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from reunite.core.principal import Principal
+from reunite.core.principal import Principal, tenant_text
 from reunite.core.stamp import commit_stamp
 from reunite.engine.ports import ReplicaRecord, Store, Transaction, WriteTransaction
 from reunite.engine.tables import Tables
@@ -62,11 +62,16 @@ def check_shown(*names: str) -> None:
             )
 
 
+def is_owner(principal: Principal, record: ReplicaRecord) -> bool:
+    """Whether this principal registered the replica. Two tenants may have users of one name."""
+    return record.principal == principal.user and record.tenant == tenant_text(principal)
+
+
 def own_replica(tx: Transaction, principal: Principal, replica_id: str) -> ReplicaRecord:
     """The record of a replica that this principal registered. Raises UnknownReplicaError,
     alike for one that does not exist and for one of somebody else."""
     record = tx.replica(replica_id)
-    if record is None or record.principal != principal.user:
+    if record is None or not is_owner(principal, record):
         raise UnknownReplicaError("This hub does not know the replica: register it again.")
     return record
 
@@ -132,6 +137,7 @@ def register(
                 created_ms=now_ms,
                 seen_ms=now_ms,
                 seen_seq=head.seq,
+                tenant=tenant_text(principal),
             )
         )
         blocks = lease_blocks(tx, tables, dict.fromkeys(asked, 0), replica_id)

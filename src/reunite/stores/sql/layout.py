@@ -87,7 +87,7 @@ HUB_LAYOUT = (
         number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, principal TEXT NOT NULL,
         name TEXT NOT NULL, last_n INTEGER NOT NULL, known_n INTEGER NOT NULL,
         created_ms INTEGER NOT NULL, seen_ms INTEGER NOT NULL, seen_seq INTEGER NOT NULL,
-        views TEXT NOT NULL DEFAULT ''
+        tenant TEXT NOT NULL DEFAULT '', views TEXT NOT NULL DEFAULT ''
     )
     """,
     """

@@ -44,7 +44,7 @@ _ENTRY = """
         SELECT first_id FROM reunite_origin WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
 """
 _REPLICA = """
-    SELECT id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, views
+    SELECT id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, tenant, views
     FROM reunite_replica
 """
 _OUTCOMES = """
@@ -386,7 +386,7 @@ class SqlTransaction:
 
 
 def _replica_record(row: tuple[Any, ...]) -> ReplicaRecord:
-    id_, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, views = row
+    id_, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, tenant, views = row
     return ReplicaRecord(
         id=id_,
         principal=principal,
@@ -396,5 +396,6 @@ def _replica_record(row: tuple[Any, ...]) -> ReplicaRecord:
         created_ms=created_ms,
         seen_ms=seen_ms,
         seen_seq=seen_seq,
+        tenant=tenant,
         views=tuple(views.split()),
     )

@@ -178,8 +178,8 @@ class SqlWriteTransaction(SqlTransaction):
     def add_replica(self, record: ReplicaRecord) -> None:
         self._session.execute(
             "INSERT INTO reunite_replica "
-            "(id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, views) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "(id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, tenant, "
+            "views) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (*msgspec.structs.astuple(record)[:-1], " ".join(record.views)),
         )
 

@@ -140,9 +140,11 @@ class ReplicasContract:
         with subject.store.write() as transaction:
             assert transaction.replica("r") == _record("r", views=("b", "a", "c"))
             transaction.note_view("r", "d", views_max=3)
-            transaction.add_replica(_record("t", views=("y", "z")))
+            transaction.add_replica(_record("t", tenant='"red"', views=("y", "z")))
         with subject.store.read() as transaction:
             views = {record.id: record.views for record in transaction.replicas()}
+            found = transaction.replica("t")
+        assert found == _record("t", tenant='"red"', views=("y", "z"))
         assert views == {"r": ("a", "c", "d"), "s": ("x",), "t": ("y", "z")}
 
     def test_parts_of_a_group_are_held_in_order_until_they_are_dropped(

@@ -13,6 +13,7 @@ from reunite import Expression, Hub, row
 from reunite.core.expression import check_expression, to_json
 from reunite.core.matching import row_judge
 from reunite.core.principal import Principal
+from reunite.core.rules import Rules, check_rules, rules_text
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.engine import live
 from reunite.engine.live import Delivery, LiveDesk, Watch
@@ -91,7 +92,7 @@ class Reader:
         for part in page.tables:
             for (key,) in [*part.deletes, *part.evicts]:
                 self.rows.pop(key, None)
-            self.rows.update(dict(part.puts))
+            self.rows.update({key: store for key, store, *_ in part.puts})
 
 
 class World:
@@ -242,6 +243,36 @@ def test_when_tables_change_all_must_pull_and_may_come_again() -> None:
     world.desk.close([world.readers.pop().watch])
     world.join(None)
     assert not world.desk.round().is_over
+
+
+@pytest.mark.parametrize("what", ["rules", "columns"])
+@pytest.mark.parametrize("has_others", [True, False])
+def test_a_watch_of_before_a_change_never_goes_on(what: str, has_others: bool) -> None:
+    """A stream that is still writing when the round comes asks only then for what it missed,
+    perhaps when others have opened new ones already."""
+    world = World()
+    world.join(None)
+    watch = world.readers.pop().watch
+    if what == "rules":
+        with world.store.write() as tx:
+            tx.keep_rules(rules_text({"sale": check_rules(Rules(read=row.store == 1), SALE)}))
+    else:
+        note = Column(name="note", type=ColumnType.TEXT)
+        world.store.track([msgspec.structs.replace(SALE, columns=(*SALE.columns, note))])
+    world.write([(1, 2)])
+    assert world.desk.catch_up(watch) is None
+    assert world.desk.round().is_over
+    if has_others:
+        world.join(None)
+    assert world.desk.catch_up(watch) is None
+
+
+def test_a_watch_that_was_closed_does_not_go_on() -> None:
+    world = World()
+    world.join(None)
+    watch = world.readers[0].watch
+    world.leave(world.readers[0])
+    assert world.desk.catch_up(watch) is None
 
 
 def test_a_page_is_built_once_for_all_of_a_view() -> None:

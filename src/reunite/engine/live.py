@@ -141,7 +141,10 @@ class LiveDesk:
                 del self._by_replica[watch.replica]
 
     def catch_up(self, watch: Watch) -> Opened | None:
-        """The pages since this watch's own last one."""
+        """The pages since this watch's own last one; None too for a watch that has ended, as all
+        do when tables or rules change: its view is one of before."""
+        if watch not in self._watches.get(watch.view.hash, ()):
+            return None
         self._number()
         with self._store.read() as tx:
             record = tx.replica(watch.replica)

@@ -49,11 +49,7 @@ from reunite.engine.repair import repair
 from reunite.engine.retention import Keeper, trim
 from reunite.engine.status import HubLogStatistics, HubStatus, log_statistics
 from reunite.engine.tables import Hook, Tables
-from reunite.errors import (
-    BadRequestError,
-    NotAuthenticatedError,
-    UnknownTableError,
-)
+from reunite.errors import BadRequestError, NotAuthenticatedError, UnknownTableError
 from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, PullRequest
@@ -384,10 +380,11 @@ class Hub:
             )
         return principal
 
-    def refused(self, tokens: Iterable[str]) -> set[str]:
-        """Those of these tokens that open nothing any more."""
+    def holders(self, tokens: Iterable[str]) -> Mapping[str, Principal]:
+        """Who these tokens belong to, without those that open nothing. One transaction."""
         with self._store.read() as tx:
-            return {token for token in tokens if tx.principal_of(_hash(token)) is None}
+            found = ((token, tx.principal_of(_hash(token))) for token in tokens)
+            return {token: owner for token, owner in found if owner is not None}
 
     # -- messages -----------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """A hub for tests of the server and of the transport: it notes what it is asked."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -100,8 +100,8 @@ class FakeHub:
             return encode(self.behaviour[operation]())
         return encode(ANSWERS[operation])
 
-    def refused(self, tokens: Iterable[str]) -> set[str]:
-        return set(tokens) - set(self.tokens)
+    def holders(self, tokens: Iterable[str]) -> Mapping[str, Principal]:
+        return {token: self.tokens[token] for token in tokens if token in self.tokens}
 
     def live(self) -> LiveDesk:
         """The desk of a hub that has nothing: no replica can be where a stream goes on."""

@@ -1,4 +1,5 @@
-"""A host's own authentication decides who asks, instead of the hub's tokens."""
+"""A host's own authentication decides who asks, instead of the hub's tokens; either way, streams
+end when what opened them is worth something else."""
 
 from __future__ import annotations
 
@@ -212,6 +213,34 @@ def test_pages_do_not_wait_for_a_slow_host(hub: Hub, database: Path, tmp_path: P
         finally:
             may_answer.set()
         live.seen.until_phase("offline")
+
+
+def test_a_token_that_is_given_out_again_with_other_rights_ends_its_streams(
+    hub: Hub, tmp_path: Path
+) -> None:
+    token = "chosen-by-its-owner-0123456789-0123456789"
+
+    def give_out(*teams: str) -> None:
+        owner = Principal(user="ann", claims={"teams": list(teams)})
+        hub.create_token(owner, label="of ann", token=token)
+
+    give_out("red")
+    with (
+        ServerThread(hub) as server,
+        Replica.clone(tmp_path / "r.db", server.url, token=token) as replica,
+        LiveReplica(replica, "task") as live,
+    ):
+        live.until_rows("select id from task", [("r",)])
+        live.seen.until_phase("live")
+        hub.revoke_token("of ann")
+        give_out("blue")
+        live.until_rows("select id from task", [("b",)])
+
+
+def test_a_hub_knows_who_holds_tokens(hub: Hub) -> None:
+    ann = Principal(user="ann", claims={"teams": ["red"]})
+    tokens = {hub.create_token(ann): ann, hub.create_token("bob"): Principal(user="bob")}
+    assert hub.holders([*tokens, "nobodys"]) == tokens
 
 
 def test_rules_that_change_reach_live_replicas(hub: Hub, tmp_path: Path) -> None:

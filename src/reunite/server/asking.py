@@ -10,9 +10,9 @@ from __future__ import annotations
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import CancelledError
-from typing import Protocol, TypeAlias, cast
+from typing import NamedTuple, Protocol, TypeAlias, cast
 
 import anyio.from_thread
 from starlette.requests import Request
@@ -40,8 +40,16 @@ class Asking(Protocol):
     def proof(self, request: Request, principal: Principal) -> object:
         """What a stream keeps, to be asked again."""
 
-    def refused(self, proofs: Iterable[object]) -> set[object]:
+    def refused(self, proofs: Collection[object]) -> set[object]:
         """Those of these proofs that are worth nothing any more."""
+
+
+class _Token(NamedTuple):
+    """A token that opened a stream, and whose it was then: the same text may be given out again,
+    with other rights."""
+
+    token: str
+    who: tuple[str, str]
 
 
 class ByToken:
@@ -57,10 +65,13 @@ class ByToken:
         return self._hub.authenticate(bearer_token(request))
 
     def proof(self, request: Request, principal: Principal) -> object:
-        return bearer_token(request)
+        return _Token(bearer_token(request), _who(principal))
 
-    def refused(self, proofs: Iterable[object]) -> set[object]:
-        return set(self._hub.refused(cast(Iterable[str], proofs)))
+    def refused(self, proofs: Collection[object]) -> set[object]:
+        known = cast(Collection[_Token], proofs)
+        holders = self._hub.holders({proof.token for proof in known})
+        now = {token: _who(principal) for token, principal in holders.items()}
+        return {proof for proof in known if now.get(proof.token) != proof.who}
 
 
 class _Visit:
@@ -92,10 +103,10 @@ class ByHost:
     def proof(self, request: Request, principal: Principal) -> object:
         return _Visit(request, principal)
 
-    def refused(self, proofs: Iterable[object]) -> set[object]:
+    def refused(self, proofs: Collection[object]) -> set[object]:
         refused: set[object] = set()
         failures: Counter[str] = Counter()
-        for visit in cast(Iterable[_Visit], proofs):
+        for visit in cast(Collection[_Visit], proofs):
             try:
                 is_still = _who(self.principal(visit.request)) == visit.who
             except NotAuthenticatedError:
@@ -114,6 +125,7 @@ class ByHost:
 
 
 def _who(principal: Principal) -> tuple[str, str]:
+    """A principal as what it was at this moment, to be compared."""
     return principal.user, principal_text(principal)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from reunite.core.principal import Principal
@@ -28,8 +28,9 @@ class HubDoor(Protocol):
         """Whether the database answers."""
         ...
 
-    def refused(self, tokens: Iterable[str]) -> set[str]:
-        """Those of these tokens with which `authenticate` would fail."""
+    def holders(self, tokens: Iterable[str]) -> Mapping[str, Principal]:
+        """What `authenticate` says of each of these tokens, of one moment; those with which it
+        would fail are missing. One transaction, and a look-up for each."""
         ...
 
     def live(self) -> LiveDesk:

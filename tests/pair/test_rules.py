@@ -142,6 +142,22 @@ def test_each_sees_the_rows_that_the_rules_mean(office: Office) -> None:
     assert [ids(nobody, name) for name in ("team", "task", "note")] == [[], [], []]
 
 
+def test_what_came_under_former_rights_is_named_by_its_key_at_most(office: Office) -> None:
+    """A replica may be told to forget rows that it never had; nothing else of them travels."""
+    office.hub.track("note", rules=Rules(read=True))
+    replica = office.replica_of(ANNA)
+    office.at_hub("insert into note (author, body) values ('carl', 'CANARY before')")
+    office.hub.track("note", rules=Rules(read=MINE))
+    office.at_hub("insert into note (author, body) values ('carl', 'CANARY after')")
+    office.at_hub("update note set body = body || ' all' where author = 'carl'")
+    office.wire.observer = answers = Answers()
+    replica.sync()
+    assert ids(replica, "note") == [1]
+    assert b"CANARY" not in answers.text
+    assert b"carl" not in answers.text
+    assert b"SECRET" not in answers.text
+
+
 def test_what_is_hidden_is_in_no_answer(office: Office) -> None:
     """Neither in pages, repairs and queries, nor in the answers to pushes at hidden rows."""
     office.wire.observer = answers = Answers()

@@ -110,3 +110,22 @@ def test_new_key_is_not_given_to_another_program(pair: Pair) -> None:
     pair.assert_agreed()
     assert pair.at_hub("select id from sale where amount = 1") == [(key,)]
     assert pair.at_hub("select id from sale where amount = 3 and id > 2") == [(later,)]
+
+
+def test_a_deleted_row_does_not_come_back_under_a_key_that_was_given_again(pair: Pair) -> None:
+    """Its successor steps aside for a unique value of the hub's; what a program writes under the
+    key meanwhile would be the successor's in the end, and a child would change its parent."""
+    replica = pair.replica
+    pair.in_file(
+        replica,
+        "delete from product where id = 2",
+        "insert into product (name, code) values ('Plum', 'X')",
+    )
+    assert pair.in_file(replica, "select id from product where name = 'Plum'") == [(2,)]
+    pair.at_hub("update product set name = 'Green pear' where id = 2")
+    pair.at_hub("update product set code = 'X' where id = 1")
+    replica.pull()
+    assert pair.in_file(replica, "select id, name from product") == [(1, "Apple")]
+    pair.at_hub("update product set code = 'A' where id = 1")
+    pair.assert_agreed()
+    assert pair.at_hub("select name from product where code = 'X'") == [("Plum",)]

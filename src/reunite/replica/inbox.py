@@ -34,6 +34,7 @@ from reunite.replica.pending import (
     Pending,
     Place,
     Schemas,
+    deleted_places,
     fold,
     misplaced,
     move_keys,
@@ -569,11 +570,10 @@ class Inbox:
     # -- 6: what is shown ---------------------------------------------------------------------
 
     def _show(self, scene: Scene) -> int:
-        """Write the rows of all touched keys; how many keys show the hub's row because a unique
-        value is in the way of the pending one."""
+        """Write the rows of all touched keys; how many show the hub's row, or none, because a
+        unique value is in the way of the pending one."""
         remaining = scene.pendings
-        touched = scene.touched | places(remaining)
-        if not touched:
+        if not (touched := scene.touched | places(remaining)):
             return 0
         hub = {place: self._image(scene, place) for place in touched if place[0] in self._schemas}
         shown = fold(
@@ -586,12 +586,14 @@ class Inbox:
         for table, key in hub:
             keys_by_table.setdefault(table, []).append(key)
         blocked = 0
+        deleted = deleted_places(remaining)
         for table, keys in keys_by_table.items():
             blocked += len(
                 show_table(
                     self._forms.writer(self._connection, self._schemas[table]),
                     order_of(remaining, table, keys),
-                    {key: hub[table, key] for key in keys},
+                    # What is written to a deleted row would be its successor's, which steps aside.
+                    {key: None if (table, key) in deleted else hub[table, key] for key in keys},
                     {key: shown.get((table, key), hub[table, key]) for key in keys},
                 )
             )

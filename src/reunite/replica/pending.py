@@ -169,6 +169,15 @@ def _update(schema: TableSchema, pending: Pending, image: Row | None) -> Row | N
     )
 
 
+def deleted_places(pendings: Iterable[Pending]) -> set[Place]:
+    """Where pending changes delete rows, or move them away."""
+    return {
+        (pending.table, pending.source)
+        for pending in pendings
+        if pending.op is Op.DELETE or pending.old_key is not None
+    }
+
+
 def misplaced(
     schemas: Schemas, pendings: Iterable[Pending], granted: Sequence[KeyBlock]
 ) -> set[int]:

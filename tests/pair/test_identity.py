@@ -406,3 +406,24 @@ def test_a_restored_hub_gets_what_it_had_answered_again_also_when_nothing_new_is
     pair.closing.callback(pair.hub_db.close)
     assert pair.replica.status().pending == 0
     assert pair.at_hub("select id from note") == [("n1",)]
+
+
+@pytest.mark.parametrize("is_deleted", [True, False])
+def test_a_copy_learns_under_which_keys_the_original_pushed(pair: Pair, is_deleted: bool) -> None:
+    """The original moves its new row into its block and pushes it; the copy, which had it under
+    another key, follows it there, and gives that key to nobody else."""
+    original = pair.clone("second")  # whose block does not begin where SQLite goes on
+    pair.in_file(original, "insert into product (name) values ('of both')")
+    if is_deleted:
+        pair.in_file(original, "delete from product where name = 'of both'")
+    copy = copy_of(pair, original, "copy")
+    original.sync()
+    copy.pull()
+    pair.in_file(copy, "insert into product (name) values ('of the copy')")
+    if not is_deleted:
+        pair.in_file(copy, "update product set name = 'renamed' where name = 'of both'")
+    pair.assert_agreed()
+    made = [entry.key for entry in pair.hub.log() if entry.op == "insert" and entry.n is not None]
+    assert len(set(made)) == len(made) == 2
+    names = {name for (name,) in pair.at_hub("select name from product where id > 2")}
+    assert names == ({"of the copy"} if is_deleted else {"of the copy", "renamed"})

@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from reunite.core.change import Op, OutcomeKind
 from reunite.engine.ports import StoredOutcome
 from reunite.protocol.push import ConflictMessage, OutcomeMessage
+
+
+def checkpoint_outcome(stored: StoredOutcome) -> OutcomeMessage:
+    """The message that a page carries. Who asks may be a copy of the file that pushed the change,
+    and know its row by another key, so the key is named."""
+    outcome = stored.outcome
+    names_key = stored.op is Op.INSERT or stored.old_key is not None
+    if names_key and outcome.kind is not OutcomeKind.REJECTED and outcome.key is None:
+        outcome = msgspec.structs.replace(outcome, key=stored.key)
+        stored = msgspec.structs.replace(stored, outcome=outcome)
+    return outcome_message(stored)
 
 
 def outcome_message(stored: StoredOutcome) -> OutcomeMessage:

@@ -25,7 +25,7 @@ from reunite.core.schema import TableSchema, revision_of
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
 from reunite.core.view import Difference, View, difference, parse_view
-from reunite.engine.outcomes import outcome_message
+from reunite.engine.outcomes import checkpoint_outcome
 from reunite.engine.ports import Head, Position, ReplicaRecord, Store, Touch, Transaction
 from reunite.engine.register import check_known, check_protocol, own_replica
 from reunite.engine.steps import Steps
@@ -376,7 +376,7 @@ class PageBuilder:
             outcomes = tx.outcomes(request.replica, after_n=request.known)
             own = {
                 "answered": record.last_n,
-                "outcomes": tuple(outcome_message(stored) for stored in outcomes),
+                "outcomes": tuple(map(checkpoint_outcome, outcomes)),
             }
         return self._page(
             Cursor(

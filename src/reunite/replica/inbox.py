@@ -27,7 +27,7 @@ from reunite.protocol.codec import encode
 from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.push import PushAnswer
 from reunite.replica import generations
-from reunite.replica.keys import KeyBlocks
+from reunite.replica.keys import KeyBlocks, without_given
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pages import aligned, gathered
 from reunite.replica.pending import (
@@ -239,8 +239,7 @@ class Inbox:
             self._close(self._open(to_move))
 
     def number_more(self, changes: int) -> bool:
-        """Number about so many of the changes that were captured next, if that is easy; whether
-        there were any."""
+        """Number about so many captured changes, if that is easy; whether there were any."""
         return self._outbox.number_plain(now_ms=self._now_ms, changes=changes)
 
     def _open(self, to_move: Sequence[int] = ()) -> Scene:
@@ -425,6 +424,7 @@ class Inbox:
                 ):
                     self._evade(scene, [other])
             scene.changed |= move_keys(self._schemas, pendings, {index: outcome.key})
+            self._state.blocks = without_given(self._state.blocks, pending.table, outcome.key)
 
     def _retire(self, scene: Scene, final: Page, done: Applied) -> None:
         """Take covered changes out of the outbox; rejected ones and what hangs on them are

@@ -6,11 +6,13 @@ is never given again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from reunite.core.key import Key
 from reunite.core.schema import TableSchema
+from reunite.core.values import parse_integer
 from reunite.protocol.register import KeyBlock, block_size
 
 
@@ -62,3 +64,12 @@ class KeyBlocks:
 
     def value(self) -> tuple[KeyBlock, ...]:
         return tuple(self.blocks)
+
+
+def without_given(blocks: Sequence[KeyBlock], table: str, key: Key) -> tuple[KeyBlock, ...]:
+    """The blocks when `key` turns out to have been given: by the file that this one is a copy of.
+    Keys that are not generated are in no block."""
+    known = KeyBlocks(blocks)
+    if any(block.table == table for block in blocks):
+        known.note(table, parse_integer(key[0]))
+    return known.value()

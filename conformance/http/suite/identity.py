@@ -153,17 +153,18 @@ def a_checkpoint_covers_what_was_pushed(hub: Hub) -> None:
 
 @case("an outcome for every own number after `known`; with a checkpoint")
 def a_checkpoint_tells_the_outcomes_that_are_not_known(hub: Hub) -> None:
-    writer = Peer(hub)
-    good, bad = (
-        _note(writer),
-        [writer.insert("product", {"id": writer.key("product"), "name": None, "stock": 0})],
-    )
-    message = writer.message(good, bad, _note(writer))
+    writer, names = Peer(hub), [new_name(), new_name()]
+    first, second = ([writer.insert("note", {"id": name, "title": "a"})] for name in names)
+    bad = [writer.insert("product", {"id": writer.key("product"), "name": None, "stock": 0})]
+    message = writer.message(first, bad, second)
     pushed = Outcomes(message, hub.call("push", message))  # whose answer is lost
     page = hub.call("pull", writer.request(known=0))
     told = {outcome["n"]: outcome for outcome in page.get("outcomes", [])}
+    keys = {1: [names[0]], 3: [names[1]]}  # those of inserts are named, though they did not move
     for outcome in pushed.all:
-        same(told.get(outcome["n"]), outcome, f"the outcome of number {outcome['n']}")
+        n = outcome["n"]
+        whole = outcome | {"key": keys[n]} if n in keys else outcome
+        same(told.get(n), whole, f"the outcome of number {n}")
     page = hub.call("pull", writer.request(known=2))
     same([o["n"] for o in page.get("outcomes", [])], [3], "the outcomes after number 2")
 

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from reunite import Hub, Replica
+from reunite.cli.opening import shown
 from reunite.server import ServerThread
 from tests.integration.pooler import Pooler
 from tests.integration.processes import COMMAND
@@ -141,3 +142,38 @@ def test_backup_and_restore_name_postgresqls_own_tools(command: str, tool: str) 
 def test_commands_for_replicas_say_that_a_database_server_has_none(command: str) -> None:
     told = run(*command.split(), "postgresql://localhost/shop", code=1)
     assert "name a replica's file" in told
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("postgresql://ann:secret@host:5432/shop", "postgresql://ann:***@host:5432/shop"),
+        ("postgresql+psycopg://ann:se:c@ret@host/shop", "postgresql+psycopg://ann:***@host/shop"),
+        (
+            "postgres:///shop?user=ann&password=secret&sslmode=require",
+            "postgres:///shop?user=ann&password=***&sslmode=require",
+        ),
+        (
+            "postgresql://ann@host:5432/shop?sslpassword=s",
+            "postgresql://ann@host:5432/shop?sslpassword=***",
+        ),
+        ("postgresql://ann:s/e?c@host/shop", "postgresql://ann:***@host/shop"),
+        ("postgresql://[::1]:5432/shop", "postgresql://[::1]:5432/shop"),
+        ("a:b@c.db", "a:b@c.db"),
+    ],
+)
+def test_a_password_is_not_repeated(named: str, expected: str) -> None:
+    assert shown(named) == expected
+
+
+def test_no_command_repeats_a_password(url: str) -> None:
+    secret = f"{url}{'&' if '?' in url else '?'}password=s3cret"
+    with psycopg.connect(url, autocommit=True) as program:
+        program.execute("alter table note disable trigger all")
+        told = [run("doctor", secret, code=1), run("doctor", secret, "--json", code=1)]
+    told += [run("doctor", secret, "--fix"), run("token", "revoke", secret, "nobody", code=1)]
+    told += [run("migrate", secret, "--json", "--", "true")]
+    told += [run("uninstall", secret, "--yes"), run("log", secret, code=1)]
+    for text in told:
+        assert "s3cret" not in text
+    assert sum("password=***" in text for text in told) >= 6

@@ -136,6 +136,19 @@ def test_a_worker_that_cannot_start_says_why_and_is_tried_again(tmp_path: Path) 
         client.get("livez")
 
 
+def test_what_keeps_a_worker_from_being_replaced_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_worker(task: object) -> None:
+        raise BlockingIOError("no more processes")
+
+    def lost(sentence: str) -> None:
+        monkeypatch.setattr("reunite.server.workers._Worker", no_worker)
+
+    with pytest.raises(BlockingIOError):
+        serve_in_workers(partial(hub_behind, tmp_path), port=0, workers=1, on_lost=lost)
+
+
 @pytest.mark.parametrize("workers", [0, 65])
 def test_a_number_of_workers_that_cannot_be_is_refused(workers: int) -> None:
     with pytest.raises(CallerError, match="1 to 64 workers"):

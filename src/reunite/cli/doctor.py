@@ -11,7 +11,7 @@ from reunite.cli.checks import Finding, checks_of
 from reunite.cli.comparing import comparison
 from reunite.cli.failures import EXIT_FAILED
 from reunite.cli.mending import mend
-from reunite.cli.opening import Kind
+from reunite.cli.opening import Kind, shown
 from reunite.cli.options import JsonOption, TokenOption
 from reunite.cli.screen import counted, emit, say
 from reunite.stores.sql.store import is_postgresql
@@ -56,7 +56,7 @@ def doctor(
     if as_json:
         emit(
             {
-                "file": str(file),
+                "file": shown(file),
                 "kind": kind,
                 "is_well": not wrong,
                 "findings": findings,
@@ -68,9 +68,9 @@ def doctor(
         for sentence in fixed:
             say(f"Mended: {sentence}")
         if wrong:
-            say(f"{counted(len(wrong), 'thing is', 'things are')} wrong with {file}.")
+            say(f"{counted(len(wrong), 'thing is', 'things are')} wrong with {shown(file)}.")
         else:
-            say(f"{file} is well.")
+            say(f"{shown(file)} is well.")
     if wrong:
         raise typer.Exit(EXIT_FAILED)
 

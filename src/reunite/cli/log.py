@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from reunite.cli.history import replica_names
-from reunite.cli.opening import open_hub
+from reunite.cli.opening import open_hub, shown
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, key_cell, moment, note, say, show_table, size
 from reunite.core.values import INTEGER_MAX
@@ -59,7 +59,7 @@ def log(
             ],
         )
     if len(entries) == limit:
-        note(f"There may be more: reunite log {database} --after {entries[-1].id}")
+        note(f"There may be more: reunite log {shown(database)} --after {entries[-1].id}")
 
 
 def _statistics(database: str, *, as_json: bool) -> None:

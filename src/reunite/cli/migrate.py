@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from reunite.cli.failures import EXIT_FAILED
-from reunite.cli.opening import open_hub
+from reunite.cli.opening import open_hub, shown
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import emit, note, say
 from reunite.engine.ports import TableMigration
@@ -40,7 +40,7 @@ def migrate(
     with open_hub(database) as hub, hub.migrating() as tables:
         code = _run(command, as_json=as_json)
     if as_json:
-        emit({"database": str(database), "code": code, "tables": tables})
+        emit({"database": shown(database), "code": code, "tables": tables})
     else:
         for table in tables:
             if table.what != "unchanged":

@@ -22,6 +22,9 @@ from reunite.stores.sql.store import is_postgresql, open_store
 # `sqlite://x` as a path is `sqlite:/x`; one letter before the colon is a drive.
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):(?:[/\\]|$)", re.IGNORECASE)
 
+# After the user's name, up to the last @ since it may hold anything, or as a parameter.
+_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/@?]*:).*(?=@)|(?P<name>[?&]\w*password=)[^&]*")
+
 
 class Kind(enum.StrEnum):
     """What a database is to reunite."""
@@ -83,6 +86,13 @@ def check_is_no_url(path: Path) -> None:
     )
 
 
+def shown(database: str | Path) -> str:
+    """A database as it was named, without the password of a URL."""
+    if not is_postgresql(database):
+        return str(database)
+    return _PASSWORD.sub(lambda match: f"{match['user'] or match['name']}***", str(database))
+
+
 @contextmanager
 def open_hub(path: str | Path) -> Iterator[Hub]:
     """The hub of this database, with the tables that it tracks already."""
@@ -90,7 +100,8 @@ def open_hub(path: str | Path) -> Iterator[Hub]:
     if kind is Kind.REPLICA:
         raise CallerError(f"{path} is a replica: name the hub's database instead.")
     if kind is Kind.PLAIN:
-        raise CallerError(f"{path} is no hub's database yet: `reunite serve {path}` makes it one.")
+        name = shown(path)
+        raise CallerError(f"{name} is no hub's database yet: `reunite serve {name}` makes it one.")
     with Hub(path) as hub:
         hub.adopt()
         yield hub

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from reunite.cli.opening import open_hub
+from reunite.cli.opening import open_hub, shown
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, moment, note, say, show_table
 from reunite.core.principal import Principal
@@ -159,7 +159,7 @@ def revoke(
     if not count:
         raise CallerError(
             f"No token has the label {label_or_hash!r} or a hash that begins so: "
-            f"`reunite token list {database}` shows them."
+            f"`reunite token list {shown(database)}` shows them."
         )
     if as_json:
         emit({"revoked": count})

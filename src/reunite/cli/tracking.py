@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from reunite.cli.opening import Kind, kind_of
+from reunite.cli.opening import Kind, kind_of, shown
 from reunite.cli.screen import counted
 from reunite.core.schema import ColumnMerge, TableSchema
 from reunite.errors import CallerError, UntrackableTableError
@@ -61,7 +61,7 @@ def track_file(hub: Hub, path: str | Path) -> Tracked:
             left_out[table] = error.message
     if not tables:
         reasons = " ".join(left_out.values()) or "It has no tables: create some first."
-        raise UntrackableTableError(f"Nothing in {path} can be tracked. {reasons}")
+        raise UntrackableTableError(f"Nothing in {shown(path)} can be tracked. {reasons}")
     hub.track_newcomers()
     return Tracked(
         tables=tuple(tables),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from reunite.cli.opening import open_hub
+from reunite.cli.opening import open_hub, shown
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, note, say
 from reunite.errors import CallerError
@@ -27,7 +27,7 @@ def uninstall(
     with open_hub(database) as hub:
         status = hub.status()
         note(
-            f"{database} has {counted(status.changes, 'change')} in its log and "
+            f"{shown(database)} has {counted(status.changes, 'change')} in its log and "
             f"{counted(len(status.replicas), 'replica')}. The log goes; replicas can never sync "
             "with it again."
         )
@@ -35,6 +35,6 @@ def uninstall(
             typer.confirm("Uninstall?", abort=True, err=True)
         hub.uninstall()
     if as_json:
-        emit({"uninstalled": str(database)})
+        emit({"uninstalled": shown(database)})
     else:
-        say(f"{database} is as it was before reunite came.")
+        say(f"{shown(database)} is as it was before reunite came.")

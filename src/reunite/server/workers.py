@@ -170,8 +170,9 @@ class _Supervisor:
         if early > 0 and connection.wait([self._bell], early):
             return
         self._on_lost(_loss(worker))
-        worker.close()
+        # If none can be started, this one is still there to be closed with the others.
         self._workers[place] = _Worker(self._task)
+        worker.close()
 
     def end(self, timeout_s: float) -> None:
         """Have the workers finish; a second signal, or the time, ends the waiting."""

@@ -214,6 +214,15 @@ def running_server(
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def connected(url: str, *, autocommit: bool = True) -> Iterator[Any]:
+    """A program's own connection."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=autocommit) as connection:
+        yield connection
+
+
 def _programs(folder: Path) -> Path:
     """Where `postgres` is, for the user that will run it."""
     # The package's own code is not needed, and importing it makes folders.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import math
 import secrets
 import threading
@@ -33,14 +34,7 @@ from reunite.engine.declaring import declared
 from reunite.engine.history import HistoryEntry, history, log
 from reunite.engine.live import LiveDesk
 from reunite.engine.news import Feed, Watchable
-from reunite.engine.ports import (
-    Catalogue,
-    Clock,
-    Head,
-    LogEntry,
-    Store,
-    TableMigration,
-)
+from reunite.engine.ports import Catalogue, Clock, Head, LogEntry, Store, TableMigration
 from reunite.engine.pull import pull
 from reunite.engine.push import push
 from reunite.engine.query import query
@@ -61,6 +55,8 @@ from reunite.protocol.version import PROTOCOL_VERSION
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
+logger = logging.getLogger("reunite.hub")
 
 # Random bytes in a token.
 TOKEN_BYTES = 32
@@ -131,7 +127,7 @@ class Hub:
         )
         self._trimming = threading.Lock()
         self._feed = feed or _feed_of(database)
-        self._tables = Tables()
+        self._tables = Tables(on_failure=_log_failure)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -289,7 +285,7 @@ class Hub:
     def uninstall(self) -> None:
         """Leave the database as it was before reunite came: triggers, log and tokens go."""
         self._store.uninstall()
-        self._tables = Tables()
+        self._tables = Tables(on_failure=_log_failure)
 
     def on_insert(self, table: str) -> Callable[[Hook], Hook]:
         """Decorate a function `hook(change, db)` to run, inside the push's transaction, for each
@@ -591,6 +587,10 @@ def _feed_of(store: Store) -> Feed:
     if store.lines is None:
         return LookingFeed(store.look)
     return ListeningFeed(store.look, store.lines)
+
+
+def _log_failure(what: str, failure: Exception) -> None:
+    logger.error("%s failed", what, exc_info=failure)
 
 
 def _hash(token: str) -> str:

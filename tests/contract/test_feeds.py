@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -56,62 +57,14 @@ class TestLookingFeedOfAMemoryStore(FeedContract):
         subject.feed.close()
 
 
-class SqliteSubject:
-    def __init__(self, path: Path) -> None:
-        self._program = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._program.execute("pragma journal_mode = wal")
-        self._program.execute("create table note (id integer primary key)")
-        self._stores = [open_store(path), open_store(path)]
-        self.feed: Feed = LookingFeed(self._stores[0].look)
-        self._other = LookingFeed(self._stores[1].look)
+class DatabaseSubject:
+    """Two hub processes' stores of one database, and a program that writes to it."""
 
-    def other(self) -> Feed:
-        return self._other
-
-    def write(self) -> bool:
-        self._program.execute("insert into note default values")
-        return True
-
-    def close(self) -> None:
-        self.feed.close()
-        self._other.close()
-        for store in self._stores:
-            store.close()
-        self._program.close()
-
-
-class TestLookingFeedOfADatabase(FeedContract):
-    @pytest.fixture
-    def subject(self, tmp_path: Path) -> Iterator[FeedSubject]:
-        subject = SqliteSubject(tmp_path / "hub.db")
-        yield subject
-        subject.close()
-
-
-def test_a_looking_feed_has_a_thread_only_while_somebody_listens() -> None:
-    feed = LookingFeed(object)
-    before = threading.active_count()
-    ends = [feed.listen(lambda: None), feed.listen(lambda: None)]
-    assert threading.active_count() == before + 1
-    for end in ends:
-        end()
-    assert threading.active_count() == before
-
-
-def looking(store: SqlStore) -> Feed:
-    return LookingFeed(store.look)
-
-
-def listening(store: SqlStore) -> Feed:
-    assert store.lines is not None
-    return ListeningFeed(store.look, store.lines)
-
-
-class PostgresSubject:
-    def __init__(self, url: str, feed_of: Callable[[SqlStore], Feed]) -> None:
-        self._program = psycopg.connect(url, autocommit=True)
-        self._program.execute("create table note (id int generated always as identity)")
-        self._stores = [open_store(url), open_store(url)]
+    def __init__(
+        self, program: Any, database: Path | str, feed_of: Callable[[SqlStore], Feed]
+    ) -> None:
+        self._program = program
+        self._stores = [open_store(database), open_store(database)]
         self.feed, self._other = map(feed_of, self._stores)
 
     def other(self) -> Feed:
@@ -129,10 +82,50 @@ class PostgresSubject:
         self._program.close()
 
 
+def looking(store: SqlStore) -> Feed:
+    return LookingFeed(store.look)
+
+
+def listening(store: SqlStore) -> Feed:
+    assert store.lines is not None
+    return ListeningFeed(store.look, store.lines)
+
+
+def sqlite_subject(path: Path) -> DatabaseSubject:
+    program = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    program.execute("pragma journal_mode = wal")
+    program.execute("create table note (id integer primary key)")
+    return DatabaseSubject(program, path, looking)
+
+
+def postgres_subject(url: str, feed_of: Callable[[SqlStore], Feed]) -> DatabaseSubject:
+    program = psycopg.connect(url, autocommit=True)
+    program.execute("create table note (id int generated always as identity)")
+    return DatabaseSubject(program, url, feed_of)
+
+
+class TestLookingFeedOfADatabase(FeedContract):
+    @pytest.fixture
+    def subject(self, tmp_path: Path) -> Iterator[FeedSubject]:
+        subject = sqlite_subject(tmp_path / "hub.db")
+        yield subject
+        subject.close()
+
+
+def test_a_looking_feed_has_a_thread_only_while_somebody_listens() -> None:
+    feed = LookingFeed(object)
+    before = threading.active_count()
+    ends = [feed.listen(lambda: None), feed.listen(lambda: None)]
+    assert threading.active_count() == before + 1
+    for end in ends:
+        end()
+    assert threading.active_count() == before
+
+
 class TestListeningFeedOfPostgresql(FeedContract):
     @pytest.fixture
     def subject(self, postgresql: str) -> Iterator[FeedSubject]:
-        subject = PostgresSubject(postgresql, listening)
+        subject = postgres_subject(postgresql, listening)
         yield subject
         subject.close()
 
@@ -140,6 +133,6 @@ class TestListeningFeedOfPostgresql(FeedContract):
 class TestLookingFeedOfPostgresql(FeedContract):
     @pytest.fixture
     def subject(self, postgresql: str) -> Iterator[FeedSubject]:
-        subject = PostgresSubject(postgresql, looking)
+        subject = postgres_subject(postgresql, looking)
         yield subject
         subject.close()

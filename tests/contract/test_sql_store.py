@@ -1,7 +1,5 @@
 """The SQL store keeps the promises of a store, on SQLite."""
 
-import base64
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,8 +9,8 @@ from typing import Any
 import pytest
 
 from reunite.core.key import Key
-from reunite.core.schema import Column, ColumnType
-from reunite.core.values import Value, wire_integer
+from reunite.core.schema import Column
+from reunite.core.values import Value
 from reunite.engine.ports import Store
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts import (
@@ -22,67 +20,12 @@ from reunite.testing.contracts import (
     StoreSubject,
     Writer,
 )
+from tests.contract.sql_writer import SqlWriter
 
 
-class SqliteWriter:
-    """Writes with plain SQL, as any program does."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def insert(self, table: str, values: Mapping[str, Value]) -> Key:
-        return self._insert("insert", table, values)
-
+class SqliteWriter(SqlWriter):
     def replace(self, table: str, values: Mapping[str, Value]) -> Key:
         return self._insert("insert or replace", table, values)
-
-    def _insert(self, verb: str, table: str, values: Mapping[str, Value]) -> Key:
-        names, stored = self._stored(table, values)
-        marks = ", ".join("?" * len(names))
-        keys = ", ".join(f'"{name}"' for name in self._key(table))
-        (key,) = self._connection.execute(
-            f'{verb} into "{table}" ({", ".join(names)}) values ({marks}) returning {keys}', stored
-        ).fetchall()
-        return tuple(wire_integer(part) if isinstance(part, int) else part for part in key)
-
-    def update(self, table: str, key: Key, values: Mapping[str, Value]) -> None:
-        names, stored = self._stored(table, values)
-        sets = ", ".join(f"{name} = ?" for name in names)
-        self._connection.execute(
-            f'update "{table}" set {sets} where {self._where(table)}', [*stored, *key]
-        )
-
-    def delete(self, table: str, key: Key) -> None:
-        self._connection.execute(f'delete from "{table}" where {self._where(table)}', key)
-
-    def _stored(self, table: str, values: Mapping[str, Value]) -> tuple[list[str], list[Any]]:
-        columns = _schema(table).column
-        return (
-            [f'"{name}"' for name in values],
-            [
-                _stored(columns[name].type if name in columns else ColumnType.TEXT, value)
-                for name, value in values.items()
-            ],
-        )
-
-    def _key(self, table: str) -> tuple[str, ...]:
-        return _schema(table).key
-
-    def _where(self, table: str) -> str:
-        return " and ".join(f'"{name}" = ?' for name in self._key(table))
-
-
-def _schema(table: str) -> Any:
-    return next(schema for schema in STANDARD_SCHEMAS if schema.name == table)
-
-
-def _stored(column_type: ColumnType, value: Value) -> Any:
-    if value is None:
-        return None
-    if column_type is ColumnType.BLOB:
-        assert isinstance(value, str)
-        return base64.b64decode(value)
-    return json.dumps(value) if column_type is ColumnType.JSON else value
 
 
 class SqliteSubject:

@@ -1,7 +1,5 @@
 """The SQL store keeps the promises of a store, on PostgreSQL."""
 
-import base64
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -9,8 +7,8 @@ from typing import Any
 import pytest
 
 from reunite.core.key import Key
-from reunite.core.schema import Column, ColumnType, TableSchema
-from reunite.core.values import Value, wire_integer
+from reunite.core.schema import Column, ColumnType
+from reunite.core.values import Value
 from reunite.engine.ports import Store
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts import (
@@ -20,6 +18,7 @@ from reunite.testing.contracts import (
     StoreSubject,
     Writer,
 )
+from tests.contract.sql_writer import SqlWriter, schema_of
 
 _KINDS = {
     ColumnType.REAL: "double precision",
@@ -31,23 +30,12 @@ _KINDS = {
 }
 
 
-class PostgresWriter:
-    """Writes with plain SQL, as any program does."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def insert(self, table: str, values: Mapping[str, Value]) -> Key:
-        names, stored = _named(table, values)
-        marks = ", ".join(["%s"] * len(names))
-        keys = ", ".join(f'"{name}"' for name in _schema(table).key)
-        (key,) = self._connection.execute(
-            f'insert into "{table}" ({", ".join(names)}) values ({marks}) returning {keys}', stored
-        ).fetchall()
-        return tuple(wire_integer(part) if isinstance(part, int) else part for part in key)
+class PostgresWriter(SqlWriter):
+    mark = "%s"
+    as_json = frozenset({ColumnType.JSON, ColumnType.ANY})
 
     def replace(self, table: str, values: Mapping[str, Value]) -> Key:
-        schema = _schema(table)
+        schema = schema_of(table)
         given = dict(values)
         for columns in (schema.key, *(unique.columns for unique in schema.uniques)):
             if all(given.get(name) is not None for name in columns):
@@ -56,43 +44,6 @@ class PostgresWriter:
                     f'delete from "{table}" where {where}', [given[name] for name in columns]
                 )
         return self.insert(table, values)
-
-    def update(self, table: str, key: Key, values: Mapping[str, Value]) -> None:
-        names, stored = _named(table, values)
-        sets = ", ".join(f"{name} = %s" for name in names)
-        self._connection.execute(
-            f'update "{table}" set {sets} where {_where(table)}', [*stored, *key]
-        )
-
-    def delete(self, table: str, key: Key) -> None:
-        self._connection.execute(f'delete from "{table}" where {_where(table)}', list(key))
-
-
-def _schema(table: str) -> TableSchema:
-    return next(schema for schema in STANDARD_SCHEMAS if schema.name == table)
-
-
-def _where(table: str) -> str:
-    return " and ".join(f'"{name}" = %s' for name in _schema(table).key)
-
-
-def _named(table: str, values: Mapping[str, Value]) -> tuple[list[str], list[Any]]:
-    columns = _schema(table).column
-    return [f'"{name}"' for name in values], [
-        _stored(columns[name].type if name in columns else ColumnType.TEXT, value)
-        for name, value in values.items()
-    ]
-
-
-def _stored(column_type: ColumnType, value: Value) -> Any:
-    if value is None:
-        return None
-    if column_type is ColumnType.BLOB:
-        assert isinstance(value, str)
-        return base64.b64decode(value)
-    if column_type in (ColumnType.JSON, ColumnType.ANY):
-        return json.dumps(value)
-    return value
 
 
 class PostgresSubject:

@@ -7,7 +7,6 @@ all its entries, newest first, to the rows before. A missing or wrong entry does
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from reunite.core.change import Op
 from reunite.core.values import Row
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts.asking import all_rows, last_id_of, log_of
+from tests.postgresql_server import connected
 
 DDL = """
 create schema "other schema";
@@ -96,14 +96,6 @@ STATEMENTS = {
     "odd_session": "begin; set local datestyle = 'German'; set local extra_float_digits = -10; "
     "set local timezone = 'Asia/Kolkata'; update measure set value = 0.1234567; commit",
 }
-
-
-@contextmanager
-def connected(url: str) -> Iterator[Any]:
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 class Tracked:

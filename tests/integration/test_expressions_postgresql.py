@@ -25,8 +25,8 @@ from reunite.core.matching import row_judge
 from reunite.core.schema import ColumnType, TableSchema
 from reunite.core.values import Row, value_faults
 from reunite.stores.sql import SqlStore, open_store
-from tests.integration.test_types_postgresql import DDL, FAR, ODD, USUAL, connected
-from tests.postgresql_server import PostgresServer
+from tests.integration.test_types_postgresql import DDL, FAR, ODD, USUAL
+from tests.postgresql_server import PostgresServer, connected
 from tests.unit.strategies import expressions
 
 TEXTS = ("", "a", "A", "a ", "ä", "Ä", "STRASSE", "straße", "a%", "100", "[1]", "2024-02-29")

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -20,18 +20,11 @@ from reunite.engine.ports import Head, Position, Store, Touch
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts.asking import LIMIT, all_touched, log_of, number
 from tests.patience import DEADLINE_S
+from tests.postgresql_server import connected
 
 HOT_ROWS = 8
 WRITERS = 8
 TRANSACTIONS_EACH = 60
-
-
-@contextmanager
-def connected(url: str, *, autocommit: bool = True) -> Iterator[Any]:
-    import psycopg
-
-    with psycopg.connect(url, autocommit=autocommit) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from reunite.stores.sql import open_store
 from reunite.testing import FakeClock, FakeWire
 from tests.integration.processes import COMMAND, ServeProcess
 from tests.patience import DEADLINE_S
-from tests.postgresql_server import PostgresServer
+from tests.postgresql_server import PostgresServer, connected
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,14 +39,6 @@ create table sale (
 );
 insert into product (name, price, stock) values ('Apple', 1.50, 10), ('Pear', 2, 20);
 """
-
-
-@contextmanager
-def connected(url: str) -> Iterator[Any]:
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from reunite.errors import ConstraintError, StorageUnavailableError
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts.asking import last_id_of, log_of, number
 from reunite.testing.contracts.tables import update, writes
-from tests.postgresql_server import PostgresServer
+from tests.postgresql_server import PostgresServer, connected
 
 DDL = """
 create type mood as enum ('sad', 'so-so', 'happy');
@@ -58,14 +57,6 @@ FAR = (
     "(a_double, a_numeric, a_text, a_date, a_timestamptz, a_jsonb, a_json, a_range) values "
     "(1e300, 1e-20, '', '0044-03-15 BC', '0044-03-15 12:00:00+00 BC', '[]', '\"text\"', '(,)')"
 )
-
-
-@contextmanager
-def connected(url: str) -> Iterator[Any]:
-    import psycopg
-
-    with psycopg.connect(url, autocommit=True) as connection:
-        yield connection
 
 
 @pytest.fixture

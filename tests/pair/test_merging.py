@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from reunite.core.merge import MergeContext
+from reunite.core.values import Value
 from tests.pair.conftest import Pair
 
 
@@ -143,4 +147,47 @@ def test_a_pending_row_steps_aside_for_the_hubs_unique_value(pair: Pair) -> None
     pair.replica.sync()
     (parked,) = pair.replica.parked()
     assert parked.code == "unique"
+    pair.assert_agreed()
+
+
+def test_a_merge_function_decides_and_every_replica_gets_what_it_says(pair: Pair) -> None:
+    asked = []
+
+    def longer(base: Value, theirs: Value, mine: Value, context: MergeContext) -> Value:
+        asked.append((base, theirs, mine, context.table, context.column, context.row["stock"]))
+        return max(str(theirs), str(mine), key=len)
+
+    pair.hub.track("product", merge={"name": longer, "stock": "counter"})
+    tablet = pair.clone("tablet")
+    pair.at_hub("update product set name = 'Braeburn' where id = 1")
+    pair.write(tablet, "update product set name = 'Gala' where id = 1")
+    tablet.sync()
+    assert asked == [("Apple", "Braeburn", "Gala", "product", "name", 10)]
+    (conflict,) = tablet.conflicts()
+    assert (conflict.hub, conflict.replica, conflict.result) == ("Braeburn", "Gala", "Braeburn")
+    pair.assert_agreed()
+
+
+@pytest.mark.parametrize("fails", ["raises", "answers what the column cannot hold"])
+def test_a_merge_function_that_fails_parks_the_change_and_says_why_in_the_hubs_log(
+    pair: Pair, fails: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(base: Value, theirs: Value, mine: Value, context: MergeContext) -> Any:
+        if fails == "raises":
+            raise RuntimeError("boom")
+        return {"boom"}
+
+    pair.hub.track("product", merge={"name": broken, "stock": "counter"})
+    tablet = pair.clone("tablet")
+    pair.at_hub("update product set name = 'Braeburn' where id = 1")
+    pair.write(tablet, "update product set name = 'Gala' where id = 1")
+    pair.write(tablet, "update product set name = 'Quince' where id = 2")
+    tablet.sync()
+    (parked,) = tablet.parked()
+    assert (parked.code, parked.key) == ("merge-failed", (1,))
+    assert "boom" not in parked.reason
+    told = [record for record in caplog.records if record.name == "reunite.hub"]
+    assert "a merge function of 'product'" in told[0].getMessage()
+    assert "boom" in caplog.text
+    assert pair.at_hub("select name from product order by id") == [("Braeburn",), ("Quince",)]
     pair.assert_agreed()

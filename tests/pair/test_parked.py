@@ -133,7 +133,9 @@ def test_a_hook_that_writes_another_table_reaches_everyone(pair: Pair) -> None:
     pair.assert_agreed()
 
 
-def test_a_hook_that_always_fails_parks_its_group_and_lets_the_rest_pass(pair: Pair) -> None:
+def test_a_hook_that_always_fails_parks_its_group_and_lets_the_rest_pass(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
     calls = []
 
     @pair.hub.on_insert("note")
@@ -148,6 +150,9 @@ def test_a_hook_that_always_fails_parks_its_group_and_lets_the_rest_pass(pair: P
     assert parked.code == "hook-failed"
     assert "boom" not in parked.reason
     assert len(calls) == 2  # tried again once
+    told = [record for record in caplog.records if record.name == "reunite.hub"]
+    assert "a hook for insert of 'note'" in told[0].getMessage()
+    assert "boom" in caplog.text  # with its traceback, for who wrote it
     assert pair.at_hub("select name from product where id = 1") == [("Quince",)]
     pair.assert_agreed()
 

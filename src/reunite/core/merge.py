@@ -49,7 +49,7 @@ class MergeContext(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # (base, theirs, mine, context) -> the column's value, in wire form. `theirs` is the hub's value,
-# `mine` the replica's. It must be pure: hub and replica both call it, any number of times.
+# `mine` the replica's. It must be pure: a push that is tried again asks it again.
 MergeFunction: TypeAlias = Callable[[Value, Value, Value, MergeContext], Value]
 
 

@@ -451,6 +451,7 @@ class GroupJudge:
         try:
             return merge()
         except Exception as exc:
+            self._tables.on_failure(f"a merge function of {change.table!r}", exc)
             raise GroupRejectedError(
                 change, "merge-failed", "A merge function of this hub failed on this change."
             ) from exc
@@ -510,6 +511,7 @@ class GroupJudge:
                 except Veto as exc:
                     raise GroupRejectedError(blamed, "vetoed", exc.message) from exc
                 except Exception as exc:
+                    self._tables.on_failure(f"a hook for {op.value} of {blamed.table!r}", exc)
                     raise GroupRejectedError(
                         blamed,
                         "hook-failed",

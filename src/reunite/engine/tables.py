@@ -30,11 +30,15 @@ class HookedChange(msgspec.Struct, frozen=True, kw_only=True):
 
 Hook: TypeAlias = Callable[[HookedChange, Any], None]
 
+# Told what of the team's own code raised what: replicas learn no more than that it did.
+OnFailure: TypeAlias = Callable[[str, Exception], None]
+
 
 class Tables:
     """The tracked tables of a hub, by name. With `has_all`, those that come later as well."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_failure: OnFailure = lambda what, failure: None) -> None:
+        self.on_failure = on_failure
         self.has_all = False
         self.schemas: dict[str, TableSchema] = {}
         self.functions: dict[str, dict[str, MergeFunction]] = {}
@@ -48,7 +52,7 @@ class Tables:
         migration does meanwhile.
         """
         now = tx.schemas()
-        found = Tables()
+        found = Tables(on_failure=self.on_failure)
         names = now if self.has_all else self.schemas
         found.schemas = {name: now[name] for name in names if name in now}
         found.functions, found.hooks = self.functions, self.hooks

@@ -24,17 +24,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from reunite.auditing import Auditing
 from reunite.core.change import Op
-from reunite.core.key import Key
 from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal, check_principal
 from reunite.core.rules import Rules, check_rules, parse_rules, rules_text
 from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
 from reunite.engine.declaring import declared
-from reunite.engine.history import HistoryEntry, history, log
 from reunite.engine.live import LiveDesk
 from reunite.engine.news import Feed, Watchable
-from reunite.engine.ports import Catalogue, Clock, Head, LogEntry, Store, TableMigration
+from reunite.engine.ports import Catalogue, Clock, Head, Store, TableMigration
 from reunite.engine.pull import pull
 from reunite.engine.push import push
 from reunite.engine.query import query
@@ -80,7 +79,7 @@ def random_id() -> str:
     return secrets.token_hex(16)
 
 
-class Hub:
+class Hub(Auditing):
     """The authority over a database: tracks its tables and answers its replicas.
 
         hub = Hub("shop.db")
@@ -484,18 +483,6 @@ class Hub:
         return head, bool(nonces)
 
     # -- looking ------------------------------------------------------------------------------
-
-    def history(self, table: str, key: Key | Sequence[Any]) -> list[HistoryEntry]:
-        """Every change of one row, oldest first. Raises UnknownTableError, BadRequestError."""
-        if isinstance(key, str | bytes) or not isinstance(key, Sequence):
-            raise BadRequestError(f"A key is the row of its values, such as ({key!r},).")
-        self.number()
-        return history(self._store, self._tables, table, tuple(key))
-
-    def log(self, *, after_id: int = 0, limit: int = 1_000) -> Sequence[LogEntry]:
-        """The changes of all tables after an id, oldest first. Raises BadRequestError."""
-        self.number()
-        return log(self._store, after_id=after_id, limit=limit)
 
     def trim(self, *, older_than_s: float) -> int:
         """Remove log older than this that every replica seen since then has read; how much.

@@ -13,6 +13,7 @@ from reunite.cli import (
     conflicts,
     demo,
     doctor,
+    export,
     history,
     log,
     migrate,
@@ -70,6 +71,7 @@ app.add_typer(conflicts.app, rich_help_panel=_ON_A_DEVICE)
 app.add_typer(parked.app, rich_help_panel=_ON_A_DEVICE)
 app.command(rich_help_panel=_AT_THE_HUB)(history.history)
 app.command(rich_help_panel=_AT_THE_HUB)(log.log)
+app.command(rich_help_panel=_AT_THE_HUB)(export.export)
 app.command(rich_help_panel=_ON_A_DEVICE)(query.query)
 app.command(rich_help_panel=_ON_A_DEVICE)(repair.repair)
 app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)

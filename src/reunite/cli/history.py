@@ -7,13 +7,21 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from reunite.cli.filters import (
+    ActorOption,
+    ReplicaOption,
+    SinceOption,
+    UntilOption,
+    filters,
+    moment_of,
+    replica_names,
+)
 from reunite.cli.opening import open_hub
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import emit, moment, readable, say, show_table
 from reunite.cli.typed import key_of
 from reunite.core.change import Op
 from reunite.engine.history import HistoryEntry
-from reunite.hub import Hub
 
 
 def history(
@@ -22,31 +30,49 @@ def history(
     key: Annotated[
         str, typer.Argument(metavar="KEY", help="""The row's key, a JSON array: '["AA"]'.""")
     ],
+    at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Show instead what the row was then: 2026-05-01T12:00, or 3d ago."
+        ),
+    ] = None,
+    actor: ActorOption = None,
+    replica: ReplicaOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show every change of one row: who, when, from which replica, from what to what.
 
-    With --json, one object a line.
+    With --json, one object a line. With --at, the row as it was, one object with --json; null if
+    there was none.
     """
     wanted = key_of(key)
+    if at is not None:
+        with open_hub(database) as hub:
+            found = hub.row_at(table, wanted, moment_of(at))
+        if as_json:
+            emit(found)
+        elif found is None:
+            say(f"There was no row of {table} {key} then.")
+        else:
+            show_table(("column", "value"), [(name, value) for name, value in found.items()])
+        return
     with open_hub(database) as hub:
-        entries = hub.history(table, wanted)
+        asked = filters(hub, actor=actor, replica=replica, since=since, until=until)
+        entries = hub.history(table, wanted, **asked)
         names = replica_names(hub)
     if as_json:
         for entry in entries:
             emit({**msgspec.to_builtins(entry), "changed": changed(entry)})
     elif not entries:
-        say(f"The log has no change of {table} {key}.")
+        what = "no such change" if any(asked.values()) else "no change"
+        say(f"The log has {what} of {table} {key}.")
     else:
         show_table(COLUMNS, [row for entry in entries for row in rows_of(entry, names)])
 
 
 COLUMNS = ("commit", "when", "who", "replica", "change", "column", "old", "new")
-
-
-def replica_names(hub: Hub) -> dict[str, str]:
-    """What each replica calls itself, by id."""
-    return {record.id: record.name for record in hub.status().replicas}
 
 
 def changed(entry: HistoryEntry) -> dict[str, tuple[Any, Any]]:

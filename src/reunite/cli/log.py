@@ -6,8 +6,16 @@ from typing import Annotated
 
 import typer
 
-from reunite.cli.history import replica_names
-from reunite.cli.opening import open_hub, shown
+from reunite.cli.filters import (
+    ActorOption,
+    ReplicaOption,
+    SinceOption,
+    TableOption,
+    UntilOption,
+    filters,
+    replica_names,
+)
+from reunite.cli.opening import open_hub
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, key_cell, moment, note, say, show_table, size
 from reunite.core.values import INTEGER_MAX
@@ -23,6 +31,11 @@ def log(
     stats: Annotated[
         bool, typer.Option("--stats", help="Say how large the log is, and who has read how far.")
     ] = False,
+    table: TableOption = None,
+    actor: ActorOption = None,
+    replica: ReplicaOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the changes of all tables, oldest first.
@@ -34,13 +47,17 @@ def log(
         _statistics(database, as_json=as_json)
         return
     with open_hub(database) as hub:
-        entries = hub.log(after_id=after, limit=limit)
+        asked = filters(hub, actor=actor, replica=replica, since=since, until=until)
+        entries = hub.log(after_id=after, limit=limit, table=table, **asked)
         names = replica_names(hub)
     if as_json:
         for entry in entries:
             emit(entry)
     elif not entries:
-        say("The log has no change after this one." if after else "The log is empty.")
+        if table or any(asked.values()):
+            say("The log has no such change.")
+        else:
+            say("The log has no change after this one." if after else "The log is empty.")
     else:
         show_table(
             ("id", "commit", "when", "who", "replica", "change", "table", "key"),
@@ -59,7 +76,7 @@ def log(
             ],
         )
     if len(entries) == limit:
-        note(f"There may be more: reunite log {shown(database)} --after {entries[-1].id}")
+        note(f"There may be more: the same with --after {entries[-1].id}")
 
 
 def _statistics(database: str, *, as_json: bool) -> None:

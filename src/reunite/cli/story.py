@@ -26,6 +26,7 @@ from reunite.cli import conflicts as conflicts_command
 from reunite.cli import history as history_command
 from reunite.cli.checks import checks_of
 from reunite.cli.doctor import show as show_findings
+from reunite.cli.filters import replica_names
 from reunite.cli.progress import Stopwatch, progress_bars
 from reunite.cli.screen import out, readable, say, show_table
 from reunite.cli.sync import sentences
@@ -202,7 +203,7 @@ class Story:
     def _show_history(self) -> None:
         self._title("Who did what, and when")
         entries = self._hub.history("airlines", ("AA",))
-        names = history_command.replica_names(self._hub)
+        names = replica_names(self._hub)
         show_table(
             history_command.COLUMNS,
             [row for entry in entries for row in history_command.rows_of(entry, names)],

@@ -1,11 +1,15 @@
 """History: the log read as an audit trail. The same rows that sync are the record of who did what.
 
+    history    every change of one row          row_at    what stood under a key at a time
+    log        changes of all tables            trail     the same, each with the row after it
+
 The row after a change is the `old` of the key's next change, or the row of today.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,11 +18,11 @@ from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import INTEGER_MAX, check_columns
-from reunite.engine.ports import LogEntry, Store
+from reunite.engine.ports import ALL_ENTRIES, LogEntry, LogFilter, Store, Transaction
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError
 
-# Entries that `log` answers at a time.
+# Entries that `log` answers at a time, and that `trail` holds in memory.
 LOG_ENTRIES_MAX = 1_000
 
 
@@ -46,36 +50,136 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     is_rewrite: bool = False
 
 
-def history(store: Store, tables: Tables, table: str, key: Key) -> list[HistoryEntry]:
+def history(
+    store: Store, tables: Tables, table: str, key: Key, only: LogFilter = ALL_ENTRIES
+) -> list[HistoryEntry]:
     """Every change of the row that is, or was, under `key`, oldest first; follows key moves back.
 
-    Raises UnknownTableError, BadRequestError. An indexed read of the key's entries.
+    Raises UnknownTableError, BadRequestError. An indexed read of the key's entries, whatever
+    `only` leaves of them.
     """
     with store.read() as tx:
         schema = tables.at(tx).schema(table)
-        _check_key(schema, key)
-        rows = tx.rows(table, [key])
-        entries: list[LogEntry] = []
-        seen: set[int] = set()
-        keys = [key]
-        while keys:
-            found = [entry for entry in tx.entries(table, keys, after_id=0) if entry.id not in seen]
-            seen.update(entry.id for entry in found)
-            entries.extend(found)
-            keys = [entry.old_key for entry in found if entry.old_key is not None]
-        entries.sort(key=lambda entry: entry.id)
-    today = rows.get(key)
-    after = None if today is None else dict(zip(schema.column_names, today, strict=True))
-    result = []
-    for entry in reversed(entries):
-        old = _named(entry)
-        result.append(_entry(entry, old, after))
-        after = old
-    result.reverse()
-    return result
+        check_key(schema, key)
+        entries = entries_of(tx, table, key)
+        rows = _rows_after(tx, schema, entries)
+    return [_entry(entry, rows[entry.id, entry.key]) for entry in entries if only.means(entry)]
 
 
-def _check_key(schema: TableSchema, key: Key) -> None:
+def entries_of(tx: Transaction, table: str, key: Key) -> list[LogEntry]:
+    """The entries of the rows that were under `key`, by id; of those that moved there also the
+    ones before, under the keys that they had."""
+    found: dict[int, LogEntry] = {}
+    until: dict[Key, float] = {key: math.inf}
+    while until:
+        came: dict[Key, float] = {}
+        for entry in tx.entries(table, until, after_id=0):
+            if entry.id in found or not any(
+                entry.id < until.get(each, 0)
+                for each in (entry.key, entry.old_key)
+                if each is not None
+            ):
+                continue
+            found[entry.id] = entry
+            if entry.old_key is not None and entry.key in until:
+                came[entry.old_key] = max(entry.id, came.get(entry.old_key, 0))
+        until = came
+    return [found[id_] for id_ in sorted(found)]
+
+
+def row_at(
+    store: Store, tables: Tables, table: str, key: Key, *, at_ms: int
+) -> dict[str, Any] | None:
+    """What stood under `key` once everything of `at_ms` and before was committed; None if nothing
+    did.
+
+    Raises UnknownTableError, BadRequestError (also: the log does not reach back so far). An
+    indexed read of the key's entries.
+    """
+    with store.read() as tx:
+        schema = tables.at(tx).schema(table)
+        check_key(schema, key)
+        trimmed = tx.commit(tx.trimmed_seq())
+        if trimmed is not None and at_ms < trimmed.at_ms:
+            raise BadRequestError("The log was trimmed, and does not reach back so far.", path="at")
+        for entry in tx.entries(table, [key], after_id=0):
+            if entry.at_ms is None or entry.at_ms > at_ms:
+                return _image_under(entry, key)
+        row = tx.rows(table, [key]).get(key)
+        return None if row is None else dict(zip(schema.column_names, row, strict=True))
+
+
+def trail(
+    store: Store, tables: Tables, only: LogFilter = ALL_ENTRIES, *, key: Key | None = None
+) -> Iterator[HistoryEntry]:
+    """The changes of all tables, oldest first, each with the row before and after it; of one row,
+    if there is a `key`, which needs the filter's table.
+
+    Of one moment each `LOG_ENTRIES_MAX`; a change that comes meanwhile may be among them. Raises
+    UnknownTableError, BadRequestError. Memory is bounded; each part reads all later changes of
+    its keys.
+    """
+    if key is not None:
+        if only.table is None:
+            raise BadRequestError("A key is one of a table: name it, too.", path="table")
+        yield from history(store, tables, only.table, key, only)
+        return
+    if only.table is not None:
+        with store.read() as tx:
+            tables.at(tx).schema(only.table)
+    after_id = 0
+    while True:
+        with store.read() as tx:
+            schemas = tables.at(tx).schemas
+            until_id = tx.last_change_id()
+            entries = tx.log(after_id=after_id, until_id=until_id, limit=LOG_ENTRIES_MAX, only=only)
+            by_table: dict[str, list[LogEntry]] = {}
+            for entry in entries:
+                by_table.setdefault(entry.table, []).append(entry)
+            rows: dict[tuple[int, Key], dict[str, Any] | None] = {}
+            for table, found in by_table.items():
+                if table in schemas:
+                    rows |= _rows_after(tx, schemas[table], found)
+        for entry in entries:
+            yield _entry(entry, rows.get((entry.id, entry.key)))
+        if len(entries) < LOG_ENTRIES_MAX:
+            return
+        after_id = entries[-1].id
+
+
+def _rows_after(
+    tx: Transaction, schema: TableSchema, entries: Sequence[LogEntry]
+) -> dict[tuple[int, Key], dict[str, Any] | None]:
+    """The row after each of these entries, by id and key. Reads what came after the first."""
+    if not entries:
+        return {}
+    keys = list(dict.fromkeys(entry.key for entry in entries))
+    names = schema.column_names
+    rows = tx.rows(schema.name, keys)
+    after = {key: dict(zip(names, row, strict=True)) for key, row in rows.items()}
+    # Places, not ids: what became visible late has a small id.
+    first = min(min(entry.id, entry.place) for entry in entries)
+    later = tx.entries(schema.name, keys, after_id=first - 1)
+    found: dict[tuple[int, Key], dict[str, Any] | None] = {}
+    for entry in reversed(later):
+        found[entry.id, entry.key] = after.get(entry.key)
+        for key in (entry.key, entry.old_key):
+            if key is not None:
+                image = _image_under(entry, key)
+                after.pop(key, None)
+                if image is not None:
+                    after[key] = image
+    return found
+
+
+def _image_under(entry: LogEntry, key: Key) -> dict[str, Any] | None:
+    """What stood under one of an entry's keys before it."""
+    arrives = entry.old_key is not None and entry.old_key != key
+    return None if arrives else _named(entry)
+
+
+def check_key(schema: TableSchema, key: Key) -> None:
+    """Raises BadRequestError for what is no key of the table."""
     if len(key) != len(schema.key):
         raise BadRequestError(
             f"A key of {schema.name!r} has a value for each of {', '.join(schema.key)}; this one "
@@ -85,7 +189,13 @@ def _check_key(schema: TableSchema, key: Key) -> None:
     check_columns([schema.column[name] for name in schema.key], [key], path="key", is_loose=True)
 
 
-def log(store: Store, *, after_id: int = 0, limit: int = LOG_ENTRIES_MAX) -> Sequence[LogEntry]:
+def log(
+    store: Store,
+    *,
+    after_id: int = 0,
+    limit: int = LOG_ENTRIES_MAX,
+    only: LogFilter = ALL_ENTRIES,
+) -> Sequence[LogEntry]:
     """The log's entries after an id, oldest first: the audit trail of all tables.
 
     Raises BadRequestError for an id or a limit that cannot be.
@@ -97,7 +207,7 @@ def log(store: Store, *, after_id: int = 0, limit: int = LOG_ENTRIES_MAX) -> Seq
             f"The log is read in parts of 1 entry or more, not of {limit}.", path="limit"
         )
     with store.read() as tx:
-        return tx.log(after_id=after_id, until_id=tx.last_change_id(), limit=limit)
+        return tx.log(after_id=after_id, until_id=tx.last_change_id(), limit=limit, only=only)
 
 
 def _named(entry: LogEntry) -> dict[str, Any] | None:
@@ -106,9 +216,8 @@ def _named(entry: LogEntry) -> dict[str, Any] | None:
     return dict(zip(entry.old_columns, entry.old, strict=True))
 
 
-def _entry(
-    entry: LogEntry, old: dict[str, Any] | None, after: dict[str, Any] | None
-) -> HistoryEntry:
+def _entry(entry: LogEntry, after: dict[str, Any] | None) -> HistoryEntry:
+    old = _named(entry)
     return HistoryEntry(
         id=entry.id,
         seq=entry.seq,

@@ -14,9 +14,11 @@ from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.engine.ports import (
+    ALL_ENTRIES,
     Commit,
     Head,
     LogEntry,
+    LogFilter,
     LogStatistics,
     Position,
     Pushes,
@@ -93,10 +95,13 @@ class MemoryTransaction:
         found = {number for key in keys for number in log.numbers_of((table, key), after=after_id)}
         return [self._log_entry(number) for number in sorted(found)]
 
-    def log(self, *, after_id: int, until_id: int, limit: int) -> Sequence[LogEntry]:
+    def log(
+        self, *, after_id: int, until_id: int, limit: int, only: LogFilter = ALL_ENTRIES
+    ) -> Sequence[LogEntry]:
         first = max(after_id, self._state.log.base) + 1
-        last = min(until_id, self._state.log.last, first + limit - 1)
-        return [self._log_entry(number) for number in range(first, last + 1)]
+        last = min(until_id, self._state.log.last)
+        entries = map(self._log_entry, range(first, last + 1))
+        return list(itertools.islice(filter(only.means, entries), limit))
 
     def _log_entry(self, change_id: int) -> LogEntry:
         entry, commits, pushes = self._state.log[change_id], self._state.commits, self._state.pushes

@@ -32,11 +32,12 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True):
-    """The entries from first to last id were made in one push of this replica."""
+    """The entries from first to last id were made in one push of this replica; None: at the hub,
+    by this principal."""
 
     first_id: int
     last_id: int
-    replica: str
+    replica: str | None
     principal: str
     origins: Mapping[int, Origin]
 

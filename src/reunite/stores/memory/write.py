@@ -189,6 +189,20 @@ class MemoryWriteTransaction(MemoryTransaction):
             self._state.outcomes.append(outcome)
         self._last_id_before = self._state.log.last
 
+    def attribute(self, principal: str, *, now_ms: int) -> None:
+        state = self._state
+        if state.log.last > self._last_id_before:
+            state.pushes.append(
+                Push(
+                    first_id=self._last_id_before + 1,
+                    last_id=state.log.last,
+                    replica=None,
+                    principal=principal,
+                    origins={},
+                )
+            )
+            self._last_id_before = state.log.last
+
     def stage(self, replica_id: str, part: StagedPart, body: bytes, *, now_ms: int) -> None:
         held = self._state.staged.get(replica_id, ())
         kept = [item for item in held if item[0].of == part.of and item[0].first_n < part.first_n]

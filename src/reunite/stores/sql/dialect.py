@@ -68,7 +68,8 @@ class LogWords(msgspec.Struct, frozen=True, kw_only=True):
     in_push      whether push `p` made it
     after_keys   where entries of some keys come from, and which of them count; takes
                  `Log.keys_parameters`
-    in_range     the entries of a range of ids, by id; takes `Log.range_parameters`
+    in_range     the entries of a range of ids, by id, and where more conditions stand: `{more}`;
+                 takes `Log.range_parameters`
     """
 
     entry: str
@@ -125,6 +126,16 @@ class Log(Protocol):
 
     def add_push(self, session: Session, record: tuple[Any, ...], *, after_id: int) -> None:
         """Store a push: replica, principal, last_n, at_ms; and that it made the fresh changes."""
+        ...
+
+    def add_runs(
+        self, session: Session, record: tuple[Any, ...], runs: Sequence[tuple[int, int]]
+    ) -> None:
+        """Store the same record for runs of this transaction's changes, first and last ids."""
+        ...
+
+    def runs(self, session: Session, *, after_id: int) -> list[tuple[int, int]]:
+        """The runs of this transaction that were stored so far, in order."""
         ...
 
     def pushes(self, session: Session, after: int | None) -> tuple[int, dict[str, int]]:

@@ -16,9 +16,11 @@ from reunite.core.principal import Principal, principal_of_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.engine.ports import (
+    ALL_ENTRIES,
     Commit,
     Head,
     LogEntry,
+    LogFilter,
     LogStatistics,
     Position,
     Pushes,
@@ -72,6 +74,15 @@ _OPS_OF_CHANGES = """
 _IMAGES_OF_CHANGES = """
     SELECT c.id, {columns} FROM {numbers} {joined} reunite_change AS c ON c.id = {number}
 """
+
+# What a `LogFilter` asks of an entry, in the words of `_ENTRY`.
+_ASKED = {
+    "table": "c.table_name =",
+    "principal": "p.principal =",
+    "replica": "r.id =",
+    "since_ms": "m.at_ms >=",
+    "until_ms": "m.at_ms <",
+}
 
 _OPS = {op.value: op for op in Op}
 _encode = msgspec.json.Encoder().encode
@@ -203,11 +214,19 @@ class SqlTransaction:
         )
         return self._entries(self._statements.entries, parameters)
 
-    def log(self, *, after_id: int, until_id: int, limit: int) -> Sequence[LogEntry]:
+    def log(
+        self, *, after_id: int, until_id: int, limit: int, only: LogFilter = ALL_ENTRIES
+    ) -> Sequence[LogEntry]:
         parameters = self._log.range_parameters(
             after_id=after_id, until_id=until_id, limit=limit, **self._trimmed()
         )
-        return self._entries(self._statements.log, parameters)
+        more = ""
+        for name, condition in _ASKED.items():
+            value = getattr(only, name)
+            if value is not None:
+                parameters = (*parameters, value)
+                more += f" AND {condition} ?{len(parameters)}"
+        return self._entries(self._statements.log.replace("{more}", more), parameters)
 
     def _trimmed(self) -> dict[str, int]:
         return {"trimmed_seq": self._trimmed_seq, "trimmed_id": self._trimmed_id}

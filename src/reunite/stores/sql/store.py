@@ -18,6 +18,7 @@ from reunite.engine.news import Lines
 from reunite.engine.ports import Head, TableMigration, Transaction, WriteTransaction
 from reunite.errors import CallerError, StorageUnavailableError, UnknownTableError
 from reunite.stores.sql import following, layout, migrating
+from reunite.stores.sql.acting import acting
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import SqliteDatabase
 from reunite.stores.sql.following import FollowOptions
@@ -267,6 +268,11 @@ class SqlStore:
     def reflect(self, table: str) -> TableSchema:
         with self._database.read() as session:
             return session.dialect.reflect(session, table)
+
+    def acting(
+        self, connection: Any, principal: str, *, now_ms: int
+    ) -> AbstractContextManager[None]:
+        return acting(connection, principal, now_ms=now_ms)
 
     def look(self) -> object:
         return self._database.look()

@@ -23,6 +23,7 @@ from reunite.engine.ports import (
     Writes,
 )
 from reunite.errors import BadRequestError, UnknownReplicaError
+from reunite.stores.sql.acting import attribute
 from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.outcomes import insert_parts, outcome_parts
@@ -123,6 +124,9 @@ class SqlWriteTransaction(SqlTransaction):
             ),
         )
         self._last_id_before = self.last_change_id()
+
+    def attribute(self, principal: str, *, now_ms: int) -> None:
+        attribute(self._session, principal, now_ms=now_ms, after_id=self._last_id_before)
 
     def stage(self, replica_id: str, part: StagedPart, body: bytes, *, now_ms: int) -> None:
         self._session.execute(

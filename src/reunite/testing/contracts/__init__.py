@@ -14,6 +14,7 @@ import pytest
 
 for _module in (
     "applying",
+    "auditing",
     "capture",
     "choosing",
     "feeds",
@@ -25,6 +26,7 @@ for _module in (
     pytest.register_assert_rewrite(f"{__name__}.{_module}")
 
 from reunite.testing.contracts.applying import ApplyingContract  # noqa: E402
+from reunite.testing.contracts.auditing import AuditingContract  # noqa: E402
 from reunite.testing.contracts.capture import CaptureContract  # noqa: E402
 from reunite.testing.contracts.choosing import ChoosingContract  # noqa: E402
 from reunite.testing.contracts.feeds import FeedContract, FeedSubject  # noqa: E402
@@ -49,6 +51,7 @@ class StoreContract(
     ApplyingContract,
     ReplicasContract,
     KeepingContract,
+    AuditingContract,
 ):
     """Every promise of `Store` and its transactions. The subclass has a fixture `subject`."""
 

@@ -117,8 +117,8 @@ class PostgresLog:
                 OR (m.seq IS NOT NULL AND c.id <= m.former AND m.mark > ?3)
                 OR (m.seq IS NULL AND c.id <= {_MARK}))""",
         ),
-        in_range="WHERE c.id > ?1 AND c.id <= ?2 AND (m.seq IS NULL OR m.seq > ?4) "
-        "ORDER BY c.id LIMIT ?3",
+        in_range="WHERE c.id > ?1 AND c.id <= ?2 AND (m.seq IS NULL OR m.seq > ?4)"
+        "{more} ORDER BY c.id LIMIT ?3",
     )
 
     def has_news(self, session: Session) -> bool:
@@ -183,6 +183,23 @@ class PostgresLog:
             f"FROM reunite_change WHERE {_OWN} AND id > ?",
             (*record, after_id),
         )
+
+    def add_runs(
+        self, session: Session, record: tuple[Any, ...], runs: Sequence[tuple[int, int]]
+    ) -> None:
+        session.executemany(
+            "INSERT INTO reunite_push (replica, principal, last_n, at_ms, txid, first_id, last_id) "
+            "VALUES (?, ?, ?, ?, pg_current_xact_id()::text::bigint, ?, ?)",
+            [(*record, *run) for run in runs],
+        )
+
+    def runs(self, session: Session, *, after_id: int) -> list[tuple[int, int]]:
+        found: list[Any] = session.execute(
+            f"SELECT first_id, last_id FROM reunite_push WHERE {_OWN} AND first_id > ? "
+            "ORDER BY first_id",
+            (after_id,),
+        )
+        return found
 
     def pushes(self, session: Session, after: int | None) -> tuple[int, dict[str, int]]:
         # The oldest transaction that this snapshot does not see: whatever comes is not below it.

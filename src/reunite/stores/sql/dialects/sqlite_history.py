@@ -51,7 +51,7 @@ class SqliteLog:
             ) AS found CROSS JOIN reunite_change AS c ON c.id = found.id""",
             "",
         ),
-        in_range="WHERE c.id > ? AND c.id <= ? ORDER BY c.id LIMIT ?",
+        in_range="WHERE c.id > ?1 AND c.id <= ?2{more} ORDER BY c.id LIMIT ?3",
     )
 
     def has_news(self, session: Session) -> bool:
@@ -142,6 +142,22 @@ class SqliteLog:
             "SELECT ?, ?, ?, ?, min(id), max(id) FROM reunite_change WHERE id > ?",
             (*record, after_id),
         )
+
+    def add_runs(
+        self, session: Session, record: tuple[Any, ...], runs: Sequence[tuple[int, int]]
+    ) -> None:
+        session.executemany(
+            "INSERT INTO reunite_push (replica, principal, last_n, at_ms, first_id, last_id) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            [(*record, *run) for run in runs],
+        )
+
+    def runs(self, session: Session, *, after_id: int) -> list[tuple[int, int]]:
+        found: list[Any] = session.execute(
+            "SELECT first_id, last_id FROM reunite_push WHERE first_id > ? ORDER BY first_id",
+            (after_id,),
+        )
+        return found
 
     def pushes(self, session: Session, after: int | None) -> tuple[int, dict[str, int]]:
         if after is None:

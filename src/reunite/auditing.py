@@ -1,0 +1,179 @@
+"""What a hub tells of the past: who did what, what stood there, and all of it as text.
+
+What it is       the part of the public `Hub` that reads its log as an audit trail.
+What it is not   a place for decisions: those are in `engine/history.py` and its neighbours.
+The rule         times are moments with a zone, keys are rows of values, and both are checked here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any, TextIO
+
+from reunite.core.key import Key
+from reunite.core.principal import Principal, check_principal
+from reunite.engine.export import exported
+from reunite.engine.history import HistoryEntry, history, log, row_at, trail
+from reunite.engine.ports import Clock, Head, HostStore, LogEntry, LogFilter, Store
+from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError
+
+
+class Auditing:
+    """The hub's history. `Hub` is one; the filters that methods share are:
+
+    actor      the principal who did it: of a replica's token, or of `acting_as`
+    replica    the id of the replica that it came from
+    since      the first moment of it, and `until` the first one after it: when its commit was
+               numbered, which for what other programs write is up to a second later
+    """
+
+    _store: Store
+    _tables: Tables
+    _clock: Clock
+
+    def number(self) -> Head:
+        """See `Hub`."""
+        raise NotImplementedError
+
+    def history(
+        self,
+        table: str,
+        key: Key | Sequence[Any],
+        *,
+        actor: str | None = None,
+        replica: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> list[HistoryEntry]:
+        """Every change of one row, oldest first, of those that the filters mean; also what it was
+        before its key changed. Raises UnknownTableError, BadRequestError."""
+        only = _filter(table, actor, replica, since, until)
+        self.number()
+        return history(self._store, self._tables, table, _key(key), only)
+
+    def row_at(
+        self, table: str, key: Key | Sequence[Any], at: datetime
+    ) -> Mapping[str, Any] | None:
+        """The row that stood under a key at a moment, by column; None if there was none.
+
+        The columns are those of that time. Before the table was tracked, it is as it was then
+        first. Raises UnknownTableError, BadRequestError; also for a time before a trim.
+        """
+        at_ms = _ms(at, "at")
+        self.number()
+        return row_at(self._store, self._tables, table, _key(key), at_ms=at_ms)
+
+    def log(
+        self,
+        *,
+        after_id: int = 0,
+        limit: int = 1_000,
+        table: str | None = None,
+        actor: str | None = None,
+        replica: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Sequence[LogEntry]:
+        """The changes of all tables after an id, or of one, oldest first, of those that the
+        filters mean. Raises BadRequestError."""
+        only = _filter(table, actor, replica, since, until)
+        self.number()
+        return log(self._store, after_id=after_id, limit=limit, only=only)
+
+    def export(
+        self,
+        file: TextIO,
+        format: str = "ndjson",  # noqa: A002 — what everybody calls it
+        *,
+        table: str | None = None,
+        key: Key | Sequence[Any] | None = None,
+        actor: str | None = None,
+        replica: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> int:
+        """Write the history to a text file that is open: "csv", or "ndjson", a JSON object a line;
+        how many changes. Of one row, if there is a `key`.
+
+        Open the file with `newline=""` and `encoding="utf-8"`. Memory is bounded. Raises
+        UnknownTableError, BadRequestError.
+        """
+        only = _filter(table, actor, replica, since, until)
+        self.number()
+        entries = trail(self._store, self._tables, only, key=None if key is None else _key(key))
+        count = 0
+        for line in exported(entries, format):
+            file.write(line)
+            count += 1
+        return count - (format == "csv")
+
+    @contextmanager
+    def acting_as(self, user: str | Principal, connection: Any = None) -> Iterator[Any]:
+        """What is written in the block was done by this user, and the history says so.
+
+            with hub.acting_as("ann") as db:            # a transaction of its own
+                db.execute("update product set price = 9 where id = 1")
+
+            with hub.acting_as("ann", connection):      # in the open transaction of yours
+                connection.execute("update product set price = 9 where id = 1")
+
+        Without `connection`, the block is a write transaction of the hub, committed at its end
+        and undone if it raises; it gives the driver's connection, as hooks get it, which is not
+        to be committed or closed. With one, of sqlite3 or psycopg, you commit; what an ORM holds
+        back until then must be flushed before the block ends. No rule is asked: this says who
+        acts, not what they may do. Raises BadRequestError, StorageUnavailableError.
+        """
+        principal = check_principal(Principal(user=user) if isinstance(user, str) else user)
+        now_ms = self._clock.now_ms()
+        if connection is not None:
+            if not isinstance(self._store, HostStore):
+                raise BadRequestError("Only a hub over a database knows connections.")
+            with self._store.acting(connection, principal.user, now_ms=now_ms):
+                yield connection
+            return
+        # What others wrote before gets its time, and on SQLite its commit, before this.
+        self.number()
+        with self._store.write() as tx:
+            yield tx.handle()
+            tx.attribute(principal.user, now_ms=now_ms)
+        self.number()
+
+
+def _filter(
+    table: str | None,
+    actor: str | None,
+    replica: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> LogFilter:
+    return LogFilter(
+        table=table,
+        principal=actor,
+        replica=replica,
+        since_ms=None if since is None else _ms(since, "since"),
+        until_ms=None if until is None else _ms(until, "until"),
+    )
+
+
+def _ms(moment: datetime, path: str) -> int:
+    """Milliseconds since the epoch."""
+    given: Any = moment  # programs call this without our types being checked
+    if not isinstance(given, datetime) or given.tzinfo is None:
+        raise BadRequestError(
+            f"{moment!r} is no moment: give a datetime with a time zone, such as "
+            "datetime.now(UTC).",
+            path=path,
+        )
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+
+
+def _key(key: Key | Sequence[Any]) -> Key:
+    if isinstance(key, str | bytes) or not isinstance(key, Sequence):
+        raise BadRequestError(f"A key is the row of its values, such as ({key!r},).", path="key")
+    return tuple(key)

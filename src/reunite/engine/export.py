@@ -1,0 +1,97 @@
+"""The history as text for other programs: CSV, or one JSON object a line (NDJSON).
+
+What it is       the columns and the form of values; where the text goes is the caller's matter.
+The rule         nothing of a value is changed: what a spreadsheet takes for a formula stays one,
+                 so rows stand in CSV as JSON objects, which none does.
+
+    id, commit, at, actor, replica, table, key, old_key, change, old, new
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from reunite.engine.history import HistoryEntry
+from reunite.errors import BadRequestError
+
+COLUMNS = (
+    "id",
+    "commit",
+    "at",
+    "actor",
+    "replica",
+    "table",
+    "key",
+    "old_key",
+    "change",
+    "old",
+    "new",
+)
+
+FORMATS = ("csv", "ndjson")
+
+_encode = msgspec.json.Encoder().encode
+
+
+def exported(entries: Iterable[HistoryEntry], form: str) -> Iterator[str]:
+    """The entries as lines of text, each with its end; for CSV a first one with the columns.
+
+    Raises BadRequestError for another form than "csv" and "ndjson".
+    """
+    if form not in FORMATS:
+        raise BadRequestError(f"{form!r} is no form of export: csv or ndjson.", path="format")
+    return _csv(entries) if form == "csv" else _ndjson(entries)
+
+
+def _ndjson(entries: Iterable[HistoryEntry]) -> Iterator[str]:
+    for entry in entries:
+        yield _encode(dict(zip(COLUMNS, _cells(entry), strict=True))).decode() + "\n"
+
+
+def _csv(entries: Iterable[HistoryEntry]) -> Iterator[str]:
+    line = _Line()
+    writer = csv.writer(line)
+    writer.writerow(COLUMNS)
+    yield line.text
+    for entry in entries:
+        writer.writerow([_csv_cell(value) for value in _cells(entry)])
+        yield line.text
+
+
+class _Line:
+    """What a CSV writer wrote last."""
+
+    text = ""
+
+    def write(self, text: str) -> None:
+        self.text = text
+
+
+def _csv_cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int) else _encode(value).decode()
+
+
+def _cells(entry: HistoryEntry) -> tuple[Any, ...]:
+    return (
+        entry.id,
+        entry.seq,
+        None if entry.at_ms is None else _moment(entry.at_ms),
+        entry.principal,
+        entry.replica,
+        entry.table,
+        list(entry.key),
+        None if entry.old_key is None else list(entry.old_key),
+        entry.op.name.lower(),
+        entry.old,
+        entry.row,
+    )
+
+
+def _moment(at_ms: int) -> str:
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,125 @@
+"""Who did what: entries by what is asked of them, and changes that are ascribed at the hub."""
+
+from __future__ import annotations
+
+from reunite.core.principal import Principal
+from reunite.engine.ports import LogFilter, ReplicaRecord
+from reunite.testing.contracts.asking import LIMIT, log_of, number
+from reunite.testing.contracts.tables import (
+    PARENT,
+    PERSON,
+    StoreSubject,
+    inserted,
+    parent,
+    writes,
+)
+
+ANNA = Principal(user="anna")
+
+
+def _push(subject: StoreSubject, id_: str) -> None:
+    """A push of one row, by anna's replica."""
+    record = ReplicaRecord(
+        id="r1",
+        principal="anna",
+        name="laptop",
+        last_n=0,
+        known_n=0,
+        created_ms=0,
+        seen_ms=0,
+        seen_seq=0,
+    )
+    with subject.store.write() as transaction:
+        if transaction.replica("r1") is None:
+            transaction.add_replica(record)
+        transaction.apply(writes(inserts={"parent": [parent(id_)]}))
+        transaction.add_push(
+            replica="r1",
+            principal="anna",
+            last_n=1,
+            known_n=0,
+            now_ms=0,
+            origins=[],
+            outcomes=[],
+        )
+
+
+class AuditingContract:
+    def test_the_log_gives_the_entries_that_are_asked_for(self, subject: StoreSubject) -> None:
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("a"))
+            inserted(program, PERSON, (1, None, None))
+        number(subject.store, now_ms=1_000)
+        _push(subject, "b")
+        number(subject.store, now_ms=2_000)
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("c"))
+
+        def keys(limit: int = LIMIT, **asked: object) -> list[object]:
+            only = LogFilter(**asked)  # type: ignore[arg-type]
+            with subject.store.read() as transaction:
+                entries = transaction.log(after_id=0, until_id=2**53, limit=limit, only=only)
+                everything = transaction.log(after_id=0, until_id=2**53, limit=LIMIT)
+            assert entries == [entry for entry in everything if only.means(entry)][:limit]
+            return [entry.key[0] for entry in entries]
+
+        assert keys() == ["a", 1, "b", "c"]
+        assert keys(table="parent") == ["a", "b", "c"]
+        assert keys(table="parent", limit=2) == ["a", "b"]
+        assert keys(principal="anna") == ["b"]
+        assert keys(replica="r1") == ["b"]
+        assert keys(replica="r2") == []
+        assert keys(since_ms=2_000) == ["b"], "what has no number has no time"
+        assert keys(since_ms=1_000, until_ms=2_000) == ["a", 1]
+        assert keys(table="parent", until_ms=2_000) == ["a"]
+
+    def test_what_a_transaction_did_is_ascribed_to_a_principal(self, subject: StoreSubject) -> None:
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("a"))
+        with subject.store.write() as transaction:
+            inserted(subject.writer(transaction.handle()), PARENT, parent("b"), parent("c"))
+            transaction.attribute("berta", now_ms=5)
+            inserted(subject.writer(transaction.handle()), PARENT, parent("d"))
+            transaction.attribute("carl", now_ms=5)
+            transaction.attribute("dora", now_ms=5)
+            inserted(subject.writer(transaction.handle()), PARENT, parent("e"))
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("f"))
+        number(subject.store)
+        who = {entry.key[0]: (entry.principal, entry.replica) for entry in log_of(subject.store)}
+        assert who == {
+            "a": (None, None),
+            "b": ("berta", None),
+            "c": ("berta", None),
+            "d": ("carl", None),
+            "e": (None, None),
+            "f": (None, None),
+        }
+
+    def test_what_is_ascribed_at_the_hub_is_no_push(self, subject: StoreSubject) -> None:
+        _push(subject, "a")
+        with subject.store.read() as transaction:
+            mark = transaction.pushes(None).mark
+            before = transaction.replicas()
+        with subject.store.write() as transaction:
+            inserted(subject.writer(transaction.handle()), PARENT, parent("b"))
+            transaction.attribute("berta", now_ms=5)
+        with subject.store.read() as transaction:
+            assert transaction.pushes(mark).last_n.keys() <= {"r1"}
+            assert transaction.replicas() == before
+
+    def test_what_was_undone_is_ascribed_to_nobody(self, subject: StoreSubject) -> None:
+        class GivenUpError(Exception):
+            pass
+
+        try:
+            with subject.store.write() as transaction:
+                inserted(subject.writer(transaction.handle()), PARENT, parent("a"))
+                transaction.attribute("berta", now_ms=5)
+                raise GivenUpError
+        except GivenUpError:
+            pass
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("b"))
+        number(subject.store)
+        assert [(entry.key, entry.principal) for entry in log_of(subject.store)] == [(("b",), None)]

@@ -1,0 +1,73 @@
+"""`history`, `log` and `export`: what is asked of the hub's past on the command line."""
+
+import csv
+import json
+from pathlib import Path
+
+from tests.integration.cli_world import World, execute, run, run_json, run_lines
+
+AA = ("airlines", '["AA"]')
+
+
+def test_history_and_log_are_asked_by_actor_replica_and_time(in_conflict: World) -> None:
+    hub = in_conflict.hub_file
+    both = run_lines("history", hub, *AA)
+    first, second = (entry["replica"] for entry in both)
+    assert run_lines("history", hub, *AA, "--replica", first) == both[:1]
+    assert run_lines("history", hub, *AA, "--actor", "owner") == both
+    assert run_lines("history", hub, *AA, "--since", "1d") == both
+    assert run_lines("history", hub, *AA, "--until", "2020-01-01") == []
+    assert "no such change" in run("history", hub, *AA, "--actor", "nobody").stdout
+    assert len(run_lines("log", hub, "--replica", second)) == 1
+    assert run_lines("log", hub, "--table", "planes") == []
+    assert "no such change" in run("log", hub, "--table", "planes").stdout
+    for wrong in (("--since", "soon"), ("--until", "99999999999w"), ("--replica", "nobody's")):
+        run("history", hub, *AA, *wrong, code=2)
+
+
+def test_a_row_is_shown_as_it_was(world: World) -> None:
+    execute(world.hub_file, "update airlines set name = 'AA' where carrier = 'AA'")
+    run("log", world.hub_file)
+    execute(world.hub_file, "delete from planes; delete from airlines where carrier = 'AA'")
+    run("log", world.hub_file)
+    deleted = run_lines("history", world.hub_file, *AA)[-1]
+    assert run_json("history", world.hub_file, *AA, "--at", "2020-01-01") == {
+        "carrier": "AA",
+        "name": "American Airlines Inc.",
+        "motto": None,
+    }
+    assert "American Airlines Inc." in run("history", world.hub_file, *AA, "--at", "1000d").stdout
+    assert deleted["row"] is None
+    assert run_json("history", world.hub_file, *AA, "--at", "2999-01-01") is None
+    assert "no row" in run("history", world.hub_file, *AA, "--at", "2999-01-01").stdout
+
+
+def test_the_history_is_exported_to_a_file_or_to_stdout(in_conflict: World, tmp_path: Path) -> None:
+    hub = in_conflict.hub_file
+    lines = [
+        json.loads(line) for line in run("export", hub, "--table", "airlines").stdout.splitlines()
+    ]
+    assert [line["new"]["name"] for line in lines] == ["Laptop Air", "Tablet Air"]
+    told = run("export", hub, tmp_path / "all.csv")
+    assert "2 changes written" in told.stderr
+    with (tmp_path / "all.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [json.loads(row["new"])["name"] for row in rows] == ["Laptop Air", "Tablet Air"]
+    one = ("--table", "airlines", "--key", '["AA"]')
+    found = run_json("export", hub, tmp_path / "one.ndjson", *one, "--since", "1h")
+    assert found == {"changes": 2, "file": str(tmp_path / "one.ndjson")}
+
+
+def test_an_export_that_fails_leaves_no_file_and_takes_none_away(
+    in_conflict: World, tmp_path: Path
+) -> None:
+    hub, file = in_conflict.hub_file, tmp_path / "all.csv"
+    assert "unknown-table" in run("export", hub, file, "--table", "nothing", code=1).stderr
+    assert not file.exists()
+    file.write_text("kept")
+    assert "--replace" in run("export", hub, file, code=1).stderr
+    assert file.read_text() == "kept"
+    run("export", hub, file, "--replace")
+    assert file.read_text().startswith("id,commit,at,actor")
+    run("export", hub, "--key", '["AA"]', code=2)
+    run("export", hub, "--json", code=2)

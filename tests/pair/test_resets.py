@@ -201,7 +201,7 @@ def test_a_log_trimmed_beyond_the_replica(world: World) -> None:
     # nobody can see any more whether it is the same row (LIMITATIONS.md).
     assert at_hub("select stock from product where id = 2") == [(10 - 3,)]
     (conflict,) = world.phone.conflicts()
-    assert (conflict.key, conflict.column, conflict.rule) == ((2,), None, "delete_wins")
+    assert (conflict.key, conflict.column, conflict.policy) == ((2,), None, "delete_wins")
     assert conflict.replica["stock"] == -90
     assert at_hub("select count(*) from sale where id = 1") == [(0,)]
     assert at_hub("select count(*) from product where code = 'F'") == [(1,)]

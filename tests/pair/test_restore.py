@@ -71,7 +71,7 @@ def test_two_replicas_after_a_restore(pair: Pair, is_open: bool) -> None:
     assert pair.at_hub("select id from note order by id") == [("early",), ("mine",)]
     assert pair.at_hub("select stock from product where id = 1") == [(10 - 1 - 10 - 100,)]
     (conflict,) = two.conflicts()
-    assert (conflict.table, conflict.key, conflict.rule) == ("note", ("lost",), "delete_wins")
+    assert (conflict.table, conflict.key, conflict.policy) == ("note", ("lost",), "delete_wins")
     assert "changed by two" in str(conflict.replica)
     assert one.parked() == two.parked() == []
 

@@ -123,7 +123,7 @@ def test_no_value_is_lost_without_a_conflict_record(meeting: Meeting) -> None:
             found = conflicts[name]
             assert (found.base, found.hub, found.replica) == (base, hub, mine)
             assert is_written_alike(found.result, result)
-            assert found.rule == column.merge
+            assert found.policy == column.merge
         elif column.merge not in DELTAS:
             assert same(column.type, result, mine) or same(column.type, mine, base)
             assert same(column.type, result, hub) or same(column.type, hub, base)
@@ -256,7 +256,7 @@ def test_a_merge_function_is_told_what_it_may_need() -> None:
     merged = merge_note(function)
     assert merged.row == (1, "merged")
     [conflict] = merged.conflicts
-    assert (conflict.rule, conflict.result, conflict.is_open) == ("custom", "merged", False)
+    assert (conflict.policy, conflict.result, conflict.is_open) == ("custom", "merged", False)
     context = MergeContext(
         table="note",
         column="text",

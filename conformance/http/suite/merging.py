@@ -47,14 +47,14 @@ def the_later_of_two_writers_wins_and_both_values_are_told(hub: Hub) -> None:
     found.are("merged")
     (conflict,) = found.all[0]["conflicts"]
     same(
-        {k: conflict[k] for k in ("column", "base", "hub", "replica", "result", "rule")},
+        {k: conflict[k] for k in ("column", "base", "hub", "replica", "result", "policy")},
         {
             "column": "title",
             "base": "base",
             "hub": "two",
             "replica": "one",
             "result": "two",
-            "rule": "last_writer",
+            "policy": "last_writer",
         },
         "the conflict",
     )
@@ -87,8 +87,8 @@ def a_delete_wins_over_an_update(hub: Hub) -> None:
     found = two.push([two.update("note", (name,), {"title": "b"})]).are("merged")
     (conflict,) = found.all[0]["conflicts"]
     same(
-        {k: conflict.get(k) for k in ("column", "hub", "rule")},
-        {"column": None, "hub": None, "rule": "delete_wins"},
+        {k: conflict.get(k) for k in ("column", "hub", "policy")},
+        {"column": None, "hub": None, "policy": "delete_wins"},
         "the conflict",
     )
     two.pull()

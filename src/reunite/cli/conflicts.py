@@ -80,7 +80,7 @@ def decide(
         say(f"Conflict {conflict_id} is decided. The next sync sends it to the hub.")
 
 
-COLUMNS = ("id", "table", "key", "column", "before", "hub had", "here", "kept", "rule", "state")
+COLUMNS = ("id", "table", "key", "column", "before", "hub had", "here", "kept", "policy", "state")
 
 
 def cells(conflict: ConflictRecord) -> tuple[Any, ...]:
@@ -98,7 +98,7 @@ def cells(conflict: ConflictRecord) -> tuple[Any, ...]:
         _judged(conflict.hub, conflict),
         _judged(conflict.replica, conflict),
         conflict.result,
-        conflict.rule,
+        conflict.policy,
         state,
     )
 

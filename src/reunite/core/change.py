@@ -67,7 +67,7 @@ class Conflict(msgspec.Struct, gc=False, frozen=True, kw_only=True, omit_default
     hub: Value
     replica: Value
     result: Value
-    rule: str
+    policy: str
     is_open: bool = False  # `ask`: a person decides
 
 

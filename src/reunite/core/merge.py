@@ -269,7 +269,7 @@ def _conflict(
         hub=hub,
         replica=mine,
         result=result,
-        rule=column.merge,
+        policy=column.merge,
         is_open=is_open,
     )
 

@@ -410,7 +410,7 @@ class GroupJudge:
             self.established[change.table, change.key] = change
             result = dict(zip(schema.column_names, row, strict=True))
         conflict = Conflict(
-            column=None, base=was, hub=None, replica=wanted, result=result, rule=schema.rows
+            column=None, base=was, hub=None, replica=wanted, result=result, policy=schema.rows
         )
         return Outcome(kind=OutcomeKind.MERGED, conflicts=(conflict,))
 
@@ -440,7 +440,7 @@ class GroupJudge:
             hub=hub,
             replica=None,
             result=hub if keeps else None,
-            rule=schema.rows,
+            policy=schema.rows,
         )
         return Outcome(kind=OutcomeKind.MERGED, conflicts=(conflict,))
 

@@ -38,7 +38,7 @@ def outcome_message(stored: StoredOutcome) -> OutcomeMessage:
                 hub=conflict.hub,
                 replica=conflict.replica,
                 result=conflict.result,
-                rule=conflict.rule,
+                policy=conflict.policy,
                 is_open=conflict.is_open,
             )
             for conflict in outcome.conflicts

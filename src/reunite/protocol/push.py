@@ -100,7 +100,7 @@ class ConflictMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     hub: Any
     replica: Any
     result: Any
-    rule: str
+    policy: str
     is_open: bool = False
 
 

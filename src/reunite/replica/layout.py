@@ -55,7 +55,7 @@ LAYOUT = (
     create table if not exists reunite_conflict (
         id integer primary key, uid text not null, n integer not null, table_name text not null,
         key text not null, column_name text, base text, hub text, replica text, result text,
-        rule text not null, is_open integer not null, at_ms integer not null, decided text
+        policy text not null, is_open integer not null, at_ms integer not null, decided text
     )
     """,
     """

@@ -16,7 +16,7 @@ from reunite.replica.pending import Pending, changed_columns
 
 _INSERT_CONFLICT = """
     insert into reunite_conflict
-        (uid, n, table_name, key, column_name, base, hub, replica, result, rule, is_open, at_ms)
+        (uid, n, table_name, key, column_name, base, hub, replica, result, policy, is_open, at_ms)
     values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 _INSERT_PARKED = """
@@ -50,7 +50,7 @@ class Records:
                     _json(conflict.hub),
                     _json(conflict.replica),
                     _json(conflict.result),
-                    conflict.rule,
+                    conflict.policy,
                     conflict.is_open,
                     self._now_ms,
                 )
@@ -122,7 +122,7 @@ def outcome_of(message: OutcomeMessage) -> Outcome:
                 hub=conflict.hub,
                 replica=conflict.replica,
                 result=conflict.result,
-                rule=conflict.rule,
+                policy=conflict.policy,
                 is_open=conflict.is_open,
             )
             for conflict in message.conflicts

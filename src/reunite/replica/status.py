@@ -46,7 +46,7 @@ class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
     hub: Any
     replica: Any
     result: Any
-    rule: str
+    policy: str
     is_open: bool
     at_ms: int
     is_decided: bool = False
@@ -59,7 +59,7 @@ class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
         """Every conflict in the file, oldest first."""
         decode = msgspec.json.decode
         rows = connection.execute(
-            "select id, table_name, key, column_name, base, hub, replica, result, rule, is_open,"
+            "select id, table_name, key, column_name, base, hub, replica, result, policy, is_open,"
             " at_ms, decided from reunite_conflict where is_open or not ? order by id",
             (open_only,),
         )
@@ -73,7 +73,7 @@ class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
                 hub=decode(row[5]),
                 replica=decode(row[6]),
                 result=decode(row[7]),
-                rule=row[8],
+                policy=row[8],
                 is_open=bool(row[9]),
                 at_ms=row[10],
                 is_decided=row[11] is not None,

@@ -42,8 +42,8 @@ MERGED = Outcome(
     kind=OutcomeKind.MERGED,
     key=("n", 2),
     conflicts=(
-        Conflict(column="body", base=None, hub="h", replica=[1], result="h", rule="last_writer"),
-        Conflict(column=None, base=["n", 2], hub=None, replica=["n", 3], result=None, rule="x"),
+        Conflict(column="body", base=None, hub="h", replica=[1], result="h", policy="last_writer"),
+        Conflict(column=None, base=["n", 2], hub=None, replica=["n", 3], result=None, policy="x"),
     ),
 )
 

@@ -15,6 +15,8 @@ from reunite.core.schema import ColumnMerge, RowMerge
 from reunite.engine.history import HistoryEntry
 from reunite.engine.status import HubStatus
 from reunite.engine.tables import HookedChange
+from reunite.engine.taking_back import UndoConflict
+from reunite.engine.undo import UndoReport
 from reunite.errors import (
     BadRequestError,
     CallerError,
@@ -91,6 +93,8 @@ __all__ = [
     "SyncProgress",
     "SyncReport",
     "TableRepair",
+    "UndoConflict",
+    "UndoReport",
     "UnknownTableError",
     "UntrackableTableError",
     "UpgradeRequiredError",

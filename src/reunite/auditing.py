@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TextIO
 
+import msgspec
+
 from reunite.core.key import Key
 from reunite.core.principal import Principal, check_principal
 from reunite.engine.export import exported
 from reunite.engine.history import HistoryEntry, history, log, row_at, trail
 from reunite.engine.ports import Clock, Head, HostStore, LogEntry, LogFilter, Store
 from reunite.engine.tables import Tables
+from reunite.engine.undo import UndoReport, undo
 from reunite.errors import BadRequestError
 
 
@@ -140,6 +143,34 @@ class Auditing:
             yield tx.handle()
             tx.attribute(principal.user, now_ms=now_ms)
         self.number()
+
+    def undo(self, commit: int, *, actor: str | None = None, dry_run: bool = False) -> UndoReport:
+        """Put back what a commit changed, as a new commit; what came of it, and what was left.
+
+        What changed since stays as it is, and is a conflict of the report: a column with another
+        value than the commit left, a row that others point to, a key that is taken. Counters and
+        unions go back by what the commit added. On SQLite, a commit may hold several
+        transactions, and all are undone. Undoing an undo does the commit again.
+
+        actor      who undoes it, for the history
+        dry_run    only tell what would come of it
+
+        No rule is asked, no hook is called. Raises BadRequestError (there is no such commit, or
+        it was trimmed), LimitExceededError (`UNDO_CHANGES_MAX`), StorageUnavailableError.
+        """
+        if actor is not None:
+            check_principal(Principal(user=actor))
+        self.number()
+        now_ms = self._clock.now_ms()
+        report, first_id = undo(
+            self._store, self._tables, commit, actor=actor, now_ms=now_ms, is_dry_run=dry_run
+        )
+        if first_id is None:
+            return report
+        self.number()
+        with self._store.read() as tx:
+            (entry,) = tx.log(after_id=first_id - 1, until_id=first_id, limit=1)
+        return msgspec.structs.replace(report, commit=entry.seq)
 
 
 def _filter(

@@ -2,9 +2,10 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
-from tests.integration.cli_world import World, execute, run, run_json, run_lines
+from tests.integration.cli_world import World, execute, rows, run, run_json, run_lines
 
 AA = ("airlines", '["AA"]')
 
@@ -51,8 +52,8 @@ def test_the_history_is_exported_to_a_file_or_to_stdout(in_conflict: World, tmp_
     told = run("export", hub, tmp_path / "all.csv")
     assert "2 changes written" in told.stderr
     with (tmp_path / "all.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [json.loads(row["new"])["name"] for row in rows] == ["Laptop Air", "Tablet Air"]
+        found = list(csv.DictReader(file))
+    assert [json.loads(row["new"])["name"] for row in found] == ["Laptop Air", "Tablet Air"]
     one = ("--table", "airlines", "--key", '["AA"]')
     found = run_json("export", hub, tmp_path / "one.ndjson", *one, "--since", "1h")
     assert found == {"changes": 2, "file": str(tmp_path / "one.ndjson")}
@@ -71,3 +72,27 @@ def test_an_export_that_fails_leaves_no_file_and_takes_none_away(
     assert file.read_text().startswith("id,commit,at,actor")
     run("export", hub, "--key", '["AA"]', code=2)
     run("export", hub, "--json", code=2)
+
+
+def test_a_commit_is_undone(world: World) -> None:
+    execute(world.hub_file, "update airlines set name = 'Wrong', motto = 'Wrong'")
+    done = run_lines("log", world.hub_file)[-1]["seq"]
+    execute(world.hub_file, "update airlines set name = 'Later' where carrier = 'AA'")
+    told = run("undo", world.hub_file, done, "--dry-run").stdout
+    assert "can be undone in 2 rows" in told
+    assert re.search(
+        r"airlines +\[\"AA\"\] +changed since +name +American Airlines Inc. +Later", told
+    )
+    assert rows(world.hub_file, "select motto from airlines where carrier = 'AA'") == [("Wrong",)]
+    told = run("undo", world.hub_file, done, "--actor", "ann").stdout
+    assert f"Commit {done} is undone in 2 rows, as commit {done + 2}." in told
+    assert rows(world.hub_file, "select * from airlines order by 1") == [
+        ("AA", "Later", None),
+        ("UA", "United", "Fly"),
+    ]
+    assert run_lines("log", world.hub_file, "--actor", "ann")[0]["seq"] == done + 2
+    assert "Nothing of commit" in run("undo", world.hub_file, done).stdout
+    report = run_json("undo", world.hub_file, done + 2)
+    assert (report["rows"], report["conflicts"]) == (2, [])
+    assert "no commit 99" in run("undo", world.hub_file, 99, code=1).stderr
+    run("undo", world.hub_file, 0, code=2)

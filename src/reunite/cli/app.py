@@ -26,6 +26,7 @@ from reunite.cli import (
     sync,
     token,
     trim,
+    undo,
     uninstall,
 )
 from reunite.cli.failures import ReuniteGroup
@@ -72,6 +73,7 @@ app.add_typer(parked.app, rich_help_panel=_ON_A_DEVICE)
 app.command(rich_help_panel=_AT_THE_HUB)(history.history)
 app.command(rich_help_panel=_AT_THE_HUB)(log.log)
 app.command(rich_help_panel=_AT_THE_HUB)(export.export)
+app.command(rich_help_panel=_AT_THE_HUB)(undo.undo)
 app.command(rich_help_panel=_ON_A_DEVICE)(query.query)
 app.command(rich_help_panel=_ON_A_DEVICE)(repair.repair)
 app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)

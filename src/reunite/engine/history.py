@@ -20,6 +20,7 @@ from reunite.core.schema import TableSchema
 from reunite.core.values import INTEGER_MAX, check_columns
 from reunite.engine.ports import ALL_ENTRIES, LogEntry, LogFilter, Store, Transaction
 from reunite.engine.tables import Tables
+from reunite.engine.taking_back import image_under
 from reunite.errors import BadRequestError
 
 # Entries that `log` answers at a time, and that `trail` holds in memory.
@@ -104,7 +105,7 @@ def row_at(
             raise BadRequestError("The log was trimmed, and does not reach back so far.", path="at")
         for entry in tx.entries(table, [key], after_id=0):
             if entry.at_ms is None or entry.at_ms > at_ms:
-                return _image_under(entry, key)
+                return image_under(entry, key)
         row = tx.rows(table, [key]).get(key)
         return None if row is None else dict(zip(schema.column_names, row, strict=True))
 
@@ -165,17 +166,11 @@ def _rows_after(
         found[entry.id, entry.key] = after.get(entry.key)
         for key in (entry.key, entry.old_key):
             if key is not None:
-                image = _image_under(entry, key)
+                image = image_under(entry, key)
                 after.pop(key, None)
                 if image is not None:
                     after[key] = image
     return found
-
-
-def _image_under(entry: LogEntry, key: Key) -> dict[str, Any] | None:
-    """What stood under one of an entry's keys before it."""
-    arrives = entry.old_key is not None and entry.old_key != key
-    return None if arrives else _named(entry)
 
 
 def check_key(schema: TableSchema, key: Key) -> None:

@@ -10,6 +10,8 @@ The rule         a step holds no key twice: what would need it (a key that this 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
@@ -77,19 +79,24 @@ class Workspace:
 
     def writes(self) -> Writes:
         """The net writes of the step."""
-        inserts: dict[str, list[Row]] = {}
-        updates: dict[str, list[Update]] = {}
-        deletes: dict[str, list[Key]] = {}
-        for slot in self.changed():
-            name = slot.schema.name
-            if slot.before is None:
-                assert slot.after is not None, "a changed slot without a before has an after"
-                inserts.setdefault(name, []).append(slot.after)
-            elif slot.after is None:
-                deletes.setdefault(name, []).append(slot.before_key)
-            else:
-                updates.setdefault(name, []).append(_update(slot, slot.before, slot.after))
-        return Writes(inserts=inserts, updates=updates, deletes=deletes)
+        return writes_of(self.changed())
+
+
+def writes_of(slots: Iterable[Slot]) -> Writes:
+    """The net writes of slots that differ."""
+    inserts: dict[str, list[Row]] = {}
+    updates: dict[str, list[Update]] = {}
+    deletes: dict[str, list[Key]] = {}
+    for slot in slots:
+        name = slot.schema.name
+        if slot.before is None:
+            assert slot.after is not None, "a changed slot without a before has an after"
+            inserts.setdefault(name, []).append(slot.after)
+        elif slot.after is None:
+            deletes.setdefault(name, []).append(slot.before_key)
+        else:
+            updates.setdefault(name, []).append(_update(slot, slot.before, slot.after))
+    return Writes(inserts=inserts, updates=updates, deletes=deletes)
 
 
 def _update(slot: Slot, before: Row, after: Row) -> Update:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from reunite.core.fields import row, user
@@ -465,3 +466,42 @@ def test_rows_that_are_taken_away_are_not_left_in_free_pages(
     replica.close()
     assert ids(replica) == ["r1", "r2"]
     assert b"CANARY" not in (office.folder / "anna.db").read_bytes()
+
+
+def test_records_of_a_row_that_left_keep_what_the_user_wrote(office: Office) -> None:
+    """Of conflicts and of parked changes; the hub's values go, and are in no byte of the file."""
+    office.at_hub("update task set owner = 'anna'")
+    office.at_hub("update task set title = 'HUBS OWN' where id = 'r2'")
+    office.hub.track("task", rules=msgspec.structs.replace(TASK_RULES, update=row.owner != "carl"))
+    replica = office.replica_of(ANNA)
+    office.at_hub("update task set title = 'CANARY' where id = 'r1'")
+    write(replica, "update task set title = 'my title' where id = 'r1'")
+    write(replica, "update task set title = 'my other', owner = 'carl' where id = 'r2'")
+    write(replica, "delete from task where id = 'r2'")
+    replica.sync()
+    (conflict,) = replica.conflicts()
+    assert (conflict.base, conflict.hub) == ("paint", "CANARY")
+    assert replica.parked()[0].was == {"title": "HUBS OWN", "owner": "anna"}
+    office.at_hub("update task set team_id = 'blue'")
+    replica.sync()
+    (conflict,) = replica.conflicts()
+    assert (conflict.base, conflict.hub, conflict.replica) == (None, None, "my title")
+    update, delete = replica.parked()
+    assert (update.was, update.set) == ({}, {"title": "my other", "owner": "carl"})
+    assert (delete.was, delete.set) == ({}, {})
+    held = [path.read_bytes() for path in office.folder.glob("anna.db*")]
+    assert not any(text in found for found in held for text in (b"CANARY", b"HUBS OWN"))
+
+
+def test_a_log_that_somebody_reads_is_emptied_when_they_are_done(office: Office) -> None:
+    replica = office.replica_of(ANNA)
+    with closing(sqlite3.connect(replica.path, isolation_level=None)) as db:
+        db.execute("begin")
+        assert db.execute("select count(*) from task").fetchall() == [(2,)]
+        office.at_hub("update task set team_id = 'blue', title = 'paint' where id = 'r1'")
+        replica.sync()
+        assert ids(replica) == ["r2"]
+        db.execute("rollback")
+    replica.sync()
+    assert b"paint" not in (office.folder / "anna.db-wal").read_bytes()
+    assert b"paint" not in (office.folder / "anna.db").read_bytes()

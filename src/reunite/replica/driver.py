@@ -35,7 +35,7 @@ from reunite.replica import generations
 from reunite.replica.conversation import Conversation
 from reunite.replica.file import ReplicaFile
 from reunite.replica.identity import begin_again
-from reunite.replica.inbox import Applied, Inbox
+from reunite.replica.inbox import Inbox
 from reunite.replica.keys import KeyBlocks, keys_left_min
 from reunite.replica.lost import LOST_IDENTITY, LOST_LOG
 from reunite.replica.outbox import Outbox
@@ -45,7 +45,7 @@ from reunite.replica.pages import (
     is_large,
 )
 from reunite.replica.repair import Repair, RepairReport
-from reunite.replica.reports import SyncReport
+from reunite.replica.reports import Applied, SyncReport
 from reunite.replica.sending import (
     Batch,
     next_batch,
@@ -173,6 +173,7 @@ class Driver:
                     self.push()
                 page = self._pull_pages()
                 if self._heal(page):
+                    self._file.clear_log()
                     return
             except LOST_IDENTITY as exc:
                 self._take_new_identity(exc)
@@ -378,6 +379,8 @@ class Driver:
                 state.cursor = page.cursor
                 return True
             applied = inbox.apply(page)
+        if state.has_traces:
+            self._file.clear_log()
         self._count(applied)
         self._note_checkpoint(applied.tables)
         return True

@@ -215,6 +215,7 @@ class ReplicaFile:
             if self._outer is None:
                 with translated():
                     self._outer = connect_sqlite(self.path)
+                    self._outer.execute("pragma secure_delete = on").fetchall()
             connection = self._outer
             if _is_open(connection):
                 raise CallerError("A transaction of this replica is open already: use that one.")
@@ -254,6 +255,24 @@ class ReplicaFile:
                 yield
         finally:
             self._sync_turn.release()
+
+    def clear_log(self) -> None:
+        """Empty the `-wal` file if it may hold rows that were taken away. While another program
+        reads the file that cannot be done: then the next call does it."""
+        with self._lock:
+            if not self.state().has_traces:
+                return
+            with translated():
+                connection = self._connection()
+                (timeout_ms,) = connection.execute("pragma busy_timeout").fetchone()
+                connection.execute("pragma busy_timeout = 0").fetchall()
+                try:
+                    found = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+                finally:
+                    connection.execute(f"pragma busy_timeout = {timeout_ms}").fetchall()
+            if not found[0]:
+                with self.writing() as (_, state):
+                    state.has_traces = False
 
     def close(self) -> None:
         """Release the connections. May be called twice."""

@@ -28,6 +28,7 @@ from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.push import PushAnswer
 from reunite.replica import generations
 from reunite.replica.keys import KeyBlocks, without_given
+from reunite.replica.leaving import Leaving
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pages import aligned, gathered
 from reunite.replica.pending import (
@@ -41,6 +42,7 @@ from reunite.replica.pending import (
     places,
 )
 from reunite.replica.records import Records, outcome_of
+from reunite.replica.reports import Applied
 from reunite.replica.reshaping import Reshaping, is_kept, refuse_misfits, unshared_columns
 from reunite.replica.rows import RowForms
 from reunite.replica.scene import Scene, dependents
@@ -58,16 +60,6 @@ COLLISIONS_MAX = 100
 ChangeTables: TypeAlias = Callable[
     [sqlite3.Connection, Sequence[TableSchema], Sequence[TableSchema]], None
 ]
-
-
-class Applied(msgspec.Struct, kw_only=True):
-    """What a checkpoint did. `tables` are those whose rows may be others now."""
-
-    tables: set[str] = msgspec.field(default_factory=set)
-    rows: int = 0
-    rejected: int = 0
-    conflicts: int = 0
-    blocked: int = 0
 
 
 class Inbox:
@@ -96,6 +88,7 @@ class Inbox:
         self._records = Records(connection, now_ms=now_ms)
         self._resting: list[UsersTrigger] = []
         self._out_of_keys: set[str] = set()  # tables of which the hub has no keys left to give
+        self._leaving = Leaving()
 
     def store(self, page: Page) -> None:
         """Keep a page that is no checkpoint; one with `reset` replaces what was gathered."""
@@ -126,7 +119,8 @@ class Inbox:
 
     def forget_unfinished(self) -> None:
         """Drop unfinished pages that a repair left when it broke off."""
-        self._connection.execute("delete from reunite_inbox where id < 0")
+        dropped = self._connection.execute("delete from reunite_inbox where id < 0").rowcount
+        self._state.has_traces |= dropped > 0
 
     def void(self) -> None:
         """Forget what was gathered: the next pull begins at the last checkpoint."""
@@ -152,6 +146,8 @@ class Inbox:
             self._apply_merged(final, done)
         else:
             done.rows = rows
+            self._leaving.forget(self._connection)
+        state.has_traces |= bool(self._leaving)
         state.mark = final.mark or 0
         state.covered_n = final.answered or 0
         if state.covered_n >= state.known_n:
@@ -166,6 +162,7 @@ class Inbox:
         for page in gathered(self._connection, final):
             done.tables.update(self._schemas if page.reset else ())
             done.tables.update(part.table for part in page.tables)
+            self._leaving.see(page)
             yield page
 
     def _apply_merged(self, final: Page, done: Applied) -> None:
@@ -177,6 +174,9 @@ class Inbox:
         self._write_pages(final, scene, done)
         self._follow_outcomes(scene)
         self._retire(scene, final, done)
+        self._leaving.forget(
+            self._connection, scene.evicted, has=lambda place: bool(self._image(scene, place))
+        )
         self._close(scene)
         done.blocked = scene.blocked
 
@@ -562,10 +562,10 @@ class Inbox:
     def _image(self, scene: Scene, place: Place) -> Row | None:
         """The hub's row as this replica knows it."""
         images = scene.images
-        if place not in images:
-            table, key = place
+        table, key = place
+        if place not in images and table in self._schemas:
             images[place] = self._forms.read(self._connection, self._schemas[table], key)
-        return images[place]
+        return images.get(place)
 
     # -- 6: what is shown ---------------------------------------------------------------------
 

@@ -19,6 +19,16 @@ class SyncReport(msgspec.Struct, kw_only=True):
     cursor: str | None = None
 
 
+class Applied(msgspec.Struct, kw_only=True):
+    """What a checkpoint did. `tables` are those whose rows may be others now."""
+
+    tables: set[str] = msgspec.field(default_factory=set)
+    rows: int = 0
+    rejected: int = 0
+    conflicts: int = 0
+    blocked: int = 0
+
+
 class SyncProgress(msgspec.Struct, frozen=True, kw_only=True):
     """Where a sync is: `phase` is push, pull, clone or compare; `rows_total` is known in a snapshot
     and in a comparison."""

@@ -34,7 +34,7 @@ class State(msgspec.Struct, kw_only=True):
     `next_revision` are what pages call the two; `generations` say up to which gap in the hub's log
     of each table the rows that are shown are healed, `next_generations` those that gather;
     `has_misplaced` says that inserts may lie outside the blocks, `missing_keys` how many more keys
-    are needed to move them.
+    are needed to move them; `has_traces` that the file's log may hold rows that were taken away.
     """
 
     url: str = ""
@@ -66,6 +66,7 @@ class State(msgspec.Struct, kw_only=True):
     granted: tuple[KeyBlock, ...] = ()
     reserved: tuple[tuple[str, int], ...] = ()
     has_misplaced: bool = False
+    has_traces: bool = False
     missing_keys: tuple[tuple[str, int], ...] = ()
     synced_ms: int = 0
     last_error: str = ""
@@ -117,7 +118,8 @@ def save_changes(connection: sqlite3.Connection, before: State, after: State) ->
 
 def void_inbox(connection: sqlite3.Connection, state: State) -> None:
     """Forget what was gathered: the next pull begins at the checkpoint that is shown."""
-    connection.execute("delete from reunite_inbox")
+    dropped = connection.execute("delete from reunite_inbox").rowcount
+    state.has_traces |= dropped > 0
     state.cursor, state.repaired = state.checkpoint, None
     state.next_schemas, state.next_revision = None, ""
     state.next_generations = {}

@@ -1,0 +1,355 @@
+"""Rules, claims and rows that change all the time, on a wire that fails: nobody is told, or keeps,
+what is not theirs to see, and nothing that is forbidden takes effect (I6, I7, I8).
+
+Every text that anybody writes is a canary, which stands nowhere else. Who may see which is decided
+here once more, naively, from the hub's tables:
+
+    each page     its rows have only canaries that their principal may see at this moment
+    each answer   has only those that the principal could see once, or wrote
+    each file     after a sync: in no byte of it or of its log anything that a hidden row holds or
+                  has held, but what the user wrote
+    the hub       after a push: each row that changed might be written by who sent it
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import pytest
+
+from reunite import Hub, Principal, Replica, ReuniteError, Rules, row, user
+from reunite.testing import FakeClock, FakeWire, SeededIds
+from reunite.testing.wire import Request, SeededFaults, WireObserver
+from tests.pair.hubs import HubDatabase, PostgresHubDatabase, SqliteHubDatabase
+
+STEPS = 150
+USERS = ("ann", "bob", "cid", "dot")
+ORGS = ("north", "south")
+TEAMS = ("red", "blue")
+CANARY = re.compile(rb"CANARY\d+;")
+
+DDL = """
+create table task (
+    id text primary key not null, org text, team text, owner text, title text, body text
+);
+create table memo (id text primary key not null, org text, author text, body text);
+insert into task values
+    ('t1', 'north', 'red', 'ann', 'CANARY1;', ''), ('t2', 'north', 'blue', 'bob', 'CANARY2;', ''),
+    ('t3', 'south', 'red', 'cid', 'CANARY3;', ''), ('t4', 'south', 'blue', 'dot', 'CANARY4;', '');
+insert into memo values ('m1', 'north', 'ann', 'CANARY5;'), ('m2', 'south', 'cid', 'CANARY6;');
+"""
+COLUMNS = {
+    "task": ("id", "org", "team", "owner", "title", "body"),
+    "memo": ("id", "org", "author", "body"),
+}
+
+Named: TypeAlias = Mapping[str, Any]
+# A rule, and the same thing said by hand.
+Kind: TypeAlias = tuple[Any, Callable[[Named, Principal], bool]]
+
+KINDS: Mapping[str, tuple[Kind, ...]] = {
+    "task": (
+        (True, lambda r, p: True),
+        (row.team.is_in(user.teams), lambda r, p: r["team"] in p.claims["teams"]),
+        (row.owner == user.id, lambda r, p: r["owner"] == p.user),
+        (
+            (row.owner == user.id) | row.team.is_in(user.teams),
+            lambda r, p: r["owner"] == p.user or r["team"] in p.claims["teams"],
+        ),
+        (
+            ~(row.team == "red") | user.roles.contains("boss"),
+            lambda r, p: (r["team"] is not None and r["team"] != "red") or "boss" in p.roles,
+        ),
+    ),
+    "memo": (
+        (row.author == user.id, lambda r, p: r["author"] == p.user),
+        (
+            user.roles.contains("boss") | (row.author == user.id),
+            lambda r, p: "boss" in p.roles or r["author"] == p.user,
+        ),
+    ),
+}
+
+
+class Door:
+    """The hub, with principals that change while their tokens stay."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.hub = hub
+        self.principals: dict[str, Principal] = {}
+
+    def authenticate(self, token: str) -> Principal:
+        return self.principals[token]
+
+    def answer(self, operation: str, body: bytes, principal: Principal) -> bytes:
+        return self.hub.answer(operation, body, principal)
+
+
+@dataclass(kw_only=True)
+class Story(WireObserver):
+    """A hub, a device for each user, and what everybody could see."""
+
+    folder: Path
+    database: HubDatabase
+    chance: random.Random
+    closing: ExitStack
+    clock: FakeClock = field(default_factory=FakeClock)
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    read: dict[str, Kind] = field(default_factory=dict)
+    write: dict[str, Kind] = field(default_factory=dict)
+    before: dict[str, list[Named]] = field(default_factory=dict)
+    once: dict[str, set[bytes]] = field(default_factory=dict)  # could be seen, or was written, once
+    own: dict[str, set[bytes]] = field(default_factory=dict)
+    places: dict[bytes, set[tuple[str, str]]] = field(default_factory=dict)  # rows that had it
+
+    def __post_init__(self) -> None:
+        self.numbers = count(100)
+        hub = self.closing.enter_context(
+            Hub(self.database.store(), clock=self.clock, new_id=SeededIds(1))
+        )
+        self.hub = hub
+        for table in COLUMNS:
+            for named in self.rows(table):
+                self.note(table, named["id"], named)
+        for table in COLUMNS:
+            self.rule(table)
+        self.door = Door(hub)
+        self.wire = FakeWire(self.door, observer=self)
+        for index, name in enumerate(USERS):
+            self.once[name], self.own[name] = set(), set()
+            self.door.principals[name] = self.principal(name, ORGS[index // 2])
+            self.replicas[name] = self.closing.enter_context(
+                Replica.clone(
+                    self.folder / f"{name}.db",
+                    transport=self.wire.transport(name, label=name),
+                    clock=self.clock,
+                )
+            )
+        self.wire.choose = SeededFaults(chance=self.chance)
+
+    def principal(self, name: str, org: str) -> Principal:
+        teams = self.chance.sample(TEAMS, self.chance.randrange(3))
+        roles = ("boss",) if self.chance.random() < 0.3 else ()
+        return Principal(user=name, tenant=org, roles=roles, claims={"teams": teams})
+
+    def canary(self) -> str:
+        return f"CANARY{next(self.numbers)};"
+
+    # -- what happens -------------------------------------------------------------------------
+
+    def step(self) -> None:
+        self.clock.advance(self.chance.randrange(5_000))
+        if self.wire.late and self.chance.random() < 0.1:
+            self.wire.deliver_late()
+        name = self.chance.choice(USERS)
+        drawn = self.chance.random()
+        if drawn < 0.35:
+            self.write_at_hub()
+        elif drawn < 0.6:
+            self.write_at(name)
+        elif drawn < 0.85:
+            self.sync(name)
+        elif drawn < 0.95:
+            known = self.door.principals[name]
+            self.door.principals[name] = self.principal(name, str(known.tenant))
+        else:
+            self.rule(self.chance.choice(list(COLUMNS)))
+
+    def rule(self, table: str) -> None:
+        kinds = KINDS[table]
+        self.read[table], self.write[table] = self.chance.choice(kinds), self.chance.choice(kinds)
+        write = self.write[table][0]
+        self.hub.track(
+            table,
+            tenant="org",
+            rules=Rules(read=self.read[table][0], insert=write, update=write, delete=write),
+        )
+
+    def values(self, table: str, org: str) -> dict[str, Any]:
+        chance = self.chance
+        wanted: dict[str, Any] = {"org": org if chance.random() < 0.9 else chance.choice(ORGS)}
+        if table == "task":
+            wanted |= {"team": chance.choice((*TEAMS, None)), "owner": chance.choice(USERS)}
+            wanted |= {"title": self.canary()}
+        else:
+            wanted |= {"author": chance.choice(USERS)}
+        return wanted | {"body": self.canary()}
+
+    def statement(self, execute: Callable[[str, list[Any]], Any], org: str) -> dict[str, Any]:
+        """A change of some row; what it set."""
+        chance = self.chance
+        table = chance.choice(("task", "task", "memo"))
+        found = [key for (key,) in execute(f"select id from {table} order by 1", [])]
+        drawn = chance.random()
+        wanted = self.values(table, org)
+        if not found or drawn < 0.3:
+            wanted = {"id": f"k{next(self.numbers)}", **wanted}
+            self.note(table, wanted["id"], wanted)
+            names, marks = ", ".join(wanted), ", ".join("?" * len(wanted))
+            execute(f"insert into {table} ({names}) values ({marks})", [*wanted.values()])
+            return wanted
+        key = chance.choice(found)
+        if drawn < 0.4:
+            execute(f"delete from {table} where id = ?", [key])
+            return {}
+        names = chance.sample(list(wanted), chance.randrange(1, 3))
+        sets = ", ".join(f"{name} = ?" for name in names)
+        changed = {name: wanted[name] for name in names}
+        self.note(table, key, changed)
+        execute(f"update {table} set {sets} where id = ?", [*changed.values(), key])
+        return changed
+
+    def note(self, table: str, key: str, values: Named) -> None:
+        for value in values.values():
+            if is_canary(value):
+                self.places.setdefault(value.encode(), set()).add((table, key))
+
+    def write_at_hub(self) -> None:
+        self.statement(self.database.execute, self.chance.choice(ORGS))
+
+    def write_at(self, name: str) -> None:
+        org = str(self.door.principals[name].tenant)
+        with self.replicas[name].transaction() as db:
+            for _ in range(self.chance.randrange(1, 3)):
+                changed = self.statement(
+                    lambda sql, values: db.execute(sql, values).fetchall(), org
+                )
+                written = {value.encode() for value in changed.values() if is_canary(value)}
+                self.own[name] |= written
+                self.once[name] |= written
+
+    def sync(self, name: str) -> None:
+        try:
+            self.replicas[name].sync()
+        except ReuniteError:
+            return
+        self.check_file(name)
+
+    # -- what must hold -----------------------------------------------------------------------
+
+    def seen(self, name: str) -> set[bytes]:
+        """The canaries that this user may see now."""
+        principal = self.door.principals[name]
+        found: set[bytes] = set()
+        for table in COLUMNS:
+            for named in self.rows(table):
+                if self.may_see(principal, table, named):
+                    found |= {value.encode() for value in named.values() if is_canary(value)}
+        return found
+
+    def rows(self, table: str) -> list[Named]:
+        columns = COLUMNS[table]
+        found = self.database.execute(f"select {', '.join(columns)} from {table}")
+        return [dict(zip(columns, values, strict=True)) for values in found]
+
+    def may_see(self, principal: Principal, table: str, named: Named) -> bool:
+        return named["org"] == principal.tenant and self.read[table][1](named, principal)
+
+    def arriving(self, request: Request) -> None:
+        self.once[request.token] |= self.seen(request.token)
+        self.before = {table: self.rows(table) for table in COLUMNS}
+
+    def answered(self, request: Request, answer: bytes) -> None:
+        name = request.token
+        self.check_writes(self.door.principals[name])
+        now = self.seen(name)
+        self.once[name] |= now
+        told = set(CANARY.findall(answer))
+        assert told <= self.once[name], f"{name} was told {told - self.once[name]}"
+        if request.operation in {"pull", "repair"}:
+            message = msgspec.json.decode(answer)
+            pages = message.get("tables", message.get("page"))
+            shown = set(CANARY.findall(msgspec.json.encode(pages)))
+            assert shown <= now, f"a page for {name} has {shown - now}"
+
+    def check_writes(self, principal: Principal) -> None:
+        """Every row that is another one since the request arrived might be written by who sent
+        it, as it was and as it is (I7)."""
+        for table in COLUMNS:
+            before = {named["id"]: named for named in self.before[table]}
+            after = {named["id"]: named for named in self.rows(table)}
+            for key in before.keys() | after.keys():
+                was, now = before.get(key), after.get(key)
+                if was == now:
+                    continue
+                if was is not None:
+                    assert self.may_see(principal, table, was), f"hidden, and changed: {was}"
+                for named in (was, now):
+                    if named is not None:
+                        assert named["org"] == principal.tenant, f"{principal}: {was} -> {now}"
+                        may = self.write[table][1](named, principal)
+                        assert may, f"{principal}: {was} -> {now}"
+
+    def check_file(self, name: str) -> None:
+        """After a sync, in which nothing was lost on the way."""
+        replica = self.replicas[name]
+        if replica.status().pending:
+            return
+        held = b"".join(
+            path.read_bytes()
+            for suffix in ("", "-wal")
+            if (path := self.folder / f"{name}.db{suffix}").exists()
+        )
+        found = set(CANARY.findall(held))
+        now = self.seen(name)
+        assert now <= found, f"{name} misses {now - found}"
+        hidden = {c for c in found - now if not self.places[c].isdisjoint(self.hidden_from(name))}
+        assert hidden <= self.own[name], f"{name} keeps {hidden - self.own[name]}"
+
+    def hidden_from(self, name: str) -> set[tuple[str, str]]:
+        """The rows that the user may not see."""
+        principal = self.door.principals[name]
+        return {
+            (table, named["id"])
+            for table in COLUMNS
+            for named in self.rows(table)
+            if not self.may_see(principal, table, named)
+        }
+
+    def end(self) -> None:
+        """Everybody meets; each has what is theirs to see."""
+        self.wire.choose = None
+        self.wire.deliver_all_late()
+        for _ in range(2):
+            for name in USERS:
+                self.sync(name)
+        for name in USERS:
+            assert self.replicas[name].status().pending == 0
+
+
+def is_canary(value: object) -> bool:
+    return isinstance(value, str) and value.startswith("CANARY")
+
+
+@pytest.fixture
+def database(
+    hub_kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[HubDatabase]:
+    made: HubDatabase
+    if hub_kind == "sqlite":
+        made = SqliteHubDatabase(tmp_path / "hub.db", DDL)
+    else:
+        made = PostgresHubDatabase(request.getfixturevalue("postgresql"), DDL)
+    yield made
+    made.close()
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+# 24, 35: pages that were gathered when rights were lost, and never shown.
+@pytest.mark.parametrize("seed", [*range(5), 24, 35])
+def test_nobody_is_told_or_keeps_what_is_not_theirs_to_see(
+    database: HubDatabase, tmp_path: Path, seed: int
+) -> None:
+    with ExitStack() as stack:
+        story = Story(folder=tmp_path, database=database, chance=random.Random(seed), closing=stack)
+        for _ in range(STEPS):
+            story.step()
+        story.end()

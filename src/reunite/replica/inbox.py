@@ -88,7 +88,7 @@ class Inbox:
         self._records = Records(connection, now_ms=now_ms)
         self._resting: list[UsersTrigger] = []
         self._out_of_keys: set[str] = set()  # tables of which the hub has no keys left to give
-        self._leaving = Leaving()
+        self._leaving = Leaving(is_same_log=state.checkpoint is not None)
 
     def store(self, page: Page) -> None:
         """Keep a page that is no checkpoint; one with `reset` replaces what was gathered."""

@@ -33,9 +33,14 @@ _FORGET_CONFLICTS = """
 
 
 class Leaving:
-    """The rows that the pages of a checkpoint take away."""
+    """The rows that the pages of a checkpoint take away.
 
-    def __init__(self) -> None:
+    is_same_log    what is not in a snapshot was taken away; else another hub, or the one of before,
+                   has not got it, and what is recorded stays as it is
+    """
+
+    def __init__(self, *, is_same_log: bool) -> None:
+        self._is_same_log = is_same_log
         self._evicted: dict[str, set[Key]] = {}
         self._reset: set[str] | None = set()  # tables that are sent anew; None for all
 
@@ -69,6 +74,7 @@ class Leaving:
         for table, text in connection.execute(_RECORDED).fetchall():
             place = (table, parse_key(text))
             was_reset = self._reset is None or table in self._reset
+            was_reset = was_reset and self._is_same_log
             is_evicted = place[1] in self._evicted.get(table, ()) or place in hidden
             if is_evicted or (was_reset and not has(place)):
                 _forget(connection, place)

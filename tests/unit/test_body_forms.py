@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reunite.errors import BadRequestError, LimitExceededError
-from reunite.protocol.depth import refuse_deep
+from reunite.protocol.depth import refuse_deep, refuse_many
 from reunite.protocol.encoding import ENCODINGS, accepted, compress, decompress
 
 json_values = st.recursive(
@@ -40,6 +40,24 @@ def test_depth_is_exact_whatever_the_strings_hold(value: Any, is_ascii: bool) ->
         with pytest.raises(LimitExceededError) as caught:
             refuse_deep(body, depth_max=depth - 1)
         assert caught.value.limit == "BODY_DEPTH_MAX"
+
+
+def separators_of(value: Any) -> int:
+    if isinstance(value, list | dict):
+        inside = list(value.values()) if isinstance(value, dict) else value
+        return 1 + max(0, len(inside) - 1) + sum(map(separators_of, inside))
+    return 0
+
+
+@given(json_values | bracketed_values, st.booleans())
+def test_values_are_counted_whatever_the_strings_hold(value: Any, is_ascii: bool) -> None:
+    body = json.dumps(value, ensure_ascii=is_ascii, separators=(",", ":")).encode()
+    count = separators_of(value)
+    refuse_many(body, values_max=count)
+    if count:
+        with pytest.raises(LimitExceededError) as caught:
+            refuse_many(body, values_max=count - 1)
+        assert caught.value.limit == "BODY_VALUES_MAX"
 
 
 @given(st.binary())

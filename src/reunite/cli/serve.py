@@ -15,11 +15,12 @@ from typing import Annotated
 
 import typer
 
+from reunite.cli.logs import LogForm, start_log
 from reunite.cli.options import TOKEN_VARIABLE, DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, note, say
 from reunite.cli.tracking import Tracked, hub_over
 from reunite.cli.typed import duration_s
-from reunite.errors import NotAuthenticatedError, ReuniteError
+from reunite.errors import CallerError, NotAuthenticatedError, ReuniteError
 from reunite.hub import Hub
 
 # How long what another program commits may wait for its number.
@@ -68,6 +69,14 @@ def serve(
         int,
         typer.Option(help="How many processes answer.", min=1, max=WORKERS_MAX),
     ] = 1,
+    metrics: Annotated[
+        bool,
+        typer.Option("--metrics", help="Answer GET metrics for Prometheus, to whoever asks."),
+    ] = False,
+    log: Annotated[
+        LogForm | None,
+        typer.Option(help="Write a line for each request to stderr: who, what, and how it ended."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Serve a database to replicas until Ctrl-C.
@@ -75,10 +84,19 @@ def serve(
     Tracks every table that has a primary key, and says which it leaves out and why.
     Prints the URL and a token; tokens of earlier starts stay valid.
     With --workers, that many processes share the port; one that dies is replaced.
+    With --metrics, requests, refusals and times are counted; with --log, they are written down.
+    Neither tells values of rows or tokens.
     With --json, one line {"url", "token"} is printed when the hub listens.
     """
     from reunite import server
 
+    if metrics and workers > 1:
+        raise CallerError(
+            "Each worker counts for itself, and a scrape would meet any of them: serve one worker "
+            "a port, or take --metrics away."
+        )
+    if log is not None:
+        start_log(log)
     kept = None if keep is None else timedelta(seconds=duration_s(keep))
     hub, tracked = hub_over(database, keep=kept)
     with hub:
@@ -94,10 +112,10 @@ def serve(
             note("Tokens and rows travel as they are: put a proxy with TLS in front of this hub.")
         with numbering(hub):
             if workers == 1:
-                server.serve(hub, host, port, on_listening=announce)
+                server.serve(hub, host, port, on_listening=announce, metrics=metrics)
             else:
                 server.serve_in_workers(
-                    partial(hub_of_worker, database),
+                    partial(hub_of_worker, database, log),
                     host,
                     port,
                     workers=workers,
@@ -108,8 +126,10 @@ def serve(
 
 
 @contextmanager
-def hub_of_worker(database: str) -> Iterator[Hub]:
+def hub_of_worker(database: str, log: LogForm | None = None) -> Iterator[Hub]:
     """The hub of a worker: its tables are tracked already, and it leaves trimming to another."""
+    if log is not None:
+        start_log(log)
     with Hub(database) as hub:
         hub.adopt()
         hub.track_newcomers()

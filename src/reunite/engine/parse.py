@@ -242,12 +242,28 @@ def _check_run(run: Run, schema: TableSchema, path: str) -> None:
             if None in values:
                 i = values.index(None)
                 raise BadRequestError("A key has no NULL.", path=f"{path}.set[{i}][{position}]")
+            _check_plain(values, path, f"set[{{}}][{position}]")
     for part_name in ("keys", "old_keys"):
         for i, key in enumerate(parts[part_name]):
             if None in key:
                 raise BadRequestError("A key has no NULL.", path=f"{path}.{part_name}[{i}]")
+        _check_plain(parts[part_name], path, f"{part_name}[{{}}]")
     if run.op is Op.UPDATE:
         _check_moves(run, schema, path)
+
+
+def _check_plain(values: Sequence[Any], path: str, place: str) -> None:
+    """Refuse arrays and objects in keys: no key has any, and they cannot be looked up."""
+    try:
+        set(values)
+    except TypeError:
+        for i, value in enumerate(values):
+            try:
+                hash(value)
+            except TypeError:
+                raise BadRequestError(
+                    "A key's values are no arrays and no objects.", path=f"{path}.{place.format(i)}"
+                ) from None
 
 
 def _check_moves(run: Run, schema: TableSchema, path: str) -> None:

@@ -52,6 +52,7 @@ from reunite.engine.ports import (
     StoredOutcome,
     WriteTransaction,
 )
+from reunite.engine.recognising import recognisable
 from reunite.engine.register import check_known, check_protocol, is_owner, lease_blocks, own_replica
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import Tables
@@ -250,7 +251,7 @@ class _Session:
             for run in parsed.runs()
             for change_id in run.run.ids[max(0, last_n + 1 - run.first_n) :]
         ]
-        known = self._tx.outcomes_by_id(ids) if ids else {}
+        known = recognisable(self._tx, self._tables, self._principal, ids) if ids else {}
         try:
             for group in parsed.groups:
                 if not (known or self._answered) and self._settle_inserts(group):

@@ -19,6 +19,9 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 # Nested arrays and objects in a request: a JSON value of 64 levels, and what a push puts around it.
 BODY_DEPTH_MAX = 80
 
+# Values in a request, however small: a few bytes of JSON may need a hundred of memory.
+BODY_VALUES_MAX = 5_000_000
+
 # Changes in one push. A group of more than half as many goes in parts.
 PUSH_CHANGES_MAX = 100_000
 

@@ -52,7 +52,17 @@ from reunite.errors import (
 TYPE_PREFIX = "urn:reunite:problem:"
 
 # Limits on how much happens at a time rather than on one request: 429, and the same again later.
-RATE_LIMITS = frozenset({"REQUESTS_MAX", "BODIES_BYTES_MAX", "STREAMS_MAX"})
+RATE_LIMITS = frozenset(
+    {
+        "REQUESTS_MAX",
+        "BODIES_BYTES_MAX",
+        "STREAMS_MAX",
+        "PRINCIPAL_REQUESTS_MAX",
+        "PRINCIPAL_BYTES_MAX",
+        "PRINCIPAL_RATE_MAX",
+        "PRINCIPAL_STREAMS_MAX",
+    }
+)
 
 # How long to wait after a temporary failure that does not say so itself.
 RETRY_AFTER_S = 1.0

@@ -1,7 +1,8 @@
 """The ASGI application: routes, tokens and bodies in front of a hub.
 
     POST v1/register   POST v1/push   POST v1/pull   POST v1/repair
-    GET v1/schema   GET v1/query/{table}   GET v1/live   GET livez   GET readyz   GET openapi.json
+    GET v1/schema   GET v1/query/{table}   GET v1/live
+    GET livez   GET readyz   GET openapi.json   GET metrics, where it is asked for
 
 What it is       HTTP in front of `HubDoor`: nobody gets further without a token, a body within the
                  limits and a message; and every answer is JSON.
@@ -12,9 +13,10 @@ The rule         a use case runs whole in one worker thread. The event loop only
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -33,34 +35,39 @@ from reunite.errors import (
     StorageUnavailableError,
 )
 from reunite.protocol.codec import decode, encode
-from reunite.protocol.encoding import accepted, compress
 from reunite.protocol.limits import WAIT_S_MAX
 from reunite.protocol.live import LAST_EVENT_HEADER, LiveRequest
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.query import QueryRequest
 from reunite.protocol.routes import JSON_TYPE, ROUTES
+from reunite.server.answer import Answer
 from reunite.server.asking import Asking, Authenticate, ByHost, ByToken
-from reunite.server.body import Load, content_encoding, is_small, read_body, unpack_body
+from reunite.server.body import BodyReader, content_encoding, is_small, unpack_body
 from reunite.server.door import HubDoor
 from reunite.server.limits import ServerLimits
 from reunite.server.live import Streams
+from reunite.server.load import Load, Place
 from reunite.server.openapi import openapi_json
 from reunite.server.problems import Edge, answer_http_error, answer_reunite_error
-
-# Answers that are shorter travel as they are.
-COMPRESS_BYTES_MIN = 1024
+from reunite.server.visits import Counts, visit_of
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Result = TypeVar("Result")
 
 
 def create_app(
-    hub: HubDoor, *, authenticate: Authenticate | None = None, **limits: int
+    hub: HubDoor,
+    *,
+    authenticate: Authenticate | None = None,
+    metrics: bool = False,
+    **limits: int,
 ) -> Starlette:
     """An application that serves `hub`. `limits` are fields of `ServerLimits`.
 
     authenticate    who sent a request, as a `Principal`, or None; a function or a coroutine
                     function of Starlette's `Request`. Instead of the hub's tokens.
+    metrics         whether `GET metrics` tells Prometheus, and whoever else asks, what this
+                    application counts. Needs the extra `metrics`: raises CallerError without.
 
     The hub stays the caller's to close. The application holds nothing that needs closing.
     """
@@ -90,9 +97,12 @@ def create_app(
         Route("/readyz", server.answer_ready, name="readyz"),
         Route("/openapi.json", server.answer_openapi, name="openapi"),
     ]
+    counts = Counts()
+    if metrics:
+        routes.append(Route("/metrics", server.metrics_endpoint(counts), name="metrics"))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Edge)],
+        middleware=[Middleware(Edge, counts)],
         exception_handlers={
             ReuniteError: answer_reunite_error,
             HTTPException: answer_http_error,
@@ -101,7 +111,18 @@ def create_app(
     # A redirection would send a token on a second journey; a path is right or it is not there.
     app.router.redirect_slashes = False
     app.state.streams = server.streams
+    app.state.counts = counts
     return app
+
+
+class _Waiting(NamedTuple):
+    """A pull that waits, and the empty answer that it has so far."""
+
+    message: bytes
+    answer: bytes
+    principal: Principal
+    wanted: LiveRequest
+    wait_s: float
 
 
 class _Server:
@@ -111,64 +132,67 @@ class _Server:
         self._hub = hub
         self._asking = asking
         self._limits = limits
-        self._load = Load(limits)
         self._workers = anyio.CapacityLimiter(limits.workers_max)
-        self.streams = Streams(hub, limits, asking)
+        self.load = Load(limits)
+        self.streams = Streams(hub, limits, asking, self.load)
+
+    @contextmanager
+    def _place(self) -> Iterator[Place]:
+        """A place for a request, which its answer closes."""
+        place = self.load.place()
+        try:
+            yield place
+        except BaseException:
+            place.close()
+            raise
+
+    def _admitted(self, request: Request, place: Place) -> Principal:
+        """Who asks, and may ask now."""
+        principal = visit_of(request.scope).principal = self._asking.principal(request)
+        place.admit(principal)
+        return principal
 
     async def answer_post(self, operation: str, request: Request) -> Response:
-        response, message, answer, principal = await self._ask(operation, request)
-        if operation == "pull" and b'"wait_s"' in message:
-            return await self._answer_later(request, message, answer, principal) or response
-        return response
-
-    async def _answer_later(
-        self, request: Request, message: bytes, answer: bytes, principal: Principal
-    ) -> Response | None:
-        """Wait for news if the pull asks for it and the answer has none; None for that answer."""
-        asked = decode(message, PullRequest)
-        if asked.wait_s is None:
-            return None
-        page = decode(answer, Page, bytes_max=None)
-        if page.tables or page.outcomes or page.cursor != asked.cursor:
-            return None
-        wanted = LiveRequest(
-            protocol=asked.protocol,
-            replica=asked.replica,
-            cursor=page.cursor,
-            tables=asked.tables,
-            where=asked.where,
-        )
-        wait_s = min(asked.wait_s, WAIT_S_MAX)
-        if not await self.streams.wait_for_news(wanted, principal, wait_s):
-            return None
+        visit = visit_of(request.scope)
+        visit.operation = operation
+        with self._place() as place:
+            found = await self._ask(operation, request, place)
+            if not isinstance(found, _Waiting):
+                return found
+            place.close()
+        visit.has_waited = True
+        has_news = await self.streams.wait_for_news(found.wanted, found.principal, found.wait_s)
 
         def work() -> Response:
             # Whoever may come no more while it waited is not answered.
-            now = self._asking.principal(request)
-            return _respond(request, self._hub.answer("pull", message, now))
+            now = self._admitted(request, place)
+            answer = self._hub.answer("pull", found.message, now) if has_news else found.answer
+            return Answer(request, answer, place)
 
-        async with self._load.place():
+        with self._place() as place:
             return await self._in_worker(work)
 
-    async def _ask(
-        self, operation: str, request: Request
-    ) -> tuple[Response, bytes, bytes, Principal]:
-        async with self._load.place() as hold:
-            self._asking.look(request)
-            known: Principal | None = None
-            if not is_small(request):
-                # A large body is read only for those who may send one.
-                known = await self._in_worker(self._asking.principal, request)
-                content_encoding(request)
-            body = await read_body(request, hold, self._limits)
+    async def _ask(self, operation: str, request: Request, place: Place) -> Response | _Waiting:
+        self._asking.look(request)
+        reader = BodyReader(request, place, self._limits)
+        known: Principal | None = None
+        if not (is_small(request) and await reader.read_at_once()):
+            # A body is waited for, and a large one read, only for those who may send one.
+            known = await self._in_worker(self._admitted, request, place)
+            content_encoding(request)
+        body = await reader.read()
 
-            def work() -> tuple[Response, bytes, bytes, Principal]:
-                principal = known or self._asking.principal(request)
-                message = unpack_body(body, content_encoding(request), self._limits)
-                answer = self._hub.answer(operation, message, principal)
-                return _respond(request, answer), message, answer, principal
+        def work() -> Response | _Waiting:
+            principal = known or self._admitted(request, place)
+            message = unpack_body(body, content_encoding(request), self._limits)
+            answer = self._hub.answer(operation, message, principal)
+            if operation == "push":
+                visit_of(request.scope).note_push(answer)
+            if operation == "pull" and (waits := _waits(message, answer)) is not None:
+                return _Waiting(message, answer, principal, *waits)
+            return Answer(request, answer, place)
 
-            return await self._in_worker(work)
+        return await self._in_worker(work)
 
     async def answer_schema(self, request: Request) -> Response:
         return await self._answer_get("schema", lambda: b"", request)
@@ -177,37 +201,78 @@ class _Server:
         return await self._answer_get("query", partial(_query_from, request), request)
 
     async def open_stream(self, request: Request) -> Response:
+        visit = visit_of(request.scope)
+        visit.operation, visit.has_waited = "live", True
         self._asking.look(request)
-        async with self._load.place():
-            principal = await self._in_worker(self._asking.principal, request)
+        with self.load.place() as place:
+            principal = await self._in_worker(self._admitted, request, place)
             proof = self._asking.proof(request, principal)
             return await self.streams.open(_stream_from(request), principal, proof)
 
     async def _answer_get(
         self, operation: str, make_body: Callable[[], bytes], request: Request
     ) -> Response:
+        visit_of(request.scope).operation = operation
         self._asking.look(request)
 
         def work() -> Response:
-            principal = self._asking.principal(request)
-            return _respond(request, self._hub.answer(operation, make_body(), principal))
+            principal = self._admitted(request, place)
+            return Answer(request, self._hub.answer(operation, make_body(), principal), place)
 
-        async with self._load.place():
+        with self._place() as place:
             return await self._in_worker(work)
 
     async def answer_live(self, request: Request) -> Response:
+        visit_of(request.scope).operation = "livez"
         return Response(b'{"status":"live"}', media_type=JSON_TYPE)
 
     async def answer_ready(self, request: Request) -> Response:
+        visit_of(request.scope).operation = "readyz"
         if not await self._in_worker(self._hub.is_ready):
             raise StorageUnavailableError("The hub's database does not answer.")
         return Response(b'{"status":"ready"}', media_type=JSON_TYPE)
 
     async def answer_openapi(self, request: Request) -> Response:
+        visit_of(request.scope).operation = "openapi"
         return Response(openapi_json(), media_type=JSON_TYPE)
+
+    def metrics_endpoint(self, counts: Counts) -> Endpoint:
+        """What answers a scrape. Raises CallerError without the extra."""
+        from reunite.server.metrics import MEDIA_TYPE, Metrics
+
+        gauges = {
+            "requests_under_way": ("Requests under way.", lambda: self.load.requests),
+            "held_bytes": ("Bytes of bodies and answers.", lambda: self.load.held),
+            "streams": ("Live streams and pulls that wait.", lambda: self.streams.count),
+        }
+        metrics = Metrics(counts, {f"reunite_{name}": gauge for name, gauge in gauges.items()})
+
+        async def answer(request: Request) -> Response:
+            visit_of(request.scope).operation = "metrics"
+            return Response(metrics.text(), headers={"Content-Type": MEDIA_TYPE})
+
+        return answer
 
     async def _in_worker(self, work: Callable[..., Result], *arguments: Any) -> Result:
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._workers)
+
+
+def _waits(message: bytes, answer: bytes) -> tuple[LiveRequest, float] | None:
+    """What a pull waits for and how long, if it asks to wait and its answer has nothing."""
+    if b'"wait_s"' not in message:
+        return None
+    asked = decode(message, PullRequest)
+    page = decode(answer, Page, bytes_max=None)
+    if asked.wait_s is None or page.tables or page.outcomes or page.cursor != asked.cursor:
+        return None
+    wanted = LiveRequest(
+        protocol=asked.protocol,
+        replica=asked.replica,
+        cursor=page.cursor,
+        tables=asked.tables,
+        where=asked.where,
+    )
+    return wanted, min(asked.wait_s, WAIT_S_MAX)
 
 
 def _stream_from(request: Request) -> LiveRequest:
@@ -259,14 +324,3 @@ def _json_parameter(text: str, kind: Any, *, path: str) -> Any:
         raise BadRequestError(
             f"The parameter {path} is not as it should be: {exc}", path=path
         ) from exc
-
-
-def _respond(request: Request, answer: bytes) -> Response:
-    """An answer as the client wants it encoded. Takes time: for a worker thread."""
-    headers = {"Vary": "Accept-Encoding"}
-    if len(answer) > COMPRESS_BYTES_MIN:
-        encoding = accepted(request.headers.get("accept-encoding"))
-        if encoding is not None:
-            answer = compress(answer, encoding)
-            headers["Content-Encoding"] = encoding
-    return Response(answer, headers=headers, media_type=JSON_TYPE)

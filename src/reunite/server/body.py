@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
-
 import anyio
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from reunite.errors import BadRequestError, LimitExceededError
-from reunite.protocol.depth import refuse_deep
+from reunite.protocol.depth import refuse_deep, refuse_many
 from reunite.protocol.encoding import ENCODINGS, decompress
 from reunite.protocol.routes import JSON_TYPE
 from reunite.server.limits import ServerLimits
+from reunite.server.load import Place
 
 SMALL_BODY_BYTES = 16 * 1024
 
-
-class Load:
-    """What all requests of an application hold together. Used by one event loop only."""
-
-    def __init__(self, limits: ServerLimits) -> None:
-        self._limits = limits
-        self._requests = 0
-        self._body_bytes = 0
-
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[Callable[[int], None]]:
-        """A place for one request; gives the function that counts the bytes it holds.
-
-        Both raise LimitExceededError when the server has too much to do.
-        """
-        if self._requests >= self._limits.requests_max:
-            raise LimitExceededError(
-                f"The hub has {self._requests} requests to answer: try again shortly.",
-                limit="REQUESTS_MAX",
-            )
-        held = 0
-
-        def hold(size: int) -> None:
-            nonlocal held
-            if self._body_bytes + size > self._limits.bodies_bytes_max:
-                raise LimitExceededError(
-                    "The hub is reading too much at a time: try again shortly.",
-                    limit="BODIES_BYTES_MAX",
-                )
-            self._body_bytes += size
-            held += size
-
-        self._requests += 1
-        try:
-            yield hold
-        finally:
-            self._requests -= 1
-            self._body_bytes -= held
+# A body that is not there so soon is not waited for until it is known who sends it.
+AT_ONCE_S = 0.1
 
 
 def is_small(request: Request) -> bool:
@@ -63,22 +25,49 @@ def is_small(request: Request) -> bool:
     return 0 < _declared_size(request) <= SMALL_BODY_BYTES
 
 
-async def read_body(request: Request, hold: Callable[[int], None], limits: ServerLimits) -> bytes:
-    """The body as it was sent. Raises LimitExceededError as soon as it is known to be too long."""
-    _refuse_long(_declared_size(request), limits.body_bytes_max)
-    chunks: list[bytes] = []
-    size = 0
-    with anyio.move_on_after(limits.body_idle_s_max) as idle:
-        async with aclosing(request.stream()) as stream:
-            async for chunk in stream:
-                size += len(chunk)
-                _refuse_long(size, limits.body_bytes_max)
-                hold(len(chunk))
-                chunks.append(chunk)
-                idle.deadline = anyio.current_time() + limits.body_idle_s_max
-    if idle.cancelled_caught:
-        raise HTTPException(408, headers={"Connection": "close"})
-    return b"".join(chunks)
+class BodyReader:
+    """Reads one request's body, and counts it in the request's place."""
+
+    def __init__(self, request: Request, place: Place, limits: ServerLimits) -> None:
+        """Raises LimitExceededError if the body is declared too long."""
+        _refuse_long(_declared_size(request), limits.body_bytes_max)
+        self._request = request
+        self._place = place
+        self._limits = limits
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._is_whole = False
+
+    async def read_at_once(self) -> bool:
+        """Read what is there or comes at once; whether that is all of it."""
+        with anyio.move_on_after(AT_ONCE_S):
+            while not self._is_whole:
+                await self._read_chunk()
+        return self._is_whole
+
+    async def read(self) -> bytes:
+        """The body as it was sent. Raises LimitExceededError as soon as it is known to be too
+        long, and the HTTPException 408 when it stops coming or comes too slowly."""
+        limits, began_at = self._limits, anyio.current_time()
+        with anyio.move_on_after(limits.body_idle_s_max) as idle:
+            while not self._is_whole:
+                await self._read_chunk()
+                slowest = began_at + self._size / limits.body_rate_min
+                idle.deadline = min(anyio.current_time(), slowest) + limits.body_idle_s_max
+        if not self._is_whole:
+            raise HTTPException(408, headers={"Connection": "close"})
+        return b"".join(self._chunks)
+
+    async def _read_chunk(self) -> None:
+        message = await self._request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk = message.get("body", b"")
+        _refuse_long(self._size + len(chunk), self._limits.body_bytes_max)
+        self._place.hold(len(chunk))
+        self._size += len(chunk)
+        self._chunks.append(chunk)
+        self._is_whole = not message.get("more_body", False)
 
 
 def content_encoding(request: Request) -> str:
@@ -91,9 +80,11 @@ def content_encoding(request: Request) -> str:
 
 
 def unpack_body(body: bytes, encoding: str, limits: ServerLimits) -> bytes:
-    """The JSON in a body, not deeper than the limit. Takes time: for a worker thread."""
+    """The JSON in a body, neither deeper than the limit nor of more values. Takes time: for a
+    worker thread."""
     if encoding != "identity":
         body = decompress(body, encoding, bytes_max=limits.body_bytes_max)
+    refuse_many(body, values_max=limits.body_values_max)
     refuse_deep(body, depth_max=limits.body_depth_max)
     return body
 

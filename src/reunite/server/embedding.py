@@ -17,13 +17,12 @@ from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from reunite.errors import CallerError
 from reunite.server.app import create_app
+from reunite.server.connection import BoundedProtocol
 from reunite.server.door import HubDoor
 from reunite.server.live import Streams
-from reunite.server.problems import refusal_of_no_http
 
 # Longer than clients keep an idle connection, so that none is closed while a request travels.
 KEEP_ALIVE_S = 65
@@ -132,16 +131,6 @@ class ServerThread:
             self._server.should_exit = True
 
 
-def _refuse_no_http(protocol: Any, _message: str) -> None:
-    """uvicorn's answer to bytes that are no HTTP, as a problem instead of plain text."""
-    protocol.transport.write(refusal_of_no_http())
-    protocol.transport.close()
-
-
-# Whichever of its parsers uvicorn has found, with our refusal.
-_HTTP_PROTOCOL = type("HubProtocol", (AutoHTTPProtocol,), {"send_400_response": _refuse_no_http})
-
-
 class Server(uvicorn.Server):
     """uvicorn, with a call when it listens and signals that end `run` instead of the process."""
 
@@ -152,7 +141,7 @@ class Server(uvicorn.Server):
         self._streams: Streams = app.state.streams
         config = uvicorn.Config(
             app,
-            http=_HTTP_PROTOCOL,
+            http=BoundedProtocol,
             lifespan="off",
             ws="none",
             log_config=None,

@@ -35,6 +35,7 @@ from reunite.protocol.problem import problem_from
 from reunite.server.asking import Asking
 from reunite.server.door import HubDoor
 from reunite.server.limits import ServerLimits
+from reunite.server.load import Load
 
 Result = TypeVar("Result")
 
@@ -73,8 +74,9 @@ _END = event("pull", encode(Pull(reason="The hub ends its streams: pull, then op
 class Streams:
     """All live streams of one application. Used by one event loop."""
 
-    def __init__(self, hub: HubDoor, limits: ServerLimits, asking: Asking) -> None:
+    def __init__(self, hub: HubDoor, limits: ServerLimits, asking: Asking, load: Load) -> None:
         self._hub = hub
+        self._load = load
         self._asking = asking
         self._limits = limits
         self._desk = hub.live()
@@ -95,15 +97,20 @@ class Streams:
         LimitExceededError."""
         self._check_room()
         self._opening += 1
+        leave = self._load.open_stream(principal)
         try:
             opened = await self._in_turn(lambda: self._desk.open(request, principal))
+            if opened is None or self._is_draining:
+                if opened is not None:
+                    self._closed.append(opened.watch)
+                leave()
+                return Response(_PULL, headers=_HEADERS, media_type=EVENT_TYPE)
+        except BaseException:
+            leave()
+            raise
         finally:
             self._opening -= 1
-        if opened is None or self._is_draining:
-            if opened is not None:
-                self._closed.append(opened.watch)
-            return Response(_PULL, headers=_HEADERS, media_type=EVENT_TYPE)
-        stream = LiveStream(self, opened, proof)
+        stream = LiveStream(self, opened, proof, leave)
         self._add(stream)
         return stream
 
@@ -113,6 +120,15 @@ class Streams:
         """Wait until a stream would have something to say; False if it had nothing for so long.
         Raises what `open` does."""
         self._check_room()
+        leave = self._load.open_stream(principal)
+        try:
+            return await self._wait_for_news(request, principal, seconds)
+        finally:
+            leave()
+
+    async def _wait_for_news(
+        self, request: LiveRequest, principal: Principal, seconds: float
+    ) -> bool:
         opened = await self._in_turn(lambda: self._desk.open(request, principal))
         if opened is None:
             return False
@@ -135,6 +151,11 @@ class Streams:
         self._is_draining = True
         for stream in list(self._streams):
             stream.end(_END)
+
+    @property
+    def count(self) -> int:
+        """How many streams and waiting pulls there are."""
+        return len(self._streams)
 
     def _check_room(self) -> None:
         if len(self._streams) + self._opening >= self._limits.streams_max:
@@ -311,12 +332,15 @@ class WaitingPull:
 class LiveStream(Response):
     """One stream, as the answer to its request."""
 
-    def __init__(self, streams: Streams, opened: Opened, proof: object) -> None:
+    def __init__(
+        self, streams: Streams, opened: Opened, proof: object, leave: Callable[[], None]
+    ) -> None:
         super().__init__(headers=_HEADERS, media_type=EVENT_TYPE)
         del self.headers["content-length"]  # nobody knows
         self.watch = opened.watch
         self.proof = proof
         self._streams = streams
+        self._leave = leave
         self._ending: bytes | None = None
         self._is_gone = False
         self._is_behind = False
@@ -385,6 +409,7 @@ class LiveStream(Response):
             await self._write(send)
         finally:
             watching.cancel()
+            self._leave()
             self._streams.remove(self)
 
     def _note_gone(self, _: object) -> None:

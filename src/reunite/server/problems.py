@@ -9,19 +9,22 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import time
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reunite.errors import BadRequestError, NotAuthenticatedError, ReuniteError
+from reunite.errors import NotAuthenticatedError, ReuniteError
 from reunite.protocol.codec import encode
 from reunite.protocol.encoding import ACCEPT_ENCODING
 from reunite.protocol.problem import HTTP_KINDS, Problem, http_problem, problem_from
 from reunite.protocol.routes import PROBLEM_TYPE, PROTOCOL_HEADER
 from reunite.protocol.version import PROTOCOL_VERSION
+from reunite.server.visits import SCOPE_KEY, Counts, Visit, visit_of
 
 logger = logging.getLogger("reunite.server")
 
@@ -41,6 +44,7 @@ COMMON_HEADERS = {
     "Accept-Encoding": ACCEPT_ENCODING,  # for the client's next request (RFC 7694)
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
@@ -54,9 +58,9 @@ def problem_response(problem: Problem, headers: Mapping[str, str] | None = None)
     return Response(encode(problem), problem.status, extra, media_type=PROBLEM_TYPE)
 
 
-def refusal_of_no_http() -> bytes:
-    """The whole HTTP answer to bytes that are no HTTP request; the connection ends with it."""
-    problem = problem_from(BadRequestError("This is no HTTP request that can be read."))
+def refusal_on_the_line(error: ReuniteError) -> bytes:
+    """The whole HTTP answer to bytes that reach no application; the connection ends with it."""
+    problem = problem_from(error)
     body = encode(problem)
     headers = {
         **COMMON_HEADERS,
@@ -65,15 +69,22 @@ def refusal_of_no_http() -> bytes:
         "Connection": "close",
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"HTTP/1.1 {problem.status} Bad Request\r\n{head}\r\n".encode() + body
+    phrase = HTTPStatus(problem.status).phrase
+    return f"HTTP/1.1 {problem.status} {phrase}\r\n{head}\r\n".encode() + body
+
+
+def _note(request: Request, problem: Problem) -> None:
+    visit = visit_of(request.scope)
+    visit.code, visit.limit = problem.code, problem.limit
 
 
 async def answer_reunite_error(request: Request, error: Exception) -> Response:
     """A `ReuniteError` that a use case or the door raised."""
     assert isinstance(error, ReuniteError)
     problem = problem_from(error)
+    _note(request, problem)
     if problem.status >= 500:
-        logger.warning("%s %s: %s", request.method, request.url.path, error)
+        logger.warning("%s: %s", visit_of(request.scope).operation, error)
     headers = {}
     if isinstance(error, NotAuthenticatedError):
         has_token = "authorization" in request.headers
@@ -89,14 +100,18 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     """What routing or reading the body refused: unknown path, wrong method or type …"""
     assert isinstance(error, HTTPException)
     code = _CODE_BY_STATUS[error.status_code]
-    return problem_response(http_problem(code, _DETAILS[code]), error.headers)
+    problem = http_problem(code, _DETAILS[code])
+    _note(request, problem)
+    return problem_response(problem, error.headers)
 
 
 class Edge:
-    """The outermost layer: common headers on every answer, and an answer to every exception."""
+    """The outermost layer: common headers on every answer, an answer to every exception, and a
+    count of both."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, counts: Counts) -> None:
         self._app = app
+        self._counts = counts
         self._headers = [
             (name.lower().encode(), value.encode()) for name, value in COMMON_HEADERS.items()
         ]
@@ -105,28 +120,38 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        has_started = False
+        client = scope.get("client")
+        visit = scope[SCOPE_KEY] = Visit(scope["method"], client[0] if client else None)
+        began_at = time.monotonic()
+
+        async def receive_counted() -> Message:
+            message = await receive()
+            visit.bytes_in += len(message.get("body", b""))
+            return message
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal has_started
             if message["type"] == "http.response.start":
-                has_started = True
+                visit.status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *self._headers]
+            else:
+                visit.bytes_out += len(message.get("body", b""))
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, receive_counted, send_with_headers)
         except ClientDisconnect:
-            logger.debug("%s %s: the client went away", scope["method"], scope["path"])
+            logger.debug("%s: the client went away", visit.operation)
         except Exception:
-            incident = secrets.token_hex(6)
-            logger.exception("incident %s: %s %s", incident, scope["method"], scope["path"])
-            if has_started:
+            visit.code, visit.incident = "internal", secrets.token_hex(6)
+            logger.exception("incident %s: %s", visit.incident, visit.operation)
+            if visit.status:
                 raise
             problem = http_problem(
                 "internal",
                 "The hub failed on this request, and nothing of it was done. Its log has the "
                 "cause under the number of this incident.",
-                incident=incident,
+                incident=visit.incident,
             )
             await problem_response(problem)(scope, receive, send_with_headers)
+        finally:
+            self._counts.note(visit, time.monotonic() - began_at)

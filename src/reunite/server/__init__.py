@@ -6,9 +6,23 @@ The rule         this package knows HTTP and the few methods of `HubDoor`; it de
                  about data. Importing it needs the extra `server`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from reunite.server.app import create_app
 from reunite.server.door import HubDoor
 from reunite.server.embedding import ServerThread, serve
 from reunite.server.workers import serve_in_workers
 
-__all__ = ["HubDoor", "ServerThread", "create_app", "serve", "serve_in_workers"]
+if TYPE_CHECKING:
+    from reunite.server.signed import SignedTokens
+
+__all__ = ["HubDoor", "ServerThread", "SignedTokens", "create_app", "serve", "serve_in_workers"]
+
+
+def __getattr__(name: str) -> Any:
+    # What reads signed tokens takes longer to import than the server.
+    if name == "SignedTokens":
+        from reunite.server.signed import SignedTokens
+
+        return SignedTokens
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -113,7 +113,15 @@ def _serve(database: str, *, chosen_keys: bool, hook: str | None) -> None:
         def say(url: str) -> None:
             print(msgspec.json.encode(Address(url=url, token=token)).decode(), flush=True)
 
-        hub.serve(port=0, on_listening=say)
+        # One principal is all there is, and may take all of it.
+        hub.serve(
+            port=0,
+            on_listening=say,
+            principal_requests_max=512,
+            principal_rate_max=1_000_000,
+            principal_burst_max=1_000_000,
+            principal_streams_max=5_000,
+        )
 
 
 def _end_with_input() -> None:

@@ -149,8 +149,9 @@ class Hub(Auditing):
                        inserts of one key are merged rather than renumbered
         rules          who may read and write which rows; kept in the database, None keeps them.
                        As soon as one table has some, those without any are closed to everybody.
-        tenant         the column that says whose compartment a row is in: `rules`, everything if
-                       there are none, are about rows of the principal's own; None keeps it
+        tenant         the column that says whose compartment a row is in, "organization" or
+                       "project.organization": `rules`, everything if there are none, are about
+                       rows of the principal's own; None keeps it
 
         Raises UnknownTableError, UntrackableTableError, BadRequestError (what the columns do not
         have or cannot do). Calling it again changes the policies. A row with a NULL in its key
@@ -172,12 +173,14 @@ class Hub(Auditing):
         if rules is None and tenant is None:
             self._store.track([schema])
             return
-        check_rules((rules or Rules()).within(tenant), schema)
         self._store.track([])
+        with self._store.read() as tx:
+            known = tx.schemas()
+        check_rules((rules or Rules()).within(tenant), schema, known)
         before = self.rules().get(schema.name)
         wanted = rules or before or Rules.none()
         tenant = tenant or wanted.tenant or (before.tenant if before else None)
-        self._keep_rules(schema.name, check_rules(wanted.within(tenant), schema))
+        self._keep_rules(schema.name, check_rules(wanted.within(tenant), schema, known))
         try:
             self._store.track([schema])
         except BaseException:

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import msgspec
 import pytest
 
-from reunite import Hub, Principal, Replica, ReuniteError, Rules, row, user
+from reunite import Hub, HubUnreachableError, Principal, Replica, Rules, row, user
 from reunite.testing import FakeClock, FakeWire, SeededIds
 from reunite.testing.wire import Request, SeededFaults, WireObserver
 from tests.pair.hubs import HubDatabase, PostgresHubDatabase, SqliteHubDatabase
@@ -37,25 +37,41 @@ TEAMS = ("red", "blue")
 CANARY = re.compile(rb"CANARY\d+;")
 
 DDL = """
+create table project (id text primary key not null, org text, team text, title text);
 create table task (
-    id text primary key not null, org text, team text, owner text, title text, body text
+    id text primary key not null, org text, team text, owner text,
+    project_id text references project (id) on delete set null, title text, body text
 );
-create table memo (id text primary key not null, org text, author text, body text);
+create table memo (
+    id text primary key not null, task_id text references task (id) on delete cascade,
+    author text, body text
+);
+insert into project values
+    ('p1', 'north', 'red', 'CANARY7;'), ('p2', 'north', 'blue', ''), ('p3', 'south', 'red', '');
 insert into task values
-    ('t1', 'north', 'red', 'ann', 'CANARY1;', ''), ('t2', 'north', 'blue', 'bob', 'CANARY2;', ''),
-    ('t3', 'south', 'red', 'cid', 'CANARY3;', ''), ('t4', 'south', 'blue', 'dot', 'CANARY4;', '');
-insert into memo values ('m1', 'north', 'ann', 'CANARY5;'), ('m2', 'south', 'cid', 'CANARY6;');
+    ('t1', 'north', 'red', 'ann', 'p1', 'CANARY1;', ''),
+    ('t2', 'north', 'blue', 'bob', 'p2', 'CANARY2;', ''),
+    ('t3', 'south', 'red', 'cid', 'p3', 'CANARY3;', ''),
+    ('t4', 'south', 'blue', 'dot', null, 'CANARY4;', '');
+insert into memo values ('m1', 't1', 'ann', 'CANARY5;'), ('m2', 't3', 'cid', 'CANARY6;');
 """
 COLUMNS = {
-    "task": ("id", "org", "team", "owner", "title", "body"),
-    "memo": ("id", "org", "author", "body"),
+    "project": ("id", "org", "team", "title"),
+    "task": ("id", "org", "team", "owner", "project_id", "title", "body"),
+    "memo": ("id", "task_id", "author", "body"),
 }
+PARENTS = ("project", "task")
+TENANTS = {"project": "org", "task": "org", "memo": "task.org"}
 
 Named: TypeAlias = Mapping[str, Any]
 # A rule, and the same thing said by hand.
 Kind: TypeAlias = tuple[Any, Callable[[Named, Principal], bool]]
 
 KINDS: Mapping[str, tuple[Kind, ...]] = {
+    "project": (
+        (True, lambda r, p: True),
+        (row.team.is_in(user.teams), lambda r, p: r["team"] in p.claims["teams"]),
+    ),
     "task": (
         (True, lambda r, p: True),
         (row.team.is_in(user.teams), lambda r, p: r["team"] in p.claims["teams"]),
@@ -68,12 +84,26 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {
             ~(row.team == "red") | user.roles.contains("boss"),
             lambda r, p: (r["team"] is not None and r["team"] != "red") or "boss" in p.roles,
         ),
+        (
+            row.project.team.is_in(user.teams),
+            lambda r, p: r["project"]["team"] in p.claims["teams"],
+        ),
+        (
+            row.project_id.is_null() | ~(row.project.team == "red"),
+            lambda r, p: r["project_id"] is None or r["project"]["team"] not in (None, "red"),
+        ),
     ),
     "memo": (
         (row.author == user.id, lambda r, p: r["author"] == p.user),
         (
             user.roles.contains("boss") | (row.author == user.id),
             lambda r, p: "boss" in p.roles or r["author"] == p.user,
+        ),
+        (
+            row.task.project.team.is_in(user.teams) | (row.task.owner == user.id),
+            lambda r, p: (
+                r["task"]["project"]["team"] in p.claims["teams"] or r["task"]["owner"] == p.user
+            ),
         ),
     ),
 }
@@ -108,6 +138,7 @@ class Story(WireObserver):
     before: dict[str, list[Named]] = field(default_factory=dict)
     once: dict[str, set[bytes]] = field(default_factory=dict)  # could be seen, or was written, once
     own: dict[str, set[bytes]] = field(default_factory=dict)
+    known: dict[str, list[str]] = field(default_factory=dict)
     places: dict[bytes, set[tuple[str, str]]] = field(default_factory=dict)  # rows that had it
 
     def __post_init__(self) -> None:
@@ -169,25 +200,32 @@ class Story(WireObserver):
         write = self.write[table][0]
         self.hub.track(
             table,
-            tenant="org",
+            tenant=TENANTS[table],
             rules=Rules(read=self.read[table][0], insert=write, update=write, delete=write),
         )
 
     def values(self, table: str, org: str) -> dict[str, Any]:
         chance = self.chance
+        if table == "memo":
+            task = chance.choice((*self.known["task"], None))
+            return {"author": chance.choice(USERS), "task_id": task, "body": self.canary()}
         wanted: dict[str, Any] = {"org": org if chance.random() < 0.9 else chance.choice(ORGS)}
+        wanted |= {"team": chance.choice((*TEAMS, None)), "title": self.canary()}
         if table == "task":
-            wanted |= {"team": chance.choice((*TEAMS, None)), "owner": chance.choice(USERS)}
-            wanted |= {"title": self.canary()}
-        else:
-            wanted |= {"author": chance.choice(USERS)}
-        return wanted | {"body": self.canary()}
+            project = chance.choice((*self.known["project"], None))
+            wanted |= {"owner": chance.choice(USERS), "project_id": project}
+            wanted |= {"body": self.canary()}
+        return wanted
 
     def statement(self, execute: Callable[[str, list[Any]], Any], org: str) -> dict[str, Any]:
         """A change of some row; what it set."""
         chance = self.chance
-        table = chance.choice(("task", "task", "memo"))
-        found = [key for (key,) in execute(f"select id from {table} order by 1", [])]
+        table = chance.choice(("project", "task", "task", "memo"))
+        self.known = {
+            name: [key for (key,) in execute(f"select id from {name} order by 1", [])]
+            for name in COLUMNS
+        }
+        found = self.known[table]
         drawn = chance.random()
         wanted = self.values(table, org)
         if not found or drawn < 0.3:
@@ -229,7 +267,7 @@ class Story(WireObserver):
     def sync(self, name: str) -> None:
         try:
             self.replicas[name].sync()
-        except ReuniteError:
+        except HubUnreachableError:
             return
         self.check_file(name)
 
@@ -246,12 +284,25 @@ class Story(WireObserver):
         return found
 
     def rows(self, table: str) -> list[Named]:
+        """The hub's rows, with those that they point to."""
         columns = COLUMNS[table]
         found = self.database.execute(f"select {', '.join(columns)} from {table}")
-        return [dict(zip(columns, values, strict=True)) for values in found]
+        rows = [dict(zip(columns, values, strict=True)) for values in found]
+        for parent in PARENTS:
+            if (pointer := f"{parent}_id") in columns:
+                parents = {named["id"]: named for named in self.rows(parent)}
+                nothing = dict.fromkeys(COLUMNS[parent]) | {"project": {"team": None}}
+                for named in rows:
+                    named[parent] = parents.get(named[pointer], nothing)
+        return rows
+
+    def is_in_tenant(self, principal: Principal, table: str, named: Named) -> bool:
+        owner = named["task"] if table == "memo" else named
+        return bool(owner["org"] == principal.tenant)
 
     def may_see(self, principal: Principal, table: str, named: Named) -> bool:
-        return named["org"] == principal.tenant and self.read[table][1](named, principal)
+        is_in_tenant = self.is_in_tenant(principal, table, named)
+        return is_in_tenant and self.read[table][1](named, principal)
 
     def arriving(self, request: Request) -> None:
         self.once[request.token] |= self.seen(request.token)
@@ -272,21 +323,28 @@ class Story(WireObserver):
 
     def check_writes(self, principal: Principal) -> None:
         """Every row that is another one since the request arrived might be written by who sent
-        it, as it was and as it is (I7)."""
-        for table in COLUMNS:
-            before = {named["id"]: named for named in self.before[table]}
-            after = {named["id"]: named for named in self.rows(table)}
-            for key in before.keys() | after.keys():
-                was, now = before.get(key), after.get(key)
-                if was == now:
-                    continue
-                if was is not None:
-                    assert self.may_see(principal, table, was), f"hidden, and changed: {was}"
-                for named in (was, now):
-                    if named is not None:
-                        assert named["org"] == principal.tenant, f"{principal}: {was} -> {now}"
-                        may = self.write[table][1](named, principal)
-                        assert may, f"{principal}: {was} -> {now}"
+        it, as it was and as it is (I7). Not looked at are rows that went with one that they point
+        to, and those of which such a one changed at the same time: who knows what came first."""
+        after = {table: self.rows(table) for table in COLUMNS}
+        changed: dict[tuple[str, str], list[Named]] = {}
+        for table, columns in COLUMNS.items():
+            was, now = ({n["id"]: n for n in rows[table]} for rows in (self.before, after))
+            for key in was.keys() | now.keys():
+                both = [named for named in (was.get(key), now.get(key)) if named is not None]
+                if len({tuple(named[name] for name in columns) for named in both}) + len(both) != 3:
+                    changed[table, key] = both
+        for (table, key), both in changed.items():
+            above = {(name, n[f"{name}_id"]) for n in both for name in PARENTS if f"{name}_id" in n}
+            above |= {("project", n["task"]["project_id"]) for n in both if "task" in n}
+            if above.isdisjoint(changed):
+                for named in both:
+                    assert self.may_write(principal, table, named), f"{principal}: {key} {both}"
+                if key in {named["id"] for named in self.before[table]}:
+                    assert self.may_see(principal, table, both[0]), f"{principal}: {key} {both}"
+
+    def may_write(self, principal: Principal, table: str, named: Named) -> bool:
+        is_in_tenant = self.is_in_tenant(principal, table, named)
+        return is_in_tenant and self.write[table][1](named, principal)
 
     def check_file(self, name: str) -> None:
         """After a sync, in which nothing was lost on the way."""

@@ -37,8 +37,8 @@ from reunite.core.matching import row_judge
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.errors import BadRequestError, LimitExceededError
 from reunite.stores.sql.database import connect_sqlite
-from reunite.stores.sql.dialects import sqlite_comparing
 from reunite.stores.sql.dialects.sqlite import select_list, to_wire
+from reunite.stores.sql.dialects.sqlite_comparing import SqliteComparing
 from reunite.stores.sql.dialects.sqlite_reflection import reflect
 from reunite.stores.sql.where import condition_of
 from tests.unit.strategies import JSON_VALUES, expressions
@@ -307,7 +307,7 @@ def test_python_and_sqlite_decide_every_row_alike(
     wire = [finish(found) for found in rows] if finish else rows
     for _ in range(10):
         expression = check_expression(data.draw(expressions(schema)), schema, path="where")
-        condition = condition_of(expression, schema, sqlite_comparing)
+        condition = condition_of(expression, schema, SqliteComparing())
         answers = [
             None if answer is None else bool(answer)
             for (answer,) in loose_table.execute(
@@ -317,7 +317,7 @@ def test_python_and_sqlite_decide_every_row_alike(
         judge = row_judge(expression, schema)
         assert list(map(judge, wire)) == answers, (to_json(expression), condition.sql)
         assert from_json(json.loads(canonical_json(expression)), path="x") == expression
-        surely = condition_of(IsTrue(expression), schema, sqlite_comparing)
+        surely = condition_of(IsTrue(expression), schema, SqliteComparing())
         found = loose_table.execute(f"select {surely.sql} from t order by id", surely.parameters)
         assert [bool(answer) for (answer,) in found] == [answer is True for answer in answers]
 
@@ -330,7 +330,7 @@ def test_collations_and_affinities_take_no_part(loose_table: sqlite3.Connection)
 
     def count(expression: Expression) -> int:
         condition = condition_of(
-            check_expression(expression, schema, path="where"), schema, sqlite_comparing
+            check_expression(expression, schema, path="where"), schema, SqliteComparing()
         )
         (found,) = loose_table.execute(
             f"select count(*) from t where {condition.sql}", condition.parameters
@@ -355,7 +355,7 @@ def test_parts_of_texts_are_found_by_what_they_are_made_of(
 
     def found(expression: Expression) -> list[int]:
         condition = condition_of(
-            check_expression(expression, schema, path="where"), schema, sqlite_comparing
+            check_expression(expression, schema, path="where"), schema, SqliteComparing()
         )
         sql = f"select id from t where {condition.sql} order by id"
         return [number for (number,) in loose_table.execute(sql, condition.parameters)]
@@ -374,6 +374,6 @@ def test_parts_of_texts_are_found_by_what_they_are_made_of(
 
 
 def test_values_are_parameters() -> None:
-    condition = condition_of(checked(row["is_in"] == "' or 1 = 1 --"), SALE, sqlite_comparing)
+    condition = condition_of(checked(row["is_in"] == "' or 1 = 1 --"), SALE, SqliteComparing())
     assert condition.parameters == ("' or 1 = 1 --",)
     assert "or 1 = 1" not in condition.sql

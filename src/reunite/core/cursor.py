@@ -8,14 +8,15 @@ The rule         text that we did not write ourselves does not decode.
     base64url of the JSON array
     [format, epoch, seq, nonce, id, checkpoint, view, null or [table, null or key, rows_total],
      null or [seq, nonce] of the head that the last page was read at,
-     the hash of the old view: only while a change of view is under way]
+     the hash of the old view: only while a change of view is under way,
+     [step, null or key]: only between pages of rows that one change concerns]
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -32,6 +33,14 @@ class SnapshotPosition(msgspec.Struct, frozen=True, kw_only=True):
     table: str
     after: Key | None
     rows_total: int
+
+
+class Expansion(msgspec.Struct, frozen=True, kw_only=True):
+    """Inside what one change concerns: the rows of the view that reach the changed one by its step
+    number `step` have been sent up to the key `after` (None: none), those of lesser steps all."""
+
+    step: int
+    after: Key | None
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +62,8 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     Pages hold rows as they are when the page is read, which may be later than `seq`; `seen` is the
     head at that moment, and None where the cursor stands at it. A log without either commit is not
     the one that was read.
+
+    `expansion` is about the next change: it concerns more rows than one page holds.
     """
 
     epoch: str
@@ -64,6 +75,7 @@ class Cursor(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: SnapshotPosition | None = None
     seen: Seen | None = None
     old_view: str | None = None
+    expansion: Expansion | None = None
 
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=INTEGER_MAX)]
@@ -75,6 +87,11 @@ class _SnapshotArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True
     table: str
     after: tuple[_KeyValue, ...] | None
     rows_total: _Count
+
+
+class _ExpansionArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    step: _Count
+    after: tuple[_KeyValue, ...] | None
 
 
 class _SeenArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -93,6 +110,7 @@ class _CursorArray(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     snapshot: _SnapshotArray | None
     seen: _SeenArray | None
     old_view: str | None = None
+    expansion: _ExpansionArray | None = None
 
 
 _encoder = msgspec.json.Encoder()
@@ -101,7 +119,12 @@ _decoder = msgspec.json.Decoder(_CursorArray)
 
 def encode_cursor(cursor: Cursor) -> str:
     """The cursor as text; the same cursor always gives the same text."""
-    position = cursor.snapshot
+    position, expansion = cursor.snapshot, cursor.expansion
+    rest: tuple[Any, ...] = ()
+    if expansion is not None:
+        rest = (cursor.old_view, (expansion.step, expansion.after))
+    elif cursor.old_view is not None:
+        rest = (cursor.old_view,)
     array = (
         FORMAT_VERSION,
         cursor.epoch,
@@ -112,7 +135,7 @@ def encode_cursor(cursor: Cursor) -> str:
         cursor.view,
         None if position is None else (position.table, position.after, position.rows_total),
         None if cursor.seen is None else (cursor.seen.seq, cursor.seen.nonce),
-        *(() if cursor.old_view is None else (cursor.old_view,)),
+        *rest,
     )
     return base64.urlsafe_b64encode(_encoder.encode(array)).decode().rstrip("=")
 
@@ -141,6 +164,9 @@ def decode_cursor(text: str) -> Cursor:
             ),
             seen=None if array.seen is None else Seen(seq=array.seen.seq, nonce=array.seen.nonce),
             old_view=array.old_view,
+            expansion=None
+            if array.expansion is None
+            else Expansion(step=array.expansion.step, after=array.expansion.after),
         )
     except (ValueError, msgspec.MsgspecError) as exc:
         raise _malformed() from exc

@@ -11,6 +11,8 @@
                                                               same
     Python   user.teams, user.id      in rules: what the principal has, as a value and as a field
     JSON     "$user.teams"            there; a text that begins with $ gets another one
+    Python   row.project.team         in rules: a column of the row that a foreign key points to
+    JSON     "project.team"           there, as a field
 
 What it is       values, checked against a table's schema before anything is asked of them.
 What it is not   how Python builds them (`core/fields.py`), nor evaluation: `core/matching.py`
@@ -26,12 +28,13 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from reunite.core.schema import Column, ColumnType, TableSchema
+from reunite.core.steps import Step, resolve
 from reunite.core.values import Value, canonical_text, order_key, value_faults, wire_integer
 from reunite.errors import BadRequestError, LimitExceededError
 
@@ -116,6 +119,16 @@ class ClaimTerm(Expression, frozen=True):
     value: Any
 
 
+class Via(Expression, frozen=True):
+    """A term, or another step, about the row of `parent` that `columns` point to, in the order of
+    its key. Where there is none, every value of it is NULL. Bound rules have it for a field with
+    steps; people have no form of it."""
+
+    columns: tuple[str, ...]
+    parent: str
+    part: Expression
+
+
 class And(Expression, frozen=True):
     """Whether all parts are true."""
 
@@ -179,6 +192,8 @@ def to_json(expression: Expression, *, knows_user: bool = False) -> dict[str, An
         case ClaimTerm(name, operator, value) if knows_user:
             plain = _operand_json(operator, value, knows_user)
             return {"field": _USER + name, "operator": operator.value, "value": plain}
+        case Via(columns, parent, part):
+            return {"via": list(columns), "to": parent, "has": to_json(part)}
         case And(parts):
             return {"and": [to_json(part, knows_user=knows_user) for part in parts]}
         case Or(parts):
@@ -239,6 +254,9 @@ class _Reader:
                 return Or(self._read_all(parts, f"{path}.or", depth))
             case {"not": part, **rest} if not rest:
                 return Not(self.read(part, f"{path}.not", depth + 1))
+            case {"via": list(columns), "to": parent, "has": part} if self._budget is None:
+                names = tuple(map(str, columns))
+                return Via(names, str(parent), self.read(part, f"{path}.has", depth + 1))
             case {"field": str(field), "operator": str(operator), "value": operand, **rest} if (
                 not rest
             ):
@@ -309,11 +327,15 @@ def check_expression(
     *,
     path: str,
     knows_user: bool = False,
+    schemas: Mapping[str, TableSchema] | None = None,
+    resolves: bool = False,
     values_max: int | None = None,
 ) -> Expression:
     """The expression in its normal form, if it can be decided for rows of this table.
 
     knows_user     for rules: what the principal has may stand in it
+    schemas        for rules: all tables by name, to which fields may go in steps
+    resolves       fields with steps become `Via`
     values_max     instead of EXPRESSION_VALUES_MAX
 
     In normal form neighbouring ands and ors are one, values stand in wire form, and those of a
@@ -321,11 +343,22 @@ def check_expression(
     have, a comparison that its type does not have), LimitExceededError.
     """
     budget = _Budget(values_max=values_max or EXPRESSION_VALUES_MAX)
-    return _Checker(schema, budget, knows_user=knows_user).check(expression, path, 1)
+    checker = _Checker(schema, budget, knows_user=knows_user, schemas=schemas, resolves=resolves)
+    return checker.check(expression, path, 1)
 
 
 class _Checker:
-    def __init__(self, schema: TableSchema, budget: _Budget, *, knows_user: bool) -> None:
+    def __init__(
+        self,
+        schema: TableSchema,
+        budget: _Budget,
+        *,
+        knows_user: bool,
+        schemas: Mapping[str, TableSchema] | None,
+        resolves: bool,
+    ) -> None:
+        self._schemas = schemas
+        self._resolves = resolves
         self._schema = schema
         self._budget = budget
         self._knows_user = knows_user
@@ -356,11 +389,20 @@ class _Checker:
 
     def _term(self, term: Term, path: str, depth: int) -> Expression:
         column = self._schema.column.get(term.field)
-        if column is None:
+        if column is not None:
+            return self._term_of(term, column, path, depth)
+        if self._schemas is None or "." not in term.field:
+            hint = " Only rules go to the columns of other tables." if "." in term.field else ""
             raise BadRequestError(
-                f"The table {self._schema.name!r} has no column {term.field!r}.",
+                f"The table {self._schema.name!r} has no column {term.field!r}.{hint}",
                 path=f"{path}.field",
             )
+        steps, column = resolve(term.field, self._schema, self._schemas, path=f"{path}.field")
+        found = self._term_of(term, column, path, depth)
+        return _through(steps, column.name, found) if self._resolves else found
+
+    def _term_of(self, term: Term, column: Column, path: str, depth: int) -> Expression:
+        """The term in normal form, if values of the column can be asked so."""
         if isinstance(term.value, Claim) and self._knows_user:
             return self._term_of_claim(term, column, path, depth)
         is_list = isinstance(term.value, tuple)
@@ -437,6 +479,16 @@ class _Checker:
         return term
 
 
+def _through(steps: Sequence[Step], name: str, found: Expression) -> Expression:
+    """Terms about a field with steps, as terms about the row that these lead to."""
+    if isinstance(found, And):
+        return And(tuple(_through(steps, name, part) for part in found.parts))
+    reached: Expression = msgspec.structs.replace(found, field=name)
+    for step in reversed(steps):
+        reached = Via(step.columns, step.parent, reached)
+    return reached
+
+
 _OF_CLAIMS = frozenset(
     {Operator.EXACT, Operator.NE, Operator.IN, Operator.CONTAINS, Operator.ISNULL}
 )
@@ -476,6 +528,8 @@ def _fields(expression: Expression) -> Iterator[str]:
     match expression:
         case Term(field):
             yield field
+        case Via(columns):
+            yield from columns
         case And(parts) | Or(parts):
             for part in parts:
                 yield from _fields(part)
@@ -483,3 +537,47 @@ def _fields(expression: Expression) -> Iterator[str]:
             yield from _fields(part)
         case _:
             raise TypeError(f"{expression!r} has no fields.")
+
+
+def vias_of(expression: Expression) -> Iterator[Via]:
+    """The first steps in an expression; those that go on from there are in their parts."""
+    match expression:
+        case Via():
+            yield expression
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from vias_of(part)
+        case Not(part) | IsTrue(part):
+            yield from vias_of(part)
+        case _:
+            return
+
+
+def reached_tables(expression: Expression | None) -> set[str]:
+    """The tables to which an expression's steps lead."""
+    found: set[str] = set()
+    waiting = [] if expression is None else [*vias_of(expression)]
+    while waiting:
+        via = waiting.pop()
+        found.add(via.parent)
+        waiting += vias_of(via.part)
+    return found
+
+
+def fits(expression: Expression, schema: TableSchema, schemas: Mapping[str, TableSchema]) -> bool:
+    """Whether the tables still have what a checked expression asks for."""
+    match expression:
+        case Term(field):
+            return field in schema.column
+        case Via(columns, parent, part):
+            reached = schemas.get(parent)
+            has_columns = all(name in schema.column for name in columns)
+            if reached is None or not has_columns or len(reached.key) != len(columns):
+                return False
+            return fits(part, reached, schemas)
+        case And(parts) | Or(parts):
+            return all(fits(part, schema, schemas) for part in parts)
+        case Not(part) | IsTrue(part):
+            return fits(part, schema, schemas)
+        case _:
+            return True

@@ -1,6 +1,7 @@
 """Fields: `row` and `user`, with which Python builds expressions.
 
     row.store == 7          row["unit price"] > 2          row.team_id.is_in(user.teams)
+    row.project.team_id == 7                               in rules: by the foreign key project_id
 
 What it is not   a check: a field knows no table. `core/expression.py` checks what was built.
 """
@@ -28,6 +29,15 @@ class Field:
 
     def __init__(self, name: str) -> None:
         self._name = name
+
+    def __getattr__(self, name: str) -> Field:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Field:
+        """A column of the row that this one, a foreign key, points to."""
+        return Field(f"{self._name}.{name}")
 
     def __eq__(self, value: object) -> Expression:  # type: ignore[override]
         return self._term(Operator.EXACT, value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from reunite.core.expression import (
     TEXT_OPERATORS,
@@ -20,10 +20,24 @@ from reunite.core.expression import (
     Operator,
     Or,
     Term,
+    Via,
 )
+from reunite.core.key import Key
 from reunite.core.schema import ColumnType, TableSchema
 from reunite.core.stored import stored_of
-from reunite.core.values import Value, order_key
+from reunite.core.values import Row, Value, order_key
+
+
+class Reach(Protocol):
+    """Where the rows are to which an expression's steps lead."""
+
+    @property
+    def schemas(self) -> Mapping[str, TableSchema]: ...
+
+    def row(self, table: str, key: Key) -> Row | None:
+        """The row of this key, None if there is none."""
+        ...
+
 
 # True, False, or None where it is unknown.
 Judge: TypeAlias = Callable[[Sequence[Value]], bool | None]
@@ -51,30 +65,42 @@ def folded(text: str) -> str:
     return text.translate(_FOLDED)
 
 
-def judge_of(expression: Expression, columns: Sequence[tuple[str, ColumnType]]) -> Judge:
+def judge_of(
+    expression: Expression,
+    columns: Sequence[tuple[str, ColumnType]],
+    reach: Reach | None = None,
+) -> Judge:
     """What decides rows of these columns, by name and type, in their order.
 
-    The expression has been checked against a schema that has them.
+    The expression has been checked against a schema that has them; `reach` is needed if it has
+    steps.
     """
     places = {name: (index, column_type) for index, (name, column_type) in enumerate(columns)}
-    return _judge(expression, places)
+    return _judge(expression, places, reach)
 
 
-def row_judge(expression: Expression, schema: TableSchema) -> Judge:
+def row_judge(expression: Expression, schema: TableSchema, reach: Reach | None = None) -> Judge:
     """What decides whole rows of a table."""
-    return judge_of(expression, [(column.name, column.type) for column in schema.columns])
+    return judge_of(expression, [(column.name, column.type) for column in schema.columns], reach)
 
 
-def _judge(expression: Expression, places: Mapping[str, tuple[int, ColumnType]]) -> Judge:
+def _judge(
+    expression: Expression,
+    places: Mapping[str, tuple[int, ColumnType]],
+    reach: Reach | None,
+) -> Judge:
     match expression:
         case Term():
             return _term(expression, *places[expression.field])
+        case Via():
+            assert reach is not None, "who asks for steps says where they lead"
+            return _via(expression, [places[name][0] for name in expression.columns], reach)
         case And(parts):
-            return _joined([_judge(part, places) for part in parts], decisive=False)
+            return _joined([_judge(part, places, reach) for part in parts], decisive=False)
         case Or(parts):
-            return _joined([_judge(part, places) for part in parts], decisive=True)
+            return _joined([_judge(part, places, reach) for part in parts], decisive=True)
         case Not(part):
-            inside = _judge(part, places)
+            inside = _judge(part, places, reach)
 
             def negated(row: Sequence[Value]) -> bool | None:
                 known = inside(row)
@@ -82,10 +108,23 @@ def _judge(expression: Expression, places: Mapping[str, tuple[int, ColumnType]])
 
             return negated
         case IsTrue(part):
-            within = _judge(part, places)
+            within = _judge(part, places, reach)
             return lambda row: within(row) is True
         case _:
             raise TypeError(f"{expression!r} cannot be decided.")
+
+
+def _via(via: Via, places: Sequence[int], reach: Reach) -> Judge:
+    schema = reach.schemas[via.parent]
+    judge = row_judge(via.part, schema, reach)
+    nothing = (None,) * len(schema.columns)
+
+    def reached(row: Sequence[Value]) -> bool | None:
+        key = tuple([row[place] for place in places])
+        found = None if None in key else reach.row(via.parent, key)
+        return judge(nothing if found is None else found)
+
+    return reached
 
 
 def _joined(judges: Sequence[Judge], *, decisive: bool) -> Judge:

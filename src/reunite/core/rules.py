@@ -33,9 +33,10 @@ from reunite.core.expression import (
     Term,
     check_expression,
     from_json,
+    reached_tables,
     to_json,
 )
-from reunite.core.matching import Judge, row_judge
+from reunite.core.matching import Judge, Reach, row_judge
 from reunite.core.principal import CLAIM_VALUES_MAX, Principal
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
@@ -45,6 +46,7 @@ Rule: TypeAlias = Expression | bool
 
 NEVER: Expression = Or(())
 _ALWAYS: Expression = And(())
+_NO_TABLES: Mapping[str, TableSchema] = MappingProxyType({})
 _OPERATIONS = ("read", "insert", "update", "delete")
 
 
@@ -57,7 +59,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     update    which rows may be changed; the row must be meant before and after
     delete    which rows may go
     tenant    the column that says whose compartment a row is in: all of the above is about rows of
-              the principal's tenant only, and new rows without one get it
+              the principal's tenant only, and new rows without one get it. It may be a column of a
+              row that foreign keys lead to, "project.organization"; then there is none to get.
     """
 
     read: Rule = False
@@ -76,15 +79,18 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, tenant=tenant)
 
 
-def check_rules(rules: Rules, schema: TableSchema) -> Rules:
+def check_rules(
+    rules: Rules, schema: TableSchema, schemas: Mapping[str, TableSchema] = _NO_TABLES
+) -> Rules:
     """The rules with their expressions in normal form. Raises BadRequestError with the path of
-    what the table's schema does not have, LimitExceededError."""
+    what the table's schema, and those that steps lead to, do not have, LimitExceededError."""
+    schemas = {**schemas, schema.name: schema}
     checked: dict[str, Rule] = {}
     for name in _OPERATIONS:
         rule = getattr(rules, name)
         path = f"rules.{name}"
         if isinstance(rule, Expression):
-            rule = check_expression(rule, schema, path=path, knows_user=True)
+            rule = check_expression(rule, schema, path=path, knows_user=True, schemas=schemas)
         elif not isinstance(rule, bool):
             raise BadRequestError(
                 f"A rule is an expression over row and user, or True or False, not {rule!r}.",
@@ -93,7 +99,7 @@ def check_rules(rules: Rules, schema: TableSchema) -> Rules:
         checked[name] = rule
     if rules.tenant is not None:
         of_tenant = _of_tenant(rules.tenant)
-        check_expression(of_tenant, schema, path="rules.tenant", knows_user=True)
+        check_expression(of_tenant, schema, path="rules.tenant", knows_user=True, schemas=schemas)
     return Rules(**checked, tenant=rules.tenant)
 
 
@@ -153,31 +159,42 @@ ALL_ROWS = BoundRules(read=None, insert=None, update=None, delete=None)
 NO_ROWS = BoundRules(read=NEVER, insert=NEVER, update=NEVER, delete=NEVER)
 
 
-def bind_rules(rules: Rules, schema: TableSchema, principal: Principal) -> BoundRules:
-    """Checked rules for this principal. A rule that does not fit the schema any more, after a
+def bind_rules(
+    rules: Rules,
+    schema: TableSchema,
+    principal: Principal,
+    schemas: Mapping[str, TableSchema] = _NO_TABLES,
+) -> BoundRules:
+    """Checked rules for this principal. A rule that does not fit the schemas any more, after a
     migration, means no row."""
-    bound = {name: _bound(getattr(rules, name), schema, principal) for name in _OPERATIONS}
+    binder = _Binder(schema, principal, {**schemas, schema.name: schema})
+    bound = {name: binder.bound(getattr(rules, name)) for name in _OPERATIONS}
     if rules.tenant is not None:
-        own = _bound(_of_tenant(rules.tenant), schema, principal)
+        own = binder.bound(_of_tenant(rules.tenant))
         bound = {name: narrowed(rule, own) for name, rule in bound.items()}
     return BoundRules(**bound)
 
 
-def _bound(rule: Rule, schema: TableSchema, principal: Principal) -> Expression | None:
-    if isinstance(rule, bool):
-        return None if rule else NEVER
-    try:
-        rule = check_expression(rule, schema, path="rule", knows_user=True)
-    except (BadRequestError, LimitExceededError):
-        return NEVER
-    found = _Binder(schema, principal).bind(rule, is_wanted=True)
-    return None if found == _ALWAYS else found
-
-
 class _Binder:
-    def __init__(self, schema: TableSchema, principal: Principal) -> None:
+    def __init__(
+        self, schema: TableSchema, principal: Principal, schemas: Mapping[str, TableSchema]
+    ) -> None:
         self._schema = schema
         self._principal = principal
+        self._schemas = schemas
+
+    def bound(self, rule: Rule) -> Expression | None:
+        """A rule as an expression on rows, None for all of them."""
+        if isinstance(rule, bool):
+            return None if rule else NEVER
+        try:
+            rule = check_expression(
+                rule, self._schema, path="rule", knows_user=True, schemas=self._schemas
+            )
+        except (BadRequestError, LimitExceededError):
+            return NEVER
+        found = self.bind(rule, is_wanted=True)
+        return None if found == _ALWAYS else found
 
     def bind(self, expression: Expression, *, is_wanted: bool) -> Expression:
         """What means the rows for which the expression is true; without `is_wanted`, false."""
@@ -187,6 +204,16 @@ class _Binder:
                 return NEVER if term is None else self.bind(term, is_wanted=is_wanted)
             case Term(operator=Operator.IN, value=()):
                 return NEVER if is_wanted else _ALWAYS
+            case Term(field) if field not in self._schema.column:
+                found = check_expression(
+                    expression,
+                    self._schema,
+                    path="rule",
+                    schemas=self._schemas,
+                    resolves=True,
+                    values_max=CLAIM_VALUES_MAX,
+                )
+                return found if is_wanted else Not(found)
             case Term():
                 return expression if is_wanted else Not(expression)
             case ClaimTerm():
@@ -212,6 +239,7 @@ class _Binder:
                 Term(term.field, term.operator, value),
                 self._schema,
                 path="user",
+                schemas=self._schemas,
                 values_max=CLAIM_VALUES_MAX,
             )
         except (BadRequestError, LimitExceededError):
@@ -312,10 +340,12 @@ class Access:
         principal: Principal,
     ) -> None:
         self._rules = rules
-        self._schemas = schemas
+        self.schemas = self._schemas = schemas
         self._principal = principal
+        self._steps: dict[str, list[Expression]] = {}
         self._bound: dict[str, BoundRules] = {}
         self._judges: dict[tuple[str, str], Judge | None] = {}
+        self.reach: Reach | None = None  # where steps lead, once it is known; then rows are judged
 
     def of(self, table: str) -> BoundRules:
         """The rules of a table, bound."""
@@ -328,9 +358,19 @@ class Access:
             if rules is None or schema is None:
                 found = NO_ROWS
             else:
-                found = bind_rules(rules, schema, self._principal)
+                found = bind_rules(rules, schema, self._principal, self._schemas)
             self._bound[table] = found
         return found
+
+    def steps(self, table: str) -> Sequence[Expression]:
+        """The bound rules of a table that go on to rows of other tables."""
+        if table not in self._steps:
+            bound = self.of(table)
+            rules = (bound.read, bound.insert, bound.update, bound.delete)
+            self._steps[table] = [
+                rule for rule in rules if rule is not None and reached_tables(rule)
+            ]
+        return self._steps[table]
 
     def may(self, operation: str, table: str, row: Row) -> bool:
         """Whether the principal may do this to a row: `read`, `insert`, `update` or `delete`."""
@@ -349,7 +389,7 @@ class Access:
         if rules is None or rules.tenant is None:
             return rows
         schema = self._schemas[table]
-        own = _bound(_of_tenant(rules.tenant), schema, self._principal)
+        own = _Binder(schema, self._principal, self._schemas).bound(_of_tenant(rules.tenant))
         if not isinstance(own, Term):
             return rows  # it has none, and makes no row
         place = schema.position[rules.tenant]
@@ -369,7 +409,7 @@ class Access:
             elif schema is None:
                 judge = _no_row
             else:
-                judge = row_judge(rule, schema)
+                judge = row_judge(rule, schema, self.reach)
             self._judges[known] = judge
         return self._judges[known]
 

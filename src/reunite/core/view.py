@@ -15,7 +15,16 @@ from typing import Any
 
 import msgspec
 
-from reunite.core.expression import And, Expression, IsTrue, Not, Or, from_json, to_json
+from reunite.core.expression import (
+    And,
+    Expression,
+    IsTrue,
+    Not,
+    Or,
+    from_json,
+    reached_tables,
+    to_json,
+)
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -44,6 +53,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 if table.where is not None
             },
         )
+
+    @cached_property
+    def reaches(self) -> bool:
+        """Whether rows of other tables decide about its rows."""
+        return any(reached_tables(table.where) for table in self.tables.values())
 
     @cached_property
     def hash(self) -> str:

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from reunite.core.change import APPLIED, Change, Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.merge import conflicting_columns, merge_insert, merge_row
@@ -23,6 +21,14 @@ from reunite.core.pointers import pointed_parents, pointer_places
 from reunite.core.principal import Principal
 from reunite.core.schema import RowMerge, TableSchema
 from reunite.core.values import Row, Value, same
+from reunite.engine.changed import (
+    Inserts,
+    rows_made,
+    wanted_rows,
+    whole_rows,
+    with_values,
+    without_key,
+)
 from reunite.engine.lineage import hub_stamps, is_gone, last_image
 from reunite.engine.ports import LogEntry, Writes, WriteTransaction
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
@@ -40,13 +46,6 @@ class RenumberNeededError(Exception):
     def __init__(self, change: Change) -> None:
         super().__init__(change.id)
         self.change = change
-
-
-class Inserts(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """New rows of one table, each whole and in the order of the schema's columns."""
-
-    keys: list[Key]
-    rows: list[Row]
 
 
 class GroupJudge:
@@ -77,6 +76,7 @@ class GroupJudge:
         # Rows whose present incarnation this replica knows, because this group made it: their
         # keys, and the change that did.
         self.established: dict[tuple[str, Key], Change] = {}
+        rights.begin(self._made)
 
     def apply(self, changes: Sequence[Change]) -> list[Outcome]:
         """The outcomes, in order. Raises GroupRejectedError, RenumberNeededError."""
@@ -124,6 +124,7 @@ class GroupJudge:
         self, inserts: Mapping[str, Inserts], *, mark: int, has_way_back: bool
     ) -> bool:
         rows: dict[str, Sequence[Row]] = {}
+        self._rights.begin(rows_made(inserts))
         for table, given in inserts.items():
             keys = dict.fromkeys(given.keys)
             if len(keys) < len(given.keys) or self._tables.hooks_of(table, Op.INSERT):
@@ -157,6 +158,9 @@ class GroupJudge:
                 found.setdefault(foreign_key.parent, set()).update(keys)
         return {parent: {key for key in keys if None not in key} for parent, keys in found.items()}
 
+    def _made(self, table: str, key: Key) -> tuple[bool, Row | None]:
+        return self._space.find(table, key)
+
     # -- reading ------------------------------------------------------------------------------
 
     def _read(self, changes: Sequence[Change]) -> None:
@@ -185,6 +189,7 @@ class GroupJudge:
             rows = self._tx.rows(table, keys)
             for key in keys:
                 self._space.load(schema, key, rows.get(key))
+            self._rights.prepare(table, [*rows.values(), *wanted_rows(schema, changes, rows)])
             met = [key for key in keys if key in rows]
             if met:
                 # Insert meets insert, or a move meets a row: who changed it last matters too.
@@ -333,7 +338,7 @@ class GroupJudge:
             return self._update_meets_delete(schema, change, slot)
         if self._is_lost(change, slot.after):
             return self._update_meets_delete(schema, change, slot)
-        columns, was, wanted = _without_key(schema, change)
+        columns, was, wanted = without_key(schema, change)
         stamps: dict[str, str] = {}
         row = slot.after
         contested = conflicting_columns(schema, columns=columns, base=was, mine=wanted, theirs=row)
@@ -364,7 +369,7 @@ class GroupJudge:
             self._move(schema, change, slot, merged.row)
         elif merged.columns:
             self._space.put(slot, merged.row)
-        if merged.conflicts or merged.row != _with(schema, row, columns, wanted):
+        if merged.conflicts or merged.row != with_values(schema, row, columns, wanted):
             return Outcome(kind=OutcomeKind.MERGED, conflicts=merged.conflicts)
         return APPLIED
 
@@ -394,7 +399,7 @@ class GroupJudge:
         )
         result: Value = None
         if image is not None:
-            restored = _with(schema, image, change.columns, change.set)
+            restored = with_values(schema, image, change.columns, change.set)
             if not self._rights.may_restore(change.table, image, restored):
                 image = None
         if schema.rows is RowMerge.UPDATE_WINS and slot.after is None and image is not None:
@@ -462,6 +467,7 @@ class GroupJudge:
         """Apply the step, call the hooks, and forget what was read."""
         space, self._space = self._space, Workspace()
         self._entries = {}
+        self._rights.begin(self._made)
         changed = space.changed()
         if not changed:
             return
@@ -533,44 +539,6 @@ class GroupJudge:
             row=named(slot.after),
             principal=self._principal,
         )
-
-
-def places_of(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
-    """(table, key) of every row that the change touches or that the values it sets point to."""
-    yield change.table, change.key
-    if change.old_key is not None:
-        yield change.table, change.old_key
-    if change.op is not Op.DELETE:
-        yield from pointed_parents(tables.schemas, change.table, change.columns, change.set)
-
-
-def whole_rows(schema: TableSchema, columns: Sequence[str], rows: Sequence[Row]) -> Sequence[Row]:
-    """Rows of inserts, which hold every column, in the order of the schema's columns."""
-    if columns == schema.column_names:
-        return rows
-    places = [columns.index(name) for name in schema.column_names]
-    return [tuple([row[place] for place in places]) for row in rows]
-
-
-def _with(schema: TableSchema, row: Row, columns: Sequence[str], values: Sequence[Value]) -> Row:
-    changed = list(row)
-    for name, value in zip(columns, values, strict=True):
-        changed[schema.position[name]] = value
-    return tuple(changed)
-
-
-def _without_key(
-    schema: TableSchema, change: Change
-) -> tuple[tuple[str, ...], tuple[Value, ...], tuple[Value, ...]]:
-    """Columns, was and set of an update, without the key's columns: those move, not merge."""
-    if change.old_key is None:
-        return change.columns, change.was, change.set
-    kept = [i for i, name in enumerate(change.columns) if name not in schema.key]
-    return (
-        tuple(change.columns[i] for i in kept),
-        tuple(change.was[i] for i in kept),
-        tuple(change.set[i] for i in kept),
-    )
 
 
 def _op_of(slot: Slot) -> Op:

@@ -81,6 +81,7 @@ class LiveDesk:
         self._number = number
         self._clock = clock
         self._rules_text = ""
+        self._known: Mapping[str, TableSchema] = {}
         self._forget({})
 
     def _forget(self, schemas: Mapping[str, TableSchema]) -> None:
@@ -113,7 +114,8 @@ class LiveDesk:
             )
             if not self._knows(tx, tables):
                 return None
-            if cursor.view != view.hash or cursor.old_view or cursor.snapshot or cursor.id:
+            is_whole = cursor.snapshot is None and cursor.expansion is None and not cursor.id
+            if cursor.view != view.hash or cursor.old_view or not is_whole:
                 return None
             delivery = self._pages(tx, view, cursor)
             if delivery is None:
@@ -190,9 +192,11 @@ class LiveDesk:
         they are from now on."""
         if self._head is None or not self._watches:
             self._forget(tables.schemas)
+            self._known = dict(tables.known)
             self._rules_text = tables.rules_text
             self._head, self._push_mark = tx.head(), tx.pushes(None).mark
-        return self._schemas == tables.schemas and self._rules_text == tables.rules_text
+        is_same = self._schemas == tables.schemas and self._rules_text == tables.rules_text
+        return is_same and self._known == tables.known
 
     def _pages(self, tx: Transaction, view: View, cursor: Cursor) -> Delivery | None:
         """The pages from a cursor to the end of this snapshot; None if it is not of this log, or
@@ -211,6 +215,7 @@ class LiveDesk:
                 view,
                 None,
                 head,
+                checkpoint=cursor.checkpoint,
                 rows_max=PAGE_ROWS_MAX,
                 now_ms=now_ms,
                 bytes_max=LIVE_PAGE_BYTES,

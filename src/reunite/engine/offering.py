@@ -1,7 +1,8 @@
 """Offering: which of many views a commit can concern, without asking each of them.
 
     table ──► views that take all of its rows, or choose them in ways that no index helps
-          └─► field ──► value ──► views that need this value there
+          ├─► field ──► value ──► views that need this value there
+          └─► views of other tables, of which rows decide about those
 
 Views of one kind, such as `row.owner_id == user.id`, differ in a value: a row is then looked up
 rather than shown to each of them.
@@ -15,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reunite.core.expression import And, Expression, IsTrue, Operator, Or, Term
+from reunite.core.expression import And, Expression, IsTrue, Operator, Or, Term, reached_tables
 from reunite.core.key import Key
 from reunite.core.schema import ColumnType, TableSchema
 from reunite.core.values import order_key
@@ -29,17 +30,23 @@ class Offers:
     def __init__(self, schemas: Mapping[str, TableSchema]) -> None:
         self._schemas = schemas
         self._tables: dict[str, _TableOffers] = {}
+        # Views by a table of which rows decide about theirs.
+        self._reaching: dict[str, set[str]] = {}
 
     def add(self, name: str, view: View) -> None:
         """Offer rows to this view from now on."""
         for table, part in view.tables.items():
             schema = self._schemas[table]
             self._tables.setdefault(table, _TableOffers(schema)).add(name, part)
+            for reached in reached_tables(part.where):
+                self._reaching.setdefault(reached, set()).add(name)
 
     def remove(self, name: str, view: View) -> None:
         """Offer nothing to it any more."""
         for table, part in view.tables.items():
             self._tables[table].remove(name, part)
+            for reached in reached_tables(part.where):
+                self._reaching.get(reached, set()).discard(name)
 
     def concerned(self, tx: Transaction, touches: Sequence[Touch]) -> set[str]:
         """The views that have, or had, a row among these touches. A number of statements that
@@ -49,6 +56,7 @@ class Offers:
             by_table[touch.table].append(touch)
         found: set[str] = set()
         for table, of_table in by_table.items():
+            found |= self._reaching.get(table, set())
             offers = self._tables.get(table)
             if offers is not None:
                 found |= offers.concerned(tx, of_table)

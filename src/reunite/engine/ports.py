@@ -13,7 +13,7 @@ transaction has no effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, runtime_checkable
 
@@ -149,6 +149,20 @@ class Transaction(Protocol):
     ) -> Sequence[Row]:
         """Rows by key whose columns equal `where` (None matches NULL), of those for which `only`
         is true."""
+        ...
+
+    def pointing(
+        self,
+        table: str,
+        columns: Sequence[str],
+        keys: Collection[Key],
+        *,
+        after: Key | None,
+        limit: int,
+    ) -> Sequence[Row]:
+        """The next `limit` rows by key that hold one of these keys, of another table, in these
+        columns; rows that the database takes for such may be among them. Cost: an index range if
+        the columns have an index, else a walk through the table."""
         ...
 
     def row_count(self, table: str, *, where: Expression | None = None) -> int:

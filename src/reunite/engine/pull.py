@@ -18,19 +18,34 @@ from typing import Any, cast
 
 import msgspec
 
-from reunite.core.cursor import Cursor, Seen, SnapshotPosition, decode_cursor, encode_cursor
+from reunite.core.cursor import (
+    Cursor,
+    Expansion,
+    Seen,
+    SnapshotPosition,
+    decode_cursor,
+    encode_cursor,
+)
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema, revision_of
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
 from reunite.core.view import Difference, View, difference, parse_view
+from reunite.engine.expansion import Expander
 from reunite.engine.outcomes import checkpoint_outcome
 from reunite.engine.ports import Head, Position, ReplicaRecord, Store, Touch, Transaction
 from reunite.engine.register import check_known, check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
-from reunite.engine.view import REPLICA_VIEWS_MAX, VIEWS_MAX, Sight, view_of
+from reunite.engine.view import (
+    REPLICA_VIEWS_MAX,
+    VIEWS_MAX,
+    Sight,
+    generation_of,
+    still_fits,
+    view_of,
+)
 from reunite.errors import BadRequestError, ViewChangedError
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
@@ -69,9 +84,20 @@ def pull(
         old = None
         if cursor is not None and cursor.old_view is not None:
             old = parse_view(tx.view(cursor.old_view) or "[]")
+            if not still_fits(old, tx):
+                cursor = old = None
         if cursor is not None and cursor.snapshot is not None:
             _check_snapshot(schemas, cursor.snapshot)
-        builder = PageBuilder(tx, schemas, view, old, head, rows_max=rows_max, now_ms=now_ms)
+        builder = PageBuilder(
+            tx,
+            schemas,
+            view,
+            old,
+            head,
+            checkpoint=0 if cursor is None else cursor.checkpoint,
+            rows_max=rows_max,
+            now_ms=now_ms,
+        )
         page = builder.page(cursor, request)
     if not is_kept:
         # Before any cursor of this view is given out: when the view changes, the old one is asked.
@@ -104,7 +130,7 @@ def _cursor_for(
         return None
     if cursor.view == view.hash:
         return cursor
-    if cursor.snapshot is not None or cursor.id or cursor.seq != cursor.checkpoint:
+    if is_between(cursor):
         if cursor.checkpoint == 0:
             return None  # a first clone, or a snapshot after a reset: it begins again
         raise _changed_again()
@@ -115,6 +141,12 @@ def _cursor_for(
     first = SnapshotPosition(table=min(view.tables, default=""), after=None, rows_total=0)
     position = first if view.tables else None
     return msgspec.structs.replace(cursor, view=view.hash, old_view=cursor.view, snapshot=position)
+
+
+def is_between(cursor: Cursor) -> bool:
+    """Whether there is more to come before the next checkpoint."""
+    has_begun = cursor.snapshot is not None or cursor.expansion is not None
+    return has_begun or cursor.id > 0 or cursor.seq != cursor.checkpoint
 
 
 def _was_sent(tx: Transaction, record: ReplicaRecord, view: str) -> bool:
@@ -154,9 +186,13 @@ def _check_snapshot(schemas: Mapping[str, TableSchema], position: SnapshotPositi
     schema = schemas.get(position.table)
     if schema is None:
         raise BadRequestError("The cursor stands in a table outside its view.", path="cursor")
-    if position.after is not None:
+    _check_key(schema, position.after)
+
+
+def _check_key(schema: TableSchema, key: Key | None) -> None:
+    if key is not None:
         columns = [schema.column[name] for name in schema.key]
-        check_columns(columns, [position.after], path="cursor", is_loose=True)
+        check_columns(columns, [key], path="cursor", is_loose=True)
 
 
 def _note_visit(
@@ -191,6 +227,7 @@ class PageBuilder:
         old: View | None,
         head: Head,
         *,
+        checkpoint: int,
         rows_max: int,
         now_ms: int,
         bytes_max: int = PAGE_BYTES_MAX,
@@ -199,7 +236,10 @@ class PageBuilder:
         self._schemas = schemas
         self._view = view
         self._old = old
-        self._sight = Sight(tx, schemas, view, old)
+        known = tx.commit(checkpoint) if view.reaches or (old and old.reaches) else None
+        after_id = tx.trimmed_id() if known is None else known.last_id
+        self._sight = Sight(tx, schemas, view, old, after_id=after_id)
+        self._expander = Expander(tx, schemas, [view] if old is None else [view, old])
         self._head = head
         self._rows_max = rows_max
         self._bytes_max = bytes_max
@@ -209,6 +249,7 @@ class PageBuilder:
         self._evicts: dict[str, list[Key]] = {}
         self._hidden: dict[str, dict[Key, bool]] = {}
         self._bytes = 0
+        self._rows_expanded = 0
 
     def page(self, cursor: Cursor | None, request: PullRequest) -> Page:
         """The page that follows this cursor."""
@@ -306,19 +347,27 @@ class PageBuilder:
         has_all = len(touches) <= self._rows_max
         if not has_all:
             touches = [touch for touch in touches[:-1] if touch.seq is not None]
-        taken = self._fill_from_touches(touches)
+        taken, expansion = self._fill_from_touches(touches, cursor.expansion)
         if has_all and taken == len(touches):
             return self._checkpoint(request)
-        return self._page(self._cursor_after(cursor, touches, taken), more=True)
+        if expansion is not None and touches[taken].seq is None:
+            expansion = None  # the change has no number, so the cursor cannot stand before it
+        after = self._cursor_after(cursor, touches, taken)
+        return self._page(msgspec.structs.replace(after, expansion=expansion), more=True)
 
-    def _fill_from_touches(self, touches: Sequence[Touch]) -> int:
-        """Put the rows of the touched keys, in steps; how many touches the page took."""
+    def _fill_from_touches(
+        self, touches: Sequence[Touch], begun: Expansion | None
+    ) -> tuple[int, Expansion | None]:
+        """Put the rows of the touched keys, and those that reach them, in steps; how many touches
+        the page took, and how far it came with the next one.
+
+        begun    how far the page before came with the first touch
+        """
         seen: set[tuple[str, Key]] = set()
         taken = 0
         step = Steps(len(touches))
         while taken < len(touches) and self._bytes < self._bytes_max:
-            part = touches[taken : taken + step.next(len(touches) - taken)]
-            taken += len(part)
+            part = touches[taken : taken + (1 if begun else step.next(len(touches) - taken))]
             size = 0
             for table, of_table in _by_table(part).items():
                 if table not in self._schemas:
@@ -327,13 +376,81 @@ class PageBuilder:
                 seen.update((table, key) for key in keys)
                 size += self._fill_from_keys(table, keys, of_table)
             step.took(size)
-        return taken
+            if self._expander.paths:
+                expanded, expansion = self._expand(part, begun, seen)
+                taken += expanded
+                if expanded < len(part):
+                    return taken, expansion
+                begun = None
+            else:
+                taken += len(part)
+        return taken, None
+
+    def _expand(
+        self, part: Sequence[Touch], begun: Expansion | None, seen: set[tuple[str, Key]]
+    ) -> tuple[int, Expansion | None]:
+        """Look at the rows that reach those of these touches; of how many touches that was done,
+        and how far it came with the next one."""
+        expansion = self._expand_all(part, begun, seen)
+        if expansion is None:
+            return len(part), None
+        if len(part) == 1:
+            return 0, expansion
+        # Too much for a page: one after the other, to know where it stopped.
+        self._rows_expanded = 0
+        for index, touch in enumerate(part):
+            expansion = self._expand_all([touch], None, seen)
+            if expansion is not None:
+                return index, expansion
+        return len(part), None
+
+    def _expand_all(
+        self, touches: Sequence[Touch], begun: Expansion | None, seen: set[tuple[str, Key]]
+    ) -> Expansion | None:
+        """Look at the rows that reach those of these touches; how far the page came, None if that
+        was all."""
+        for reached in self._expander.reached(touches):
+            if begun is not None and reached.path < begun.step:
+                continue
+            table = self._expander.paths[reached.path].table
+            after = None
+            if begun is not None and reached.path == begun.step:
+                after = begun.after
+                _check_key(self._schemas[table], after)
+            steps = Steps(self._rows_max)
+            while True:
+                size = steps.next(self._rows_max)
+                is_full = self._rows_expanded >= self._rows_max or self._bytes >= self._bytes_max
+                if is_full and self._rows_expanded:
+                    return Expansion(step=reached.path, after=after)
+                rows = self._expander.rows(reached, after=after, limit=size)
+                steps.took(self._look_at(table, rows, seen))
+                self._rows_expanded += len(rows)
+                if len(rows) < size:
+                    break
+                after = self._schemas[table].key_of(rows[-1])
+        return None
+
+    def _look_at(self, table: str, rows: Sequence[Row], seen: set[tuple[str, Key]]) -> int:
+        """Put or take back rows that have not changed, but others that decide about them; the
+        size of the puts in bytes."""
+        key_of, sight = self._schemas[table].key_of, self._sight
+        rows = [row for row in rows if (table, key_of(row)) not in seen]
+        seen.update((table, key_of(row)) for row in rows)
+        sight.prepare(table, rows)
+        shown = [row for row in rows if sight.shows(table, row)]
+        if len(shown) < len(rows):
+            hidden = [row for row in rows if not sight.shows(table, row)]
+            evicts = self._evicts.setdefault(table, [])
+            evicts += map(key_of, sight.formerly_among(table, hidden))
+        return self._put(table, shown)
 
     def _fill_from_keys(self, table: str, keys: Sequence[Key], touches: Sequence[Touch]) -> int:
         """Put the rows of these keys, and take back those that the replica may have had before
         the touches; the size of the puts in bytes."""
         sight, schema = self._sight, self._schemas[table]
         rows = self._tx.rows(table, keys)
+        sight.prepare(table, list(rows.values()))
         shown = [row for row in rows.values() if sight.shows(table, row)]
         # A key stays here, as gone or as hidden, until one of its old images was visible.
         hidden = self._hidden.setdefault(table, {})
@@ -397,6 +514,7 @@ class PageBuilder:
 
     def _put_or_evict(self, table: str, rows: Sequence[Row]) -> int:
         """Add rows that are in one of two views; the size in bytes of those in the new one."""
+        self._sight.prepare(table, rows)
         shown = [row for row in rows if self._sight.shows(table, row)]
         if len(shown) < len(rows):
             key_of = self._schemas[table].key_of
@@ -423,14 +541,17 @@ class PageBuilder:
             stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),
             schemas={name: schema.version for name, schema in self._schemas.items()},
             revision=revision_of(self._schemas.values()),
-            generations={
-                name: schema.generation
-                for name, schema in self._schemas.items()
-                if schema.generation
-            },
+            generations=self._generations(),
             tables=tuple(self._table_pages()),
             **fields,
         )
+
+    def _generations(self) -> dict[str, str]:
+        known = self._tx.schemas() if self._view.reaches else self._schemas
+        found = {
+            name: generation_of(schema, self._view, known) for name, schema in self._schemas.items()
+        }
+        return {name: generation for name, generation in found.items() if generation}
 
     def _table_pages(self) -> Iterator[TablePage]:
         for name, schema in self._schemas.items():

@@ -31,14 +31,8 @@ from reunite.core.key import Key
 from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.stamp import commit_stamp
-from reunite.engine.group import (
-    HOOK_TRIES_MAX,
-    GroupJudge,
-    Inserts,
-    RenumberNeededError,
-    places_of,
-    whole_rows,
-)
+from reunite.engine.changed import Inserts, places_of, whole_rows
+from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError
 from reunite.engine.lineage import is_gone
 from reunite.engine.origins import Origins
 from reunite.engine.outcomes import outcome_message
@@ -410,6 +404,7 @@ class _Session:
             for change in changes
             if change.op is not Op.DELETE
         }
+        self._rights.begin()
         made = {(change.table, change.key) for change in changes if change.op is not Op.DELETE}
         wanted: dict[str, set[Key]] = {}
         for pointed in parents.values():

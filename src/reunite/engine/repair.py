@@ -34,6 +34,7 @@ from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.pull import is_ours
+from reunite.engine.reaching import Reaching
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
@@ -122,7 +123,8 @@ class VisibleRows:
         self.schema = schema
         self.where = where
         self._tx = tx
-        self._judge = None if where is None else row_judge(where, schema)
+        self._reach = Reaching(tx, tx.schemas())
+        self._judge = None if where is None else row_judge(where, schema, self._reach)
 
     def scan(self, after: Key | None, limit: int) -> Sequence[Row]:
         return self._tx.scan(self.schema.name, after=after, limit=limit, where=self.where)
@@ -133,6 +135,8 @@ class VisibleRows:
     def of(self, keys: Sequence[Key]) -> dict[Key, Row]:
         rows = self._tx.rows(self.schema.name, keys)
         judge = self._judge
+        if self.where is not None:
+            self._reach.prepare([self.where], self.schema.column_names, list(rows.values()))
         return {key: row for key, row in rows.items() if judge is None or judge(row)}
 
 

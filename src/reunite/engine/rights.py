@@ -14,6 +14,7 @@ from reunite.core.key import Key
 from reunite.core.rules import Access
 from reunite.core.values import Row
 from reunite.engine.ports import Transaction
+from reunite.engine.reaching import Made, Reaching
 
 MISSING_PARENT = "The row that it points to is not at the hub."
 
@@ -44,6 +45,18 @@ class Rights:
     def __init__(self, tx: Transaction, access: Access) -> None:
         self._tx = tx
         self._access = access
+        self._reach = access.reach = Reaching(tx, access.schemas)
+
+    def begin(self, made: Made | None = None) -> None:
+        """Forget rows to which rules lead: the database has others now. What a group is about to
+        make of rows, `made`, goes before what the database has."""
+        self._reach.begin(*([] if made is None else [made]))
+
+    def prepare(self, table: str, rows: Sequence[Row]) -> None:
+        """Read at once all rows to which the rules lead from these."""
+        wheres = self._access.steps(table)
+        if wheres:
+            self._reach.prepare(wheres, self._access.schemas[table].column_names, rows)
 
     def sees(self, table: str, row: Row) -> bool:
         """Whether the principal may read this row."""
@@ -54,6 +67,7 @@ class Rights:
         access = self._access
         if not access.limits("insert", table):
             return True
+        self.prepare(table, rows)
         return all(access.may("insert", table, row) for row in rows)
 
     def filled(self, table: str, rows: Sequence[Row]) -> Sequence[Row]:
@@ -83,6 +97,8 @@ class Rights:
     def seen(self, table: str, keys: Collection[Key]) -> set[Key]:
         """Those of these keys under which there are rows that the principal may read."""
         rows = self._tx.rows(table, keys)
+        self._reach.remember(table, keys, rows)
+        self.prepare(table, list(rows.values()))
         return {key for key, row in rows.items() if self._access.may("read", table, row)}
 
     def unseen(self, table: str, keys: Collection[Key]) -> set[Key]:

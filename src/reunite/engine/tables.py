@@ -44,6 +44,7 @@ class Tables:
         self.functions: dict[str, dict[str, MergeFunction]] = {}
         self.hooks: dict[tuple[str, Op], list[Hook]] = {}
         self.rules_text = ""
+        self.known: Mapping[str, TableSchema] = {}  # all tracked tables, by whomever
 
     def at(self, tx: Transaction) -> Tables:
         """These tables as they are in a transaction's snapshot; those that are gone left out.
@@ -53,6 +54,7 @@ class Tables:
         """
         now = tx.schemas()
         found = Tables(on_failure=self.on_failure)
+        found.known = now
         names = now if self.has_all else self.schemas
         found.schemas = {name: now[name] for name in names if name in now}
         found.functions, found.hooks = self.functions, self.hooks
@@ -61,7 +63,7 @@ class Tables:
 
     def access(self, principal: Principal) -> Access:
         """What this principal may do with them. Of tables `at` a transaction only."""
-        return Access(parse_rules(self.rules_text), self.schemas, principal)
+        return Access(parse_rules(self.rules_text), self.known, principal)
 
     def schema(self, name: str, *, path: str | None = None) -> TableSchema:
         """The table's schema. Raises UnknownTableError."""

@@ -10,13 +10,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reunite.core.expression import Expression, check_expression, fields_of, from_json
+from reunite.core.expression import (
+    Expression,
+    check_expression,
+    fields_of,
+    fits,
+    from_json,
+    reached_tables,
+)
 from reunite.core.key import Key
 from reunite.core.matching import Judge, judge_of, row_judge
 from reunite.core.rules import Access, narrowed
 from reunite.core.schema import TableSchema
+from reunite.core.values import Row
 from reunite.core.view import TableView, View
 from reunite.engine.ports import Touch, Transaction
+from reunite.engine.reaching import Images, Reaching
 from reunite.errors import BadRequestError
 
 # Views that a hub keeps. If one was pushed out, a change of it sends a snapshot.
@@ -63,13 +72,25 @@ def view_of(
 class Sight:
     """What a replica of a view sees of rows, and may have seen of them.
 
-    `old` is the view of its checkpoint while its view changes.
+    old            the view of its checkpoint while its view changes
+    after_id       a change before which its checkpoint covers everything
     """
 
     def __init__(
-        self, tx: Transaction, schemas: Mapping[str, TableSchema], new: View, old: View | None
+        self,
+        tx: Transaction,
+        schemas: Mapping[str, TableSchema],
+        new: View,
+        old: View | None,
+        *,
+        after_id: int = 0,
     ) -> None:
         self._tx = tx
+        known = tx.schemas()
+        self._reach = Reaching(tx, known)
+        self._images = Images(tx, known, after_id=after_id)
+        self._names = {name: schema.column_names for name, schema in schemas.items()}
+        self._steps: dict[str, list[Expression]] = {}
         self._judges: dict[str, Judge] = {}
         self._former: dict[str, _Former] = {}
         for name, schema in schemas.items():
@@ -80,9 +101,16 @@ class Sight:
                 views.append(before)
             wheres = [view.where for view in views if view.where is not None]
             if new.tables[name].where is not None:
-                self._judges[name] = row_judge(wheres[0], schema)
+                self._judges[name] = row_judge(wheres[0], schema, self._reach)
+                if reached_tables(wheres[0]):
+                    self._steps[name] = [wheres[0]]
             if len(wheres) == len(views):
-                self._former[name] = _Former(schema, wheres)
+                self._former[name] = _Former(schema, wheres, self._images)
+
+    def prepare(self, table: str, rows: Sequence[Row]) -> None:
+        """Read at once what decides about these rows."""
+        if table in self._steps:
+            self._reach.prepare(self._steps[table], self._names[table], rows)
 
     def shows(self, table: str, row: Sequence[Any]) -> bool:
         """Whether the row is in the view."""
@@ -101,22 +129,62 @@ class Sight:
             return  # no row of the table was ever shown
         ids = [touch.id for touch in touches]
         found = self._tx.old_values(table, ids, former.columns)
+        former.prepare([values for values in found.values() if values is not None])
         for touch in touches:
             # What nobody can judge any more counts as seen: an evict too many does no harm.
             if touch.id not in found or former.was_seen(found[touch.id]):
                 yield _source(touch)
 
+    def formerly_among(self, table: str, rows: Sequence[Row]) -> Iterator[Row]:
+        """Those of these rows, which have not changed, that the replica may have had because of
+        what other rows were."""
+        former = self._former.get(table)
+        if former is None:
+            yield from rows
+            return
+        places = [self._names[table].index(name) for name in former.columns]
+        values = [tuple(row[place] for place in places) for row in rows]
+        former.prepare(values)
+        for row, of_row in zip(rows, values, strict=True):
+            if former.was_seen(of_row):
+                yield row
+
 
 class _Former:
     """Judges old rows by the fields that any of some views of a table asks for."""
 
-    def __init__(self, schema: TableSchema, wheres: Sequence[Expression]) -> None:
+    def __init__(self, schema: TableSchema, wheres: Sequence[Expression], images: Images) -> None:
+        self._wheres, self._images = wheres, images
         self.columns = tuple(sorted({name for where in wheres for name in fields_of(where)}))
         types = [(name, schema.column[name].type) for name in self.columns]
-        self._judges = [judge_of(where, types) for where in wheres]
+        self._judges = [judge_of(where, types, images) for where in wheres]
+
+    def prepare(self, rows: Sequence[Sequence[Any]]) -> None:
+        self._images.prepare(self._wheres, self.columns, rows)
 
     def was_seen(self, values: Sequence[Any] | None) -> bool:
-        return values is not None and any(judge(values) is True for judge in self._judges)
+        return values is not None and any(self._images.any(judge, values) for judge in self._judges)
+
+
+def still_fits(view: View, tx: Transaction) -> bool:
+    """Whether the steps of a view that was kept still lead where they did."""
+    known = tx.schemas()
+    return all(
+        fits(table.where, known[name], known)
+        for name, table in view.tables.items()
+        if table.where is not None and reached_tables(table.where) and name in known
+    )
+
+
+def generation_of(schema: TableSchema, view: View, known: Mapping[str, TableSchema]) -> str:
+    """A table's generation in a view: another one too when rows that decide about its rows may
+    have changed unseen."""
+    texts = [schema.generation] if schema.generation else []
+    for name in sorted(reached_tables(view.tables[schema.name].where)):
+        reached = known.get(name)
+        if reached is not None and (reached.generation or reached.version != 1):
+            texts.append(f"{name}.{reached.version}.{reached.generation}")
+    return " ".join(texts)
 
 
 def _source(touch: Touch) -> Key:

@@ -43,6 +43,11 @@ class Workspace:
         """Take in what the database has under a key, unless the step already knows it."""
         self._slots.setdefault((schema.name, key), Slot(schema, key, row))
 
+    def find(self, table: str, key: Key) -> tuple[bool, Row | None]:
+        """Whether the step knows this key, and what it makes of the row under it."""
+        slot = self._slots.get((table, key))
+        return (False, None) if slot is None else (True, slot.after)
+
     def slot(self, table: str, key: Key) -> Slot:
         return self._slots[table, key]
 

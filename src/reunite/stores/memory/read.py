@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from reunite.core.change import OutcomeKind
 from reunite.core.expression import Expression
@@ -29,6 +29,17 @@ from reunite.engine.ports import (
 from reunite.errors import UnknownTableError
 from reunite.stores.memory.state import State, last_id_of
 from reunite.stores.memory.tables import Table
+
+
+class _Reach:
+    """Where the steps of expressions lead."""
+
+    def __init__(self, state: State) -> None:
+        self._tables = state.tables
+        self.schemas = {name: table.schema for name, table in state.tables.items()}
+
+    def row(self, table: str, key: Key) -> Row | None:
+        return self._tables[table].rows.get(key)
 
 
 class MemoryTransaction:
@@ -142,6 +153,9 @@ class MemoryTransaction:
             raise UnknownTableError(f"There is no table {name!r} here.")
         return table
 
+    def _reach(self) -> _Reach:
+        return _Reach(self._state)
+
     def rows(self, table: str, keys: Iterable[Key]) -> Mapping[Key, Row]:
         rows = self._table(table).rows
         return {key: rows[key] for key in keys if key in rows}
@@ -152,7 +166,7 @@ class MemoryTransaction:
         found = self._table(table)
         if where is None:
             return [found.rows[key] for key in found.keys_after(after, limit)]
-        judge = row_judge(where, found.schema)
+        judge = row_judge(where, found.schema, self._reach())
         rows = (found.rows[key] for key in found.keys_after(after))
         return list(itertools.islice((row for row in rows if judge(row)), limit))
 
@@ -172,7 +186,7 @@ class MemoryTransaction:
         only: Expression | None = None,
     ) -> Sequence[Row]:
         found = self._table(table)
-        judge = None if only is None else row_judge(only, found.schema)
+        judge = None if only is None else row_judge(only, found.schema, self._reach())
         columns = tuple(where)
         wanted = tuple(where.values())
         rows = (found.rows[key] for key in found.keys_after(after))
@@ -183,11 +197,27 @@ class MemoryTransaction:
         )
         return list(itertools.islice(matching, limit))
 
+    def pointing(
+        self,
+        table: str,
+        columns: Sequence[str],
+        keys: Collection[Key],
+        *,
+        after: Key | None,
+        limit: int,
+    ) -> Sequence[Row]:
+        found, wanted, names = self._table(table), set(keys), tuple(columns)
+        rows = (found.rows[key] for key in found.keys_after(after))
+        pointing = (row for row in rows if found.values_in(names, row) in wanted)
+        return list(itertools.islice(pointing, limit))
+
     def row_count(self, table: str, *, where: Expression | None = None) -> int:
         found = self._table(table)
         if where is None:
             return len(found.rows)
-        return sum(map(bool, map(row_judge(where, found.schema), found.rows.values())))
+        return sum(
+            map(bool, map(row_judge(where, found.schema, self._reach()), found.rows.values()))
+        )
 
     # --- Views ----------------------------------------------------------------------------------
 

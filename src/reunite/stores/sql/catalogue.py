@@ -33,6 +33,8 @@ class Catalogue:
         self.edition = edition
         self.schemas = schemas
         self.plans = plans or {}
+        for plan in self.plans.values():
+            plan.others = self.plans
         self._former: dict[tuple[str, int], TablePlan | None] = {}
         self._details: dict[str, Details] = {}
         self._has_deferred_keys: bool | None = None

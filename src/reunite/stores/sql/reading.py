@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -314,6 +314,18 @@ class SqlTransaction:
     ) -> Sequence[Row]:
         plan = self._catalogue.plan(table)
         return plan.find(self._session, dict(where), after=after, limit=limit, only=only)
+
+    def pointing(
+        self,
+        table: str,
+        columns: Sequence[str],
+        keys: Collection[Key],
+        *,
+        after: Key | None,
+        limit: int,
+    ) -> Sequence[Row]:
+        plan = self._catalogue.plan(table)
+        return plan.pointing(self._session, columns, keys, after=after, limit=limit)
 
     def row_count(self, table: str, *, where: Expression | None = None) -> int:
         return self._catalogue.plan(table).count(self._session, where)

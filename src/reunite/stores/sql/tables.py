@@ -9,7 +9,7 @@ The rule         a statement that every database understands is written here, on
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -19,7 +19,7 @@ from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.stores.sql.ports import Session
-from reunite.stores.sql.where import Comparing, Condition, condition_of
+from reunite.stores.sql.where import Condition, condition_of
 
 if TYPE_CHECKING:
     from reunite.stores.sql.dialect import Dialect
@@ -53,7 +53,7 @@ class TablePlan(ABC):
     """The statements of one table in one version of its schema."""
 
     dialect: Dialect
-    comparing: Comparing
+    comparing: Any  # a Comparing
     reader: Reader
     key_reader: Reader
     read_key: Callable[[str], Key]
@@ -62,6 +62,7 @@ class TablePlan(ABC):
         self.schema = schema
         self.name = schema.name
         self.sql_name = sql_name
+        self.others: Mapping[str, TablePlan] = {}  # all tables, to which expressions may lead
         self.keys_sql = ", ".join(f"t.{quoted(name)}" for name in schema.key)
 
     # --- Reading ----------------------------------------------------------------------------------
@@ -111,8 +112,44 @@ class TablePlan(ABC):
         )
         return self._in_order(session, self.reader, condition, after, limit)
 
+    def pointing(
+        self,
+        session: Session,
+        columns: Sequence[str],
+        keys: Collection[Key],
+        *,
+        after: Key | None,
+        limit: int,
+    ) -> list[Row]:
+        """Rows in order of the key that hold one of these keys in these columns."""
+        found: list[Row] = []
+        for source in self.value_sources(columns, list(keys)):
+            points = " AND ".join(
+                f"t.{quoted(name)} = {given}"
+                for name, given in zip(columns, source.columns, strict=True)
+            )
+            conditions, parameters = self._beyond(after)
+            where = " AND ".join([f"({points})", *conditions])
+            found += self.reader.read(
+                session,
+                f"{source.sql} {self.dialect.joined} {self.sql_name} AS t ON {where}"
+                f" ORDER BY {self.keys_sql} LIMIT ?",
+                (*source.parameters, *parameters, limit),
+            )
+        return found
+
+    def _beyond(self, after: Key | None) -> tuple[list[str], list[Any]]:
+        """The conditions that a row has a key, and one after this one, with their parameters."""
+        conditions = [self.named] if self.named else []
+        if after is None:
+            return conditions, []
+        marks = ", ".join("?" * len(after))
+        return [*conditions, f"({self.keys_sql}) > ({marks})"], [*self.stored_key(after)]
+
     def _condition(self, where: Expression | None) -> Condition:
-        return Condition("") if where is None else condition_of(where, self.schema, self.comparing)
+        if where is None:
+            return Condition("")
+        return condition_of(where, self.schema, self.comparing, self.others)
 
     def _in_order(
         self,
@@ -122,12 +159,9 @@ class TablePlan(ABC):
         after: Key | None,
         limit: int,
     ) -> list[Row]:
-        conditions = [sql for sql in (self.named, condition.sql) if sql]
-        parameters = [*condition.parameters]
-        if after is not None:
-            marks = ", ".join("?" * len(after))
-            conditions.append(f"({self.keys_sql}) > ({marks})")
-            parameters += self.stored_key(after)
+        conditions, beyond = self._beyond(after)
+        conditions = [*([condition.sql] if condition.sql else []), *conditions]
+        parameters = [*condition.parameters, *beyond]
         where_sql = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         return reader.read(
             session,
@@ -178,6 +212,10 @@ class TablePlan(ABC):
     @abstractmethod
     def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:
         """Keys as something to select from."""
+
+    @abstractmethod
+    def value_sources(self, columns: Sequence[str], tuples: Sequence[Key]) -> Iterator[TupleSource]:
+        """Values of these columns as something to select from: one source at most."""
 
     @abstractmethod
     def stored_key(self, key: Key) -> Sequence[Any]:

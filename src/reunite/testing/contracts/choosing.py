@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator, Sequence
+
 import pytest
 
 from reunite.core.expression import Expression, IsTrue, check_expression
@@ -10,12 +13,14 @@ from reunite.core.key import Key
 from reunite.core.matching import row_judge
 from reunite.core.schema import Column, ColumnType
 from reunite.core.values import Row
+from reunite.engine.reaching import Reaching
 from reunite.testing.contracts.asking import LIMIT
 from reunite.testing.contracts.reading import with_column
 from reunite.testing.contracts.tables import (
     CHILD,
     NOTE,
     PARENT,
+    PERSON,
     SAMPLE,
     StoreSubject,
     child,
@@ -105,6 +110,50 @@ class ChoosingContract:
                 judge = row_judge(where, SAMPLE)
                 assert [r for r in everything if judge(r)] == list(found), expression
 
+    def test_steps_lead_to_the_same_rows_in_the_database_and_in_python(
+        self, subject: StoreSubject
+    ) -> None:
+        """To none by a NULL, in a part of the key too; then every value there is NULL."""
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("p", name="x"), parent("q"), parent("P", name="y"))
+            inserted(program, NOTE, ("a", 1, "x"), ("a", 2, None))
+            inserted(program, CHILD, *_CHILDREN)
+            inserted(program, PERSON, *[(n, None if n == 3 else f"{n}", n - 1 or None) for n in
+                                        range(1, 6)])  # fmt: skip
+        with subject.store.read() as tx:
+            schemas = tx.schemas()
+            for schema, terms in ((CHILD, _STEPS_OF_CHILDREN), (PERSON, _STEPS_OF_PERSONS)):
+                everything = tx.scan(schema.name, after=None, limit=LIMIT)
+                reach = Reaching(tx, schemas)
+                for expression in _random_expressions(terms):
+                    where = check_expression(
+                        expression, schema, path="where", schemas=schemas, resolves=True
+                    )
+                    judge = row_judge(where, schema, reach)
+                    found = tx.scan(schema.name, after=None, limit=LIMIT, where=where)
+                    assert [r for r in everything if judge(r)] == list(found), expression
+                    surely = tx.scan(schema.name, after=None, limit=LIMIT, where=~IsTrue(where))
+                    assert len(found) + len(surely) == len(everything), expression
+
+    def test_rows_are_found_by_the_keys_that_they_point_to(self, subject: StoreSubject) -> None:
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("p"), parent("q"), parent("P"))
+            inserted(program, NOTE, ("a", 1, "x"), ("a", 2, None))
+            inserted(program, CHILD, *_CHILDREN)
+        with subject.store.read() as tx:
+            for columns, keys, wanted in (
+                (("parent_id",), [("p",)], [1, 2]),
+                (("parent_id",), [("p",), ("q",), ("nowhere",)], [1, 2, 3]),
+                (("note_a", "note_b"), [("a", 1)], [2]),
+                (("parent_id",), [], []),
+            ):
+                found: list[Key] = []
+                while page := tx.pointing(
+                    "child", columns, keys, after=found[-1] if found else None, limit=2
+                ):
+                    found += [found_row[:1] for found_row in page]
+                assert found == [(key,) for key in wanted]
+
     def test_old_values_are_those_before_each_change(self, subject: StoreSubject) -> None:
         with subject.foreign() as program:
             inserted(program, PARENT, parent("p"), parent("q"))
@@ -163,6 +212,48 @@ class ChoosingContract:
         with subject.store.read() as tx:
             kept = [tx.view(name) for name in "abcd"]
         assert kept == [None, "text of b", "text of c", "text of d"]
+
+
+_CHILDREN = [
+    child(1, "p"),
+    child(2, "p", note=("a", 1)),
+    child(3, "q", note=("a", 2)),
+    child(4, None, note=("a", None)),
+    child(5, "P", note=(None, 1)),
+]
+_STEPS_OF_CHILDREN = (
+    row.parent.name == "x",
+    row.parent_id.name != "x",
+    row.parent.name.is_in(["x", "z"]),
+    row.parent.name.is_null(),
+    row.parent.name.contains("x"),
+    row.note.body == "x",
+    row.note.b > 1,
+    row.note.b.between(1, 2),
+    row.note.body.is_null(),
+    row.title == "t",
+    row.id > 2,
+)
+_STEPS_OF_PERSONS = (
+    row.boss.email == "1",
+    row.boss.email.is_null(),
+    row.boss.boss.email != "1",
+    row.boss.boss.boss.id < 2,
+    row.boss.boss_id.is_null(),
+    row.id > 2,
+)
+
+
+def _random_expressions(terms: Sequence[Expression]) -> Iterator[Expression]:
+    yield from terms
+    chance = random.Random(1)
+    for _ in range(80):
+        expression = chance.choice(terms)
+        for _ in range(chance.randrange(1, 4)):
+            other = chance.choice(terms)
+            expression = expression & other if chance.random() < 0.5 else expression | other
+            expression = ~expression if chance.random() < 0.4 else expression
+        yield expression
 
 
 def _checked(expression: Expression) -> Expression:

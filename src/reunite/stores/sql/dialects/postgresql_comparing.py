@@ -44,11 +44,25 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 class PostgresComparing:
     """The comparisons of one table's columns."""
 
-    def __init__(self, columns: Mapping[str, PgColumn]) -> None:
+    def __init__(self, columns: Mapping[str, PgColumn], alias: str = "t") -> None:
         self._columns = columns
+        self._alias = alias
+
+    def called(self, alias: str) -> PostgresComparing:
+        return PostgresComparing(self._columns, alias)
+
+    def points_sql(self, column: Column, other: PostgresComparing, pointer: Column) -> str:
+        x, y = self._name(column), other._name(pointer)
+        if column.type is not ColumnType.TEXT:
+            return f"({x} = {y})"
+        texts = [f'{self._text(column)} COLLATE "C"', f'{other._text(pointer)} COLLATE "C"']
+        return f"({x} = {y} AND {' = '.join(texts)})"
+
+    def _name(self, column: Column) -> str:
+        return f"{self._alias}.{quoted(column.name)}"
 
     def null_sql(self, column: Column, *, is_null: bool) -> str:
-        return f"(t.{quoted(column.name)} IS {'' if is_null else 'NOT '}NULL)"
+        return f"({self._name(column)} IS {'' if is_null else 'NOT '}NULL)"
 
     def comparison_sql(
         self, column: Column, operator: Operator, value: Value
@@ -66,7 +80,7 @@ class PostgresComparing:
         """Compare with what no text here can be, nor a parameter: texts that begin like it, if
         only up to its NUL, come after it; that beginning itself comes before it."""
         start, _, _ = text.partition("\0")
-        x = f"t.{quoted(column.name)}"
+        x = f"{self._name(column)}"
         match operator:
             case Operator.EXACT:
                 return f"({x} IS NULL AND NULL)", []
@@ -82,7 +96,7 @@ class PostgresComparing:
         if column.type not in _AS_THEY_ARE and column.type is not ColumnType.ANY:
             values = [value for value in values if "\0" not in self._given(column, value)]
             if not values:
-                return f"(t.{quoted(column.name)} IS NULL AND NULL)", []
+                return f"({self._name(column)} IS NULL AND NULL)", []
         compared, mark = self._sides(column, values, is_order=False)
         marks = ", ".join([mark] * len(values))
         return f"({compared} IN ({marks}))", [self._given(column, value) for value in values]
@@ -90,7 +104,7 @@ class PostgresComparing:
     def text_sql(self, column: Column, operator: Operator, part: str) -> tuple[str, list[Any]]:
         if "\0" in part:
             # Which no text here can hold, and no parameter either.
-            return f"(t.{quoted(column.name)} IS NULL AND NULL)", []
+            return f"({self._name(column)} IS NULL AND NULL)", []
         x = f'{self._text(column)} COLLATE "C"'
         match operator:
             case Operator.CONTAINS:
@@ -105,7 +119,7 @@ class PostgresComparing:
     def _sides(self, column: Column, values: Sequence[Value], *, is_order: bool) -> tuple[str, str]:
         """What stands left, and a parameter right of the sign."""
         known = self._columns[column.name]
-        x = f"t.{quoted(column.name)}"
+        x = f"{self._name(column)}"
         if column.type is ColumnType.ANY:
             # The wire form, as jsonb: numbers come before texts here, not there.
             if is_order:
@@ -124,7 +138,7 @@ class PostgresComparing:
     def _text(self, column: Column) -> str:
         """The wire form of a value as text."""
         known = self._columns[column.name]
-        form = wire_sql(known, column.type, f"t.{quoted(column.name)}")
+        form = wire_sql(known, column.type, f"{self._name(column)}")
         if known.base in _AS_JSON_PRINTS:
             form = f"to_json({form}) #>> '{{}}'"
         return f"({form})::text"

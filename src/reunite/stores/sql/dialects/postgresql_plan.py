@@ -93,6 +93,9 @@ class FormerPlan(TablePlan):
     def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:
         raise self._is_former()
 
+    def value_sources(self, columns: Sequence[str], tuples: Sequence[Key]) -> Iterator[TupleSource]:
+        raise self._is_former()
+
     def stored_key(self, key: Key) -> Sequence[Any]:
         raise self._is_former()
 
@@ -159,13 +162,18 @@ class PostgresPlan(FormerPlan):
     # --- Keys -------------------------------------------------------------------------------------
 
     def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:
-        if keys:
-            source, values = recordset(self._keys, "g")
+        return self.value_sources(self.schema.key, keys)
+
+    def value_sources(self, columns: Sequence[str], tuples: Sequence[Key]) -> Iterator[TupleSource]:
+        if tuples:
+            of_schema = [self.schema.column[name] for name in columns]
+            known = [(self._details.columns[column.name], column) for column in of_schema]
+            source, values = recordset(known, "g")
             given = ", ".join(f"{x} AS k{place}" for place, x in enumerate(values))
             yield TupleSource(
                 sql=f"(SELECT {given} FROM {source}) AS given",
                 columns=tuple(f"given.k{place}" for place in range(len(values))),
-                parameters=(records(self._key_columns, keys),),
+                parameters=(records(of_schema, tuples),),
             )
 
     def stored_key(self, key: Key) -> Sequence[Any]:

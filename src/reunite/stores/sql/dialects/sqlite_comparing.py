@@ -59,71 +59,87 @@ def _canonical(column_type: str, value: Any) -> str | None:
     return None if value is None else canonical_text(ColumnType(column_type), value)
 
 
-def null_sql(column: Column, *, is_null: bool) -> str:
-    """Whether the value is NULL. The JSON text `null` is a value."""
-    return f"({_name(column)} IS {'' if is_null else 'NOT '}NULL)"
+class SqliteComparing:
+    """The comparisons of columns of a table that a statement calls `alias`."""
 
+    def __init__(self, alias: str = "t") -> None:
+        self._alias = alias
 
-def comparison_sql(column: Column, operator: Operator, value: Value) -> tuple[str, list[Any]]:
-    """How the value of a column stands to one that is no list, and the parameters."""
-    sign = _SIGNS[operator]
-    if column.type in _BY_FUNCTION:
-        wire = wire_expression(column.type, _name(column))
-        return f"(reunite_order('{column.type.value}', {wire}, ?) {sign} 0)", [value]
-    is_order = operator not in (Operator.EXACT, Operator.NE)
-    compared = _ordered(column) if is_order else _equatable(column)
-    return f"({compared} {sign} ?)", [_stored(column.type, value)]
+    def called(self, alias: str) -> SqliteComparing:
+        return SqliteComparing(alias)
 
+    def points_sql(self, column: Column, other: SqliteComparing, pointer: Column) -> str:
+        x, y = self._name(column), other._name(pointer)
+        if column.type is ColumnType.INTEGER:
+            return f"({x} = {y})"
+        return f"({x} = {y} AND +{x} COLLATE BINARY = +{y} COLLATE BINARY)"
 
-def membership_sql(column: Column, values: Sequence[Value]) -> tuple[str, list[Any]]:
-    """Whether a column has one of these values, and the parameters."""
-    if not values:
-        return "(0)", []
-    marks = ", ".join("?" * len(values))
-    if column.type in _BY_FUNCTION:
-        wire = wire_expression(column.type, _name(column))
-        compared = f"reunite_canonical('{column.type.value}', {wire})"
-        return f"({compared} IN ({marks}))", [canonical_text(column.type, v) for v in values]
-    return f"({_equatable(column)} IN ({marks}))", [_stored(column.type, v) for v in values]
+    def null_sql(self, column: Column, *, is_null: bool) -> str:
+        """Whether the value is NULL. The JSON text `null` is a value."""
+        return f"({self._name(column)} IS {'' if is_null else 'NOT '}NULL)"
 
+    def comparison_sql(
+        self, column: Column, operator: Operator, value: Value
+    ) -> tuple[str, list[Any]]:
+        """How the value of a column stands to one that is no list, and the parameters."""
+        sign = _SIGNS[operator]
+        if column.type in _BY_FUNCTION:
+            wire = wire_expression(column.type, self._name(column))
+            return f"(reunite_order('{column.type.value}', {wire}, ?) {sign} 0)", [value]
+        is_order = operator not in (Operator.EXACT, Operator.NE)
+        compared = self._ordered(column) if is_order else self._equatable(column)
+        return f"({compared} {sign} ?)", [_stored(column.type, value)]
 
-def text_sql(column: Column, operator: Operator, part: str) -> tuple[str, list[Any]]:
-    """Whether a column has a text that an operator finds `part` in, and the parameters."""
-    x = _name(column)
-    values: list[Any] = [part]
-    match operator:
-        case Operator.CONTAINS:
-            test = f"instr({x}, ?) > 0"
-        case Operator.IEXACT:
-            # SQLite's own `lower` knows A to Z only.
-            test = f"lower(+{x}) COLLATE BINARY = lower(?)"
-        case _ if not part:
-            test, values = "1", []
-        case _:
-            length = "length(CAST(? AS BLOB))"
-            where = f"1, {length}" if operator is Operator.STARTSWITH else f"-{length}"
-            # Of an empty blob SQLite has no part, not even an empty one.
-            test = f"ifnull(substr(CAST({x} AS BLOB), {where}) = CAST(? AS BLOB), 0)"
-            values = [part, part]
-    return f"(CASE typeof({x}) WHEN 'text' THEN {test} WHEN 'null' THEN NULL ELSE 0 END)", values
+    def membership_sql(self, column: Column, values: Sequence[Value]) -> tuple[str, list[Any]]:
+        """Whether a column has one of these values, and the parameters."""
+        if not values:
+            return "(0)", []
+        marks = ", ".join("?" * len(values))
+        if column.type in _BY_FUNCTION:
+            wire = wire_expression(column.type, self._name(column))
+            compared = f"reunite_canonical('{column.type.value}', {wire})"
+            return f"({compared} IN ({marks}))", [canonical_text(column.type, v) for v in values]
+        return f"({self._equatable(column)} IN ({marks}))", [
+            _stored(column.type, v) for v in values
+        ]
 
+    def text_sql(self, column: Column, operator: Operator, part: str) -> tuple[str, list[Any]]:
+        """Whether a column has a text that an operator finds `part` in, and the parameters."""
+        x = self._name(column)
+        values: list[Any] = [part]
+        match operator:
+            case Operator.CONTAINS:
+                test = f"instr({x}, ?) > 0"
+            case Operator.IEXACT:
+                # SQLite's own `lower` knows A to Z only.
+                test = f"lower(+{x}) COLLATE BINARY = lower(?)"
+            case _ if not part:
+                test, values = "1", []
+            case _:
+                length = "length(CAST(? AS BLOB))"
+                where = f"1, {length}" if operator is Operator.STARTSWITH else f"-{length}"
+                # Of an empty blob SQLite has no part, not even an empty one.
+                test = f"ifnull(substr(CAST({x} AS BLOB), {where}) = CAST(? AS BLOB), 0)"
+                values = [part, part]
+        return (
+            f"(CASE typeof({x}) WHEN 'text' THEN {test} WHEN 'null' THEN NULL ELSE 0 END)",
+            values,
+        )
 
-def _name(column: Column) -> str:
-    return f"t.{quoted(column.name)}"
+    def _name(self, column: Column) -> str:
+        return f"{self._alias}.{quoted(column.name)}"
 
+    def _equatable(self, column: Column) -> str:
+        """What is equal to a parameter as the wire form would be."""
+        x = self._name(column)
+        return x if column.type in _NUMBERS else f"+{x} COLLATE BINARY"
 
-def _equatable(column: Column) -> str:
-    """What is equal to a parameter as the wire form would be."""
-    x = _name(column)
-    return x if column.type in _NUMBERS else f"+{x} COLLATE BINARY"
-
-
-def _ordered(column: Column) -> str:
-    """What has the order of the wire form: numbers before everything else."""
-    x = _name(column)
-    if column.type not in _NUMBERS:
-        return f"+{x} COLLATE BINARY"
-    return f"CASE WHEN typeof({x}) IN ('integer', 'real', 'null') THEN +{x} ELSE '' END"
+    def _ordered(self, column: Column) -> str:
+        """What has the order of the wire form: numbers before everything else."""
+        x = self._name(column)
+        if column.type not in _NUMBERS:
+            return f"+{x} COLLATE BINARY"
+        return f"CASE WHEN typeof({x}) IN ('integer', 'real', 'null') THEN +{x} ELSE '' END"
 
 
 def _stored(column_type: ColumnType, value: Any) -> Any:

@@ -12,8 +12,9 @@ from reunite.core.key import Key
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.core.stored import TAG
 from reunite.core.values import Row, Value
-from reunite.stores.sql.dialects import sqlite, sqlite_comparing, sqlite_log
+from reunite.stores.sql.dialects import sqlite, sqlite_log
 from reunite.stores.sql.dialects.sqlite_capture import touch_statement
+from reunite.stores.sql.dialects.sqlite_comparing import SqliteComparing
 from reunite.stores.sql.ports import Session, UnreadableTextError
 from reunite.stores.sql.tables import TablePlan, TupleSource
 from reunite.stores.sql.where import Condition
@@ -34,7 +35,9 @@ _JSON_TYPES = frozenset({
 _encode = msgspec.json.Encoder().encode
 
 
-def tuple_sources(columns: Sequence[Column], tuples: Sequence[Key]) -> Iterator[TupleSource]:
+def tuple_sources(
+    columns: Sequence[Column], tuples: Sequence[Key], *, tuples_max: int = KEYS_PER_STATEMENT
+) -> Iterator[TupleSource]:
     """Tuples of values of these columns, in wire form; almost always a single source."""
     if not tuples:
         return
@@ -54,8 +57,8 @@ def tuple_sources(columns: Sequence[Column], tuples: Sequence[Key]) -> Iterator[
             return
     marks = f"({', '.join('?' * count)})"
     stored = list(sqlite.Storer(columns).rows(tuples))
-    for start in range(0, len(stored), KEYS_PER_STATEMENT):
-        part = stored[start : start + KEYS_PER_STATEMENT]
+    for start in range(0, len(stored), tuples_max):
+        part = stored[start : start + tuples_max]
         yield TupleSource(
             sql=f"(VALUES {', '.join([marks] * len(part))}) AS given",
             columns=tuple(f"given.column{i + 1}" for i in range(count)),
@@ -89,7 +92,7 @@ class SqlitePlan(TablePlan):
     def __init__(self, schema: TableSchema, dialect: Dialect) -> None:
         super().__init__(schema, sql_name=sqlite.quoted(schema.name))
         self.dialect = dialect
-        self.comparing = sqlite_comparing
+        self.comparing = SqliteComparing()
         self._image_to_wire = sqlite.stored_to_wire(schema.columns)
         self.read_key = sqlite_log.log_key_to_wire(schema)
         self._plain_key_text = sqlite_log.plain_key_text(schema)
@@ -151,6 +154,11 @@ class SqlitePlan(TablePlan):
 
     def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:
         return tuple_sources(self._key_columns, keys)
+
+    def value_sources(self, columns: Sequence[str], tuples: Sequence[Key]) -> Iterator[TupleSource]:
+        # One source, or what they find would be in no common order.
+        of_schema = [self.schema.column[name] for name in columns]
+        return tuple_sources(of_schema, tuples, tuples_max=max(1, len(tuples)))
 
     def stored_key(self, key: Key) -> Sequence[Any]:
         return self._key_storer.row(key)

@@ -1,0 +1,90 @@
+"""Changed rows: what pushed changes say of rows, before anybody judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from reunite.core.change import Change, Op
+from reunite.core.key import Key
+from reunite.core.pointers import pointed_parents
+from reunite.core.schema import TableSchema
+from reunite.core.values import Row, Value
+from reunite.engine.reaching import Made
+from reunite.engine.tables import Tables
+
+
+class Inserts(msgspec.Struct, gc=False, frozen=True, kw_only=True):
+    """New rows of one table, each whole and in the order of the schema's columns."""
+
+    keys: list[Key]
+    rows: list[Row]
+
+
+def places_of(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
+    """(table, key) of every row that the change touches or that the values it sets point to."""
+    yield change.table, change.key
+    if change.old_key is not None:
+        yield change.table, change.old_key
+    if change.op is not Op.DELETE:
+        yield from pointed_parents(tables.schemas, change.table, change.columns, change.set)
+
+
+def whole_rows(schema: TableSchema, columns: Sequence[str], rows: Sequence[Row]) -> Sequence[Row]:
+    """Rows of inserts, which hold every column, in the order of the schema's columns."""
+    if columns == schema.column_names:
+        return rows
+    places = [columns.index(name) for name in schema.column_names]
+    return [tuple([row[place] for place in places]) for row in rows]
+
+
+def with_values(
+    schema: TableSchema, row: Row, columns: Sequence[str], values: Sequence[Value]
+) -> Row:
+    """A row with other values in these columns."""
+    changed = list(row)
+    for name, value in zip(columns, values, strict=True):
+        changed[schema.position[name]] = value
+    return tuple(changed)
+
+
+def without_key(
+    schema: TableSchema, change: Change
+) -> tuple[tuple[str, ...], tuple[Value, ...], tuple[Value, ...]]:
+    """Columns, was and set of an update, without the key's columns: those move, not merge."""
+    if change.old_key is None:
+        return change.columns, change.was, change.set
+    kept = [i for i, name in enumerate(change.columns) if name not in schema.key]
+    return (
+        tuple(change.columns[i] for i in kept),
+        tuple(change.was[i] for i in kept),
+        tuple(change.set[i] for i in kept),
+    )
+
+
+def wanted_rows(
+    schema: TableSchema, changes: Sequence[Change], rows: Mapping[Key, Row]
+) -> Iterator[Row]:
+    """What the rows of a table may become by these changes, each taken alone."""
+    for change in changes:
+        if change.table == schema.name and change.op is not Op.DELETE:
+            nothing = (None,) * len(schema.columns)
+            row = rows.get(change.old_key or change.key, nothing)
+            yield with_values(schema, row, change.columns, change.set)
+
+
+def rows_made(inserts: Mapping[str, Inserts]) -> Made:
+    """Where to find new rows, by their keys."""
+    by_table: dict[str, dict[Key, Row]] = {}
+
+    def made(table: str, key: Key) -> tuple[bool, Row | None]:
+        if table not in inserts:
+            return False, None
+        if table not in by_table:
+            given = inserts[table]
+            by_table[table] = dict(zip(given.keys, given.rows, strict=True))
+        row = by_table[table].get(key)
+        return row is not None, row
+
+    return made

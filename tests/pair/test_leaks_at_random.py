@@ -27,10 +27,11 @@ import pytest
 
 from reunite import Hub, HubUnreachableError, Principal, Replica, Rules, row, user
 from reunite.testing import FakeClock, FakeWire, SeededIds
-from reunite.testing.wire import Request, SeededFaults, WireObserver
+from reunite.testing.wire import Fault, Request, SeededFaults, WireObserver
 from tests.pair.hubs import HubDatabase, PostgresHubDatabase, SqliteHubDatabase
 
 STEPS = 150
+INTRUSIONS = 0.1
 USERS = ("ann", "bob", "cid", "dot")
 ORGS = ("north", "south")
 TEAMS = ("red", "blue")
@@ -162,6 +163,7 @@ class Story(WireObserver):
                     self.folder / f"{name}.db",
                     transport=self.wire.transport(name, label=name),
                     clock=self.clock,
+                    page_rows=(None, 1, 2, 5)[index],
                 )
             )
         self.wire.choose = SeededFaults(chance=self.chance)
@@ -303,6 +305,11 @@ class Story(WireObserver):
     def may_see(self, principal: Principal, table: str, named: Named) -> bool:
         is_in_tenant = self.is_in_tenant(principal, table, named)
         return is_in_tenant and self.read[table][1](named, principal)
+
+    def sending(self, request: Request, fault: Fault) -> None:
+        """Between the pages of a sync, somebody writes at the hub."""
+        if fault is Fault.NONE and self.chance.random() < INTRUSIONS:
+            self.write_at_hub()
 
     def arriving(self, request: Request) -> None:
         self.once[request.token] |= self.seen(request.token)

@@ -18,6 +18,7 @@ from reunite.errors import BadRequestError
 from reunite.hub import Hub
 from reunite.protocol.live import LiveRequest
 from reunite.testing import FakeClock, FakeWire, SeededIds
+from reunite.testing.wire import Request, WireObserver
 from tests.pair.hubs import HubDatabase, PostgresHubDatabase, SqliteHubDatabase
 from tests.pair.test_rules import Answers, Office, ids, outcomes, write
 
@@ -32,6 +33,7 @@ create table task (
     id text primary key not null, project_id integer references project (id) on delete cascade,
     title text
 );
+create table thing (id text primary key not null, project_id integer references project (id));
 insert into client values ('c1', 'north'), ('c2', 'south');
 insert into project (id, client_id, team, name) values
     (1, 'c1', 'red', 'Bridge'), (2, 'c2', 'blue', 'Tunnel');
@@ -293,6 +295,51 @@ def test_rows_that_changed_unseen_are_compared(office: Office) -> None:
     office.at_hub("update project set team = 'blue' where id = 1")
     anna.sync()
     assert ids(anna) == []
+
+
+class WritesInBetween(WireObserver):
+    """Writes at the hub once, when an answer with some text is on its way."""
+
+    def __init__(self, office: Office, text: bytes, sql: str) -> None:
+        self.office, self.text, self.sql = office, text, sql
+
+    def answered(self, request: Request, answer: bytes) -> None:
+        if self.text in answer:
+            self.text = b"never again"
+            self.office.at_hub(self.sql)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "insert into task values ('a0', 1, 'new')",
+        "update task set project_id = 1, id = 'a0' where id = 't3'",
+    ],
+)
+def test_a_row_that_was_sent_before_its_turn_leaves_again(office: Office, made: str) -> None:
+    """The page that takes the change of its parent sees it already, the next one no more."""
+    office.at_hub("update project set team = 'green'")
+    anna = office.replica_of(ANNA, page_rows=2)
+    office.at_hub("update project set team = 'red' where id = 1")
+    office.at_hub("update client set org = 'west' where id = 'c2'")
+    office.at_hub(made)
+    office.wire.observer = WritesInBetween(
+        office, b'"puts":[["a0"', "update project set team = 'blue' where id = 1"
+    )
+    anna.sync()
+    assert ids(anna) == []
+
+
+def test_what_one_table_asks_of_a_row_hides_nothing_from_another(office: Office) -> None:
+    """Two tables ask one row for two things, and it changed both."""
+    office.hub.track("thing", rules=Rules(read=row.project.name == "Bridge"))
+    office.at_hub("insert into thing values ('x', 1), ('y', 2)")
+    anna = office.replica_of(ANNA)
+    assert (ids(anna), ids(anna, "thing")) == (["t1", "t2"], ["x"])
+    office.at_hub("update project set name = 'Viaduct' where id = 1")
+    office.at_hub("update project set team = 'blue' where id = 1")
+    anna.sync()
+    assert (ids(anna), ids(anna, "thing")) == ([], [])
 
 
 def test_a_stream_is_told_when_a_parent_changes(office: Office) -> None:

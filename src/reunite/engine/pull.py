@@ -432,17 +432,21 @@ class PageBuilder:
         return None
 
     def _look_at(self, table: str, rows: Sequence[Row], seen: set[tuple[str, Key]]) -> int:
-        """Put or take back rows that have not changed, but others that decide about them; the
-        size of the puts in bytes."""
+        """Put or take back rows of which others decide, which have changed; the size of the puts
+        in bytes. An earlier page may have sent a row before the turn of its own touch, which tells
+        nothing of that: so those of this page's touches are looked at as well."""
         key_of, sight = self._schemas[table].key_of, self._sight
-        rows = [row for row in rows if (table, key_of(row)) not in seen]
-        seen.update((table, key_of(row)) for row in rows)
         sight.prepare(table, rows)
         shown = [row for row in rows if sight.shows(table, row)]
         if len(shown) < len(rows):
             hidden = [row for row in rows if not sight.shows(table, row)]
-            evicts = self._evicts.setdefault(table, [])
-            evicts += map(key_of, sight.formerly_among(table, hidden))
+            gone = dict.fromkeys(self._evicts.get(table, ()))
+            gone.update((key_of(row), None) for row in sight.formerly_among(table, hidden))
+            self._evicts[table] = list(gone)
+            for key in gone:
+                self._hidden.get(table, {}).pop(key, None)
+        shown = [row for row in shown if (table, key_of(row)) not in seen]
+        seen.update((table, key_of(row)) for row in shown)
         return self._put(table, shown)
 
     def _fill_from_keys(self, table: str, keys: Sequence[Key], touches: Sequence[Touch]) -> int:

@@ -86,18 +86,34 @@ class UnknownImageError(Exception):
 
 
 class Images:
-    """Rows by table and key, as any of what they were since change `after_id`."""
+    """Rows by table and key, as any of what they were since change `after_id`.
+
+    wheres    all expressions that will ask
+    """
 
     def __init__(
-        self, tx: Transaction, schemas: Mapping[str, TableSchema], *, after_id: int
+        self,
+        tx: Transaction,
+        schemas: Mapping[str, TableSchema],
+        wheres: Iterable[Expression],
+        *,
+        after_id: int,
     ) -> None:
         self.schemas = schemas
         self._tx = tx
         self._after_id = after_id
         self._images: dict[tuple[str, Key], list[Row | None] | None] = {}
+        # What is asked of the rows of each table; images that are alike in it are one.
         self._needed: dict[str, set[str]] = {}
+        for where in wheres:
+            self._note_needed(where)
         # Which image of each place that was asked for is taken now, in the order of asking.
         self._chosen: dict[tuple[str, Key], int] = {}
+
+    def _note_needed(self, where: Expression) -> None:
+        for via in vias_of(where):
+            self._needed.setdefault(via.parent, set()).update(fields_of(via.part))
+            self._note_needed(via.part)
 
     def prepare(
         self, wheres: Iterable[Expression], columns: Sequence[str], rows: Sequence[Sequence[object]]
@@ -105,10 +121,7 @@ class Images:
         """Read all to which steps from these rows lead, or led."""
         if not rows:
             return
-        vias = [via for where in wheres for via in vias_of(where)]
-        for via in vias:
-            self._needed.setdefault(via.parent, set()).update(fields_of(via.part))
-        for via in vias:
+        for via in [via for where in wheres for via in vias_of(where)]:
             keys = pointers(via, columns, rows)
             self._read(via.parent, [key for key in keys if (via.parent, key) not in self._images])
             known = [self._images[via.parent, key] or () for key in keys]

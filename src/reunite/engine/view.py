@@ -88,7 +88,11 @@ class Sight:
         self._tx = tx
         known = tx.schemas()
         self._reach = Reaching(tx, known)
-        self._images = Images(tx, known, after_id=after_id)
+        asking = [new] if old is None else [new, old]
+        asked = [table.where for view in asking for table in view.tables.values()]
+        self._images = Images(
+            tx, known, [where for where in asked if where is not None], after_id=after_id
+        )
         self._names = {name: schema.column_names for name, schema in schemas.items()}
         self._steps: dict[str, list[Expression]] = {}
         self._judges: dict[str, Judge] = {}

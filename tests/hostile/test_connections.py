@@ -196,11 +196,11 @@ def test_a_body_that_trickles_is_given_up(database: Path) -> None:
             assert b" 408 " in answer
 
 
-def under_way(town: Town) -> float:
+def metric(town: Town, name: str) -> float:
     with httpx2.Client(base_url=town.server.url, trust_env=False) as client:
         text = client.get("metrics").text
-    (line,) = [line for line in text.splitlines() if line.startswith("reunite_requests_under_way ")]
-    return float(line.split()[1])
+    found = [line for line in text.splitlines() if line.startswith(f"{name} ")]
+    return float(found[0].rpartition(" ")[2]) if found else 0
 
 
 @pytest.fixture
@@ -232,13 +232,19 @@ def asks_and_does_not_read(town: Town) -> socket.socket:
     return connection
 
 
-def test_who_does_not_read_keeps_their_place_until_they_are_cut_off(
-    library: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(BoundedProtocol, "answer_idle_s_max", 1.0)
+def test_who_does_not_read_keeps_their_place(library: Town) -> None:
     with asks_and_does_not_read(library):
-        wait_until(lambda: under_way(library) == 1)
-        wait_until(lambda: under_way(library) == 0)
+        wait_until(lambda: metric(library, "reunite_held_bytes") > 8_000_000)
+        assert metric(library, "reunite_requests_under_way") == 1
+
+
+def test_who_does_not_read_is_cut_off(library: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedProtocol, "answer_idle_s_max", 0.2)
+    with asks_and_does_not_read(library):
+        pulled = 'reunite_requests_total{operation="pull",status="200"}'
+        wait_until(lambda: metric(library, pulled) == 1)
+        assert metric(library, "reunite_requests_under_way") == 0
+        assert metric(library, "reunite_held_bytes") == 0
 
 
 class SlowReader:

@@ -12,7 +12,9 @@ from reunite.core.merge import MergeContext, MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
 from reunite.core.schema import ColumnMerge, RowMerge
+from reunite.engine.erase import ErasureReport
 from reunite.engine.history import HistoryEntry
+from reunite.engine.records import Erasure
 from reunite.engine.status import HubStatus
 from reunite.engine.tables import HookedChange
 from reunite.engine.taking_back import UndoConflict
@@ -60,6 +62,8 @@ __all__ = [
     "ColumnMerge",
     "ConflictRecord",
     "ConstraintError",
+    "Erasure",
+    "ErasureReport",
     "Expression",
     "HistoryEntry",
     "HookedChange",

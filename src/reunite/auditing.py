@@ -16,9 +16,19 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.core.principal import Principal, check_principal
+from reunite.engine.erase import ErasureReport, erase
 from reunite.engine.export import exported
 from reunite.engine.history import HistoryEntry, history, log, row_at, trail
-from reunite.engine.ports import Clock, Head, HostStore, LogEntry, LogFilter, Store
+from reunite.engine.ports import (
+    Clock,
+    Erasure,
+    Head,
+    HostStore,
+    LogEntry,
+    LogFilter,
+    Scrubbable,
+    Store,
+)
 from reunite.engine.tables import Tables
 from reunite.engine.undo import UndoReport, undo
 from reunite.errors import BadRequestError
@@ -171,6 +181,39 @@ class Auditing:
         with self._store.read() as tx:
             (entry,) = tx.log(after_id=first_id - 1, until_id=first_id, limit=1)
         return msgspec.structs.replace(report, commit=entry.seq)
+
+    def erase(
+        self, table: str, key: Key | Sequence[Any], *, actor: str | None = None
+    ) -> ErasureReport:
+        """Delete a row, and erase what is known of it: what the log, the history and the answers
+        to pushes hold, of the rows that were under its key too, and of those that its deletion
+        takes along. That something was erased stays, with the keys, when, and who did it.
+
+        Replicas do the same with their next sync, in their files too. A hub's SQLite file is
+        written anew at the end, so that no free page holds a value: that takes as long as the
+        file is large. On PostgreSQL, and while other programs are reading an SQLite file, the
+        report's `left` says what is still to be done. Copies of the database are not reached.
+
+        Raises UnknownTableError, BadRequestError, ConstraintError if the row cannot be deleted,
+        because others point to it for instance, StorageUnavailableError; then nothing happened.
+        """
+        if actor is not None:
+            check_principal(Principal(user=actor))
+        self.number()
+        now_ms = self._clock.now_ms()
+        report = erase(self._store, self._tables, table, _key(key), actor=actor, now_ms=now_ms)
+        self.number()
+        return msgspec.structs.replace(report, left=self.scrub())
+
+    def scrub(self) -> str:
+        """Write the database's files anew, without what was deleted or erased; what is left to be
+        done by others, "" if nothing. `erase` does it by itself."""
+        return self._store.scrub() if isinstance(self._store, Scrubbable) else ""
+
+    def erasures(self) -> Sequence[Erasure]:
+        """All that was ever erased, oldest first."""
+        with self._store.read() as tx:
+            return tx.erasures()
 
 
 def _filter(

@@ -96,3 +96,29 @@ def test_a_commit_is_undone(world: World) -> None:
     assert (report["rows"], report["conflicts"]) == (2, [])
     assert "no commit 99" in run("undo", world.hub_file, 99, code=1).stderr
     run("undo", world.hub_file, 0, code=2)
+
+
+def test_a_row_is_erased_at_the_hub_and_on_its_replicas(in_conflict: World) -> None:
+    hub, tablet = in_conflict.hub_file, in_conflict.tablet
+    assert "--yes" in run("erase", hub, *AA, code=1).stderr
+    assert "foreign-key" in run("erase", hub, *AA, "--yes", code=1).stderr
+    execute(hub, "delete from planes")
+    report = run_json("erase", hub, *AA, "--yes", "--actor", "ann")
+    assert (report["erased"][0]["key"], report["outcomes"], report["left"]) == (["AA"], 1, "")
+    assert b"Tablet Air" not in hub.read_bytes()
+    assert b"Tablet Air" in tablet.read_bytes()
+    run("sync", tablet)
+    assert b"Tablet Air" not in tablet.read_bytes()
+    (fact,) = run_lines("erase", hub, "--list")
+    assert (fact["table"], fact["key"], fact["principal"]) == ("airlines", ["AA"], "ann")
+    assert "ann" in run("erase", hub, "--list").stdout
+    assert all(line["erased"] for line in map(json.loads, exported(hub)))
+    assert "erased" in run("history", hub, *AA).stdout
+    assert "is there" in run("erase", hub, "--scrub").stdout
+    assert "as the log says" in run("doctor", hub).stdout
+    for wrong in ((), ("airlines",), (*AA, "--list"), ("--list", "--scrub")):
+        run("erase", hub, *wrong, code=2)
+
+
+def exported(hub: Path) -> list[str]:
+    return run("export", hub, "--table", "airlines").stdout.splitlines()

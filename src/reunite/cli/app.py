@@ -13,6 +13,7 @@ from reunite.cli import (
     conflicts,
     demo,
     doctor,
+    erase,
     export,
     history,
     log,
@@ -74,6 +75,7 @@ app.command(rich_help_panel=_AT_THE_HUB)(history.history)
 app.command(rich_help_panel=_AT_THE_HUB)(log.log)
 app.command(rich_help_panel=_AT_THE_HUB)(export.export)
 app.command(rich_help_panel=_AT_THE_HUB)(undo.undo)
+app.command(rich_help_panel=_AT_THE_HUB)(erase.erase)
 app.command(rich_help_panel=_ON_A_DEVICE)(query.query)
 app.command(rich_help_panel=_ON_A_DEVICE)(repair.repair)
 app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)

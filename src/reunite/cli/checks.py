@@ -239,7 +239,7 @@ def _log(connection: sqlite3.Connection) -> Finding:
         "select id, table_name, schema, key, old_key from reunite_change"
         " where id > (select value from reunite_meta where name = 'trimmed_id')"
     ):
-        if not readers.can_read(table, version, keys=(key, old_key), rows=()):
+        if not readers.can_read(table, abs(version), keys=(key, old_key), rows=()):
             return wrong(f"Change {change_id} of {table} cannot be read: restore from a backup.")
         count += 1
     return well(f"The log's {counted(count, 'change')} can all be read.")

@@ -102,5 +102,5 @@ def rows_of(entry: HistoryEntry, names: dict[str, str]) -> list[tuple[str, ...]]
             "" if entry.op is Op.DELETE else readable(new),
         )
         for name, (old, new) in changed(entry).items()
-    ] or [("", "", "")]
+    ] or [("(erased)" if entry.is_erased else "", "", "")]
     return [(*(head if index == 0 else ("",) * 5), *cell) for index, cell in enumerate(cells)]

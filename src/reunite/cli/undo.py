@@ -16,6 +16,7 @@ _REASONS = {
     "changed": "changed since",
     "deleted": "deleted since",
     "replaced": "another row has come since",
+    "erased": "it was erased",
     "key-taken": "another row has the key",
     "has-children": "other rows point to it",
     "unknown-table": "the table is not tracked any more",

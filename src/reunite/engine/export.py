@@ -4,7 +4,7 @@ What it is       the columns and the form of values; where the text goes is the 
 The rule         nothing of a value is changed: what a spreadsheet takes for a formula stays one,
                  so rows stand in CSV as JSON objects, which none does.
 
-    id, commit, at, actor, replica, table, key, old_key, change, old, new
+    id, commit, at, actor, replica, table, key, old_key, change, old, new, erased
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ COLUMNS = (
     "change",
     "old",
     "new",
+    "erased",
 )
 
 FORMATS = ("csv", "ndjson")
@@ -73,7 +74,8 @@ class _Line:
 
 
 def _csv_cell(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int) else _encode(value).decode()
+    is_plain = value is None or isinstance(value, str) or type(value) is int
+    return value if is_plain else _encode(value).decode()
 
 
 def _cells(entry: HistoryEntry) -> tuple[Any, ...]:
@@ -89,6 +91,7 @@ def _cells(entry: HistoryEntry) -> tuple[Any, ...]:
         entry.op.name.lower(),
         entry.old,
         entry.row,
+        entry.is_erased,
     )
 
 

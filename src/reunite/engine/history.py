@@ -32,7 +32,8 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `seq` and `at_ms` are None until the change's commit is numbered. `replica` is None for
     changes made at the hub; with `n` None inside a push they were made by a cascade or hook.
-    `is_rewrite` marks an entry that left the row as it was.
+    `is_rewrite` marks an entry that left the row as it was. Of one that `is_erased` nobody knows
+    the rows any more; an update that is erased and came with an erasure tells when that was.
     """
 
     id: int
@@ -49,6 +50,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     n: int | None
     stamp: str | None
     is_rewrite: bool = False
+    is_erased: bool = False
 
 
 def history(
@@ -70,6 +72,12 @@ def history(
 def entries_of(tx: Transaction, table: str, key: Key) -> list[LogEntry]:
     """The entries of the rows that were under `key`, by id; of those that moved there also the
     ones before, under the keys that they had."""
+    return lineage_of(tx, table, key)[0]
+
+
+def lineage_of(tx: Transaction, table: str, key: Key) -> tuple[list[LogEntry], list[Key]]:
+    """The same, and these keys."""
+    keys = {key: None}
     found: dict[int, LogEntry] = {}
     until: dict[Key, float] = {key: math.inf}
     while until:
@@ -84,8 +92,9 @@ def entries_of(tx: Transaction, table: str, key: Key) -> list[LogEntry]:
             found[entry.id] = entry
             if entry.old_key is not None and entry.key in until:
                 came[entry.old_key] = max(entry.id, came.get(entry.old_key, 0))
+        keys |= dict.fromkeys(came)
         until = came
-    return [found[id_] for id_ in sorted(found)]
+    return [found[id_] for id_ in sorted(found)], list(keys)
 
 
 def row_at(
@@ -105,6 +114,8 @@ def row_at(
             raise BadRequestError("The log was trimmed, and does not reach back so far.", path="at")
         for entry in tx.entries(table, [key], after_id=0):
             if entry.at_ms is None or entry.at_ms > at_ms:
+                if entry.is_erased and (entry.op is not Op.INSERT or entry.key != key):
+                    raise BadRequestError("What the row was at that time was erased.", path="at")
                 return image_under(entry, key)
         row = tx.rows(table, [key]).get(key)
         return None if row is None else dict(zip(schema.column_names, row, strict=True))
@@ -227,5 +238,6 @@ def _entry(entry: LogEntry, after: dict[str, Any] | None) -> HistoryEntry:
         principal=entry.principal,
         n=entry.n,
         stamp=entry.stamp,
-        is_rewrite=entry.op is Op.UPDATE and old == after,
+        is_rewrite=entry.op is Op.UPDATE and not entry.is_erased and old == after,
+        is_erased=entry.is_erased,
     )

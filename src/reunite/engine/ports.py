@@ -26,6 +26,7 @@ from reunite.engine.records import (
     ALL_ENTRIES,
     AppliedInserts,
     Commit,
+    Erasure,
     Head,
     LogEntry,
     LogFilter,
@@ -49,6 +50,7 @@ __all__ = [
     "Catalogue",
     "Clock",
     "Commit",
+    "Erasure",
     "Head",
     "HostStore",
     "LogEntry",
@@ -58,6 +60,7 @@ __all__ = [
     "Position",
     "Pushes",
     "ReplicaRecord",
+    "Scrubbable",
     "StagedPart",
     "Store",
     "StoredOutcome",
@@ -175,14 +178,22 @@ class Transaction(Protocol):
         """What these columns of the row held before each of these changes of the table, in the
         order of `columns`; None where there was no row (an insert).
 
-        Left out are changes that were logged in a version of the table without one of the
-        columns, or with one of another type: nobody can say what they held in its terms. A number
-        of statements that depends on the versions only.
+        Left out are changes that were erased, and those that were logged in a version of the table
+        without one of the columns, or with one of another type: nobody can say what they held in
+        its terms. A number of statements that depends on the versions only.
         """
         ...
 
     def view(self, view_hash: str) -> str | None:
         """The text of a view that was kept, or None. One indexed read."""
+        ...
+
+    def views(self) -> Mapping[str, str]:
+        """The texts of all views that are kept, by hash."""
+        ...
+
+    def erasures(self, table: str | None = None, keys: Iterable[Key] = ()) -> Sequence[Erasure]:
+        """What was erased of these keys of a table, oldest first; of everything for None."""
         ...
 
     def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
@@ -299,6 +310,17 @@ class WriteTransaction(Transaction, Protocol):
     def attribute(self, principal: str, *, now_ms: int) -> None:
         """Mark what this transaction has done so far, and no push or earlier call claims, as made
         at the hub by this principal."""
+        ...
+
+    def erase(self, erasures: Sequence[Erasure], ids: Sequence[int]) -> int:
+        """Take the old images out of these entries of the log, and the values out of all outcomes
+        that are about the erased keys; how many outcomes. Parts of groups that are staged go,
+        since what is in them is not looked at.
+
+        The entries stay, erased, and so does what the erasures say. A new entry, an update that is
+        erased as well, tells readers of the log of each key. Cost: a walk through all outcomes of
+        the tables.
+        """
         ...
 
     def stage(self, replica_id: str, part: StagedPart, body: bytes, *, now_ms: int) -> None:
@@ -454,6 +476,16 @@ class Catalogue(Protocol):
 
     def trackable_tables(self) -> list[str]:
         """The names of all tables with a primary key that are not reunite's own."""
+        ...
+
+
+@runtime_checkable
+class Scrubbable(Protocol):
+    """A store whose files keep what was deleted, until it is written over."""
+
+    def scrub(self) -> str:
+        """Rewrite the files so that only what is there is in them; what is left for others to do,
+        "" if nothing. Cost: the whole database is read and written."""
         ...
 
 

@@ -247,6 +247,7 @@ class PageBuilder:
         self._puts: dict[str, list[bytes]] = {}
         self._deletes: dict[str, list[Key]] = {}
         self._evicts: dict[str, list[Key]] = {}
+        self._erases: dict[str, dict[Key, None]] = {}
         self._hidden: dict[str, dict[Key, bool]] = {}
         self._bytes = 0
         self._rows_expanded = 0
@@ -254,6 +255,11 @@ class PageBuilder:
     def page(self, cursor: Cursor | None, request: PullRequest) -> Page:
         """The page that follows this cursor."""
         if cursor is None:
+            if request.cursor is not None:
+                # What it missed of the log is not told; what it must forget is.
+                record = self._tx.replica(request.replica)
+                for table, key in self._sight.erased_ever(record.views if record else ()):
+                    self._erases.setdefault(table, {})[key] = None
             return self.snapshot_page(None)
         if cursor.snapshot is None:
             return self.commit_page(cursor, request)
@@ -461,8 +467,12 @@ class PageBuilder:
         if len(shown) < len(keys):
             visible = set(map(schema.key_of, shown))
             hidden.update((key, key not in rows) for key in keys if key not in visible)
+        erased = dict.fromkeys(sight.erased(table, touches))
+        if erased:
+            self._erases.setdefault(table, {}).update(erased)
         if hidden:
-            for key in sight.formerly(table, touches):
+            told = [touch for touch in touches if not touch.is_erased]
+            for key in (*erased, *sight.formerly(table, told)):
                 is_gone = hidden.pop(key, None)
                 if is_gone is not None:
                     (self._deletes if is_gone else self._evicts).setdefault(table, []).append(key)
@@ -560,8 +570,8 @@ class PageBuilder:
     def _table_pages(self) -> Iterator[TablePage]:
         for name, schema in self._schemas.items():
             puts, deletes = self._puts.get(name), self._deletes.get(name)
-            evicts = self._evicts.get(name)
-            if puts or deletes or evicts:
+            evicts, erases = self._evicts.get(name), self._erases.get(name)
+            if puts or deletes or evicts or erases:
                 joined = msgspec.Raw(b"[" + b",".join(puts or ()) + b"]")
                 yield TablePage(
                     table=name,
@@ -569,6 +579,7 @@ class PageBuilder:
                     puts=cast(list[tuple[Any, ...]], joined),
                     deletes=deletes or [],
                     evicts=evicts or [],
+                    erases=list(erases or ()),
                 )
 
 

@@ -32,6 +32,7 @@ from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.stamp import commit_stamp
 from reunite.engine.changed import Inserts, places_of, whole_rows
+from reunite.engine.erase import blanked
 from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError
 from reunite.engine.lineage import is_gone
 from reunite.engine.origins import Origins
@@ -534,6 +535,9 @@ class _Session:
         request, record, tx = self._request, self._record, self._tx
         for stored_list in (self._settled, self._new):
             stored_list.sort(key=lambda stored: stored.n)
+        self._new = blanked(tx, self._new, self._record.views)
+        news = {stored.n: stored for stored in self._new}
+        self._settled = [news.get(stored.n, stored) for stored in self._settled]
         inserted = sum(len(run.ids) for run in self._inserts)
         last_n = request.first_n - 1 + len(self._settled) + inserted
         if self._new or self._inserts:

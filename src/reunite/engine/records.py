@@ -7,11 +7,11 @@ The rule         values stand in them in wire form (`core/values.py`), rows as t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import msgspec
 
-from reunite.core.change import Op, Outcome
+from reunite.core.change import Conflict, Op, Outcome
 from reunite.core.key import Key
 from reunite.core.values import Row
 
@@ -41,6 +41,7 @@ class Touch(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     table: str
     key: Key
     old_key: Key | None = None
+    is_erased: bool = False
 
 
 class LogEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
@@ -51,7 +52,8 @@ class LogEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     hub, and its stamp is its commit's time. `principal` and `replica` are also there for what
     hooks and cascades did inside a push, with `n` None. `place` says how the entry stands to marks:
     what a transaction with mark m could not see has a larger place. It is the id, unless the
-    transaction became visible after others with larger ids.
+    transaction became visible after others with larger ids. What was in one that `is_erased`
+    nobody knows any more.
     """
 
     id: int
@@ -69,6 +71,7 @@ class LogEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     n: int | None = None
     pushed_op: Op | None = None
     stamp: str | None = None
+    is_erased: bool = False
 
 
 class LogFilter(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +97,21 @@ class LogFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 ALL_ENTRIES = LogFilter()
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """All that was known of the rows under a key was erased, up to change `change_id`; `changes`
+    entries of the log among it. Of the views kept then that do not have all rows of the table,
+    those in `seen_by` had shown the row, and those in `unseen_by` never."""
+
+    table: str
+    key: Key
+    change_id: int
+    changes: int
+    at_ms: int
+    principal: str | None = None
+    seen_by: frozenset[str] = frozenset()
+    unseen_by: frozenset[str] = frozenset()
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,3 +236,34 @@ class TableMigration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     version: int = 0
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+
+
+def without_values(
+    outcomes: Iterable[StoredOutcome], places: Container[tuple[str, Key]]
+) -> tuple[list[StoredOutcome], int]:
+    """The outcomes, those about rows in these places (table, key) without values; how many those
+    are. That there was a conflict, in which column and by which policy, stays."""
+    found, count = [], 0
+    for stored in outcomes:
+        keys = (stored.key, stored.old_key, stored.outcome.key)
+        outcome = stored.outcome
+        if (outcome.conflicts or outcome.reason) and any(
+            key is not None and (stored.table, key) in places for key in keys
+        ):
+            count += 1
+            conflicts = tuple(
+                Conflict(
+                    column=each.column,
+                    base=None,
+                    hub=None,
+                    replica=None,
+                    result=None,
+                    policy=each.policy,
+                )
+                for each in outcome.conflicts
+            )
+            reason = None if outcome.reason is None else "The row was erased."
+            outcome = msgspec.structs.replace(outcome, conflicts=conflicts, reason=reason)
+            stored = msgspec.structs.replace(stored, outcome=outcome)
+        found.append(stored)
+    return found, count

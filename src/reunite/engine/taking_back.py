@@ -36,8 +36,8 @@ class UndoConflict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """What undo left as it is, because something happened since.
 
     code      `changed` (a column, or a new row that would go), `deleted` or `replaced` (the row),
-              `key-taken`, `has-children` (rows point to it), or that of the constraint that
-              refused it
+              `erased` (nobody knows what it was), `key-taken`, `has-children` (rows point to it),
+              or that of the constraint that refused it
     column    None if it is about the whole row
     undone    what undo would have put there: a value, or a row by column; None for no row
     now       what is there
@@ -60,6 +60,7 @@ class Undone:
     before: Mapping[str, Value] | None = None
     after: Mapping[str, Value] | None = None
     is_replaced: bool = False  # another row has its key since
+    is_erased: bool = False
 
 
 def undone_rows(
@@ -100,7 +101,9 @@ def undone_rows(
             gone.pop(key, None)
         found.append(states.row(origin, key))
     found += [states.row(key, None) for key in gone]
-    return [row for row in found if row.before is not None or row.after is not None]
+    return [
+        row for row in found if row.before is not None or row.after is not None or row.is_erased
+    ]
 
 
 class _States:
@@ -116,12 +119,15 @@ class _States:
         self.before: dict[Key, Mapping[str, Value] | None] = {}
         self.after: dict[Key, Mapping[str, Value] | None] = {}
         self._replaced: set[Key] = set()
+        self._erased: set[Key] = set()
         last_id = max(ids)
         for entry in entries:
             for key in dict.fromkeys((entry.key, entry.old_key)):
                 if key is None:
                     continue
                 image = image_under(entry, key)
+                if entry.is_erased:
+                    self._erased.add(key)
                 if entry.id in ids:
                     self.before.setdefault(key, image)
                     self.after.pop(key, None)
@@ -136,12 +142,14 @@ class _States:
 
     def row(self, before_key: Key | None, after_key: Key | None) -> Undone:
         after = None if after_key is None else self.after[after_key]
+        is_erased = not self._erased.isdisjoint((before_key, after_key))
         return Undone(
             before_key=before_key,
-            after_key=None if after is None else after_key,
+            after_key=None if after is None and not is_erased else after_key,
             before=None if before_key is None else self.before[before_key],
             after=after,
             is_replaced=after_key in self._replaced,
+            is_erased=is_erased,
         )
 
 
@@ -157,6 +165,9 @@ def wanted(
     schema: TableSchema, row: Undone, today: Mapping[Key, Row]
 ) -> tuple[Slot | None, list[UndoConflict]]:
     """What is to be written so that a row is as it was before, and what stands in the way."""
+    if row.is_erased:
+        key = row.before_key or row.after_key
+        return None, [] if key is None else [_conflict(schema, key, "erased")]
     if row.after_key is None:
         return _restored(schema, row, today)
     now = today.get(row.after_key)

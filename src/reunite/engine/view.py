@@ -31,6 +31,9 @@ from reunite.errors import BadRequestError
 # Views that a hub keeps. If one was pushed out, a change of it sends a snapshot.
 VIEWS_MAX = 10_000
 
+# Erasures that a replica is told of whose cursor the log does not serve any more.
+ERASURES_TOLD_MAX = 10_000
+
 # Those that it knows of each replica.
 REPLICA_VIEWS_MAX = 8
 
@@ -95,6 +98,7 @@ class Sight:
         )
         self._names = {name: schema.column_names for name, schema in schemas.items()}
         self._steps: dict[str, list[Expression]] = {}
+        self._new, self._old = new, old
         self._judges: dict[str, Judge] = {}
         self._former: dict[str, _Former] = {}
         for name, schema in schemas.items():
@@ -152,6 +156,31 @@ class Sight:
         for row, of_row in zip(rows, values, strict=True):
             if former.was_seen(of_row):
                 yield row
+
+    def erased(self, table: str, touches: Sequence[Touch]) -> Iterator[Key]:
+        """The keys of these changes under which the replica may have had a row that was erased, so
+        that only the record of it can tell."""
+        keys = {touch.key for touch in touches if touch.is_erased}
+        keys |= {_source(touch) for touch in touches if touch.is_erased}
+        if not keys:
+            return
+        sees_all = table not in self._former
+        hashes = {self._new.hash} | ({self._old.hash} if self._old is not None else set())
+        # A view that came since then showed nothing of it: the one before it decides.
+        before = self._new if self._old is None else self._old
+        for erasure in self._tx.erasures(table, keys):
+            is_known = not hashes.isdisjoint(erasure.seen_by)
+            if sees_all or is_known or before.hash not in erasure.unseen_by:
+                yield erasure.key
+
+    def erased_ever(self, views: Sequence[str]) -> Iterator[tuple[str, Key]]:
+        """What was erased that a replica of this view, which was sent these before, had seen:
+        table and key, of the last ERASURES_TOLD_MAX erasures."""
+        hashes = {self._new.hash, *views}
+        for erasure in self._tx.erasures()[-ERASURES_TOLD_MAX:]:
+            view = self._new.tables.get(erasure.table)
+            if view is not None and (view.where is None or not hashes.isdisjoint(erasure.seen_by)):
+                yield erasure.table, erasure.key
 
 
 class _Former:

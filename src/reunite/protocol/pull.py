@@ -39,6 +39,9 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Rows of one table as arrays in the order of `columns`.
 
+    `erases` are keys of rows that were erased: what else a replica keeps of them goes, too, before
+    its puts. Those that it may still have stand in `deletes` or `evicts` as well.
+
     `reset`, in an inbox only: forget all rows of the table, what follows is all of it.
     """
 
@@ -47,6 +50,7 @@ class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     puts: list[tuple[Any, ...]] = []
     deletes: list[tuple[Any, ...]] = []
     evicts: list[tuple[Any, ...]] = []
+    erases: list[tuple[Any, ...]] = []
     reset: bool = False
 
 

@@ -173,7 +173,7 @@ class Driver:
                     self.push()
                 page = self._pull_pages()
                 if self._heal(page):
-                    self._file.clear_log()
+                    self._file.clear_traces()
                     return
             except LOST_IDENTITY as exc:
                 self._take_new_identity(exc)
@@ -379,8 +379,8 @@ class Driver:
                 state.cursor = page.cursor
                 return True
             applied = inbox.apply(page)
-        if state.has_traces:
-            self._file.clear_log()
+        if state.has_traces or state.must_scrub:
+            self._file.clear_traces()
         self._count(applied)
         self._note_checkpoint(applied.tables)
         return True

@@ -37,7 +37,13 @@ from reunite.replica.reshaping import is_kept
 from reunite.replica.rows import RowForms, stored_key
 from reunite.replica.state import State, load_state, save_changes
 from reunite.stores.sql.capture import drop_triggers, renew_outbox_triggers
-from reunite.stores.sql.database import connect_sqlite, connect_to_look, file_lock, translated
+from reunite.stores.sql.database import (
+    connect_sqlite,
+    connect_to_look,
+    file_lock,
+    scrub,
+    translated,
+)
 from reunite.stores.sql.dialects.sqlite import Storer, quoted
 from reunite.stores.sql.dialects.sqlite_tables import (
     create_table_sql,
@@ -47,6 +53,9 @@ from reunite.stores.sql.layout import outbox_layout
 
 # How long a sync waits for another process that syncs the same file.
 SYNC_LOCK_TIMEOUT_S = 30.0
+
+# How long writing the file anew waits for other programs that use it; the next sync tries again.
+SCRUB_PATIENCE_MS = 200
 
 
 class ReplicaFile:
@@ -256,7 +265,14 @@ class ReplicaFile:
         finally:
             self._sync_turn.release()
 
-    def clear_log(self) -> None:
+    def clear_traces(self) -> None:
+        """Take out of the file what was taken away from this replica, where SQLite keeps it: in the
+        log, and for what was erased also in free pages."""
+        if self.state().must_scrub:
+            self._scrub()
+        self._clear_log()
+
+    def _clear_log(self) -> None:
         """Empty the `-wal` file if it may hold rows that were taken away. While another program
         reads the file that cannot be done: then the next call does it."""
         with self._lock:
@@ -281,6 +297,22 @@ class ReplicaFile:
                 if connection is not None:
                     connection.close()
             self._inner = self._outer = None
+
+    def _scrub(self) -> None:
+        """Write the file anew; at another time if other programs are using it."""
+        with self._lock, translated():
+            connection = self._connection()
+            if connection.in_transaction or (self._outer is not None and _is_open(self._outer)):
+                return
+            (timeout_ms,) = connection.execute("pragma busy_timeout").fetchone()
+            connection.execute(f"pragma busy_timeout = {SCRUB_PATIENCE_MS}")
+            try:
+                is_clean = scrub(connection)
+            finally:
+                connection.execute(f"pragma busy_timeout = {timeout_ms}")
+        if is_clean:
+            with self.writing() as (_, state):
+                state.must_scrub = False
 
     def _connection(self) -> sqlite3.Connection:
         if self._inner is None:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import msgspec
 
 from reunite.core.change import Op, Outcome, OutcomeKind
-from reunite.core.key import Key, key_text
+from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
 from reunite.errors import IdentityForkedError
@@ -263,7 +263,7 @@ class Inbox:
         """Settle the keys, save what changed, and show the touched rows again."""
         self._make_way(scene)
         self._outbox.save(scene.pendings[index] for index in sorted(scene.changed))
-        self._store_bases(scene)
+        self._outbox.store_bases(scene.pendings, scene.images, scene.evicted)
         scene.blocked = self._show(scene)
         wake(self._connection, self._resting)
 
@@ -286,23 +286,6 @@ class Inbox:
             if pending.n <= answered and pending.outcome is None:
                 raise IdentityForkedError("The hub has taken a number without this change.")
         state.known_n = max(state.known_n, answered)
-
-    def _store_bases(self, scene: Scene) -> None:
-        """Keep the hub's images of rows that still have pending changes."""
-        self._connection.execute("delete from reunite_base")
-        self._connection.executemany(
-            "insert into reunite_base (table_name, key, row, is_evicted) values (?, ?, ?, ?)",
-            [
-                (
-                    table,
-                    key_text(key),
-                    self._forms.log_text(table, scene.images.get((table, key))),
-                    (table, key) in scene.evicted,
-                )
-                for table, key in places(scene.pendings)
-                if table in self._schemas
-            ],
-        )
 
     def _change_schemas(self, scene: Scene, answered: int, done: Applied) -> None:
         """What gathered is written in other versions of the tables: make those anew, and reshape
@@ -383,6 +366,7 @@ class Inbox:
             for key in touched:
                 scene.images[part.table, key] = None
                 scene.evicted.discard((part.table, key))
+        scene.erased.update((part.table, key) for key in part.erases)
         gone = [*part.deletes, *part.evicts]
         puts: list[Row] = aligned(schema, part)
         done.rows += len(gone) + len(puts)
@@ -442,6 +426,9 @@ class Inbox:
         for pending in rejected:
             self._park(scene, pending)
         done.rejected += len(rejected) + self._park_all(scene, [], rejected)
+        if scene.erased:
+            self._records.forget(scene.erased)
+            self._state.must_scrub = True
 
     def _park_all(
         self, scene: Scene, refused: list[Pending], rejected: Sequence[Pending] = ()

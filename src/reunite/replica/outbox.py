@@ -11,12 +11,12 @@ The rule         every function runs in the caller's transaction; a raw row gets
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
 from reunite.core.change import Op, Outcome
-from reunite.core.key import Key, parse_key
+from reunite.core.key import Key, key_text, parse_key
 from reunite.core.stamp import Stamp, next_stamp, parse_stamp
 from reunite.core.stored import wire_integer
 from reunite.core.values import Row, parse_integer
@@ -241,6 +241,28 @@ class Outbox:
                 "select table_name, key from reunite_base where is_evicted"
             )
         }
+
+    def store_bases(
+        self,
+        pendings: Sequence[Pending],
+        images: Mapping[Place, Row | None],
+        evicted: Collection[Place],
+    ) -> None:
+        """Keep the hub's images of rows that still have pending changes."""
+        self._connection.execute("delete from reunite_base")
+        self._connection.executemany(
+            "insert into reunite_base (table_name, key, row, is_evicted) values (?, ?, ?, ?)",
+            [
+                (
+                    table,
+                    key_text(key),
+                    self._forms.log_text(table, images.get((table, key))),
+                    (table, key) in evicted,
+                )
+                for table, key in places(pendings)
+                if table in self._schemas
+            ],
+        )
 
     def renumber_all(self) -> int:
         """Give every change a new number from 1 on and forget its outcome; how many there are."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -12,7 +12,7 @@ from reunite.core.key import key_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.protocol.push import OutcomeMessage
-from reunite.replica.pending import Pending, changed_columns
+from reunite.replica.pending import Pending, Place, changed_columns
 
 _INSERT_CONFLICT = """
     insert into reunite_conflict
@@ -68,6 +68,20 @@ class Records:
         if is_evicted and pending.op is not Op.INSERT:
             old, row = None, _wanted(schema, pending)
         self._park(pending, pending.op, old, row, outcome)
+
+    def forget(self, erased: Collection[Place]) -> None:
+        """Take the values out of all records about these rows; that there were any stays."""
+        places = [(table, key_text(key)) for table, key in erased]
+        self._connection.executemany(
+            "update reunite_conflict set base = 'null', hub = 'null', replica = 'null',"
+            " result = 'null', decided = null, is_open = 0 where table_name = ? and key = ?",
+            places,
+        )
+        self._connection.executemany(
+            "update reunite_parked set old = null, row = null, reason = 'The row was erased.'"
+            " where table_name = ?1 and (key = ?2 or old_key = ?2)",
+            places,
+        )
 
     def park_values(
         self, pending: Pending, was: Mapping[str, Value], wanted: Mapping[str, Value]

@@ -14,8 +14,8 @@ from reunite.replica.pending import Pending, Place, Schemas, dependencies, place
 
 class Scene:
     """One transaction's view of what is pending: `images` are the hub's rows of touched keys,
-    `evicted` those of them that it no longer sends, `changed` the positions to save, `to_move` the
-    numbers of inserts that need another key."""
+    `evicted` those of them that it no longer sends, `erased` rows of which nothing is to stay,
+    `changed` the positions to save, `to_move` the numbers of inserts that need another key."""
 
     def __init__(
         self,
@@ -32,6 +32,7 @@ class Scene:
         self.touched = touched
         self.to_move = to_move
         self.changed: set[int] = set()
+        self.erased: set[Place] = set()
         self.blocked = 0
 
     def forget(self, tables: Collection[str]) -> None:

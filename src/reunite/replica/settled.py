@@ -52,7 +52,7 @@ def apply_settled(
     pages_read = 0
     for page in pages():
         pages_read += 1
-        if page.reset or page.outcomes or any(part.reset for part in page.tables):
+        if page.reset or page.outcomes or any(part.reset or part.erases for part in page.tables):
             return None
         _add_keys(said, schemas, page)
     answered = page.answered or 0

@@ -33,6 +33,7 @@ class State(msgspec.Struct, kw_only=True):
     `next_schemas` are those of what gathers in the inbox, where they are others; `revision` and
     `next_revision` are what pages call the two; `generations` say up to which gap in the hub's log
     of each table the rows that are shown are healed, `next_generations` those that gather;
+    `must_scrub` says that something was erased which the file's free pages may still hold;
     `has_misplaced` says that inserts may lie outside the blocks, `missing_keys` how many more keys
     are needed to move them; `has_traces` that the file's log may hold rows that were taken away.
     """
@@ -65,6 +66,7 @@ class State(msgspec.Struct, kw_only=True):
     blocks: tuple[KeyBlock, ...] = ()
     granted: tuple[KeyBlock, ...] = ()
     reserved: tuple[tuple[str, int], ...] = ()
+    must_scrub: bool = False
     has_misplaced: bool = False
     has_traces: bool = False
     missing_keys: tuple[tuple[str, int], ...] = ()

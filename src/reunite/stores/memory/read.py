@@ -6,7 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from reunite.core.change import OutcomeKind
+from reunite.core.change import Op, OutcomeKind
 from reunite.core.expression import Expression
 from reunite.core.key import Key
 from reunite.core.matching import row_judge
@@ -16,6 +16,7 @@ from reunite.core.values import Row, Value
 from reunite.engine.ports import (
     ALL_ENTRIES,
     Commit,
+    Erasure,
     Head,
     LogEntry,
     LogFilter,
@@ -97,6 +98,7 @@ class MemoryTransaction:
                     table=entry.table,
                     key=entry.key,
                     old_key=entry.old_key,
+                    is_erased=entry.is_erased,
                 )
             )
         return touches
@@ -139,6 +141,7 @@ class MemoryTransaction:
             n=None if origin is None else origin.first_n,
             pushed_op=None if origin is None else origin.op,
             stamp=None if origin is None else origin.stamp,
+            is_erased=entry.is_erased,
         )
 
     # --- Rows -----------------------------------------------------------------------------------
@@ -227,6 +230,8 @@ class MemoryTransaction:
         found: dict[int, Row | None] = {}
         for number in ids:
             entry = self._state.log[number]
+            if entry.is_erased and entry.op is not Op.INSERT:
+                continue
             if entry.old is None:
                 found[number] = None
             elif set(columns).issubset(entry.old_columns):
@@ -236,6 +241,17 @@ class MemoryTransaction:
 
     def view(self, view_hash: str) -> str | None:
         return self._state.views.get(view_hash)
+
+    def views(self) -> Mapping[str, str]:
+        return dict(self._state.views)
+
+    def erasures(self, table: str | None = None, keys: Iterable[Key] = ()) -> Sequence[Erasure]:
+        wanted = set(keys)
+        return [
+            erasure
+            for erasure in self._state.erasures
+            if table is None or (erasure.table == table and erasure.key in wanted)
+        ]
 
     # --- Replicas, outcomes, tokens -------------------------------------------------------------
 

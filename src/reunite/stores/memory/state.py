@@ -15,7 +15,15 @@ from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.values import Row
-from reunite.engine.ports import Commit, Head, Origin, ReplicaRecord, StagedPart, StoredOutcome
+from reunite.engine.ports import (
+    Commit,
+    Erasure,
+    Head,
+    Origin,
+    ReplicaRecord,
+    StagedPart,
+    StoredOutcome,
+)
 from reunite.stores.memory.journal import Journal
 from reunite.stores.memory.tables import Table
 
@@ -29,6 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
     op: Op
     old: Row | None
     old_columns: tuple[str, ...]
+    is_erased: bool = False
 
 
 class Push(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,13 +51,15 @@ class Push(msgspec.Struct, frozen=True, kw_only=True):
     origins: Mapping[int, Origin]
 
 
-def _entry_index(entry: Entry) -> Iterable[tuple[str, Key]]:
+def entry_index(entry: Entry) -> Iterable[tuple[str, Key]]:
+    """How entries are found: by each of their keys."""
     yield entry.table, entry.key
     if entry.old_key is not None:
         yield entry.table, entry.old_key
 
 
-def _outcome_index(outcome: StoredOutcome) -> Iterable[tuple[str, str]]:
+def outcome_index(outcome: StoredOutcome) -> Iterable[tuple[str, str]]:
+    """How outcomes are found: by change, and by replica."""
     yield "id", outcome.id
     yield "replica", outcome.replica
 
@@ -64,11 +75,11 @@ class State:
 
     epoch: str
     tables: dict[str, Table] = field(default_factory=dict)
-    log: Journal[Entry] = field(default_factory=lambda: Journal(index_keys=_entry_index))
+    log: Journal[Entry] = field(default_factory=lambda: Journal(index_keys=entry_index))
     commits: Journal[Commit] = field(default_factory=Journal)
     pushes: Journal[Push] = field(default_factory=Journal)
     outcomes: Journal[StoredOutcome] = field(
-        default_factory=lambda: Journal(index_keys=_outcome_index)
+        default_factory=lambda: Journal(index_keys=outcome_index)
     )
     trimmed: Commit | None = None  # the newest of those that are gone
     replicas: Mapping[str, ReplicaRecord] = field(default_factory=dict)
@@ -79,6 +90,7 @@ class State:
     # By replica: the parts of a group, each with its time and its body.
     staged: Mapping[str, tuple[tuple[StagedPart, int, bytes], ...]] = field(default_factory=dict)
     rules: str = ""
+    erasures: tuple[Erasure, ...] = ()
 
     def copy(self) -> State:
         """The same moment in an object of its own, whose fields may be replaced."""
@@ -97,6 +109,7 @@ class State:
             self.views,
             self.staged,
             self.rules,
+            self.erasures,
         )
 
     def branch(self) -> State:

@@ -19,6 +19,7 @@ from reunite.core.view import last_views
 from reunite.engine.ports import (
     AppliedInserts,
     Commit,
+    Erasure,
     Head,
     Origin,
     ReplicaRecord,
@@ -27,10 +28,18 @@ from reunite.engine.ports import (
     Touch,
     Writes,
 )
+from reunite.engine.records import without_values
 from reunite.errors import ConstraintError, UnknownReplicaError
 from reunite.stores.memory.journal import Journal
 from reunite.stores.memory.read import MemoryTransaction
-from reunite.stores.memory.state import Entry, Push, State, last_id_of
+from reunite.stores.memory.state import (
+    Entry,
+    Push,
+    State,
+    entry_index,
+    last_id_of,
+    outcome_index,
+)
 from reunite.stores.memory.tables import Table, default_of
 from reunite.stores.memory.writer import TableWriter
 
@@ -202,6 +211,24 @@ class MemoryWriteTransaction(MemoryTransaction):
                 )
             )
             self._last_id_before = state.log.last
+
+    def erase(self, erasures: Sequence[Erasure], ids: Sequence[int]) -> int:
+        state, erased = self._state, set(ids)
+        log = state.log
+        entries = [
+            msgspec.structs.replace(entry, old=None, is_erased=True) if id_ in erased else entry
+            for id_, entry in enumerate(log.after(log.base), log.base + 1)
+        ]
+        entries += [
+            Entry(each.table, each.key, None, Op.UPDATE, None, (), True) for each in erasures
+        ]
+        state.log = Journal(entries, base=log.base, index_keys=entry_index)
+        places = {(each.table, each.key) for each in erasures}
+        outcomes, count = without_values(state.outcomes.after(state.outcomes.base), places)
+        state.outcomes = Journal(outcomes, base=state.outcomes.base, index_keys=outcome_index)
+        state.erasures = (*state.erasures, *erasures)
+        state.staged = {}
+        return count
 
     def stage(self, replica_id: str, part: StagedPart, body: bytes, *, now_ms: int) -> None:
         held = self._state.staged.get(replica_id, ())

@@ -86,6 +86,19 @@ def connect_to_look(path: str | Path) -> sqlite3.Connection:
     return connection
 
 
+def scrub(connection: sqlite3.Connection) -> bool:
+    """Write a database anew, so that neither its free pages nor its log hold what was deleted;
+    False if others are using it, and nothing or only a part was done."""
+    try:
+        connection.execute("VACUUM")
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError as exc:
+        if _primary_code(exc) in _BUSY:
+            return False
+        raise error_of(exc) from exc
+    return not busy
+
+
 @contextmanager
 def file_lock(path: Path, *, busy: ReuniteError, timeout_s: float = 0.0) -> Iterator[None]:
     """Hold the lock that a file stands for; it ends with the block, or with the process.
@@ -192,6 +205,19 @@ class SqliteDatabase:
                 return connection.execute(f"PRAGMA {text}").fetchone()[0]
         finally:
             self._give_back(connection)
+
+    def scrub(self) -> str:
+        connection = self._take()
+        try:
+            is_clean = scrub(connection)
+        finally:
+            self._give_back(connection)
+        if is_clean:
+            return ""
+        return (
+            "Other programs were using the database: what was deleted may still be in the file's "
+            "free pages and in its -wal. Run `reunite erase --scrub` when they are done."
+        )
 
     def look(self) -> object:
         # Counts the commits of all other connections, as the one that asks sees them: so it is

@@ -138,6 +138,14 @@ class Log(Protocol):
         """The runs of this transaction that were stored so far, in order."""
         ...
 
+    def blank(self, session: Session, ids: Sequence[int]) -> None:
+        """Take the images out of these changes, and mark them as erased."""
+        ...
+
+    def add_erased(self, session: Session, rows: Sequence[tuple[str, str, int]]) -> None:
+        """Log updates that are erased: table, key and version of the schema of each."""
+        ...
+
     def pushes(self, session: Session, after: int | None) -> tuple[int, dict[str, int]]:
         """A mark among pushes, and the last number of each replica that has pushed since another
         one; none for None."""

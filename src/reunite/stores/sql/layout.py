@@ -11,9 +11,12 @@
     reunite_staged        parts of large groups whose rest is still to come
     reunite_replica       who has registered
     reunite_block         generated keys leased to replicas; reunite_token: who may come
+    reunite_erased        that something was erased, and what views had shown of it
     reunite_view          views that replicas were sent rows of, by hash: what changes of them mean
     reunite_schema        every version of every tracked table, so that old images can be read
     reunite_meta          epoch, layout version, where the log begins
+
+An entry of the log that was erased has the negative of its schema's version, and no image.
 
 A hub's `reunite_change` also has columns c0, c1, c2 …, as many as the widest tracked table: the
 row before the change, value by value in the order of its schema's columns. Copying values costs
@@ -138,6 +141,16 @@ HUB_LAYOUT = (
     CREATE TABLE IF NOT EXISTS reunite_view (
         id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE, text TEXT NOT NULL
     )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS reunite_erased (
+        id INTEGER PRIMARY KEY, table_name TEXT NOT NULL, key TEXT NOT NULL,
+        change_id INTEGER NOT NULL, changes INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+        principal TEXT, seen_by TEXT NOT NULL, unseen_by TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE INDEX IF NOT EXISTS reunite_erased_key ON reunite_erased (key, table_name)
     """,
     """
     CREATE TABLE IF NOT EXISTS reunite_token (

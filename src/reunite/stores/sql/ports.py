@@ -88,6 +88,11 @@ class Database(Protocol):
         raises StorageUnavailableError if somebody has it."""
         ...
 
+    def scrub(self) -> str:
+        """Rewrite the files without what was deleted; what is left for others to do, "" if
+        nothing."""
+        ...
+
     def look(self) -> object:
         """Another value than before when anything may have been committed, by anybody. Cheap, and
         from any thread."""

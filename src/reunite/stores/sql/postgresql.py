@@ -149,6 +149,13 @@ class PostgresDatabase:
                 connection.execute("ROLLBACK")  # free before the session has ended
             connection.close()
 
+    def scrub(self) -> str:
+        return (
+            "PostgreSQL keeps what was deleted until VACUUM FULL rewrites the tables: run it on "
+            "reunite_change, reunite_outcome, reunite_staged and the tables of the rows. It stays "
+            "in the archived WAL and in backups for as long as you keep those."
+        )
+
     def look(self) -> object:
         with self._look_lock:
             if self._looking is None:

@@ -18,6 +18,7 @@ from reunite.core.values import Row, Value
 from reunite.engine.ports import (
     ALL_ENTRIES,
     Commit,
+    Erasure,
     Head,
     LogEntry,
     LogFilter,
@@ -30,6 +31,7 @@ from reunite.engine.ports import (
 )
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.dialect import Dialect, TouchRecord
+from reunite.stores.sql.erasing import read_erasures
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 from reunite.stores.sql.ports import Session, UnreadableTextError
 
@@ -190,7 +192,7 @@ class SqlTransaction:
 
     def _touches(self, records: Sequence[TouchRecord]) -> list[Touch]:
         readers = {
-            (table, version): self._catalogue.key_reader(self._session, table, version)
+            (table, version): self._catalogue.key_reader(self._session, table, abs(version))
             for table, version in {(record[2], record[5]) for record in records}
         }
         touches = []
@@ -203,6 +205,7 @@ class SqlTransaction:
                     table=table,
                     key=read(key),
                     old_key=None if old_key is None else read(old_key),
+                    is_erased=version < 0,
                 )
             )
         return touches
@@ -237,7 +240,8 @@ class SqlTransaction:
             seq, at_ms, replica, principal, n, pushed_op, stamp, place,
             id_, table, key, old_key, op, version, *image,
         ) in self._read(sql, parameters):  # fmt: skip
-            plan = self._catalogue.version(self._session, table, version)
+            plan = self._catalogue.version(self._session, table, abs(version))
+            has_image = version >= 0 and op != Op.INSERT
             entries.append(
                 LogEntry(
                     id=id_,
@@ -248,13 +252,14 @@ class SqlTransaction:
                     key=plan.read_key(key),
                     old_key=None if old_key is None else plan.read_key(old_key),
                     op=_OPS[op],
-                    old=None if op == Op.INSERT else plan.read_image(image),
+                    old=plan.read_image(image) if has_image else None,
                     old_columns=plan.schema.column_names,
                     replica=replica,
                     principal=principal,
                     n=n,
                     pushed_op=None if pushed_op is None else _OPS[pushed_op],
                     stamp=stamp,
+                    is_erased=version < 0,
                 )
             )
         return entries
@@ -343,7 +348,7 @@ class SqlTransaction:
         ):
             if op == Op.INSERT:
                 found[id_] = None
-            else:
+            elif version >= 0:
                 ids_by_version.setdefault(version, []).append(id_)
         for version, of_version in ids_by_version.items():
             plan = self._catalogue.version(self._session, table, version)
@@ -360,6 +365,12 @@ class SqlTransaction:
     def view(self, view_hash: str) -> str | None:
         rows = self._session.execute("SELECT text FROM reunite_view WHERE hash = ?", (view_hash,))
         return rows[0][0] if rows else None
+
+    def views(self) -> Mapping[str, str]:
+        return dict(self._session.execute("SELECT hash, text FROM reunite_view"))
+
+    def erasures(self, table: str | None = None, keys: Iterable[Key] = ()) -> Sequence[Erasure]:
+        return read_erasures(self._session, table, keys)
 
     # --- Replicas, outcomes, tokens ---------------------------------------------------------------
 

@@ -274,6 +274,9 @@ class SqlStore:
     ) -> AbstractContextManager[None]:
         return acting(connection, principal, now_ms=now_ms)
 
+    def scrub(self) -> str:
+        return self._database.scrub()
+
     def look(self) -> object:
         return self._database.look()
 

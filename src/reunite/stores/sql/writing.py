@@ -10,10 +10,11 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.core.principal import Principal, principal_of_text, principal_text
-from reunite.core.values import Row
+from reunite.core.values import INTEGER_MAX, Row
 from reunite.core.view import last_views
 from reunite.engine.ports import (
     AppliedInserts,
+    Erasure,
     LogEntry,
     Origin,
     ReplicaRecord,
@@ -26,6 +27,7 @@ from reunite.errors import BadRequestError, UnknownReplicaError
 from reunite.stores.sql.acting import attribute
 from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
+from reunite.stores.sql.erasing import erase
 from reunite.stores.sql.outcomes import insert_parts, outcome_parts
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.reading import SqlTransaction, head_of
@@ -127,6 +129,10 @@ class SqlWriteTransaction(SqlTransaction):
 
     def attribute(self, principal: str, *, now_ms: int) -> None:
         attribute(self._session, principal, now_ms=now_ms, after_id=self._last_id_before)
+
+    def erase(self, erasures: Sequence[Erasure], ids: Sequence[int]) -> int:
+        self.unstage(older_than_ms=INTEGER_MAX)
+        return erase(self._session, self._catalogue, erasures, ids)
 
     def stage(self, replica_id: str, part: StagedPart, body: bytes, *, now_ms: int) -> None:
         self._session.execute(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from reunite.core.change import Conflict, Op, Outcome, OutcomeKind
 from reunite.core.principal import Principal
-from reunite.engine.ports import LogFilter, ReplicaRecord
-from reunite.testing.contracts.asking import LIMIT, log_of, number
+from reunite.engine.ports import Erasure, LogFilter, ReplicaRecord, StoredOutcome
+from reunite.testing.contracts.asking import LIMIT, all_touched, log_of, number
 from reunite.testing.contracts.tables import (
     PARENT,
     PERSON,
@@ -107,6 +108,106 @@ class AuditingContract:
         with subject.store.read() as transaction:
             assert transaction.pushes(mark).last_n.keys() <= {"r1"}
             assert transaction.replicas() == before
+
+    def test_erased_entries_stay_in_their_places_without_images(
+        self, subject: StoreSubject
+    ) -> None:
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("a", name="one"), parent("b", name="kept"))
+            program.update("parent", ("a",), {"name": "two"})
+            program.delete("parent", ("a",))
+        number(subject.store)
+        before = log_of(subject.store)
+        erasure = Erasure(
+            table="parent",
+            key=("a",),
+            change_id=before[-1].id,
+            changes=3,
+            at_ms=7,
+            principal="ann",
+            seen_by=frozenset({"v1", "v2"}),
+            unseen_by=frozenset({"v3"}),
+        )
+        ids = [entry.id for entry in before if entry.key == ("a",)]
+        with subject.store.write() as transaction:
+            assert transaction.erase([erasure], ids) == 0
+        number(subject.store)
+        *after, told = log_of(subject.store)
+        assert [entry.id for entry in after] == [entry.id for entry in before]
+        assert [(e.key, e.op, e.seq) for e in after] == [(e.key, e.op, e.seq) for e in before]
+        assert [e.is_erased for e in after] == [e.key == ("a",) for e in before]
+        assert all(entry.old is None for entry in after)
+        assert (told.key, told.op, told.old, told.is_erased) == (("a",), Op.UPDATE, None, True)
+        with subject.store.read() as transaction:
+            assert transaction.entries("parent", [("a",)], after_id=0)[-1] == told
+            touched = all_touched(transaction)
+            assert {touch.key: touch.is_erased for touch in touched} == {
+                ("a",): True,
+                ("b",): False,
+            }
+            inserts = {entry.id for entry in before if entry.op is Op.INSERT}
+            found = transaction.old_values("parent", [*ids, told.id], ("name",))
+            assert set(found) <= inserts, "of the others nobody can say"
+            assert transaction.erasures() == [erasure]
+            assert transaction.erasures("parent", [("a",), ("b",)]) == [erasure]
+            assert transaction.erasures("parent", [("b",)]) == []
+            assert transaction.erasures("note", [("a",)]) == []
+
+    def test_outcomes_lose_their_values_and_stay(self, subject: StoreSubject) -> None:
+        _push(subject, "x")
+        conflict = Conflict(
+            column="name", base="one", hub="two", replica="three", result="two", policy="hub_wins"
+        )
+        blank = Conflict(
+            column="name", base=None, hub=None, replica=None, result=None, policy="hub_wins"
+        )
+        kinds = {
+            "a": Outcome(kind=OutcomeKind.MERGED, conflicts=(conflict,)),
+            "b": Outcome(kind=OutcomeKind.MERGED, conflicts=(conflict,)),
+            "c": Outcome(kind=OutcomeKind.REJECTED, code="unique", reason="one is taken"),
+        }
+        stored = [
+            StoredOutcome(
+                replica="r1",
+                n=n,
+                id=f"{n:032x}",
+                table="parent",
+                op=Op.UPDATE,
+                key=(id_,),
+                old_key=None,
+                outcome=outcome,
+            )
+            for n, (id_, outcome) in enumerate(kinds.items(), 2)
+        ]
+        with subject.store.write() as transaction:
+            transaction.add_push(
+                replica="r1",
+                principal="anna",
+                last_n=4,
+                known_n=0,
+                now_ms=0,
+                origins=[],
+                outcomes=stored,
+            )
+        erasures = [
+            Erasure(table="parent", key=(id_,), change_id=0, changes=0, at_ms=0) for id_ in "ac"
+        ]
+        with subject.store.write() as transaction:
+            assert transaction.erase(erasures, []) == 2
+        with subject.store.read() as transaction:
+            found = {each.key[0]: each for each in transaction.outcomes("r1", after_n=1)}
+        assert found["a"].outcome == Outcome(kind=OutcomeKind.MERGED, conflicts=(blank,))
+        assert found["b"] == stored[1]
+        assert (found["c"].outcome.code, found["c"].id) == ("unique", stored[2].id)
+        assert "taken" not in str(found["c"].outcome.reason)
+
+    def test_the_views_that_are_kept_can_all_be_read(self, subject: StoreSubject) -> None:
+        with subject.store.write() as transaction:
+            transaction.keep_view("h1", "one", views_max=2)
+            transaction.keep_view("h2", "two", views_max=2)
+            transaction.keep_view("h3", "three", views_max=2)
+        with subject.store.read() as transaction:
+            assert transaction.views() == {"h2": "two", "h3": "three"}
 
     def test_what_was_undone_is_ascribed_to_nobody(self, subject: StoreSubject) -> None:
         class GivenUpError(Exception):

@@ -201,6 +201,19 @@ class PostgresLog:
         )
         return found
 
+    def blank(self, session: Session, ids: Sequence[int]) -> None:
+        session.execute(
+            "UPDATE reunite_change SET schema = -abs(schema), old = NULL WHERE id = ANY (?)",
+            (list(ids),),
+        )
+
+    def add_erased(self, session: Session, rows: Sequence[tuple[str, str, int]]) -> None:
+        session.executemany(
+            "INSERT INTO reunite_change (txid, table_name, key, op, schema) "
+            "VALUES (pg_current_xact_id()::text::bigint, ?, ?, 'update', -abs(?::integer))",
+            rows,
+        )
+
     def pushes(self, session: Session, after: int | None) -> tuple[int, dict[str, int]]:
         # The oldest transaction that this snapshot does not see: whatever comes is not below it.
         (mark,) = session.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")[0]

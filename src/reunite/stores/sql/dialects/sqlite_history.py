@@ -9,6 +9,8 @@ by the triggers: `layout.py` says why.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +28,9 @@ _PUSHES = """
     JOIN reunite_replica AS r ON r.number = p.replica
     WHERE p.id > ? GROUP BY r.number, r.id, r.last_n
 """
+
+
+_IMAGE_COLUMN = re.compile(r"c[0-9]+")
 
 
 class SqliteLog:
@@ -158,6 +163,23 @@ class SqliteLog:
             (after_id,),
         )
         return found
+
+    def blank(self, session: Session, ids: Sequence[int]) -> None:
+        columns = session.execute("SELECT name FROM pragma_table_info('reunite_change')")
+        images = [name for (name,) in columns if _IMAGE_COLUMN.fullmatch(name)]
+        blanks = "".join(f", {name} = NULL" for name in images)
+        session.execute(
+            f"UPDATE reunite_change SET schema = -abs(schema){blanks} "
+            "WHERE id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)),),
+        )
+
+    def add_erased(self, session: Session, rows: Sequence[tuple[str, str, int]]) -> None:
+        session.executemany(
+            "INSERT INTO reunite_change (table_name, key, op, schema) "
+            "VALUES (?, ?, 'update', -abs(?))",
+            rows,
+        )
 
     def pushes(self, session: Session, after: int | None) -> tuple[int, dict[str, int]]:
         if after is None:

@@ -13,7 +13,9 @@ from reunite.core.principal import Principal
 from reunite.core.rules import Rules
 from reunite.core.schema import ColumnMerge, RowMerge
 from reunite.engine.erase import ErasureReport
+from reunite.engine.explain import Explanation
 from reunite.engine.history import HistoryEntry
+from reunite.engine.preview import TablePreview
 from reunite.engine.records import Erasure
 from reunite.engine.status import HubStatus
 from reunite.engine.tables import HookedChange
@@ -64,6 +66,7 @@ __all__ = [
     "ConstraintError",
     "Erasure",
     "ErasureReport",
+    "Explanation",
     "Expression",
     "HistoryEntry",
     "HookedChange",
@@ -96,6 +99,7 @@ __all__ = [
     "StorageUnavailableError",
     "SyncProgress",
     "SyncReport",
+    "TablePreview",
     "TableRepair",
     "UndoConflict",
     "UndoReport",

@@ -1,6 +1,8 @@
-"""What a hub tells of the past: who did what, what stood there, and all of it as text.
+"""What a hub tells of the past: who did what, what stood there, and all of it as text; and of
+rights: who may see what, and why.
 
-What it is       the part of the public `Hub` that reads its log as an audit trail.
+What it is       the part of the public `Hub` that reads its log as an audit trail, takes commits
+                 back, erases rows, and explains rules.
 What it is not   a place for decisions: those are in `engine/history.py` and its neighbours.
 The rule         times are moments with a zone, keys are rows of values, and both are checked here.
 """
@@ -16,7 +18,9 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.core.principal import Principal, check_principal
+from reunite.core.rules import Rules
 from reunite.engine.erase import ErasureReport, erase
+from reunite.engine.explain import Explanation, explain
 from reunite.engine.export import exported
 from reunite.engine.history import HistoryEntry, history, log, row_at, trail
 from reunite.engine.ports import (
@@ -29,6 +33,7 @@ from reunite.engine.ports import (
     Scrubbable,
     Store,
 )
+from reunite.engine.preview import TablePreview, preview
 from reunite.engine.tables import Tables
 from reunite.engine.undo import UndoReport, undo
 from reunite.errors import BadRequestError
@@ -139,7 +144,7 @@ class Auditing:
         back until then must be flushed before the block ends. No rule is asked: this says who
         acts, not what they may do. Raises BadRequestError, StorageUnavailableError.
         """
-        principal = check_principal(Principal(user=user) if isinstance(user, str) else user)
+        principal = _principal(user)
         now_ms = self._clock.now_ms()
         if connection is not None:
             if not isinstance(self._store, HostStore):
@@ -169,7 +174,7 @@ class Auditing:
         it was trimmed), LimitExceededError (`UNDO_CHANGES_MAX`), StorageUnavailableError.
         """
         if actor is not None:
-            check_principal(Principal(user=actor))
+            _principal(actor)
         self.number()
         now_ms = self._clock.now_ms()
         report, first_id = undo(
@@ -198,7 +203,7 @@ class Auditing:
         because others point to it for instance, StorageUnavailableError; then nothing happened.
         """
         if actor is not None:
-            check_principal(Principal(user=actor))
+            _principal(actor)
         self.number()
         now_ms = self._clock.now_ms()
         report = erase(self._store, self._tables, table, _key(key), actor=actor, now_ms=now_ms)
@@ -214,6 +219,33 @@ class Auditing:
         """All that was ever erased, oldest first."""
         with self._store.read() as tx:
             return tx.erasures()
+
+    def explain(
+        self, principal: str | Principal, table: str, key: Key | Sequence[Any]
+    ) -> Explanation:
+        """Whether a principal sees a row and may change it, and which rule, tenant or claim
+        decides.
+
+        For whoever runs the hub: it tells of rows that the principal is not to know of. What a
+        replica asked for (a partial clone) is not part of it. Raises UnknownTableError,
+        BadRequestError.
+        """
+        return explain(self._store, self._tables, _principal(principal), table, _key(key))
+
+    def preview(
+        self, principal: str | Principal, new_rules: Mapping[str, Rules | None]
+    ) -> Sequence[TablePreview]:
+        """How many rows of each table would appear and vanish for a principal, if tables had these
+        rules, None for none any more; counted by the database, and nothing is changed.
+
+        A table that has a tenant keeps it, as with `track`, unless its rules go. Raises
+        UnknownTableError, BadRequestError, LimitExceededError.
+        """
+        return preview(self._store, self._tables, _principal(principal), new_rules)
+
+
+def _principal(given: str | Principal) -> Principal:
+    return check_principal(Principal(user=given) if isinstance(given, str) else given)
 
 
 def _filter(

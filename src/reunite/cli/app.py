@@ -14,11 +14,13 @@ from reunite.cli import (
     demo,
     doctor,
     erase,
+    explain,
     export,
     history,
     log,
     migrate,
     parked,
+    preview,
     query,
     repair,
     restore,
@@ -79,6 +81,8 @@ app.command(rich_help_panel=_AT_THE_HUB)(erase.erase)
 app.command(rich_help_panel=_ON_A_DEVICE)(query.query)
 app.command(rich_help_panel=_ON_A_DEVICE)(repair.repair)
 app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)
+app.command(rich_help_panel=_AT_THE_HUB)(explain.explain)
+app.command(rich_help_panel=_AT_THE_HUB)(preview.preview)
 app.add_typer(token.app, rich_help_panel=_AT_THE_HUB)
 app.command(rich_help_panel=_AT_THE_HUB)(migrate.migrate)
 app.command(rich_help_panel=_AT_THE_HUB)(trim.trim)

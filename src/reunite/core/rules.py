@@ -175,6 +175,18 @@ def bind_rules(
     return BoundRules(**bound)
 
 
+def bind_rule(
+    rule: Rule, schema: TableSchema, principal: Principal, schemas: Mapping[str, TableSchema]
+) -> Expression | None:
+    """The rows that one rule, or a part of one, means for this principal; None for all."""
+    return _Binder(schema, principal, schemas).bound(rule)
+
+
+def tenant_rule(rules: Rules) -> Expression | None:
+    """What seals a table's rows by tenant, as a rule; None if nothing does."""
+    return None if rules.tenant is None else _of_tenant(rules.tenant)
+
+
 class _Binder:
     def __init__(
         self, schema: TableSchema, principal: Principal, schemas: Mapping[str, TableSchema]

@@ -169,7 +169,8 @@ class Transaction(Protocol):
         ...
 
     def row_count(self, table: str, *, where: Expression | None = None) -> int:
-        """How many rows there are; may be an estimate. For progress bars only."""
+        """How many rows there are, or how many of them `where` means. Cost: the table is read
+        through, unless an index serves."""
         ...
 
     def old_values(

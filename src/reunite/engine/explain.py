@@ -1,0 +1,224 @@
+"""Explain: may this principal see and change a row, and what decides it.
+
+    no rules at all ──► everybody may        rules for other tables only ──► nobody may
+    another tenant's row ──► the tenant      true or false ──► that            else the rule's parts
+
+What it is       the answer for whoever runs the hub: it tells of rows that the principal does not
+                 see, so it is never given to the principal.
+The rule         the database decides, by the very expressions that pulls and views ask it; what is
+                 said of the parts is the reason, not the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from reunite.core.expression import And, Claim, ClaimTerm, Expression, Not, Operator, Or, Term
+from reunite.core.key import Key
+from reunite.core.principal import Principal
+from reunite.core.rules import Access, Rules, bind_rule, parse_rules, tenant_rule
+from reunite.core.schema import TableSchema
+from reunite.core.values import Row, Value
+from reunite.engine.history import check_key
+from reunite.engine.ports import Store, Transaction
+from reunite.engine.tables import Tables
+
+_OPERATIONS = ("read", "insert", "update", "delete")
+
+_SIGNS = {
+    Operator.EXACT: "==",
+    Operator.NE: "!=",
+    Operator.LT: "<",
+    Operator.LTE: "<=",
+    Operator.GT: ">",
+    Operator.GTE: ">=",
+}
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a rule, such as `row.team in user.teams`; whether it holds, and of what: what the
+    row has there, and what the principal has, None for nothing."""
+
+    text: str
+    holds: bool
+    row: Value = None
+    user: Any = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the principal may do this to the row, and what decides it.
+
+    because   `no-rules` (the hub has none), `closed` (other tables have rules, this one none),
+              `no-row`, `tenant` (the row is another's), `everybody` or `nobody` (the rule is True
+              or False), `rule`, or `hidden` (who does not see a row cannot change it)
+    reasons   the parts of the rule, where it is one that decides
+    """
+
+    operation: str
+    is_allowed: bool
+    because: str
+    reasons: tuple[Reason, ...] = ()
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a principal may do with a row as it is now: whether it reads it, would insert it as it
+    is, may update it (an update is judged by what it makes of the row, too), or delete it."""
+
+    user: str
+    table: str
+    key: Key
+    is_there: bool
+    read: Decision
+    insert: Decision
+    update: Decision
+    delete: Decision
+
+    @property
+    def is_visible(self) -> bool:
+        """Whether there is such a row and the principal reads it."""
+        return self.read.is_allowed
+
+
+def explain(
+    store: Store, tables: Tables, principal: Principal, table: str, key: Key
+) -> Explanation:
+    """What the principal may do with the row, and why.
+
+    Raises UnknownTableError, BadRequestError. A read by key for each part of the rules.
+    """
+    with store.read() as tx:
+        tables = tables.at(tx)
+        schema = tables.schema(table)
+        check_key(schema, key)
+        found = tx.rows(table, [key]).get(key)
+        asked = _Asked(tx, schema, principal, tables.access(principal), key, found)
+        rules = parse_rules(tables.rules_text)
+        decisions: dict[str, Decision] = {}
+        for operation in _OPERATIONS:
+            decision = asked.decide(operation, rules.get(table), has_rules=bool(rules))
+            is_of_seen = operation not in ("update", "delete") or decisions["read"].is_allowed
+            if decision.is_allowed and not is_of_seen:
+                decision = Decision(operation=operation, is_allowed=False, because="hidden")
+            decisions[operation] = decision
+    return Explanation(
+        user=principal.user, table=table, key=key, is_there=found is not None, **decisions
+    )
+
+
+class _Asked:
+    """A row and who is asked about."""
+
+    def __init__(
+        self,
+        tx: Transaction,
+        schema: TableSchema,
+        principal: Principal,
+        access: Access,
+        key: Key,
+        row: Row | None,
+    ) -> None:
+        self._tx = tx
+        self._schema = schema
+        self._principal = principal
+        self._access = access
+        self._schemas = tx.schemas()
+        self._place = dict(zip(schema.key, key, strict=True))
+        self._row = row
+
+    def decide(self, operation: str, rules: Rules | None, *, has_rules: bool) -> Decision:
+        """Whether this may be done, and why."""
+        if self._row is None:
+            return Decision(operation=operation, is_allowed=False, because="no-row")
+        if not has_rules:
+            return Decision(operation=operation, is_allowed=True, because="no-rules")
+        if rules is None:
+            return Decision(operation=operation, is_allowed=False, because="closed")
+        bound = getattr(self._access.of(self._schema.name), operation)
+        is_allowed = self._is_meant(bound)
+        own = tenant_rule(rules)
+        if own is not None:
+            reason = self._reason(own)
+            if not reason.holds:
+                return Decision(
+                    operation=operation, is_allowed=is_allowed, because="tenant", reasons=(reason,)
+                )
+        rule = getattr(rules, operation)
+        if isinstance(rule, bool):
+            because = "everybody" if rule else "nobody"
+            return Decision(operation=operation, is_allowed=is_allowed, because=because)
+        return Decision(
+            operation=operation,
+            is_allowed=is_allowed,
+            because="rule",
+            reasons=tuple(map(self._reason, dict.fromkeys(_leaves(rule)))),
+        )
+
+    def _is_meant(self, bound: Expression | None) -> bool:
+        """Whether a bound expression means the row."""
+        if bound is None:
+            return True
+        rows = self._tx.find(self._schema.name, self._place, after=None, limit=1, only=bound)
+        return bool(rows)
+
+    def _reason(self, leaf: Expression) -> Reason:
+        holds = self._is_meant(bind_rule(leaf, self._schema, self._principal, self._schemas))
+        user = None
+        value = None
+        match leaf:
+            case Term(field, _, operand):
+                place = self._schema.position.get(field)
+                value = None if place is None or self._row is None else self._row[place]
+                user = self._principal.has(operand.name) if isinstance(operand, Claim) else None
+            case ClaimTerm(name, _, _):
+                user = self._principal.has(name)
+            case _:
+                pass
+        return Reason(text=expression_text(leaf), holds=holds, row=value, user=user)
+
+
+def _leaves(expression: Expression) -> Iterator[Expression]:
+    """The terms of an expression, in their order."""
+    match expression:
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from _leaves(part)
+        case Not(part):
+            yield from _leaves(part)
+        case _:
+            yield expression
+
+
+def expression_text(expression: Expression) -> str:
+    """An expression as a person would write it in Python."""
+    match expression:
+        case Term(field, operator, value):
+            return _term_text(f"row.{field}", operator, value)
+        case ClaimTerm(name, operator, value):
+            return _term_text(f"user.{name}", operator, value)
+        case And(parts):
+            return " & ".join(map(_inner, parts)) or "True"
+        case Or(parts):
+            return " | ".join(map(_inner, parts)) or "False"
+        case Not(part):
+            return f"~{_inner(part)}"
+        case _:
+            return "an expression"
+
+
+def _inner(expression: Expression) -> str:
+    return f"({expression_text(expression)})"
+
+
+def _term_text(left: str, operator: Operator, value: Any) -> str:
+    right = f"user.{value.name}" if isinstance(value, Claim) else repr(value)
+    if operator in _SIGNS:
+        return f"{left} {_SIGNS[operator]} {right}"
+    if operator is Operator.ISNULL:
+        return f"{left}.is_null()" if value else f"~{left}.is_null()"
+    if operator is Operator.IN and not isinstance(value, Claim):
+        right = repr(list(value))
+    name = {Operator.IN: "is_in", Operator.RANGE: "between"}.get(operator, operator.value)
+    return f"{left}.{name}({right})"

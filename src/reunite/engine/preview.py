@@ -1,0 +1,83 @@
+"""Preview: what other rules would change for a principal, counted by the database.
+
+The rule         the counts are of the very expressions that views would be made of, so what is
+                 counted here is what the next sync would bring and take away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from reunite.core.expression import And, Expression, IsTrue, Not
+from reunite.core.principal import Principal
+from reunite.core.rules import NEVER, Access, Rules, check_rules, parse_rules
+from reunite.engine.ports import Store, Transaction
+from reunite.engine.tables import Tables
+
+
+class TablePreview(msgspec.Struct, frozen=True, kw_only=True):
+    """How many rows of a table a principal reads now and would read then; how many of them would
+    appear, and how many vanish."""
+
+    table: str
+    now: int
+    then: int
+    appear: int
+    vanish: int
+
+
+def preview(
+    store: Store, tables: Tables, principal: Principal, new_rules: Mapping[str, Rules | None]
+) -> tuple[TablePreview, ...]:
+    """What would become of the rows that the principal reads, by tracked table, if these tables had
+    these rules (None: no longer any) and the others stayed as they are. Nothing is changed.
+
+    Raises UnknownTableError, BadRequestError for rules that a table cannot have,
+    LimitExceededError. All counts are of one moment; each reads the table through, unless an
+    index serves its rule.
+    """
+    with store.read() as tx:
+        tables = tables.at(tx)
+        now = parse_rules(tables.rules_text)
+        then = {name: rules for name, rules in now.items() if name not in new_rules}
+        for name, rules in new_rules.items():
+            schema = tables.schema(name, path="rules")
+            if rules is not None:
+                # As `track` has it: a table stays sealed unless its rules are dropped.
+                before = now.get(name)
+                tenant = rules.tenant or (before.tenant if before else None)
+                then[name] = check_rules(rules.within(tenant), schema, tables.schemas)
+        today = tables.access(principal)
+        after = Access(then, tables.schemas, principal)
+        return tuple(
+            _table(tx, name, today.of(name).read, after.of(name).read)
+            for name in sorted(tables.schemas)
+        )
+
+
+def _table(
+    tx: Transaction, table: str, now: Expression | None, then: Expression | None
+) -> TablePreview:
+    count = _count(tx, table, now)
+    if now == then:
+        return TablePreview(table=table, now=count, then=count, appear=0, vanish=0)
+    appear, vanish = (_count(tx, table, _only(a, b)) for a, b in ((then, now), (now, then)))
+    return TablePreview(
+        table=table, now=count, then=count + appear - vanish, appear=appear, vanish=vanish
+    )
+
+
+def _count(tx: Transaction, table: str, where: Expression | None) -> int:
+    return 0 if where == NEVER else tx.row_count(table, where=where)
+
+
+def _only(rule: Expression | None, other: Expression | None) -> Expression | None:
+    """The rows that a bound rule means and another one does not."""
+    if other is None or rule == NEVER:
+        return NEVER
+    if other == NEVER:
+        return rule
+    rest = Not(IsTrue(other))
+    return rest if rule is None else And((rule, rest))

@@ -467,8 +467,7 @@ class PageBuilder:
         if len(shown) < len(keys):
             visible = set(map(schema.key_of, shown))
             hidden.update((key, key not in rows) for key in keys if key not in visible)
-        erased = dict.fromkeys(sight.erased(table, touches))
-        if erased:
+        if erased := dict.fromkeys(sight.erased(table, touches)):
             self._erases.setdefault(table, {}).update(erased)
         if hidden:
             told = [touch for touch in touches if not touch.is_erased]

@@ -33,6 +33,7 @@ from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
 from reunite.engine.declaring import declared
 from reunite.engine.live import LiveDesk
 from reunite.engine.news import Feed, Watchable
+from reunite.engine.numbered import NumberedStore
 from reunite.engine.ports import Catalogue, Clock, Head, Store, TableMigration
 from reunite.engine.pull import pull
 from reunite.engine.push import push
@@ -118,6 +119,7 @@ class Hub(Auditing):
             database = open_store(database)
         self._store = database
         self._clock = clock or SystemClock()
+        self._numbered = NumberedStore(database, number=self._number_news, clock=self._clock)
         self._new_id = new_id or random_id
         self._keeper = (
             keep
@@ -420,10 +422,8 @@ class Hub(Auditing):
 
     def push(self, request: PushRequest, principal: Principal) -> PushAnswer:
         """Judge and apply a replica's changes."""
-        # What other programs wrote before this moment gets its time before this moment.
-        self.number()
-        answer = push(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
-        if not self._number()[1]:
+        answer = push(self._numbered, self._tables, principal, request)
+        if not self._number_news():
             # Nothing took effect, or another process was quicker: streams are told what was
             # answered all the same.
             self._feed.wake()
@@ -432,19 +432,17 @@ class Hub(Auditing):
 
     def pull(self, request: PullRequest, principal: Principal) -> Page:
         """The next page for a replica."""
-        self.number()
-        page = pull(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
+        page = pull(self._numbered, self._tables, principal, request)
         self.keep_up()
         return page
 
     def repair(self, request: RepairRequest, principal: Principal) -> RepairAnswer:
         """Where a replica's table differs from the hub's, and what the hub has there."""
-        self.number()
-        return repair(self._store, self._tables, principal, request, now_ms=self._clock.now_ms())
+        return repair(self._numbered, self._tables, principal, request)
 
     def live(self) -> LiveDesk:
         """What decides for the live streams of one server."""
-        return LiveDesk(self._store, self._tables, number=self.number, clock=self._clock)
+        return LiveDesk(self._numbered, self._tables)
 
     @property
     def feed(self) -> Feed:
@@ -470,17 +468,21 @@ class Hub(Auditing):
         Wakes live streams if there was something, of all processes. Notices migrations: tables that
         changed are tracked anew, those that are gone are given up.
         """
-        return self._number()[0]
+        return self._number(has_news=False)[0]
 
-    def _number(self) -> tuple[Head, bool]:
-        """The log's head, and whether this call moved it."""
+    def _number_news(self) -> bool:
+        """Number what is known to wait for it; whether this call has moved the log's head."""
+        return self._number(has_news=True)[1]
+
+    def _number(self, *, has_news: bool) -> tuple[Head, bool]:
         nonces: list[str] = []
 
         def new_nonce() -> str:
             nonces.append(self._new_id())
             return nonces[-1]
 
-        head = self._store.number(now_ms=self._clock.now_ms(), new_nonce=new_nonce)
+        now_ms = self._clock.now_ms()
+        head = self._store.number(now_ms=now_ms, new_nonce=new_nonce, has_news=has_news)
         if nonces:
             self._feed.wake()
         return head, bool(nonces)

@@ -105,7 +105,9 @@ def _commits(session: Session) -> Finding:
     (count, head), *_ = session.execute(
         "SELECT count(*), coalesce(max(seq), 0) FROM reunite_commit"
     )
-    waiting = " Some changes wait for a number." if session.dialect.log.has_news(session) else ""
+    waiting = (
+        " Some changes wait for a number." if session.dialect.log.state(session).has_news else ""
+    )
     if not count:
         return well(f"The log is empty so far.{waiting}")
     return well(f"Commits are numbered without a gap up to {head}.{waiting}")

@@ -61,6 +61,7 @@ class GroupJudge:
         is_mine: Callable[[LogEntry], bool],
         known_until: Mapping[str, Mapping[Key, int]],
         now_ms: int,
+        has_way_back: bool = True,
     ) -> None:
         self._tx = tx
         self._tables = tables
@@ -69,6 +70,8 @@ class GroupJudge:
         self._is_mine = is_mine
         self._known_until = known_until
         self._now_ms = now_ms
+        self._has_way_back = has_way_back
+        self.has_written = False
         self._trimmed_id = tx.trimmed_id()
         self._entries: dict[tuple[str, Key], list[LogEntry]] = {}
         self._space = Workspace()
@@ -95,6 +98,7 @@ class GroupJudge:
                 to_touch.append((change.table, change.key))
         self._flush(changes[start:])
         for table, key in to_touch:
+            self.has_written = True
             self._tx.touch(table, [key])
         return outcomes
 
@@ -141,10 +145,8 @@ class GroupJudge:
                 self._read_log(parent, parent_keys, mark)
                 if any(self._is_gone(parent, key, mark) for key in parent_keys):
                     return False
-        if has_way_back:
-            self._tx.apply(Writes(inserts=rows, updates={}, deletes={}))
-        else:
-            self._tx.insert(rows)
+        writes = Writes(inserts=rows, updates={}, deletes={})
+        self._tx.apply(writes, has_way_back=has_way_back)
         return True
 
     def _pointed_to(self, table: str, rows: Sequence[Row]) -> dict[str, set[Key]]:
@@ -169,6 +171,8 @@ class GroupJudge:
         try:
             self._read_keys(changes)
         except ConstraintError as exc:
+            if not self._has_way_back:
+                raise
             raise _rejected(changes, exc) from exc
 
     def _read_keys(self, changes: Sequence[Change]) -> None:
@@ -502,9 +506,12 @@ class GroupJudge:
         return iter(pointers)
 
     def _write(self, changes: Sequence[Change], writes: Writes) -> None:
+        self.has_written = True
         try:
-            self._tx.apply(writes)
+            self._tx.apply(writes, has_way_back=self._has_way_back)
         except ConstraintError as exc:
+            if not self._has_way_back:
+                raise
             raise _rejected(changes, exc) from exc
 
     def _call_hooks(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:

@@ -16,7 +16,7 @@ The rule         all of a round is read in one snapshot, `answered` too: what a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -24,8 +24,9 @@ from reunite.core.cursor import Cursor, decode_cursor
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.view import View
+from reunite.engine.numbered import NumberedStore
 from reunite.engine.offering import Offers
-from reunite.engine.ports import Clock, Head, Position, Store, Transaction
+from reunite.engine.ports import Head, Position, Transaction
 from reunite.engine.pull import PageBuilder, is_of_log
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.tables import Tables
@@ -73,13 +74,9 @@ class Round(msgspec.Struct, frozen=True, kw_only=True):
 class LiveDesk:
     """The streams of one hub in one server process."""
 
-    def __init__(
-        self, store: Store, tables: Tables, *, number: Callable[[], Head], clock: Clock
-    ) -> None:
+    def __init__(self, store: NumberedStore, tables: Tables) -> None:
         self._store = store
         self._tables = tables
-        self._number = number
-        self._clock = clock
         self._rules_text = ""
         self._known: Mapping[str, TableSchema] = {}
         self._forget({})
@@ -102,7 +99,6 @@ class LiveDesk:
         """
         check_protocol(request.protocol)
         cursor = decode_cursor(request.cursor)
-        self._number()
         with self._store.read() as tx:
             record = own_replica(tx, principal, request.replica)
             tables = self._tables.at(tx)
@@ -147,7 +143,6 @@ class LiveDesk:
         do when tables or rules change: its view is one of before."""
         if watch not in self._watches.get(watch.view.hash, ()):
             return None
-        self._number()
         with self._store.read() as tx:
             record = tx.replica(watch.replica)
             if record is None or not self._knows(tx, self._tables.at(tx)):
@@ -160,7 +155,6 @@ class LiveDesk:
     def round(self) -> Round:
         """What is new for streams that have everything of the rounds before. Costs a few reads,
         and a page for each view that is concerned."""
-        self._number()
         with self._store.read() as tx:
             if not self._knows(tx, self._tables.at(tx)):
                 self._forget({})
@@ -168,8 +162,9 @@ class LiveDesk:
             before, head = self._head, tx.head()
             assert before is not None, "set by the first use"
             pushes = tx.pushes(self._push_mark)
-            touches = tx.touched(Position(seq=before.seq, id=0), limit=PAGE_ROWS_MAX)
-            if len(touches) < PAGE_ROWS_MAX:
+            # As the pages ask for them, so that they are read once.
+            touches = tx.touched(Position(seq=before.seq, id=0), limit=PAGE_ROWS_MAX + 1)
+            if len(touches) <= PAGE_ROWS_MAX:
                 concerned = self._offers.concerned(tx, touches)
             else:
                 concerned = set(self._views)
@@ -205,7 +200,7 @@ class LiveDesk:
         if not is_of_log(tx, head, cursor):
             return None
         schemas = {name: self._schemas[name] for name in view.tables}
-        now_ms = self._clock.now_ms()
+        now_ms = self._store.clock.now_ms()
         events: list[bytes] = []
         size = 0
         while True:

@@ -22,7 +22,7 @@ class Origins:
     def __init__(self, tx: WriteTransaction) -> None:
         self._tx = tx
         self.found: list[Origin] = []
-        self.last_id = tx.last_change_id()
+        self.last_id = tx.last_id_before()
 
     def mark(self) -> tuple[int, int]:
         """Where `undo_to` goes back to."""

@@ -77,7 +77,13 @@ class Transaction(Protocol):
     """One database snapshot. All answers of one transaction are of the same moment."""
 
     def head(self) -> Head:
-        """The newest commit in this snapshot. One indexed read."""
+        """The newest commit in this snapshot; of a write transaction, when it began. One indexed
+        read, which `has_news` and `mark` share."""
+        ...
+
+    def has_news(self) -> bool:
+        """Whether anything that this snapshot sees has no number yet. Of a write transaction: of
+        what was there when it began."""
         ...
 
     def commit(self, seq: int) -> Commit | None:
@@ -102,7 +108,8 @@ class Transaction(Protocol):
 
     def mark(self) -> int:
         """What stands for this snapshot: whatever became visible later has a larger place. Marks
-        grow; the first one is 0, and none is below `trimmed_id`."""
+        grow; the first one is 0, and none is below `trimmed_id`. That of a write transaction is
+        that of its beginning."""
         ...
 
     def schemas(self) -> Mapping[str, TableSchema]:
@@ -255,11 +262,14 @@ class WriteTransaction(Transaction, Protocol):
 
     def hold(self, replica_ids: Iterable[str]) -> None:
         """Wait for other transactions that hold one of these replicas, and then hold them until the
-        end: what is read afterwards includes what those did. Called before anything is read."""
+        end: the rows, replicas and outcomes that are read afterwards include what those did.
+        Called before any of them is read."""
         ...
 
-    def apply(self, writes: Writes) -> None:
-        """Apply as one step. Raises ConstraintError, and then has done nothing.
+    def apply(self, writes: Writes, *, has_way_back: bool = True) -> None:
+        """Apply as one step. Raises ConstraintError, and then has done nothing. Without the price
+        of a way back, it raises that for more, swaps among them, and the transaction is good for
+        nothing then: give it up, and do it again with one.
 
         Unique values may be swapped between rows, and taken from rows that the step deletes; a
         row that survives is never deleted and inserted; rows that are not there are passed over;
@@ -269,13 +279,12 @@ class WriteTransaction(Transaction, Protocol):
         """
         ...
 
-    def insert(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        """Insert rows by table as one step, without the price of a way back: after
-        ConstraintError this transaction is good for nothing and must be given up."""
-        ...
-
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         """Make the triggers log these rows without changing them."""
+        ...
+
+    def last_id_before(self) -> int:
+        """The largest change id when this transaction began, or after its last `add_push`."""
         ...
 
     def fresh(self, *, after_id: int = 0) -> Sequence[Touch]:
@@ -420,11 +429,12 @@ class Store(Protocol):
         """A write transaction. Raises StorageUnavailableError after the lock timeout."""
         ...
 
-    def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
+    def number(self, *, now_ms: int, new_nonce: Callable[[], str], has_news: bool = False) -> Head:
         """Number what is visible and has no number yet; the head after it.
 
         Its own transaction, begun when no other of this thread is open. One read if there is
-        nothing new. Idempotent, safe from any number of processes; commit times never go back.
+        nothing new; who knows better (`has_news`) spares it. Idempotent, safe from any number of
+        processes; commit times never go back.
         """
         ...
 

@@ -33,8 +33,9 @@ from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
 from reunite.core.view import Difference, View, difference, parse_view
 from reunite.engine.expansion import Expander
+from reunite.engine.numbered import NumberedStore
 from reunite.engine.outcomes import checkpoint_outcome
-from reunite.engine.ports import Head, Position, ReplicaRecord, Store, Touch, Transaction
+from reunite.engine.ports import Head, Position, ReplicaRecord, Touch, Transaction
 from reunite.engine.register import check_known, check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
@@ -58,9 +59,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def pull(
-    store: Store, tables: Tables, principal: Principal, request: PullRequest, *, now_ms: int
+    store: NumberedStore,
+    tables: Tables,
+    principal: Principal,
+    request: PullRequest,
 ) -> Page:
-    """The next page for this replica. Call `store.number` first, with no transaction open.
+    """The next page for this replica.
 
     Raises UnknownReplicaError, HubRestoredError, UnknownTableError, BadRequestError,
     UpgradeRequiredError, ViewChangedError. Costs follow the page, never the table or the log; rows
@@ -70,10 +74,11 @@ def pull(
     cursor = None if request.cursor is None else decode_cursor(request.cursor)
     repaired = None if request.repaired is None else decode_cursor(request.repaired)
     rows_max = max(1, min(request.limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX))
-    _note_visit(store, principal, request, cursor, now_ms=now_ms)
     with store.read() as tx:
+        now_ms = store.clock.now_ms()
         record = own_replica(tx, principal, request.replica)
-        check_known(tx, record, known=request.known, known_id=request.known_id)
+        answered = tx.outcomes_by_id([request.known_id]) if request.known_id else ()
+        check_known(record, known=request.known, known_id=request.known_id, answered=answered)
         head = tx.head()
         tables = tables.at(tx)
         schemas = tables.readable(request.tables)
@@ -99,11 +104,21 @@ def pull(
             now_ms=now_ms,
         )
         page = builder.page(cursor, request)
-    if not is_kept:
-        # Before any cursor of this view is given out: when the view changes, the old one is asked.
-        with store.write() as writing:
-            writing.keep_view(view.hash, view.text, views_max=VIEWS_MAX)
-            writing.note_view(record.id, view.hash, views_max=REPLICA_VIEWS_MAX)
+    is_visit = _is_visit(record, request, now_ms=now_ms)
+    if is_visit or not is_kept:
+        with store.plain.write() as writing:
+            if is_visit:
+                writing.confirm(
+                    record.id,
+                    known_n=min(request.known, record.last_n),
+                    seen_seq=0 if cursor is None else cursor.checkpoint,
+                    now_ms=now_ms,
+                )
+            if not is_kept:
+                # Before any cursor of this view is given out: when the view changes, the old one
+                # is asked.
+                writing.keep_view(view.hash, view.text, views_max=VIEWS_MAX)
+                writing.note_view(record.id, view.hash, views_max=REPLICA_VIEWS_MAX)
     return page
 
 
@@ -195,25 +210,9 @@ def _check_key(schema: TableSchema, key: Key | None) -> None:
         check_columns(columns, [key], path="cursor", is_loose=True)
 
 
-def _note_visit(
-    store: Store,
-    principal: Principal,
-    request: PullRequest,
-    cursor: Cursor | None,
-    *,
-    now_ms: int,
-) -> None:
-    with store.read() as tx:
-        record = own_replica(tx, principal, request.replica)
-    is_stale = now_ms - record.seen_ms > SEEN_STALE_MS
-    if (request.known > record.known_n and request.known <= record.last_n) or is_stale:
-        with store.write() as tx:
-            tx.confirm(
-                request.replica,
-                known_n=min(request.known, record.last_n),
-                seen_seq=0 if cursor is None else cursor.checkpoint,
-                now_ms=now_ms,
-            )
+def _is_visit(record: ReplicaRecord, request: PullRequest, *, now_ms: int) -> bool:
+    """Whether this pull says something of the replica that is worth a write."""
+    return request.known > record.known_n or now_ms - record.seen_ms > SEEN_STALE_MS
 
 
 class PageBuilder:

@@ -22,11 +22,11 @@ transaction as its effect; idempotence lies in the ids.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 
 import msgspec
 
 from reunite.core.change import APPLIED, Change, Op, Outcome, OutcomeKind
-from reunite.core.cursor import decode_cursor
 from reunite.core.key import Key
 from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
@@ -34,7 +34,9 @@ from reunite.core.stamp import commit_stamp
 from reunite.engine.changed import Inserts, places_of, whole_rows
 from reunite.engine.erase import blanked
 from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError
+from reunite.engine.identity import check_log, check_past, formers
 from reunite.engine.lineage import is_gone
+from reunite.engine.numbered import NumberedStore
 from reunite.engine.origins import Origins
 from reunite.engine.outcomes import outcome_message
 from reunite.engine.parse import ParsedPush, PushedGroup, parse_push
@@ -43,20 +45,15 @@ from reunite.engine.ports import (
     AppliedInserts,
     LogEntry,
     ReplicaRecord,
-    Store,
     StoredOutcome,
     WriteTransaction,
 )
 from reunite.engine.recognising import recognisable
-from reunite.engine.register import check_known, check_protocol, is_owner, lease_blocks, own_replica
+from reunite.engine.register import check_protocol, lease_blocks, own_replica
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import Tables
 from reunite.errors import (
     ConstraintError,
-    EpochChangedError,
-    HubRestoredError,
-    IdentityForkedError,
-    NumberGapError,
     SchemaChangedError,
 )
 from reunite.protocol.push import PushAnswer, PushRequest, Renumber
@@ -68,7 +65,10 @@ MAX_NUMBER = 2**63 - 1
 
 
 def push(
-    store: Store, tables: Tables, principal: Principal, request: PushRequest, *, now_ms: int
+    store: NumberedStore,
+    tables: Tables,
+    principal: Principal,
+    request: PushRequest,
 ) -> PushAnswer:
     """Judge and apply what a replica sends; the outcomes of all of it.
 
@@ -78,16 +78,22 @@ def push(
     group, besides the row writes themselves.
     """
     check_protocol(request.protocol)
+
+    def work(*, has_way_back: bool) -> PushAnswer:
+        with store.write() as tx:
+            now_ms = store.clock.now_ms()
+            return _push(tx, tables, principal, request, now_ms=now_ms, has_way_back=has_way_back)
+
     try:
-        return _push(store, tables, principal, request, now_ms=now_ms, has_way_back=False)
-    except ConstraintError:
-        # Rarely a constraint of the hub objects to a new row. Nothing has happened; once more, so
-        # that only the group to blame is undone.
-        return _push(store, tables, principal, request, now_ms=now_ms, has_way_back=True)
+        return work(has_way_back=False)
+    except (ConstraintError, _NoWayBackError):
+        # Rarely a group is refused after it has written something, mostly by a constraint of the
+        # hub. Nothing has happened; once more, so that only the group to blame is undone.
+        return work(has_way_back=True)
 
 
 def _push(
-    store: Store,
+    tx: WriteTransaction,
     tables: Tables,
     principal: Principal,
     request: PushRequest,
@@ -95,69 +101,45 @@ def _push(
     now_ms: int,
     has_way_back: bool,
 ) -> PushAnswer:
-    with store.write() as tx:
-        # The same changes may be under way already, perhaps through another process.
-        tx.hold({request.replica, *(former.replica for former in request.formers)})
-        tables = tables.at(tx)
-        for name in request.lease:
-            if not tables.schema(name, path="lease").generated_key:
-                raise SchemaChangedError(
-                    f"The keys of {name!r} are not generated any more: pull first.", path="lease"
-                )
-        own_replica(tx, principal, request.replica)
-        _check_log(tx, request)
-
-        def settle(request: PushRequest, how: Settling) -> PushAnswer:
-            record = own_replica(tx, principal, request.replica)
-            parsed = parse_push(request, tables, now_ms=now_ms)
-            session = _Session(
-                tx,
-                tables,
-                principal,
-                record,
-                request,
-                faults=parsed.faults,
-                now_ms=now_ms,
-                has_way_back=has_way_back,
-                is_slice=how.is_slice,
+    # The same changes may be under way already, perhaps through another process.
+    tx.hold({request.replica, *(former.replica for former in request.formers)})
+    tables = tables.at(tx)
+    for name in request.lease:
+        if not tables.schema(name, path="lease").generated_key:
+            raise SchemaChangedError(
+                f"The keys of {name!r} are not generated any more: pull first.", path="lease"
             )
-            session.check_identity(parsed)
-            if how.rejection is None:
-                session.run(parsed)
-            else:
-                session.reject(parsed, how.rejection)
-            return session.finish()
+    own_replica(tx, principal, request.replica)
+    check_log(tx, request)
 
-        if any(group.part is not None for group in request.groups):
-            parse_push(request, tables, now_ms=now_ms)
-            return take_part(tx, request, settle, now_ms=now_ms)
-        return settle(request, Settling())
+    def settle(request: PushRequest, how: Settling) -> PushAnswer:
+        record = own_replica(tx, principal, request.replica)
+        parsed = parse_push(request, tables, now_ms=now_ms)
+        session = _Session(
+            tx,
+            tables,
+            principal,
+            record,
+            request,
+            parsed,
+            now_ms=now_ms,
+            has_way_back=has_way_back,
+            is_slice=how.is_slice,
+        )
+        if how.rejection is None:
+            session.run()
+        else:
+            session.reject(how.rejection)
+        return session.finish()
+
+    if any(group.part is not None for group in request.groups):
+        parse_push(request, tables, now_ms=now_ms)
+        return take_part(tx, request, settle, now_ms=now_ms)
+    return settle(request, Settling())
 
 
-def _check_log(tx: WriteTransaction, request: PushRequest) -> None:
-    """Refuse a replica that has read another log than this one: its marks mean nothing here."""
-    head = tx.head()
-    if request.epoch != head.epoch:
-        raise EpochChangedError("This hub's log is another one than the replica has read.")
-    if request.checkpoint is None:
-        return
-    cursor = decode_cursor(request.checkpoint)
-    if cursor.seq == 0 or cursor.seq < tx.trimmed_seq():
-        return
-    commit = tx.commit(cursor.seq)
-    if commit is None or commit.nonce != cursor.nonce:
-        raise HubRestoredError("This hub's log is an older one than the replica has read.")
-
-
-def _formers(tx: WriteTransaction, principal: Principal, request: PushRequest) -> dict[str, int]:
-    """Earlier identities of the replica's file that are this principal's, with the last number
-    of each that was this very file's."""
-    found = {}
-    for former in request.formers:
-        record = tx.replica(former.replica)
-        if record is not None and is_owner(principal, record):
-            found[former.replica] = former.n
-    return found
+class _NoWayBackError(Exception):
+    """What was done without a savepoint must be undone."""
 
 
 class _Stop(Exception):  # noqa: N818 — ends a push early; not an error
@@ -174,15 +156,17 @@ class _Session:
         principal: Principal,
         record: ReplicaRecord,
         request: PushRequest,
+        parsed: ParsedPush,
         *,
-        faults: Mapping[str, str],
         now_ms: int,
         has_way_back: bool,
         is_slice: bool,
     ) -> None:
         self._is_slice = is_slice
-        self._faults = faults
+        self._parsed = parsed
+        self._faults = parsed.faults
         self._has_way_back = has_way_back
+        self._has_written = False  # since the group began, without a savepoint
         self._tx = tx
         self._tables = tables
         self._principal = principal
@@ -191,8 +175,9 @@ class _Session:
         self._request = request
         self._now_ms = now_ms
         self._head = tx.head()
-        self._own = {record.id: MAX_NUMBER, **_formers(tx, principal, request)}
-        self._answered: dict[int, StoredOutcome] = {}
+        self._own = {record.id: MAX_NUMBER, **formers(tx, principal, request)}
+        past = check_past(tx, record, request, parsed)
+        self._answered, self._known = past.answered, past.known
         self._settled: list[StoredOutcome] = []  # stored before, and new
         self._new: list[StoredOutcome] = []
         self._inserts: list[AppliedInserts] = []  # new, and settled by the run
@@ -202,53 +187,16 @@ class _Session:
         # By table: rows that this push made, and the log's end after that.
         self._known_until: dict[str, dict[Key, int]] = {}
         self._origins = Origins(tx)
-
-    # -- who is it ----------------------------------------------------------------------------
-
-    def check_identity(self, parsed: ParsedPush) -> None:
-        """Refuse a push that this replica, as the hub knows it, cannot have made."""
-        request, record = self._request, self._record
-        mark = max((run.run.mark for run in parsed.runs()), default=0)
-        check_known(self._tx, record, known=request.known, known_id=request.known_id)
-        if mark > self._tx.mark():
-            raise HubRestoredError("This hub knows less than the replica was told.")
-        if request.first_n > record.last_n + 1:
-            raise NumberGapError(
-                f"The push begins with number {request.first_n}; after {record.last_n} comes "
-                f"{record.last_n + 1}.",
-                path="first_n",
-            )
-        covered = min((run.run.covered for run in parsed.runs()), default=record.last_n)
-        for stored in self._tx.rejections(record.id, after_n=covered):
+        for stored in past.rejected:
             self._taint(stored.n, stored.table, stored.key, stored.old_key)
-        if request.first_n > record.last_n:
-            return
-        for stored in self._tx.outcomes(record.id, after_n=request.first_n - 1):
-            self._answered[stored.n] = stored
-        for run in parsed.runs():
-            for n, change_id in enumerate(run.run.ids, run.first_n):
-                if n > record.last_n:
-                    return
-                answered = self._answered.get(n)
-                if answered is None or answered.id != change_id:
-                    raise IdentityForkedError(
-                        f"Number {n} of this replica is another change: the file was copied or "
-                        "restored. It needs a new identity."
-                    )
 
     # -- group by group -----------------------------------------------------------------------
 
-    def run(self, parsed: ParsedPush) -> None:
+    def run(self) -> None:
         """Settle the groups in order, until the end or until the push must stop."""
-        last_n = self._record.last_n
-        ids = [
-            change_id
-            for run in parsed.runs()
-            for change_id in run.run.ids[max(0, last_n + 1 - run.first_n) :]
-        ]
-        known = recognisable(self._tx, self._tables, self._principal, ids) if ids else {}
+        known = recognisable(self._tx, self._tables, self._principal, self._known)
         try:
-            for group in parsed.groups:
+            for group in self._parsed.groups:
                 if not (known or self._answered) and self._settle_inserts(group):
                     continue
                 self._settle_group(group, known)
@@ -258,9 +206,9 @@ class _Session:
         except _Stop:
             pass
 
-    def reject(self, parsed: ParsedPush, error: GroupRejectedError) -> None:
+    def reject(self, error: GroupRejectedError) -> None:
         """Reject all of it: slices of a group of which one was rejected."""
-        for group in parsed.groups:
+        for group in self._parsed.groups:
             self._reject(group.changes, error)
 
     def _settle_group(self, group: PushedGroup, known: Mapping[str, StoredOutcome]) -> None:
@@ -311,10 +259,13 @@ class _Session:
         if not changes:
             return
         kept = len(self._settled), len(self._new), self._origins.mark()
+        self._has_written = False
         try:
-            with self._tx.savepoint():
+            with self._tx.savepoint() if self._has_way_back else nullcontext():
                 self._settle(changes, is_divisible=is_divisible)
-        except RenumberNeededError:
+        except RenumberNeededError as exc:
+            if self._has_written:
+                raise _NoWayBackError from exc
             settled, new, origins = kept
             del self._settled[settled:], self._new[new:]
             self._origins.undo_to(origins)
@@ -462,21 +413,46 @@ class _Session:
         if all(change.op is Op.INSERT for change in changes):
             mark = min(change.mark for change in changes)
             inserts = _inserts_of(changes, self._tables)
-            if self._new_judge().apply_inserts(inserts, mark=mark, has_way_back=True):
+            judge = self._new_judge()
+            if judge.apply_inserts(inserts, mark=mark, has_way_back=self._has_way_back):
+                self._has_written = True
                 made = {(change.table, change.key): change for change in changes}
                 return [APPLIED] * len(changes), made
+        if not (self._has_way_back or self._meets_hook(changes)):
+            return self._judge_plainly(changes)
         attempt = 1
         while True:
             judge = self._new_judge()
             try:
                 with self._tx.savepoint():
-                    return judge.apply(changes), judge.established
+                    outcomes = judge.apply(changes)
+                self._has_written = True
+                return outcomes, judge.established
             except GroupRejectedError as exc:
                 if not exc.is_temporary or attempt == HOOK_TRIES_MAX:
                     raise
                 attempt += 1
 
-    def _new_judge(self) -> GroupJudge:
+    def _meets_hook(self, changes: Sequence[Change]) -> bool:
+        """Whether there is a hook for a table of these changes: it may well refuse them."""
+        hooked = {table for table, _ in self._tables.hooks}
+        return any(change.table in hooked for change in changes)
+
+    def _judge_plainly(
+        self, changes: Sequence[Change]
+    ) -> tuple[Sequence[Outcome], Mapping[tuple[str, Key], Change]]:
+        """The same without a savepoint."""
+        judge = self._new_judge(has_way_back=False)
+        try:
+            return judge.apply(changes), judge.established
+        except GroupRejectedError as exc:
+            if judge.has_written:
+                raise _NoWayBackError from exc
+            raise
+        finally:
+            self._has_written = self._has_written or judge.has_written
+
+    def _new_judge(self, *, has_way_back: bool = True) -> GroupJudge:
         return GroupJudge(
             self._tx,
             self._tables,
@@ -485,6 +461,7 @@ class _Session:
             is_mine=self._is_mine,
             known_until=self._known_until,
             now_ms=self._now_ms,
+            has_way_back=has_way_back,
         )
 
     def _note_made(self, table: str, keys: Sequence[Key]) -> None:

@@ -22,11 +22,10 @@ from reunite.engine.tables import Tables
 
 
 def recognisable(
-    tx: Transaction, tables: Tables, principal: Principal, ids: Sequence[str]
+    tx: Transaction, tables: Tables, principal: Principal, known: Mapping[str, StoredOutcome]
 ) -> Mapping[str, StoredOutcome]:
-    """What the hub answered for these changes, as far as this principal may be told. One statement
-    if nothing of it is known; else one for each replica, and for each table that has rules."""
-    known = tx.outcomes_by_id(ids)
+    """Of what the hub answered for some changes, by id, what this principal may be told. One
+    statement for each replica, and for each table that has rules."""
     if not known:
         return known
     records = {name: tx.replica(name) for name in {stored.replica for stored in known.values()}}

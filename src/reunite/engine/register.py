@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from reunite.core.principal import Principal, tenant_text
 from reunite.core.stamp import commit_stamp
@@ -76,16 +76,16 @@ def own_replica(tx: Transaction, principal: Principal, replica_id: str) -> Repli
     return record
 
 
-def check_known(tx: Transaction, record: ReplicaRecord, *, known: int, known_id: str) -> None:
+def check_known(
+    record: ReplicaRecord, *, known: int, known_id: str, answered: Collection[str]
+) -> None:
     """Refuse a replica that was told more than this hub knows: its changes must come again.
 
     Numbers alone do not show it: if the hub was restored and the replica's file copied, the copy
-    may have used the same numbers meanwhile. Raises HubRestoredError.
+    may have used the same numbers meanwhile. `answered` holds `known_id` if the hub has an outcome
+    for it. Raises HubRestoredError.
     """
-    is_known = known <= record.last_n
-    if is_known and known_id:
-        is_known = bool(tx.outcomes_by_id([known_id]))
-    if not is_known:
+    if known > record.last_n or (known_id and known_id not in answered):
         raise HubRestoredError("This hub knows less than the replica was told.")
 
 

@@ -32,7 +32,8 @@ from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
-from reunite.engine.ports import Store, Transaction
+from reunite.engine.numbered import NumberedStore
+from reunite.engine.ports import Transaction
 from reunite.engine.pull import is_ours
 from reunite.engine.reaching import Reaching
 from reunite.engine.register import check_protocol, own_replica
@@ -59,9 +60,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 def repair(
-    store: Store, tables: Tables, principal: Principal, request: RepairRequest, *, now_ms: int
+    store: NumberedStore,
+    tables: Tables,
+    principal: Principal,
+    request: RepairRequest,
 ) -> RepairAnswer:
-    """Answer one question about a table. Call `store.number` first, with no transaction open.
+    """Answer one question about a table.
 
     Raises UnknownReplicaError, UnknownTableError, BadRequestError, LimitExceededError,
     UpgradeRequiredError. Reads at most REPAIR_ROWS_MAX rows or about REPAIR_BYTES_MAX bytes, and
@@ -70,6 +74,7 @@ def repair(
     check_protocol(request.protocol)
     cursor = decode_cursor(request.cursor)
     with store.read() as tx:
+        now_ms = store.clock.now_ms()
         tables = tables.at(tx)
         schemas = tables.readable(request.tables)
         view = view_of(schemas, request.tables, request.where, tables.access(principal))

@@ -131,9 +131,10 @@ class ListeningFeed:
             asked_at = -math.inf
             while not is_over.is_set():
                 words = line.hear(TURN_EVERY_S)
-                if words:
-                    self._hears = self._hears or self._word in words
+                # Whoever says one's own word has woken the listeners already; but for the first.
+                if any(word != self._word or not self._hears for word in words):
                     self._looking.wake()
+                self._hears = self._hears or self._word in words
                 if self._hears and time.monotonic() - asked_at >= TURN_EVERY_S:
                     self._has_turn, asked_at = line.take_turn(), time.monotonic()
         finally:

@@ -54,6 +54,9 @@ class MemoryTransaction:
     def head(self) -> Head:
         return self._state.head()
 
+    def has_news(self) -> bool:
+        return self._state.log.last > self._state.head().last_id
+
     def commit(self, seq: int) -> Commit | None:
         commits, trimmed = self._state.commits, self._state.trimmed
         if commits.base < seq <= commits.last:

@@ -64,7 +64,7 @@ class MemoryStore:
                 raise
             self._state = transaction.finish()
 
-    def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
+    def number(self, *, now_ms: int, new_nonce: Callable[[], str], has_news: bool = False) -> Head:
         self._check_open()
         state = self._state
         head = state.head()

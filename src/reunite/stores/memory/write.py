@@ -7,7 +7,7 @@ whoever changes it: `apply`, `touch`, a hook or another program through a `Memor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import msgspec
 
@@ -128,15 +128,15 @@ class MemoryWriteTransaction(MemoryTransaction):
             raise RuntimeError("This transaction has ended: begin another one.")
         return self._writer
 
-    def apply(self, writes: Writes) -> None:
-        with self.savepoint():
+    def apply(self, writes: Writes, *, has_way_back: bool = True) -> None:
+        with self.savepoint() if has_way_back else nullcontext():
             self.writer.apply(writes)
-
-    def insert(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        self.writer.apply(Writes(inserts=rows, updates={}, deletes={}))
 
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         self.writer.touch(table, keys)
+
+    def last_id_before(self) -> int:
+        return self._last_id_before
 
     def fresh(self, *, after_id: int = 0) -> Sequence[Touch]:
         return self._touches(max(after_id, self._last_id_before), None)

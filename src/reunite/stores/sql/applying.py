@@ -60,14 +60,12 @@ class Step:
                 else:
                     raise
 
-    def insert(self) -> None:
-        """The step's inserts, outside any savepoint: inside one, SQLite copies every page that a
-        statement with triggers changes, which costs a third more. Raises ConstraintError, and
-        then part of it may be done."""
-        if self._catalogue.has_deferred_keys(self._session):
-            self.apply()
-        else:
-            self._insert_rows()
+    def apply_plainly(self) -> None:
+        """Do it outside any savepoint: inside one, SQLite copies every page that a statement with
+        triggers changes, which costs a third more. Raises ConstraintError, and then part of it may
+        be done."""
+        is_deferred = self._catalogue.has_deferred_keys(self._session)
+        self._try(is_parked=False, is_deferred=is_deferred)
 
     def _try(self, *, is_parked: bool, is_deferred: bool) -> None:
         if not is_deferred:

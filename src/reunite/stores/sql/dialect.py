@@ -23,6 +23,7 @@ from reunite.engine.ports import Head
 
 if TYPE_CHECKING:
     from reunite.stores.sql.catalogue import Catalogue
+    from reunite.stores.sql.outcomes import PushRecord
     from reunite.stores.sql.ports import Session
     from reunite.stores.sql.tables import TablePlan
 
@@ -80,27 +81,32 @@ class LogWords(msgspec.Struct, frozen=True, kw_only=True):
     in_range: str
 
 
+class LogState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a log stands: its newest commit, its largest id, what stands for this snapshot among
+    marks, and whether anything has no number yet."""
+
+    head: Head
+    last_change_id: int
+    mark: int
+    has_news: bool
+
+
 class Log(Protocol):
     """How changes, commits and marks hang together."""
 
     words: LogWords
 
-    def has_news(self, session: Session) -> bool:
-        """Whether there is anything to number. One read."""
+    def state(self, session: Session) -> LogState:
+        """Where the log stands. One read."""
         ...
 
-    def number(
-        self, session: Session, head: Head, *, now_ms: int, new_nonce: Callable[[], str]
-    ) -> None:
-        """Number what is visible and has no number, in a write transaction of its own."""
+    def number(self, session: Session, *, now_ms: int, new_nonce: Callable[[], str]) -> Head | None:
+        """Number what is visible and has no number, in a write transaction of its own; the head
+        then, None if there was nothing."""
         ...
 
     def lock_numbering(self, session: Session) -> None:
         """Be the only numberer until the transaction ends."""
-        ...
-
-    def hold(self, session: Session, replica_ids: Sequence[str]) -> None:
-        """Be the only one who has these replicas until the transaction ends."""
         ...
 
     def touched(
@@ -112,8 +118,10 @@ class Log(Protocol):
         trimmed_seq: int,
         trimmed_id: int,
         limit: int,
+        has_news: bool,
     ) -> list[TouchRecord]:
-        """The changes after commit `seq` and, in the next one, `after_id`; numbered ones first."""
+        """The changes after commit `seq` and, in the next one, `after_id`; numbered ones first.
+        Without `has_news`, all are."""
         ...
 
     def fresh(self, session: Session, *, after_id: int) -> list[TouchRecord]:
@@ -124,8 +132,8 @@ class Log(Protocol):
         """How many of those are inserts into a table, and the first and last id of all of them."""
         ...
 
-    def add_push(self, session: Session, record: tuple[Any, ...], *, after_id: int) -> None:
-        """Store a push: replica, principal, last_n, at_ms; and that it made the fresh changes."""
+    def add_push(self, session: Session, push: PushRecord, *, after_id: int) -> None:
+        """Store a push, and that it made the changes of this transaction with a larger id."""
         ...
 
     def add_runs(
@@ -161,10 +169,6 @@ class Log(Protocol):
         self, *, after_id: int, until_id: int, limit: int, trimmed_seq: int, trimmed_id: int
     ) -> tuple[Any, ...]: ...
 
-    def mark(self, session: Session) -> int:
-        """What stands for this snapshot: entries after it have a larger place."""
-        ...
-
     def index(self, session: Session) -> None:
         """Bring the index by key up to date, where it is not the database's own."""
         ...
@@ -193,12 +197,14 @@ class Dialect(Protocol):
     def log(self) -> Log: ...
 
     # Words: a join whose left side is read first, the larger of two numbers, the place of a text in
-    # another one; what selects from a JSON array of numbers `?1`, and such a number.
+    # another one; what selects from a JSON array of numbers `?1`, and such a number; what has rows
+    # that are read wait for others and then be one's own, "" where whoever writes is alone.
     joined: str
     greatest: str
     position: str
     numbers: str
     number: str
+    locking: str
 
     # --- reunite's own tables
 
@@ -231,10 +237,6 @@ class Dialect(Protocol):
         """Make the log good again after that; its changes and commits stay."""
         ...
 
-    def new_ids(self, session: Session, table: str, count: int) -> Sequence[int]:
-        """Ids for new rows of one of our tables, ascending."""
-        ...
-
     def sizes(self, session: Session) -> tuple[int | None, int | None]:
         """Bytes of the whole database, and of our tables in it."""
         ...
@@ -243,6 +245,10 @@ class Dialect(Protocol):
 
     def ddl(self, session: Session) -> int | str:
         """Something that changes whenever a table, an index or a trigger does."""
+        ...
+
+    def meta(self, session: Session) -> tuple[Iterable[tuple[str, Any]], int | str]:
+        """What `reunite_meta` holds, by name, and `ddl`. Many transactions begin with it."""
         ...
 
     def reflect(self, session: Session, table: str) -> TableSchema:

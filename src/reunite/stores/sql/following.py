@@ -17,7 +17,7 @@ The rule         comparing, making triggers and noting happen in one write trans
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Any, TypedDict
 
@@ -26,7 +26,13 @@ import msgspec
 from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, TableSchema
 from reunite.errors import UnknownTableError, UntrackableTableError
 from reunite.stores.sql.ports import Session
-from reunite.stores.sql.versions import bring_up_to_date, is_laid_out, read_meta, set_meta
+from reunite.stores.sql.versions import (
+    bring_up_to_date,
+    is_laid_out,
+    parse_meta,
+    read_meta,
+    set_meta,
+)
 
 # Random, so that a hub restored from a backup does not give one twice.
 GENERATION_BYTES = 4
@@ -43,12 +49,18 @@ class FollowOptions(TypedDict):
     untracked: Collection[str]
 
 
-def is_current(session: Session, meta: Mapping[str, Any] | None = None) -> bool:
-    """Whether nothing was created, altered or dropped since `note_ddl`, and reunite's own tables
-    are in our version. Two small reads, one where `meta` is known. Raises NewerLayoutError."""
-    if meta is None:
-        meta = read_meta(session)
-    return is_laid_out(meta) and meta.get("ddl") == session.dialect.ddl(session)
+def look(session: Session) -> tuple[dict[str, Any], bool]:
+    """What `reunite_meta` holds, and whether nothing was created, altered or dropped since
+    `note_ddl` and reunite's own tables are in our version. Two small reads at most. Raises
+    NewerLayoutError, and CallerError if there is no `reunite_meta`."""
+    found, ddl = session.dialect.meta(session)
+    meta = parse_meta(found)
+    return meta, is_laid_out(meta) and meta.get("ddl") == ddl
+
+
+def is_current(session: Session) -> bool:
+    """The second half of `look`."""
+    return look(session)[1]
 
 
 def note_ddl(session: Session) -> None:

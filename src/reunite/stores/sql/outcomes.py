@@ -16,7 +16,7 @@ import msgspec
 
 from reunite.core.change import APPLIED, Op, Outcome
 from reunite.core.key import Key
-from reunite.engine.ports import AppliedInserts, StoredOutcome
+from reunite.engine.ports import AppliedInserts, Origin, StoredOutcome
 
 # Outcomes kept in one row: few enough to read one of them cheaply.
 OUTCOMES_PER_ROW = 250
@@ -31,6 +31,18 @@ class OutcomePart(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     last_n: int
     slots: Collection[int]
+
+
+class PushRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a push; `replica` is its number in our tables."""
+
+    replica: int
+    principal: str
+    last_n: int
+    known_n: int
+    at_ms: int
+    origins: Sequence[Origin]
+    outcomes: Sequence[OutcomePart]
 
 
 class _Inserts(msgspec.Struct, frozen=True, kw_only=True):

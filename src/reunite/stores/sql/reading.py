@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ from reunite.engine.ports import (
     Touch,
 )
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.dialect import Dialect, TouchRecord
+from reunite.stores.sql.dialect import Dialect, LogState, TouchRecord
 from reunite.stores.sql.erasing import read_erasures
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 from reunite.stores.sql.ports import Session, UnreadableTextError
@@ -47,8 +47,9 @@ _ENTRY = """
     LEFT JOIN reunite_origin AS o ON o.last_id >= c.id AND o.first_id = (
         SELECT first_id FROM reunite_origin WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
 """
-_REPLICA = """
-    SELECT id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, tenant, views
+REPLICA = """
+    SELECT number, id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, tenant,
+        views
     FROM reunite_replica
 """
 _OUTCOMES = """
@@ -86,6 +87,12 @@ _ASKED = {
     "until_ms": "m.at_ms <",
 }
 
+# Answers that a snapshot keeps, in case they are asked for again.
+_ANSWERS_MAX = 20
+_KEYS_KEPT_MAX = 100
+
+Answer = TypeVar("Answer")
+
 _OPS = {op.value: op for op in Op}
 _encode = msgspec.json.Encoder().encode
 
@@ -111,15 +118,6 @@ def _statements(dialect: Dialect) -> _Statements:
     return _Statements(dialect)
 
 
-def head_of(session: Session, epoch: str) -> Head:
-    """The newest commit."""
-    rows = session.execute(
-        "SELECT seq, nonce, last_id, at_ms FROM reunite_commit ORDER BY seq DESC LIMIT 1"
-    )
-    seq, nonce, last_id, at_ms = rows[0] if rows else (0, "", 0, 0)
-    return Head(epoch=epoch, seq=seq, nonce=nonce, last_id=last_id, at_ms=at_ms)
-
-
 class SqlTransaction:
     """The port `Transaction` over a session. `meta` is what `reunite_meta` holds in it."""
 
@@ -128,11 +126,14 @@ class SqlTransaction:
     def __init__(self, session: Session, catalogue: Catalogue, meta: Mapping[str, Any]) -> None:
         self._session = session
         self._catalogue = catalogue
-        self._epoch: str = meta["epoch"]
         self._trimmed_seq: int = meta["trimmed_seq"]
         self._trimmed_id: int = meta["trimmed_id"]
         self._rules: str = meta.get("rules", "")
         self._log = session.dialect.log
+        self._log_state: LogState | None = None
+        # What was asked last is often asked again: for each view, or in the next step of a push.
+        self._found: dict[object, Any] = {}
+        self._replicas: dict[str, tuple[int, ReplicaRecord] | None] = {}
         self._statements = _statements(session.dialect)
 
     def rules(self) -> str:
@@ -140,14 +141,35 @@ class SqlTransaction:
 
     # --- Commits ----------------------------------------------------------------------------------
 
+    def _state(self) -> LogState:
+        """Where the log stood when this was asked first."""
+        if self._log_state is None:
+            self._log_state = self._log.state(self._session)
+        return self._log_state
+
     def head(self) -> Head:
-        return head_of(self._session, self._epoch)
+        return self._state().head
+
+    def has_news(self) -> bool:
+        return self._state().has_news
 
     def commit(self, seq: int) -> Commit | None:
         if seq < self._trimmed_seq:
             return None  # it may wait to be swept
-        found = self._commits("seq = ?", seq, 1)
-        return found[0] if found else None
+        return self._once(
+            ("commit", seq), lambda: next(iter(self._commits("seq = ?", seq, 1)), None)
+        )
+
+    def _once(self, question: object, ask: Callable[[], Answer]) -> Answer:
+        """The answer to a question, which does not change while this snapshot is read."""
+        if question not in self._found:
+            if self._locks_rows:
+                return ask()
+            if len(self._found) >= _ANSWERS_MAX:
+                self._found.clear()
+            self._found[question] = ask()
+        answer: Answer = self._found[question]
+        return answer
 
     def commits(self, *, after: int, limit: int) -> Sequence[Commit]:
         return self._commits("seq > ?", max(after, self._trimmed_seq), limit)
@@ -170,25 +192,30 @@ class SqlTransaction:
         return self._trimmed_id
 
     def last_change_id(self) -> int:
-        (last_id,) = self._session.execute("SELECT max(id) FROM reunite_change")[0]
-        return max(last_id or 0, self._trimmed_id)
+        return max(self._state().last_change_id, self._trimmed_id)
 
     def mark(self) -> int:
-        return max(self._log.mark(self._session), self._trimmed_id)
+        return max(self._state().mark, self._trimmed_id)
 
     # --- Log --------------------------------------------------------------------------------------
 
     def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
-        return self._touches(
-            self._log.touched(
+        has_news = self._locks_rows or self._state().has_news
+        if not has_news and after.seq >= self.head().seq:
+            return []
+
+        def read() -> list[Touch]:
+            records = self._log.touched(
                 self._session,
                 seq=after.seq,
                 after_id=after.id,
-                trimmed_seq=self._trimmed_seq,
-                trimmed_id=self._trimmed_id,
                 limit=limit,
+                has_news=has_news,
+                **self._trimmed(),
             )
-        )
+            return self._touches(records)
+
+        return self._once(("touched", after, limit), read)
 
     def _touches(self, records: Sequence[TouchRecord]) -> list[Touch]:
         readers = {
@@ -288,6 +315,12 @@ class SqlTransaction:
         return dict(self._catalogue.schemas)
 
     def rows(self, table: str, keys: Iterable[Key]) -> Mapping[Key, Row]:
+        keys = tuple(keys)
+        if len(keys) > _KEYS_KEPT_MAX:
+            return self._rows(table, keys)
+        return self._once((table, keys), lambda: self._rows(table, keys))
+
+    def _rows(self, table: str, keys: Sequence[Key]) -> Mapping[Key, Row]:
         plan = self._catalogue.plan(table)
         found = plan.rows(self._session, keys, locked=self._locks_rows)
         places = plan.schema.key_positions
@@ -375,13 +408,19 @@ class SqlTransaction:
     # --- Replicas, outcomes, tokens ---------------------------------------------------------------
 
     def replica(self, replica_id: str) -> ReplicaRecord | None:
-        rows = self._session.execute(f"{_REPLICA} WHERE id = ?", (replica_id,))
-        return _replica_record(rows[0]) if rows else None
+        found = self._numbered_replica(replica_id)
+        return None if found is None else found[1]
+
+    def _numbered_replica(self, replica_id: str) -> tuple[int, ReplicaRecord] | None:
+        """A replica's record and its number in our tables."""
+        if replica_id not in self._replicas:
+            rows = self._session.execute(f"{REPLICA} WHERE id = ?", (replica_id,))
+            self._replicas[replica_id] = replica_record(rows[0]) if rows else None
+        return self._replicas[replica_id]
 
     def replicas(self) -> Sequence[ReplicaRecord]:
-        return [
-            _replica_record(row) for row in self._session.execute(f"{_REPLICA} ORDER BY number")
-        ]
+        rows = self._session.execute(f"{REPLICA} ORDER BY number")
+        return [replica_record(row)[1] for row in rows]
 
     def pushes(self, after: int | None) -> Pushes:
         mark, last_n = self._log.pushes(self._session, after)
@@ -427,9 +466,12 @@ class SqlTransaction:
         return principal_of_text(*rows[0]) if rows else None
 
 
-def _replica_record(row: tuple[Any, ...]) -> ReplicaRecord:
-    id_, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, tenant, views = row
-    return ReplicaRecord(
+def replica_record(row: tuple[Any, ...]) -> tuple[int, ReplicaRecord]:
+    """What `REPLICA` selects: the number in our tables, and the record."""
+    number, id_, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, tenant, views = (
+        row
+    )
+    return number, ReplicaRecord(
         id=id_,
         principal=principal,
         name=name,

@@ -23,7 +23,7 @@ from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.database import SqliteDatabase
 from reunite.stores.sql.following import FollowOptions
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Database, Session
-from reunite.stores.sql.reading import SqlTransaction, head_of
+from reunite.stores.sql.reading import SqlTransaction
 from reunite.stores.sql.versions import is_laid_out, read_meta
 from reunite.stores.sql.writing import SqlWriteTransaction
 
@@ -113,9 +113,9 @@ class SqlStore:
     def _reading(self) -> Iterator[SqlTransaction]:
         for _ in range(FOLLOW_TRIES_MAX):
             with self._database.read() as session:
-                catalogue, meta = self._known(session)
-                if following.is_current(session, meta):
-                    yield SqlTransaction(session, catalogue, meta)
+                meta, is_current = following.look(session)
+                if is_current:
+                    yield SqlTransaction(session, self._known(session, meta), meta)
                     return
                 self._wait_for_nobody(meta)
             # A migration: what this snapshot would read is not what the catalogue says.
@@ -127,8 +127,9 @@ class SqlStore:
     def _writing(self) -> Iterator[SqlWriteTransaction]:
         for _ in range(FOLLOW_TRIES_MAX):
             with self._database.write() as session:
-                if following.is_current(session):
-                    yield SqlWriteTransaction(session, *self._known(session))
+                meta, is_current = following.look(session)
+                if is_current:
+                    yield SqlWriteTransaction(session, self._known(session, meta), meta)
                     return
                 # Committed before anything else, so that no catalogue outlives a rollback.
                 self._follow(session)
@@ -153,28 +154,30 @@ class SqlStore:
             with self._database.migration_lock():
                 pass
 
-    def _known(self, session: Session) -> tuple[Catalogue, dict[str, Any]]:
-        """The catalogue and what else is kept by name. The snapshot begins with this read."""
-        meta = read_meta(session)
-        is_laid_out(meta)  # raises before anything else of a newer layout is read
+    def _known(self, session: Session, meta: Mapping[str, Any]) -> Catalogue:
+        """The catalogue of a transaction's edition."""
         catalogue = self._catalogue
         if catalogue.edition != meta["edition"]:
             catalogue = self._catalogue = Catalogue.load(session, meta["edition"])
-        return catalogue, meta
+        return catalogue
 
-    def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
-        with self._database.read() as session:
-            log, meta = session.dialect.log, read_meta(session)
-            if following.is_current(session, meta) and not log.has_news(session):
-                return head_of(session, meta["epoch"])
-            self._wait_for_nobody(meta)
+    def number(self, *, now_ms: int, new_nonce: Callable[[], str], has_news: bool = False) -> Head:
+        if not has_news:
+            with self._database.read() as session:
+                meta, is_current = following.look(session)
+                if is_current:
+                    state = session.dialect.log.state(session)
+                    if not state.has_news:
+                        return state.head
+                self._wait_for_nobody(meta)
         with self._database.write() as session:
-            if not following.is_current(session):
+            # Numbers do not depend on what the tables are like: who comes next looks after that.
+            if not has_news and not following.is_current(session):
                 self._follow(session)
+            log = session.dialect.log
             log.lock_numbering(session)
-            head = head_of(session, _epoch(session))
-            log.number(session, head, now_ms=now_ms, new_nonce=new_nonce)
-            return head_of(session, head.epoch)
+            head = log.number(session, now_ms=now_ms, new_nonce=new_nonce)
+            return head or log.state(session).head
 
     # --- Tables -----------------------------------------------------------------------------------
 
@@ -259,8 +262,9 @@ class SqlStore:
 
     def uninstall(self) -> None:
         with self._database.write() as session:
-            self._wait_for_nobody(read_meta(session))
-            _, meta = self._known(session)
+            meta = read_meta(session)
+            is_laid_out(meta)  # raises where a newer release made the tables
+            self._wait_for_nobody(meta)
             session.dialect.remove_all(session)
         self._catalogue = Catalogue(-1, {})
         self._database.restore(meta["former"])
@@ -309,10 +313,6 @@ class SqlStore:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _epoch(session: Session) -> str:
-    return str(session.execute("SELECT value FROM reunite_meta WHERE name = 'epoch'")[0][0])
 
 
 def _restless() -> StorageUnavailableError:

@@ -14,7 +14,7 @@ The rule         a database is never brought back to an older version.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reunite.errors import NewerLayoutError
@@ -28,10 +28,12 @@ _INTEGERS = frozenset(
 
 def read_meta(session: Session) -> dict[str, Any]:
     """What `reunite_meta` holds, by name. Raises CallerError if there is no such table."""
-    return {
-        name: int(value) if name in _INTEGERS else value
-        for name, value in session.execute_again("SELECT name, value FROM reunite_meta")
-    }
+    return parse_meta(session.execute_again("SELECT name, value FROM reunite_meta"))
+
+
+def parse_meta(rows: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Rows of `reunite_meta` by name."""
+    return {name: int(value) if name in _INTEGERS else value for name, value in rows}
 
 
 def set_meta(session: Session, **values: Any) -> None:

@@ -10,7 +10,7 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.core.principal import Principal, principal_of_text, principal_text
-from reunite.core.values import INTEGER_MAX, Row
+from reunite.core.values import INTEGER_MAX
 from reunite.core.view import last_views
 from reunite.engine.ports import (
     AppliedInserts,
@@ -28,9 +28,9 @@ from reunite.stores.sql.acting import attribute
 from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.erasing import erase
-from reunite.stores.sql.outcomes import insert_parts, outcome_parts
+from reunite.stores.sql.outcomes import PushRecord, insert_parts, outcome_parts
 from reunite.stores.sql.ports import Session
-from reunite.stores.sql.reading import SqlTransaction, head_of
+from reunite.stores.sql.reading import REPLICA, SqlTransaction, replica_record
 from reunite.stores.sql.versions import set_meta
 
 
@@ -41,27 +41,42 @@ class SqlWriteTransaction(SqlTransaction):
 
     def __init__(self, session: Session, catalogue: Catalogue, meta: Mapping[str, Any]) -> None:
         super().__init__(session, catalogue, meta)
-        self._last_id_before = self.last_change_id()
+        self._last_id_before: int | None = None
+        self._has_pushed = False
+
+    def last_id_before(self) -> int:
+        if self._last_id_before is None:
+            fresh = self.last_change_id() if self._has_pushed else self._state().last_change_id
+            self._last_id_before = max(fresh, self._trimmed_id)
+        return self._last_id_before
+
+    def last_change_id(self) -> int:
+        (last_id,) = self._session.execute("SELECT max(id) FROM reunite_change")[0]
+        return max(last_id or 0, self._trimmed_id)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        last_id_before = self._last_id_before
+        last_id_before = self.last_id_before()
         try:
             with self._session.savepoint():
                 yield
         except BaseException:
             self._last_id_before = last_id_before
+            self._replicas.clear()
             raise
 
-    def apply(self, writes: Writes) -> None:
-        Step(self._session, self._catalogue, writes).apply()
-
-    def insert(self, rows: Mapping[str, Sequence[Row]]) -> None:
-        Step(self._session, self._catalogue, Writes(inserts=rows, updates={}, deletes={})).insert()
+    def apply(self, writes: Writes, *, has_way_back: bool = True) -> None:
+        self.last_id_before()  # asked before anything is written
+        step = Step(self._session, self._catalogue, writes)
+        if has_way_back:
+            step.apply()
+        else:
+            step.apply_plainly()
 
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         # In the words of the trigger, but straight into the log: an UPDATE would set off the
         # user's triggers, which may change the row.
+        self.last_id_before()
         self._catalogue.plan(table).touch(self._session, list(dict.fromkeys(keys)))
 
     def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
@@ -70,17 +85,18 @@ class SqlWriteTransaction(SqlTransaction):
         return super().entries(table, keys, after_id=after_id)
 
     def fresh(self, *, after_id: int = 0) -> Sequence[Touch]:
-        after_id = max(after_id, self._last_id_before)
+        after_id = max(after_id, self.last_id_before())
         return self._touches(self._log.fresh(self._session, after_id=after_id))
 
     def fresh_inserts(self, table: str, *, after_id: int) -> tuple[int, int] | None:
-        after_id = max(after_id, self._last_id_before)
+        after_id = max(after_id, self.last_id_before())
         count, first_id, last_id = self._log.fresh_run(
             self._session, table=table, after_id=after_id
         )
         return (first_id, last_id) if count and last_id - first_id + 1 == count else None
 
     def handle(self) -> Any:
+        self.last_id_before()
         return self._session.handle
 
     # --- Pushes and replicas ----------------------------------------------------------------------
@@ -97,38 +113,21 @@ class SqlWriteTransaction(SqlTransaction):
         outcomes: Sequence[StoredOutcome],
         inserts: Sequence[AppliedInserts] = (),
     ) -> None:
-        execute, greatest = self._session.execute, self._session.dialect.greatest
-        number = self._replica_number(replica)
-        execute(
-            f"UPDATE reunite_replica SET last_n = {greatest}(last_n, ?), "
-            f"known_n = {greatest}(known_n, ?), seen_ms = {greatest}(seen_ms, ?) "
-            "WHERE number = ?",
-            (last_n, known_n, now_ms, number),
+        push = PushRecord(
+            replica=self._replica_number(replica),
+            principal=principal,
+            last_n=last_n,
+            known_n=known_n,
+            at_ms=now_ms,
+            origins=origins,
+            outcomes=[*outcome_parts(outcomes), *insert_parts(inserts)],
         )
-        self._log.add_push(
-            self._session, (number, principal, last_n, now_ms), after_id=self._last_id_before
-        )
-        self._session.executemany(
-            "INSERT INTO reunite_origin (first_id, last_id, first_n, op, stamp) "
-            "VALUES (?, ?, ?, ?, ?)",
-            map(msgspec.structs.astuple, origins),
-        )
-        parts = [*outcome_parts(outcomes), *insert_parts(inserts)]
-        ids = self._session.dialect.new_ids(self._session, "reunite_outcome", len(parts))
-        self._session.executemany(
-            "INSERT INTO reunite_outcome (id, replica, last_n, outcomes) VALUES (?, ?, ?, ?)",
-            [(id_, number, part.last_n, part.text) for id_, part in zip(ids, parts, strict=True)],
-        )
-        self._session.executemany(
-            "INSERT INTO reunite_outcome_slot (slot, outcome) VALUES (?, ?) ON CONFLICT DO NOTHING",
-            sorted(
-                (slot, id_) for id_, part in zip(ids, parts, strict=True) for slot in part.slots
-            ),
-        )
-        self._last_id_before = self.last_change_id()
+        self._log.add_push(self._session, push, after_id=self.last_id_before())
+        self._forget_replica(replica)
+        self._last_id_before, self._has_pushed = None, True
 
     def attribute(self, principal: str, *, now_ms: int) -> None:
-        attribute(self._session, principal, now_ms=now_ms, after_id=self._last_id_before)
+        attribute(self._session, principal, now_ms=now_ms, after_id=self.last_id_before())
 
     def erase(self, erasures: Sequence[Erasure], ids: Sequence[int]) -> int:
         self.unstage(older_than_ms=INTEGER_MAX)
@@ -178,14 +177,17 @@ class SqlWriteTransaction(SqlTransaction):
         )
 
     def _replica_number(self, replica_id: str) -> int:
-        rows = self._session.execute(
-            "SELECT number FROM reunite_replica WHERE id = ?", (replica_id,)
-        )
-        if not rows:
+        found = self._numbered_replica(replica_id)
+        if found is None:
             raise UnknownReplicaError(f"There is no replica {replica_id!r} here.")
-        return int(rows[0][0])
+        return found[0]
+
+    def _forget_replica(self, replica_id: str) -> None:
+        """It is not as it was read any more."""
+        self._replicas.pop(replica_id, None)
 
     def add_replica(self, record: ReplicaRecord) -> None:
+        self._forget_replica(record.id)
         self._session.execute(
             "INSERT INTO reunite_replica "
             "(id, principal, name, last_n, known_n, created_ms, seen_ms, seen_seq, tenant, "
@@ -211,6 +213,7 @@ class SqlWriteTransaction(SqlTransaction):
             "UPDATE reunite_replica SET views = ? WHERE number = ?",
             (" ".join(views), self._replica_number(replica_id)),
         )
+        self._forget_replica(replica_id)
 
     def confirm(self, replica_id: str, *, known_n: int, seen_seq: int, now_ms: int) -> None:
         greatest = self._session.dialect.greatest
@@ -220,6 +223,7 @@ class SqlWriteTransaction(SqlTransaction):
             "WHERE number = ?",
             (known_n, seen_seq, now_ms, self._replica_number(replica_id)),
         )
+        self._forget_replica(replica_id)
 
     def lease(self, table: str, replica_id: str, *, size: int) -> tuple[int, int] | None:
         self._replica_number(replica_id)
@@ -276,13 +280,23 @@ class SqlWriteTransaction(SqlTransaction):
         ]
 
     def hold(self, replica_ids: Iterable[str]) -> None:
-        self._log.hold(self._session, sorted(replica_ids))
+        ids = list(replica_ids)
+        dialect = self._session.dialect
+        # In one order, so that nobody waits for each other.
+        rows = self._session.execute(
+            f"{REPLICA} WHERE id IN (SELECT k.value FROM {dialect.numbers}) "
+            f"ORDER BY id {dialect.locking}",
+            (msgspec.json.encode(ids).decode(),),
+        )
+        self._replicas = dict.fromkeys(ids)
+        for row in rows:
+            number, record = replica_record(row)
+            self._replicas[record.id] = number, record
 
     # --- Retention --------------------------------------------------------------------------------
 
     def trim(self, *, until_seq: int) -> int:
-        head = head_of(self._session, self._epoch)
-        commit = self.commit(min(until_seq, head.seq))
+        commit = self.commit(min(until_seq, self.head().seq))
         if commit is None or commit.seq <= self._trimmed_seq:
             return 0
         count, trimmed_id = self._log.trimmed_by(

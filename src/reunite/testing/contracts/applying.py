@@ -64,12 +64,14 @@ class ApplyingContract:
         self, subject: StoreSubject
     ) -> None:
         with subject.store.write() as transaction:
-            transaction.insert({"child": [child(1, "p")], "parent": [parent("p")]})
+            rows = {"child": [child(1, "p")], "parent": [parent("p")]}
+            transaction.apply(writes(inserts=rows), has_way_back=False)
             assert {touch.table for touch in transaction.fresh()} == {"parent", "child"}
         assert rows_of(subject.store, "parent") == [parent("p")]
         assert rows_of(subject.store, "child") == [child(1, "p")]
         with pytest.raises(ConstraintError), subject.store.write() as transaction:
-            transaction.insert({"parent": [parent("q"), parent("p")]})
+            rows = {"parent": [parent("q"), parent("p")]}
+            transaction.apply(writes(inserts=rows), has_way_back=False)
         assert rows_of(subject.store, "parent") == [parent("p")]
         assert len(log_of(subject.store)) == 2
 

@@ -94,12 +94,12 @@ class _Watched:
         if watcher is not None:
             watcher.write_ended()
 
-    def number(self, *, now_ms: int, new_nonce: Callable[[], str]) -> Head:
+    def number(self, *, now_ms: int, new_nonce: Callable[[], str], has_news: bool = False) -> Head:
         store = cast(Store, super())
         # A store may number through its own `write`; that is no write of the hub's.
         self._is_numbering = True
         try:
-            head = store.number(now_ms=now_ms, new_nonce=new_nonce)
+            head = store.number(now_ms=now_ms, new_nonce=new_nonce, has_news=has_news)
         finally:
             self._is_numbering = False
         if self.watcher is not None:

@@ -44,6 +44,7 @@ _DDL = f"""
         (SELECT sum(hashtextextended(concat_ws(' ', d.oid, d.xmin), 5))
          FROM pg_attrdef AS d JOIN t ON t.oid = d.adrelid))
 """
+_META = f"SELECT '', ({_DDL}) UNION ALL SELECT name, value FROM reunite_meta"
 
 
 class PostgresDialect:
@@ -54,6 +55,7 @@ class PostgresDialect:
     position = "strpos"
     numbers = "json_array_elements_text(?1::json) AS k(value)"
     number = "k.value::bigint"
+    locking = "FOR NO KEY UPDATE"
 
     def __init__(self) -> None:
         self.log = PostgresLog()
@@ -92,13 +94,6 @@ class PostgresDialect:
     def renew(self, session: Session) -> None:
         self.log.renew(session)
 
-    def new_ids(self, session: Session, table: str, count: int) -> Sequence[int]:
-        rows = session.execute(
-            "SELECT nextval(pg_get_serial_sequence(?, 'id')) FROM generate_series(1, ?)",
-            (table, count),
-        )
-        return [id_ for (id_,) in rows]
-
     def sizes(self, session: Session) -> tuple[int | None, int | None]:
         total, own = session.execute(
             "SELECT pg_database_size(current_database()), coalesce(sum(pg_total_relation_size("
@@ -111,6 +106,10 @@ class PostgresDialect:
 
     def ddl(self, session: Session) -> int | str:
         return str(session.execute_again(_DDL)[0][0])
+
+    def meta(self, session: Session) -> tuple[Iterable[tuple[str, Any]], int | str]:
+        (_, ddl), *found = session.execute_again(_META)
+        return found, str(ddl)
 
     def reflect(self, session: Session, table: str) -> TableSchema:
         return reflection.reflect(session, table)

@@ -20,8 +20,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from reunite.engine.ports import Head
-from reunite.stores.sql.dialect import LogWords, TouchRecord
+from reunite.stores.sql.dialect import LogState, LogWords, TouchRecord
+from reunite.stores.sql.outcomes import PushRecord
 from reunite.stores.sql.ports import Session
 
 # The lock of those who number, by database and the place of reunite's tables in it.
@@ -42,10 +45,18 @@ _NEW = f"""(
     SELECT n.* FROM unnest({_XIP}) AS x (txid)
     CROSS JOIN LATERAL (SELECT * FROM reunite_change WHERE txid = x.txid OFFSET 0) AS n
 ) AS c"""
-_HAS_NEWS = f"""
-    SELECT coalesce((SELECT max(txid) FROM reunite_change) >= {_XMAX}, false) OR EXISTS (
-        SELECT FROM unnest({_XIP}) AS x (txid)
-        CROSS JOIN LATERAL (SELECT FROM reunite_change WHERE txid = x.txid LIMIT 1) AS n)
+_STATE = """
+    WITH h AS MATERIALIZED (SELECT * FROM reunite_commit ORDER BY seq DESC LIMIT 1)
+    SELECT coalesce(h.seq, 0), coalesce(h.nonce, ''), coalesce(h.last_id, 0), coalesce(h.at_ms, 0),
+        coalesce(c.id, 0), coalesce(greatest(h.mark, c.id), 0),
+        coalesce(c.txid >= coalesce(h.next_txid, 0), false) OR EXISTS (
+            SELECT FROM unnest(h.open_txids) AS x (txid)
+            CROSS JOIN LATERAL (SELECT FROM reunite_change WHERE txid = x.txid LIMIT 1) AS n),
+        c.epoch
+    FROM (SELECT (SELECT max(id) FROM reunite_change) AS id,
+                 (SELECT max(txid) FROM reunite_change) AS txid,
+                 (SELECT value FROM reunite_meta WHERE name = 'epoch') AS epoch) AS c
+    LEFT JOIN h ON true
 """
 _FIND = f"""
     SELECT c.txid, min(c.id), max(c.id), count(*), row_number() OVER (ORDER BY max(c.id)) AS place
@@ -56,19 +67,24 @@ _NUMBER = f"""
     WITH found AS MATERIALIZED ({_FIND}), now AS MATERIALIZED (
         SELECT pg_snapshot_xmax(s)::text::bigint AS next_txid,
                ARRAY (SELECT x::text::bigint FROM pg_snapshot_xip(s) AS x) AS open_txids,
-               {_MARK} AS former
+               coalesce(h.mark, 0) AS former, coalesce(h.seq, 0) AS seq,
+               greatest(h.at_ms, ?1::bigint) AS at_ms
         FROM pg_current_snapshot() AS s
+        LEFT JOIN (SELECT * FROM reunite_commit ORDER BY seq DESC LIMIT 1) AS h ON true
     ), marked AS MATERIALIZED (
         SELECT CASE WHEN min(f.min) <= max(n.former)
                THEN nextval(pg_get_serial_sequence('reunite_change', 'id')) ELSE max(f.max) END
                AS mark
         FROM found AS f, now AS n
+    ), numbered AS (
+        INSERT INTO reunite_commit (seq, at_ms, nonce, txid, first_id, last_id, changes, mark,
+            former, next_txid, open_txids)
+        SELECT now.seq + f.place, now.at_ms, concat_ws('.', ?2::text, nullif(f.place, 1)), f.txid,
+            f.min, f.max, f.count, marked.mark, now.former, now.next_txid, now.open_txids
+        FROM found AS f, now, marked RETURNING seq, nonce, last_id, at_ms
     )
-    INSERT INTO reunite_commit (seq, at_ms, nonce, txid, first_id, last_id, changes, mark, former,
-        next_txid, open_txids)
-    SELECT ?1::bigint + f.place, ?2::bigint, concat_ws('.', ?3::text, nullif(f.place, 1)), f.txid,
-        f.min, f.max, f.count, marked.mark, now.former, now.next_txid, now.open_txids
-    FROM found AS f, now, marked
+    SELECT seq, nonce, last_id, at_ms, (SELECT value FROM reunite_meta WHERE name = 'epoch')
+    FROM numbered ORDER BY seq DESC LIMIT 1
 """
 _TOUCHED = """
     SELECT m.seq, c.id, c.table_name, c.key, c.old_key, c.schema
@@ -85,7 +101,39 @@ _UNNUMBERED = f"""
     SELECT NULL, c.id, c.table_name, c.key, c.old_key, c.schema FROM {_NEW}
     WHERE ?1::bigint IS NULL OR c.id > ?1 ORDER BY c.id LIMIT ?2
 """
+# Beside the oldest transaction that this snapshot does not see: whatever comes is not below it.
+_PUSHES = f"""
+    SELECT DISTINCT pg_snapshot_xmin(s.snapshot)::text::bigint, r.id, r.last_n
+    FROM (SELECT pg_current_snapshot() AS snapshot) AS s
+    LEFT JOIN reunite_push AS p ON p.txid BETWEEN ?1 AND {_LARGEST}
+    LEFT JOIN reunite_replica AS r ON r.number = p.replica
+"""
 _OWN = "txid = pg_current_xact_id()::text::bigint"
+# One statement, since each costs a round trip: a push of one change has little else to do.
+_ADD_PUSH = f"""
+    WITH replica AS (
+        UPDATE reunite_replica SET last_n = greatest(last_n, ?3), known_n = greatest(known_n, ?4),
+            seen_ms = greatest(seen_ms, ?5) WHERE number = ?1
+    ), push AS (
+        INSERT INTO reunite_push (replica, principal, last_n, at_ms, txid, first_id, last_id)
+        SELECT ?1, ?2, ?3, ?5, pg_current_xact_id()::text::bigint, min(id), max(id)
+        FROM reunite_change WHERE {_OWN} AND id > ?6
+    ), origin AS (
+        INSERT INTO reunite_origin (first_id, last_id, first_n, op, stamp)
+        SELECT * FROM json_to_recordset(?7::json)
+            AS o (first_id bigint, last_id bigint, first_n bigint, op text, stamp text)
+    ), part AS MATERIALIZED (
+        SELECT nextval(pg_get_serial_sequence('reunite_outcome', 'id')) AS id, p.*
+        FROM json_to_recordset(?8::json) AS p (last_n bigint, text text, slots json)
+    ), outcome AS (
+        INSERT INTO reunite_outcome (id, replica, last_n, outcomes)
+        SELECT id, ?1, last_n, text FROM part
+    )
+    INSERT INTO reunite_outcome_slot (slot, outcome)
+    SELECT s.value::bigint, part.id FROM part
+    CROSS JOIN json_array_elements_text(part.slots) AS s (value) ON CONFLICT DO NOTHING
+"""
+_encode = msgspec.json.Encoder().encode
 
 # More transactions than a database ever has.
 _ERA = 2**50
@@ -121,23 +169,25 @@ class PostgresLog:
         "{more} ORDER BY c.id LIMIT ?3",
     )
 
-    def has_news(self, session: Session) -> bool:
-        return bool(session.execute(_HAS_NEWS)[0][0])
+    def state(self, session: Session) -> LogState:
+        found = session.execute_again(_STATE)[0]
+        seq, nonce, last_id, at_ms, last_change_id, mark, has_news, epoch = found
+        return LogState(
+            head=Head(epoch=epoch, seq=seq, nonce=nonce, last_id=last_id, at_ms=at_ms),
+            last_change_id=last_change_id,
+            mark=mark,
+            has_news=has_news,
+        )
 
     def lock_numbering(self, session: Session) -> None:
         session.execute(_LOCK)
 
-    def hold(self, session: Session, replica_ids: Sequence[str]) -> None:
-        # In one order, so that nobody waits for each other.
-        session.execute(
-            "SELECT FROM reunite_replica WHERE id = ANY (?) ORDER BY id FOR NO KEY UPDATE",
-            (list(replica_ids),),
-        )
-
-    def number(
-        self, session: Session, head: Head, *, now_ms: int, new_nonce: Callable[[], str]
-    ) -> None:
-        session.execute(_NUMBER, (head.seq, max(now_ms, head.at_ms), new_nonce()))
+    def number(self, session: Session, *, now_ms: int, new_nonce: Callable[[], str]) -> Head | None:
+        found = session.execute(_NUMBER, (now_ms, new_nonce()))
+        if not found:
+            return None
+        seq, nonce, last_id, at_ms, epoch = found[0]
+        return Head(epoch=epoch, seq=seq, nonce=nonce, last_id=last_id, at_ms=at_ms)
 
     def touched(
         self,
@@ -148,10 +198,11 @@ class PostgresLog:
         trimmed_seq: int,
         trimmed_id: int,
         limit: int,
+        has_news: bool,
     ) -> list[TouchRecord]:
         numbered: list[Any] = session.execute(_TOUCHED, (seq, after_id, limit, trimmed_seq))
         room = limit - len(numbered)
-        if room > 0:
+        if room > 0 and has_news:
             # A position may also stand among these.
             at_head = not numbered and not session.execute(
                 "SELECT 1 FROM reunite_commit WHERE seq > ? LIMIT 1", (seq,)
@@ -176,12 +227,20 @@ class PostgresLog:
         )[0]
         return count, first_id, last_id
 
-    def add_push(self, session: Session, record: tuple[Any, ...], *, after_id: int) -> None:
+    def add_push(self, session: Session, push: PushRecord, *, after_id: int) -> None:
+        origins, outcomes = _encode(push.origins).decode(), _encode(push.outcomes).decode()
         session.execute(
-            "INSERT INTO reunite_push (replica, principal, last_n, at_ms, txid, first_id, last_id) "
-            "SELECT ?, ?, ?, ?, pg_current_xact_id()::text::bigint, min(id), max(id) "
-            f"FROM reunite_change WHERE {_OWN} AND id > ?",
-            (*record, after_id),
+            _ADD_PUSH,
+            (
+                push.replica,
+                push.principal,
+                push.last_n,
+                push.known_n,
+                push.at_ms,
+                after_id,
+                origins,
+                outcomes,
+            ),
         )
 
     def add_runs(
@@ -215,17 +274,8 @@ class PostgresLog:
         )
 
     def pushes(self, session: Session, after: int | None) -> tuple[int, dict[str, int]]:
-        # The oldest transaction that this snapshot does not see: whatever comes is not below it.
-        (mark,) = session.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")[0]
-        if after is None:
-            return mark, {}
-        found = session.execute(
-            "SELECT DISTINCT r.id, r.last_n FROM reunite_push AS p "
-            "JOIN reunite_replica AS r ON r.number = p.replica "
-            f"WHERE p.txid BETWEEN ? AND {_LARGEST}",
-            (after,),
-        )
-        return mark, dict(found)
+        found = session.execute(_PUSHES, (_LARGEST if after is None else after,))
+        return found[0][0], {id_: last_n for _, id_, last_n in found if id_ is not None}
 
     def keys_parameters(
         self, keys: str, table: str, *, after_id: int, trimmed_seq: int, trimmed_id: int
@@ -236,12 +286,6 @@ class PostgresLog:
         self, *, after_id: int, until_id: int, limit: int, trimmed_seq: int, trimmed_id: int
     ) -> tuple[Any, ...]:
         return after_id, until_id, limit, trimmed_seq
-
-    def mark(self, session: Session) -> int:
-        (mark,) = session.execute(
-            f"SELECT greatest({_MARK}, (SELECT max(id) FROM reunite_change))"
-        )[0]
-        return mark or 0
 
     def renew(self, session: Session) -> None:
         """Transaction ids begin again in a restored database: those of before become negative, so

@@ -29,6 +29,7 @@ class SqliteDialect:
     position = "instr"
     numbers = "json_each(?1) AS k"
     number = "k.value"
+    locking = ""
 
     def __init__(self) -> None:
         self.log = SqliteLog()
@@ -63,10 +64,6 @@ class SqliteDialect:
     def renew(self, session: Session) -> None:
         """The log says nothing that another place would change."""
 
-    def new_ids(self, session: Session, table: str, count: int) -> Sequence[int]:
-        (last,) = session.execute(f"SELECT coalesce(max(id), 0) FROM {table}")[0]
-        return range(last + 1, last + 1 + count)
-
     def sizes(self, session: Session) -> tuple[int | None, int | None]:
         return sqlite.sizes(session)
 
@@ -74,6 +71,9 @@ class SqliteDialect:
 
     def ddl(self, session: Session) -> int | str:
         return int(session.execute("PRAGMA schema_version")[0][0])
+
+    def meta(self, session: Session) -> tuple[Iterable[tuple[str, Any]], int | str]:
+        return session.execute("SELECT name, value FROM reunite_meta"), self.ddl(session)
 
     def reflect(self, session: Session, table: str) -> TableSchema:
         return sqlite_reflection.reflect(session.handle, table)

@@ -14,8 +14,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from reunite.engine.ports import Head
-from reunite.stores.sql.dialect import LogWords, TouchRecord
+from reunite.stores.sql.dialect import LogState, LogWords, TouchRecord
+from reunite.stores.sql.outcomes import PushRecord
 from reunite.stores.sql.ports import Session
 
 _RANGE = """
@@ -23,6 +26,13 @@ _RANGE = """
         SELECT {name} FROM {table} WHERE first_id <= c.id ORDER BY first_id DESC LIMIT 1)
 """
 
+_STATE = """
+    SELECT coalesce(h.seq, 0), coalesce(h.nonce, ''), coalesce(h.last_id, 0), coalesce(h.at_ms, 0),
+        coalesce(c.last_id, 0), e.value
+    FROM (SELECT max(id) AS last_id FROM reunite_change) AS c
+    JOIN reunite_meta AS e ON e.name = 'epoch'
+    LEFT JOIN (SELECT * FROM reunite_commit ORDER BY seq DESC LIMIT 1) AS h
+"""
 _PUSHES = """
     SELECT max(p.id), r.id, r.last_n FROM reunite_push AS p
     JOIN reunite_replica AS r ON r.number = p.replica
@@ -59,33 +69,36 @@ class SqliteLog:
         in_range="WHERE c.id > ?1 AND c.id <= ?2{more} ORDER BY c.id LIMIT ?3",
     )
 
-    def has_news(self, session: Session) -> bool:
-        (is_new,) = session.execute(
-            "SELECT coalesce((SELECT max(id) FROM reunite_change), 0) > "
-            "coalesce((SELECT last_id FROM reunite_commit ORDER BY seq DESC LIMIT 1), 0)"
-        )[0]
-        return bool(is_new)
+    def state(self, session: Session) -> LogState:
+        seq, nonce, last_id, at_ms, last_change_id, epoch = session.execute(_STATE)[0]
+        return LogState(
+            head=Head(epoch=epoch, seq=seq, nonce=nonce, last_id=last_id, at_ms=at_ms),
+            last_change_id=last_change_id,
+            mark=last_change_id,
+            has_news=last_change_id > last_id,
+        )
 
     def lock_numbering(self, session: Session) -> None:
         """Whoever writes is alone."""
 
-    def hold(self, session: Session, replica_ids: Sequence[str]) -> None:
-        """Whoever writes is alone."""
-
-    def number(
-        self, session: Session, head: Head, *, now_ms: int, new_nonce: Callable[[], str]
-    ) -> None:
-        first_id, last_id = session.execute(
-            "SELECT min(id), max(id) FROM reunite_change WHERE id > ?", (head.last_id,)
-        )[0]
-        if last_id is None:
-            return
+    def number(self, session: Session, *, now_ms: int, new_nonce: Callable[[], str]) -> Head | None:
+        state = self.state(session)
+        if not state.has_news:
+            return None
+        head = Head(
+            epoch=state.head.epoch,
+            seq=state.head.seq + 1,
+            nonce=new_nonce(),
+            last_id=state.last_change_id,
+            at_ms=max(now_ms, state.head.at_ms),
+        )
         session.execute(
             "INSERT INTO reunite_commit (seq, first_id, last_id, at_ms, nonce) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (head.seq + 1, first_id, last_id, max(now_ms, head.at_ms), new_nonce()),
+            "SELECT ?1, min(id), ?2, ?3, ?4 FROM reunite_change WHERE id > ?5",
+            (head.seq, head.last_id, head.at_ms, head.nonce, state.head.last_id),
         )
         self.index(session)
+        return head
 
     def touched(
         self,
@@ -96,6 +109,7 @@ class SqliteLog:
         trimmed_seq: int,
         trimmed_id: int,
         limit: int,
+        has_news: bool,
     ) -> list[TouchRecord]:
         found = (
             []
@@ -141,11 +155,31 @@ class SqliteLog:
         )[0]
         return count, first_id, last_id
 
-    def add_push(self, session: Session, record: tuple[Any, ...], *, after_id: int) -> None:
+    def add_push(self, session: Session, push: PushRecord, *, after_id: int) -> None:
+        session.execute(
+            "UPDATE reunite_replica SET last_n = max(last_n, ?), known_n = max(known_n, ?), "
+            "seen_ms = max(seen_ms, ?) WHERE number = ?",
+            (push.last_n, push.known_n, push.at_ms, push.replica),
+        )
         session.execute(
             "INSERT INTO reunite_push (replica, principal, last_n, at_ms, first_id, last_id) "
             "SELECT ?, ?, ?, ?, min(id), max(id) FROM reunite_change WHERE id > ?",
-            (*record, after_id),
+            (push.replica, push.principal, push.last_n, push.at_ms, after_id),
+        )
+        session.executemany(
+            "INSERT INTO reunite_origin (first_id, last_id, first_n, op, stamp) "
+            "VALUES (?, ?, ?, ?, ?)",
+            map(msgspec.structs.astuple, push.origins),
+        )
+        (last,) = session.execute("SELECT coalesce(max(id), 0) FROM reunite_outcome")[0]
+        parts = list(enumerate(push.outcomes, last + 1))
+        session.executemany(
+            "INSERT INTO reunite_outcome (id, replica, last_n, outcomes) VALUES (?, ?, ?, ?)",
+            [(id_, push.replica, part.last_n, part.text) for id_, part in parts],
+        )
+        session.executemany(
+            "INSERT INTO reunite_outcome_slot (slot, outcome) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            sorted((slot, id_) for id_, part in parts for slot in part.slots),
         )
 
     def add_runs(
@@ -198,10 +232,6 @@ class SqliteLog:
         self, *, after_id: int, until_id: int, limit: int, trimmed_seq: int, trimmed_id: int
     ) -> tuple[Any, ...]:
         return max(after_id, trimmed_id), until_id, limit
-
-    def mark(self, session: Session) -> int:
-        (last_id,) = session.execute("SELECT max(id) FROM reunite_change")[0]
-        return last_id or 0
 
     def index(self, session: Session) -> None:
         indexed_id, last_id = session.execute(

@@ -12,6 +12,7 @@ import pytest
 from reunite import Hub, Replica
 from reunite.cli.opening import shown
 from reunite.server import ServerThread
+from tests.integration.live_helpers import query
 from tests.integration.pooler import Pooler
 from tests.integration.processes import COMMAND
 from tests.patience import DEADLINE_S
@@ -94,6 +95,7 @@ def test_doctor_finds_the_hub_well_and_tells_what_it_leaves_out(url: str) -> Non
         "✓ Every write to 1 table is captured: note.",
         "✓ Commits are numbered without a gap up to 2.",
         "✓ The log's 2 changes can all be read.",
+        "✓ Rows are there, and gone, as the log says.",
         "✓ Hub processes hear of each other's commits by LISTEN.",
         "· later is not tracked: start `reunite serve` again to track it too.",
         "· nokey is not tracked.",
@@ -110,6 +112,41 @@ def test_doctor_finds_triggers_that_are_switched_off_and_mends_them(url: str) ->
         assert "Mended: note lacks a trigger" in run("doctor", url, "--fix")
         program.execute("insert into note values ('c', 'captured')")
     assert "captured" in run("history", url, "note", '["c"]')
+
+
+def test_doctor_finds_rows_that_are_not_as_the_log_says_and_has_replicas_compare(
+    url: str, tmp_path: Path
+) -> None:
+    with psycopg.connect(url, autocommit=True) as program:
+        program.execute("insert into note values ('c', 'new'), ('d', 'new'), ('e', 'new')")
+        program.execute("update note set id = 'f' where id = 'c'; delete from note where id = 'd'")
+        # One transaction: what came of it, its entries alone do not say.
+        program.execute(
+            "begin; delete from note where id = 'e'; insert into note values ('e', 'e')"
+        )
+        program.execute("delete from note where id = 'e'; commit")
+        assert "✓ Rows are there, and gone, as the log says." in run("doctor", url)
+        for trigger, statement in (
+            ("reunite_insert", "insert into note values ('d', 'back')"),
+            ("reunite_delete", "delete from note where id = 'b'"),
+        ):
+            program.execute(f"alter table note disable trigger {trigger}")
+            program.execute(statement)
+            program.execute(f"alter table note enable always trigger {trigger}")
+        told = run("doctor", url, code=1)
+        assert "✗ note was written to past its triggers: by the log the row" in told
+        assert "and 1 more are like it" in told
+        assert "Mended: note was written to" in run("doctor", url, "--fix")
+        with Hub(url) as hub:
+            hub.adopt()
+            with (
+                ServerThread(hub) as server,
+                Replica.clone(tmp_path / "new.db", server.url, token=hub.create_token()) as replica,
+                Replica(tmp_path / "till.db", url=server.url, token=hub.create_token("ann")) as old,
+            ):
+                old.sync()
+                question = "select * from note order by id"
+                assert query(old.path, question) == query(replica.path, question)
 
 
 def test_doctor_finds_numbers_that_break_and_tables_that_are_missing(url: str) -> None:

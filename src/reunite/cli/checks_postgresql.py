@@ -1,6 +1,7 @@
 """What `reunite doctor` looks at in a hub's PostgreSQL database, one function a question.
 
-    server · own tables · triggers · numbers · log readable · how streams hear · tables left out
+    server · own tables · triggers · numbers · log readable · rows as logged · tables left out ·
+    how streams hear
 
 What it is not   a look at PostgreSQL's own files: that is `pg_amcheck`'s.
 The rule         a check reads and never writes.
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from reunite.cli.checks import TABLE_MADE, Finding, told, well, wrong
+from reunite.cli.content_postgresql import odd_sentences
 from reunite.cli.screen import counted
 from reunite.core.schema import TableSchema
 from reunite.errors import CallerError, ReuniteError
@@ -53,8 +55,10 @@ def checks_of_postgresql(url: str) -> list[Finding]:
                 return [*found, wrong(sentence)]
             found.append(well("reunite's own tables are there."))
             schemas = list(following.tracked_schemas(session))
-            found += _triggers(session, schemas)
-            found += [_commits(session), _log(session)]
+            triggers = list(_triggers(session, schemas))
+            found += [*triggers, _commits(session), _log(session)]
+            if all(finding.is_well for finding in triggers):
+                found += _content(session, schemas)
             found += _left_out(session, {schema.name for schema in schemas})
         return [*found, _line(database)]
 
@@ -111,6 +115,14 @@ def _commits(session: Session) -> Finding:
     if not count:
         return well(f"The log is empty so far.{waiting}")
     return well(f"Commits are numbered without a gap up to {head}.{waiting}")
+
+
+def _content(session: Session, schemas: Sequence[TableSchema]) -> Iterator[Finding]:
+    """Rows are there that should be, and none that should not."""
+    sentences = list(odd_sentences(session, schemas))
+    yield from map(wrong, sentences)
+    if not sentences:
+        yield well("Rows are there, and gone, as the log says.")
 
 
 def _left_out(session: Session, tracked: set[str]) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ read the table since.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -53,16 +53,20 @@ def odd_keys(connection: sqlite3.Connection, schema: TableSchema) -> list[tuple[
 def odd_sentences(connection: sqlite3.Connection, schemas: Iterable[TableSchema]) -> Iterator[str]:
     """What is not as the log says, a sentence a table."""
     for schema in schemas:
-        odd = odd_keys(connection, schema)
-        if odd:
-            key, should_be = odd[0]
-            is_how = "is gone and was not deleted" if should_be else "is there and was deleted"
-            more = f", and {len(odd) - 1:,} more are like it" if len(odd) > 1 else ""
-            row = readable(key, length_max=KEY_LENGTH_MAX)
-            yield (
-                f"{schema.name} was written to past its triggers: by the log the row {row} "
-                f"{is_how}{more}. --fix has replicas read the table anew."
-            )
+        if odd := odd_keys(connection, schema):
+            yield odd_sentence(schema, odd)
+
+
+def odd_sentence(schema: TableSchema, odd: Sequence[tuple[str, bool]]) -> str:
+    """What to say of a table with such rows."""
+    key, should_be = odd[0]
+    is_how = "is gone and was not deleted" if should_be else "is there and was deleted"
+    more = f", and {len(odd) - 1:,} more are like it" if len(odd) > 1 else ""
+    row = readable(key, length_max=KEY_LENGTH_MAX)
+    return (
+        f"{schema.name} was written to past its triggers: by the log the row {row} {is_how}{more}. "
+        "--fix has replicas read the table anew."
+    )
 
 
 def tracked_schemas(connection: sqlite3.Connection) -> list[TableSchema]:

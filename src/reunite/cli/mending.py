@@ -10,7 +10,8 @@ The rule         what cannot be mended stays a finding; its sentence says what t
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 
 from reunite.cli.content import odd_tables
@@ -22,17 +23,23 @@ from reunite.errors import HubUnreachableError, NotAReplicaError, NotAuthenticat
 def mend(kind: Kind, file: Path | str, *, url: str | None, token: str | None) -> None:
     """Mend this file. Raises ReuniteError where it is beyond that."""
     if isinstance(file, str):
-        # PostgreSQL: rows are not compared with the log there.
-        with open_hub(file) as hub:
-            hub.number()
+        _mend_hub(file, _odd_on_postgresql(file))
     elif kind is Kind.HUB:
-        _mend_hub(file)
+        _mend_hub(file, odd_tables(file))
     else:
         _mend_replica(file, url=url, token=token)
 
 
-def _mend_hub(file: Path) -> None:
-    odd = odd_tables(file)
+def _odd_on_postgresql(url: str) -> list[str]:
+    # psycopg is an extra.
+    from reunite.cli import content_postgresql
+    from reunite.stores.sql.postgresql import PostgresDatabase
+
+    with closing(PostgresDatabase(url)) as database:
+        return content_postgresql.odd_tables(database)
+
+
+def _mend_hub(file: Path | str, odd: Iterable[str]) -> None:
     with open_hub(file) as hub:  # which makes the triggers of tables that changed
         for table in odd:
             hub.resend(table)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from reunite.core.values import Row
-from reunite.engine.ports import Head, Position, Store, Touch
+from reunite.engine.ports import Position, Store, Touch
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts.asking import LIMIT, all_touched, log_of, number
 from tests.patience import DEADLINE_S
@@ -149,13 +149,12 @@ def test_looking_for_news_and_numbering_them_reads_what_is_new_and_not_the_log(
         db.execute("update hot set value = 'news' where id in (200, 400)")
     with closing(PostgresDatabase(postgresql)) as database, database.write() as session:
         log = session.dialect.log
-        assert log.has_news(session)
+        assert log.state(session).has_news
         assert len(log.touched(
-            session, seq=1, after_id=0, trimmed_seq=0, trimmed_id=0, limit=10
+            session, seq=1, after_id=0, trimmed_seq=0, trimmed_id=0, limit=10, has_news=True
         )) == 2  # fmt: skip
-        head = Head(epoch="", seq=1, nonce="", last_id=0, at_ms=0)
-        log.number(session, head, now_ms=0, new_nonce=lambda: "nonce")
-        assert not log.has_news(session)
+        log.number(session, now_ms=0, new_nonce=lambda: "nonce")
+        assert not log.state(session).has_news
         ((rows_read,),) = session.execute(
             "SELECT coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) "
             "FROM pg_stat_xact_user_tables WHERE relname = 'reunite_change'"

@@ -233,6 +233,34 @@ def test_the_hubs_role_needs_the_grants_of_the_manual_and_other_roles_none(
         owner.execute("drop owned by reunite_hub; drop owned by backend")
 
 
+def test_a_push_of_one_change_costs_few_statements(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a round trip, and they are most of the way to the streams of others."""
+    wire, token = FakeWire(hub), hub.create_token("owner")
+    with Replica.clone(tmp_path / "till.db", transport=wire.transport(token)) as replica:
+        statements: list[str] = []
+        execute = psycopg.Connection.execute, psycopg.RawCursor.execute
+
+        def counting(original: Callable[..., Any]) -> Callable[..., Any]:
+            def counted(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:
+                statements.append(str(query))
+                return original(self, query, *arguments, **named)
+
+            return counted
+
+        for stock in (1, 2):
+            with replica.transaction() as file:
+                file.execute("update product set stock = ? where id = 1", (stock,))
+            with monkeypatch.context() as patch:
+                patch.setattr(psycopg.Connection, "execute", counting(execute[0]))
+                patch.setattr(psycopg.RawCursor, "execute", counting(execute[1]))
+                statements.clear()
+                replica.push()
+        # Who asks (3), the push (12), its number (4).
+        assert len(statements) <= 20, "\n".join(statements)
+
+
 def test_what_seldom_changes_is_not_read_again_before_somebody_has_committed(
     postgresql: str,
 ) -> None:

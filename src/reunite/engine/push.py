@@ -166,7 +166,7 @@ class _Session:
         self._parsed = parsed
         self._faults = parsed.faults
         self._has_way_back = has_way_back
-        self._has_written = False  # since the group began, without a savepoint
+        self._has_written = False  # since the group began
         self._tx = tx
         self._tables = tables
         self._principal = principal
@@ -264,7 +264,7 @@ class _Session:
             with self._tx.savepoint() if self._has_way_back else nullcontext():
                 self._settle(changes, is_divisible=is_divisible)
         except RenumberNeededError as exc:
-            if self._has_written:
+            if self._has_written and not self._has_way_back:
                 raise _NoWayBackError from exc
             settled, new, origins = kept
             del self._settled[settled:], self._new[new:]

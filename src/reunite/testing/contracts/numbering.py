@@ -58,6 +58,24 @@ class NumberingContract:
             assert transaction.commit(2) is None
         assert [(entry.seq, entry.at_ms) for entry in log_of(subject.store)] == [(1, 7_000)] * 2
 
+    def test_what_waits_for_its_number_is_seen_by_those_who_begin(
+        self, subject: StoreSubject
+    ) -> None:
+        for begin in (subject.store.read, subject.store.write):
+            with begin() as transaction:
+                assert not transaction.has_news()
+        _insert(subject, "p")
+        for begin in (subject.store.read, subject.store.write):
+            with begin() as transaction:
+                assert transaction.has_news()
+        head = subject.store.number(now_ms=1_000, new_nonce=lambda: "chance", has_news=True)
+        assert head.seq == 1
+        for begin in (subject.store.read, subject.store.write):
+            with begin() as transaction:
+                assert not transaction.has_news()
+                assert transaction.head() == head
+        assert subject.store.number(now_ms=2_000, new_nonce=lambda: "", has_news=True) == head
+
     def test_numbering_again_changes_nothing(self, subject: StoreSubject) -> None:
         _insert(subject, "p")
         head = number(subject.store, now_ms=1_000)

@@ -17,6 +17,7 @@ setup: .venv/.ready  ## make the environment in .venv, from uv.lock
 
 .venv/.ready: pyproject.toml uv.lock
 	python3 -m venv .venv && .venv/bin/pip install -q uv && .venv/bin/uv sync --frozen --inexact --all-extras
+	$(PYTHON) -m tests.pgbouncer
 	@touch $@
 
 run: setup  ## build the example data, start a hub and tell the story of a sync
@@ -43,6 +44,8 @@ bench: setup  ## speed beside its limit, measured in the same run
 
 hubs: setup  ## every story of a pair with every kind of hub, the slow ones too
 	REUNITE_HUBS="memory sqlite postgresql" $(PYTEST) -n $(JOBS) tests/pair $(ARGS)
+	REUNITE_HUBS=postgresql REUNITE_POOLER=pgbouncer $(PYTEST) -n $(JOBS) tests/pair \
+		tests/contract/test_sql_store_postgresql.py $(ARGS)
 
 simulate: setup  ## thousands of kills, then fresh seeds until stopped; SEED=4711 runs one seed
 	$(if $(SEED)$(ARGS),,$(PYTHON) -m tests.crash all)

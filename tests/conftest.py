@@ -1,4 +1,5 @@
-"""What all tests share: how thoroughly hypothesis searches, and a PostgreSQL server.
+"""What all tests share: how thoroughly hypothesis searches, and a PostgreSQL server. With
+REUNITE_POOLER=pgbouncer, every test that uses it reaches it through PgBouncer.
 
 By default, and so in `make check`, the same examples are drawn every time, and no example has to be
 done in time: a red run is about the change. `HYPOTHESIS_PROFILE=fresh` draws others, `thorough`
@@ -8,11 +9,12 @@ others and many more; a counterexample it finds is kept in `.hypothesis/` and to
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests import pgbouncer
 from tests.postgresql_server import PostgresServer, running_server, why_missing
 
 settings.register_profile("same", deadline=None, derandomize=True, print_blob=True)
@@ -46,9 +48,22 @@ def postgresql_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def pgbouncer_of(postgresql_server: PostgresServer) -> Iterator[Callable[[str], str]]:
+    """What makes of a database's URL the one through PgBouncer."""
+    reason = pgbouncer.why_missing()
+    if reason is not None:
+        pytest.skip(f"PgBouncer is not tested: {reason}")
+    with pgbouncer.running_pgbouncer(postgresql_server.url()) as pooled:
+        yield lambda url: pooled.rpartition("/")[0] + "/" + url.rpartition("/")[2]
+
+
 @pytest.fixture
-def postgresql(postgresql_server: PostgresServer) -> Iterator[str]:
+def postgresql(postgresql_server: PostgresServer, request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of an empty PostgreSQL database."""
     url = postgresql_server.new_database()
-    yield url
+    if os.environ.get("REUNITE_POOLER") == "pgbouncer":
+        yield request.getfixturevalue("pgbouncer_of")(url)
+    else:
+        yield url
     postgresql_server.drop_database(url)

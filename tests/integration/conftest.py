@@ -1,13 +1,26 @@
-"""Fixtures of the tests of the command: a hub with two devices, before and after they quarrel."""
+"""Fixtures of the tests of the command: a hub with two devices, before and after they quarrel; and
+poolers in front of PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.integration.cli_world import World, execute, run
+from tests.integration.pooler import Pooler
+
+
+@pytest.fixture(params=["a stand-in", "PgBouncer"])
+def pooled(request: pytest.FixtureRequest, postgresql: str) -> Iterator[str]:
+    """The URL of the test's database through a pooler in transaction mode."""
+    if request.param == "PgBouncer":
+        through: Callable[[str], str] = request.getfixturevalue("pgbouncer_of")
+        yield through(postgresql)
+    else:
+        with Pooler(postgresql) as pooler:
+            yield pooler.url
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from reunite import Hub, Replica
 from reunite.cli.opening import shown
 from reunite.server import ServerThread
 from tests.integration.live_helpers import query
-from tests.integration.pooler import Pooler
 from tests.integration.processes import COMMAND
 from tests.patience import DEADLINE_S
 
@@ -101,8 +100,10 @@ def test_doctor_finds_the_hub_well_and_tells_what_it_leaves_out(url: str) -> Non
         "· nokey is not tracked.",
     ):
         assert sentence in told
-    with Pooler(url) as pooler:
-        assert "· A pooler stands in between" in run("doctor", pooler.url)
+
+
+def test_doctor_sees_a_pooler(url: str, pooled: str) -> None:
+    assert "· A pooler stands in between" in run("doctor", pooled)
 
 
 def test_doctor_finds_triggers_that_are_switched_off_and_mends_them(url: str) -> None:

@@ -16,7 +16,6 @@ from reunite.feeds.looking import LED_S
 from reunite.server import ServerThread
 from reunite.stores.sql import open_store
 from tests.integration.live_helpers import LiveReplica, query
-from tests.integration.pooler import Pooler
 from tests.integration.processes import wait_until
 
 NOTES = "select id, title from note order by id"
@@ -113,30 +112,29 @@ def test_a_line_that_breaks_is_opened_again(
 
 
 def test_behind_a_pooler_every_process_looks_by_itself_and_leaves_nothing_in_a_session(
-    process: Callable[..., Listening], postgresql: str
+    process: Callable[..., Listening], postgresql: str, pooled: str
 ) -> None:
-    with Pooler(postgresql) as pooler:
-        listening = process(pooler.url)
-        looks = listening.looks
-        wait_until(lambda: listening.looks > looks + 50)
-        assert listening.feed.part == "alone"
-        with psycopg.connect(postgresql, autocommit=True) as program:
-            calls = listening.calls
-            program.execute("create table news (id int)")
-            wait_until(lambda: listening.calls > calls)
-            told = program.execute(
-                "select query from pg_stat_activity where query like '%LISTEN%' "
-                "and datname = current_database() and pid <> pg_backend_pid()"
-            )
-            assert told.fetchall() == []
-            assert program.execute("select from pg_locks where locktype = 'advisory'").rowcount == 0
-        listening.close()
+    listening = process(pooled)
+    looks = listening.looks
+    wait_until(lambda: listening.looks > looks + 50)
+    assert listening.feed.part == "alone"
+    with psycopg.connect(postgresql, autocommit=True) as program:
+        calls = listening.calls
+        program.execute("create table news (id int)")
+        wait_until(lambda: listening.calls > calls)
+        told = program.execute(
+            "select query from pg_stat_activity where query like '%LISTEN%' "
+            "and datname = current_database() and pid <> pg_backend_pid()"
+        )
+        assert told.fetchall() == []
+        assert program.execute("select from pg_locks where locktype = 'advisory'").rowcount == 0
+    listening.close()
 
 
-def test_a_hub_behind_a_pooler_serves_streams(postgresql: str, tmp_path: Path) -> None:
+def test_a_hub_behind_a_pooler_serves_streams(postgresql: str, pooled: str, tmp_path: Path) -> None:
     with psycopg.connect(postgresql, autocommit=True) as program:
         program.execute("create table note (id text primary key, title text)")
-        with Pooler(postgresql) as pooler, Hub(pooler.url) as hub:
+        with Hub(pooled) as hub:
             hub.track("note")
             token = hub.create_token()
             with ServerThread(hub) as server:
@@ -150,19 +148,21 @@ def test_a_hub_behind_a_pooler_serves_streams(postgresql: str, tmp_path: Path) -
                     assert program.execute("select title from note").fetchall() == [("pushed",)]
 
 
-def test_streams_may_listen_past_the_pooler(postgresql: str) -> None:
-    with Pooler(postgresql) as pooler, open_store(postgresql) as direct:
+def test_streams_may_listen_past_the_pooler(postgresql: str, pooled: str) -> None:
+    with open_store(postgresql) as direct:
         assert direct.lines is not None
         feed = ListeningFeed(direct.look, direct.lines)
-        with Hub(pooler.url, feed=feed):
+        with Hub(pooled, feed=feed):
             feed.listen(lambda: None)
             wait_until(lambda: feed.part == "looks")
 
 
-def test_tables_are_migrated_through_a_pooler_by_one_at_a_time(postgresql: str) -> None:
+def test_tables_are_migrated_through_a_pooler_by_one_at_a_time(
+    postgresql: str, pooled: str
+) -> None:
     with psycopg.connect(postgresql, autocommit=True) as program:
         program.execute("create table note (id text primary key, title text)")
-        with Pooler(postgresql) as pooler, Hub(pooler.url) as hub, Hub(pooler.url) as other:
+        with Hub(pooled) as hub, Hub(pooled) as other:
             hub.track("note")
             with hub.migrating() as tables:
                 program.execute("alter table note add column text text")

@@ -56,6 +56,25 @@ def test_a_parked_change_can_be_discarded_once(pair: Pair) -> None:
         pair.replica.discard(parked.id)
 
 
+def test_a_group_that_is_rejected_late_leaves_nothing_of_what_it_did_before(pair: Pair) -> None:
+    """When the insert is judged, the delete is done already: it may have taken more along."""
+    pair.write(
+        pair.replica,
+        "delete from product where id = 1",
+        "insert into sale (product_id, amount) values (2, 7)",
+    )
+    pair.write(pair.replica, "insert into note values ('n', 'goes through')")
+    pair.at_hub("delete from product where id = 2")
+
+    pair.replica.sync()
+
+    assert pair.at_hub("select id, stock from product") == [(1, 10)]
+    assert pair.at_hub("select id from sale") == [(1,)]
+    assert pair.at_hub("select id from note") == [("n",)]
+    assert "parent-deleted" in {parked.code for parked in pair.replica.parked()}
+    pair.assert_agreed()
+
+
 @pytest.mark.hubs("sqlite", "postgresql")
 def test_a_group_is_rejected_whole_and_the_rest_goes_through(pair: Pair) -> None:
     pair.write(

@@ -11,12 +11,15 @@ from typing import Any
 
 import pytest
 
+from reunite.core.cursor import decode_cursor
 from reunite.core.fields import row, user
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
 from reunite.errors import BadRequestError
 from reunite.hub import Hub
+from reunite.protocol.codec import decode
 from reunite.protocol.live import LiveRequest
+from reunite.protocol.pull import Page
 from reunite.testing import FakeClock, FakeWire, SeededIds
 from reunite.testing.wire import Request, WireObserver
 from tests.pair.hubs import HubDatabase, PostgresHubDatabase, SqliteHubDatabase
@@ -119,6 +122,33 @@ def test_a_row_that_moved_away_from_a_parent_that_changed_later_leaves(office: O
     office.at_hub("update project set team = 'green' where id = 1")
     office.at_hub("update project set team = 'gold' where id = 1")
     anna.sync()
+    assert ids(anna) == []
+
+
+def test_a_log_that_is_trimmed_between_two_pages_leaves_no_row_behind(office: Office) -> None:
+    """What a parent was at the checkpoint is not to be had any more: all is read anew."""
+    office.at_hub("insert into client values ('c0', 'west')")
+    start = office.hub.number().seq
+    anna = office.replica_of(ANNA, page_rows=1)
+    office.at_hub("update project set team = 'green' where id = 1")
+    office.hub.number()
+    office.at_hub("update task set project_id = 2 where id = 't1'")
+    office.hub.number()
+    office.at_hub("insert into client values ('c3', 'east')")
+    office.hub.number()
+    trimmed = []
+
+    class Trimming(WireObserver):
+        def answered(self, request: Request, answer: bytes) -> None:
+            page = decode(answer, Page)
+            at = decode_cursor(page.cursor)
+            if page.more and at.seq == start + 1 and not trimmed:
+                with office.hub._store.write() as tx:
+                    trimmed.append(tx.trim(until_seq=start + 1))
+
+    office.wire.observer = Trimming()
+    anna.sync()
+    assert len(trimmed) == 1
     assert ids(anna) == []
 
 

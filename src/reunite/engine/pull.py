@@ -143,6 +143,8 @@ def _cursor_for(
         raise _changed_again()
     if cursor.old_view is not None and not _was_sent(tx, record, cursor.old_view):
         return None
+    if view.reaches and 0 < cursor.checkpoint < tx.trimmed_seq():
+        return None  # what parents were then cannot be told any more
     if cursor.view == view.hash:
         return cursor
     if is_between(cursor):

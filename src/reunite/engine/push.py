@@ -6,7 +6,7 @@
           │ no
     only new rows that meet nothing? ──yes──► applied, by the run
           │ no
-    group by group, each in a savepoint (`engine/group.py`)
+    group by group (`engine/group.py`); once something must be undone, each in a savepoint
           ├── applied or merged
           ├── rejected: undone; a divisible group is halved until the poison is alone
           └── renumber: the push ends before this group; its number does not move

@@ -105,8 +105,10 @@ class _Came(msgspec.Struct, frozen=True):
 
 
 class _Line(msgspec.Struct, kw_only=True, eq=False):
-    """An open line to the hub. `after` is the cursor that its next page follows."""
+    """An open line to the hub, of the file as `replica`. `after` is the cursor that its next page
+    follows."""
 
+    replica: str
     after: str
     is_stream: bool
     opened_s: float
@@ -291,8 +293,10 @@ class LiveThread:
     def _open(self) -> _Line:
         now, transport = self._monotonic(), self._link.transport()
         can_stream = isinstance(transport, LiveTransport)
+        state = self._link.file.state()
         line = _Line(
-            after=self._link.file.state().checkpoint or "",
+            replica=state.replica,
+            after=state.checkpoint or "",
             is_stream=can_stream and now >= self._stream_at,
             opened_s=now,
         )
@@ -320,7 +324,7 @@ class LiveThread:
         stream = transport.live(
             LiveRequest(
                 protocol=PROTOCOL_VERSION,
-                replica=state.replica,
+                replica=line.replica,
                 cursor=line.after,
                 tables=state.tables,
                 where=state.where,
@@ -339,6 +343,7 @@ class LiveThread:
         transport, hub = self._link.transport(), self._link.conversation()
         while not self._over.is_set() and not line.is_over:
             asked_s, state = self._monotonic(), self._link.file.state()
+            line.replica = state.replica
             request = hub.pull_request(state, wait_s=WAIT_S)
             page = decode(transport.call("pull", encode(request)), Page, bytes_max=None)
             if brings_nothing(page, state):
@@ -383,7 +388,9 @@ class LiveThread:
     def _keep(self, line: _Line, page: Page) -> bool:
         with self._link.file.sync_lock():
             driver, state = self._link.driver(), self._link.file.state()
-            if not follows(state, page, line.after):
+            # Meanwhile another process may have given the file another identity, whose numbers the
+            # page does not speak of.
+            if state.replica != line.replica or not follows(state, page, line.after):
                 return False
             if brings_nothing(page, state):
                 line.after = page.cursor

@@ -87,7 +87,7 @@ class FakeStreams:
             replica=replica,
             watch=opened.watch,
             thread=LiveThread(replica._live_link(), chance=lambda: 0.0),
-            line=_Line(after=request.cursor, is_stream=True, opened_s=0.0),
+            line=_Line(replica=request.replica, after=request.cursor, is_stream=True, opened_s=0.0),
         )
         self._streams[file.label] = stream
         self._take(stream, opened.delivery, opened.answered)

@@ -59,6 +59,31 @@ def test_keys_that_were_given_stay_while_others_move(pair: Pair) -> None:
     assert pair.replica.new_key("sale") not in keys
 
 
+@pytest.mark.parametrize("is_together", [True, False])
+def test_a_key_that_the_file_gave_twice_is_none_of_another_replicas(
+    pair: Pair, is_together: bool
+) -> None:
+    """A program deletes its new row and puts another one under its key: both get keys of the
+    block, for the one that SQLite gave lies in somebody else's (I4)."""
+    other = pair.clone("other")
+    first = use_up(other, "sale")[-1]
+    statements = (
+        f"insert into sale (id, product_id, amount) values ({first}, 1, 7)",
+        f"delete from sale where id = {first}",
+        f"insert into sale (id, product_id, amount) values ({first}, 1, 8)",
+    )
+    if is_together:
+        with pair.replica.transaction() as db:
+            for statement in statements:
+                db.execute(statement)
+    else:
+        pair.write(pair.replica, *statements)
+    pair.write(other, f"insert into sale (id, product_id, amount) values ({first}, 1, 9)")
+    pair.assert_agreed()
+    keys = {amount: key for key, amount in pair.at_hub("select id, amount from sale")}
+    assert (keys[9], 7 in keys, keys[8] != first) == (first, False, True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "top", [LARGEST, LARGEST - 1, 2**62, 2**62 - 1_500, 2**53, 2**53 - 1, 2**53 - 1_500]

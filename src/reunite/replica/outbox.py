@@ -162,6 +162,7 @@ class Outbox:
         updates, to_move = [], []
         group, group_range, at_ms = 0, None, -1
         vacated: set[tuple[str, str]] = set()  # by this group: INSERT OR REPLACE keeps its key
+        moving: set[tuple[str, str]] = set()  # rows of keys that were never theirs to leave free
         stamp_text = ""
         position = 0
         n = state.next_n
@@ -183,7 +184,11 @@ class Outbox:
                 last = next_stamp(last, now_ms=at_ms)
                 stamp_text = str(last)
             if raw.op == Op.DELETE or raw.old_key is not None:
-                vacated.add((raw.table, raw.source))
+                place = (raw.table, raw.source)
+                if place in moving:
+                    moving.discard(place)
+                else:
+                    vacated.add(place)
             if raw.op == Op.INSERT and self._schemas[raw.table].generated_key:
                 key = parse_integer(self._forms.read_key(raw.table, raw.key)[0])
                 is_given = (raw.table, key) in state.reserved
@@ -191,6 +196,7 @@ class Outbox:
                     state.reserved = tuple(p for p in state.reserved if p != (raw.table, key))
                 elif not blocks.note(raw.table, key) and (raw.table, raw.key) not in vacated:
                     to_move.append(n)
+                    moving.add((raw.table, raw.key))
             updates.append((raw.op, n, group, stamp_text, state.mark, state.covered_n, raw.id))
             n += 1
         self._connection.executemany(_NUMBER, updates)

@@ -184,17 +184,22 @@ def misplaced(
     """The numbers of unanswered inserts whose generated key is not of this replica's blocks.
 
     An insert that takes the place of a row its own group deletes (INSERT OR REPLACE) keeps its
-    key: the hub frees the key in the same step.
+    key: the hub frees the key in the same step. Not so if that row is one of those that move.
     """
     found = set()
     vacated: set[Place] = set()
+    moving: set[Place] = set()
     group = 0
     for pending in pendings:
         if pending.group != group:
             group = pending.group
             vacated.clear()
         if pending.op is Op.DELETE or pending.old_key is not None:
-            vacated.add((pending.table, pending.source))
+            place = (pending.table, pending.source)
+            if place in moving:
+                moving.discard(place)
+            else:
+                vacated.add(place)
         schema = schemas.get(pending.table)
         if pending.op is not Op.INSERT or schema is None or not schema.generated_key:
             continue
@@ -205,6 +210,7 @@ def misplaced(
             block.table == pending.table and block.first <= key <= block.last for block in granted
         ):
             found.add(pending.n)
+            moving.add((pending.table, pending.key))
     return found
 
 

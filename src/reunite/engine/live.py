@@ -27,7 +27,8 @@ from reunite.core.view import View
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.offering import Offers
 from reunite.engine.ports import Head, Position, Transaction
-from reunite.engine.pull import PageBuilder, is_of_log
+from reunite.engine.pull import PageBuilder
+from reunite.engine.reading_on import is_of_log
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.tables import Tables
 from reunite.engine.view import view_of

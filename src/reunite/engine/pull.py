@@ -30,12 +30,13 @@ from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema, revision_of
 from reunite.core.stamp import commit_stamp
-from reunite.core.values import Row, check_columns
+from reunite.core.values import Row
 from reunite.core.view import Difference, View, difference, parse_view
 from reunite.engine.expansion import Expander
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.outcomes import checkpoint_outcome
 from reunite.engine.ports import Head, Position, ReplicaRecord, Touch, Transaction
+from reunite.engine.reading_on import check_key, check_snapshot, cursor_for
 from reunite.engine.register import check_known, check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
@@ -47,7 +48,6 @@ from reunite.engine.view import (
     still_fits,
     view_of,
 )
-from reunite.errors import BadRequestError, ViewChangedError
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
 
@@ -85,14 +85,14 @@ def pull(
         view = view_of(schemas, request.tables, request.where, tables.access(principal))
         is_kept = tx.view(view.hash) is not None and record.views[-1:] == (view.hash,)
         if cursor is not None:
-            cursor = _cursor_for(tx, head, cursor, repaired, view, record)
+            cursor = cursor_for(tx, head, cursor, repaired, view, record)
         old = None
         if cursor is not None and cursor.old_view is not None:
             old = parse_view(tx.view(cursor.old_view) or "[]")
             if not still_fits(old, tx):
                 cursor = old = None
         if cursor is not None and cursor.snapshot is not None:
-            _check_snapshot(schemas, cursor.snapshot)
+            check_snapshot(schemas, cursor.snapshot)
         builder = PageBuilder(
             tx,
             schemas,
@@ -120,96 +120,6 @@ def pull(
                 writing.keep_view(view.hash, view.text, views_max=VIEWS_MAX)
                 writing.note_view(record.id, view.hash, views_max=REPLICA_VIEWS_MAX)
     return page
-
-
-def _cursor_for(
-    tx: Transaction,
-    head: Head,
-    cursor: Cursor,
-    repaired: Cursor | None,
-    view: View,
-    record: ReplicaRecord,
-) -> Cursor | None:
-    """Where to read on for this view; None if all must be read from the beginning.
-
-    Evicts name rows of an old view: one that this replica was not sent is as good as unknown.
-    Raises ViewChangedError if the replica must first go back to its checkpoint.
-    """
-    if not is_of_log(tx, head, cursor):
-        return None
-    if repaired is not None and not is_of_log(tx, head, repaired):
-        return None  # rows of a log that is gone are in its inbox
-    if repaired is not None and repaired.view != view.hash:
-        raise _changed_again()
-    if cursor.old_view is not None and not _was_sent(tx, record, cursor.old_view):
-        return None
-    if view.reaches and 0 < cursor.checkpoint < tx.trimmed_seq():
-        return None  # what parents were then cannot be told any more
-    if cursor.view == view.hash:
-        return cursor
-    if is_between(cursor):
-        if cursor.checkpoint == 0:
-            return None  # a first clone, or a snapshot after a reset: it begins again
-        raise _changed_again()
-    if cursor.old_view is not None:
-        raise _changed_again()
-    if not _was_sent(tx, record, cursor.view):
-        return None
-    first = SnapshotPosition(table=min(view.tables, default=""), after=None, rows_total=0)
-    position = first if view.tables else None
-    return msgspec.structs.replace(cursor, view=view.hash, old_view=cursor.view, snapshot=position)
-
-
-def is_between(cursor: Cursor) -> bool:
-    """Whether there is more to come before the next checkpoint."""
-    has_begun = cursor.snapshot is not None or cursor.expansion is not None
-    return has_begun or cursor.id > 0 or cursor.seq != cursor.checkpoint
-
-
-def _was_sent(tx: Transaction, record: ReplicaRecord, view: str) -> bool:
-    """Whether the replica was sent this view, and the hub still knows what it means."""
-    return view in record.views and tx.view(view) is not None
-
-
-def _changed_again() -> ViewChangedError:
-    return ViewChangedError(
-        "The view changed while its rows were on their way: pull from the last checkpoint."
-    )
-
-
-def is_ours(tx: Transaction, head: Head, cursor: Cursor, view: str) -> bool:
-    """Whether the log can be read on from the cursor: same epoch, same commit, same view."""
-    return cursor.view == view and is_of_log(tx, head, cursor)
-
-
-def is_of_log(tx: Transaction, head: Head, cursor: Cursor) -> bool:
-    """Whether the log can be read on from the cursor: same epoch, and the commits that it names."""
-    if cursor.epoch != head.epoch or cursor.seq < tx.trimmed_seq():
-        return False
-    named = [(cursor.seq, cursor.nonce)]
-    if cursor.seen is not None:
-        # Rows of the pages up to here are as they were then, newer than `seq` perhaps.
-        named.append((cursor.seen.seq, cursor.seen.nonce))
-    return all(seq == 0 or _has(tx, seq, nonce) for seq, nonce in named)
-
-
-def _has(tx: Transaction, seq: int, nonce: str) -> bool:
-    commit = tx.commit(seq)
-    return commit is not None and commit.nonce == nonce
-
-
-def _check_snapshot(schemas: Mapping[str, TableSchema], position: SnapshotPosition) -> None:
-    """A cursor is the hub's own text, but it comes from outside. Raises BadRequestError."""
-    schema = schemas.get(position.table)
-    if schema is None:
-        raise BadRequestError("The cursor stands in a table outside its view.", path="cursor")
-    _check_key(schema, position.after)
-
-
-def _check_key(schema: TableSchema, key: Key | None) -> None:
-    if key is not None:
-        columns = [schema.column[name] for name in schema.key]
-        check_columns(columns, [key], path="cursor", is_loose=True)
 
 
 def _is_visit(record: ReplicaRecord, request: PullRequest, *, now_ms: int) -> bool:
@@ -423,7 +333,7 @@ class PageBuilder:
             after = None
             if begun is not None and reached.path == begun.step:
                 after = begun.after
-                _check_key(self._schemas[table], after)
+                check_key(self._schemas[table], after)
             steps = Steps(self._rows_max)
             while True:
                 size = steps.next(self._rows_max)

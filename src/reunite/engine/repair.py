@@ -34,8 +34,8 @@ from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.ports import Transaction
-from reunite.engine.pull import is_ours
 from reunite.engine.reaching import Reaching
+from reunite.engine.reading_on import is_ours
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables

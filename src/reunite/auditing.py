@@ -9,6 +9,7 @@ The rule         times are moments with a zone, keys are rows of values, and bot
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -39,7 +40,7 @@ from reunite.engine.undo import UndoReport, undo
 from reunite.errors import BadRequestError
 
 
-class Auditing:
+class Auditing(ABC):
     """The hub's history. `Hub` is one; the filters that methods share are:
 
     actor      the principal who did it: of a replica's token, or of `acting_as`
@@ -52,9 +53,9 @@ class Auditing:
     _tables: Tables
     _clock: Clock
 
+    @abstractmethod
     def number(self) -> Head:
-        """See `Hub`."""
-        raise NotImplementedError
+        """Number what has no number yet; the head of the log after it."""
 
     def history(
         self,

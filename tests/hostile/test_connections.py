@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -16,6 +17,7 @@ import pytest
 from reunite.server.connection import HEAD_BYTES_MAX, BoundedProtocol
 from tests.hostile.conftest import ANN, MALLORY, Somebody, Town, town_at
 from tests.integration.http_helpers import connection_to
+from tests.integration.processes import wait_until
 from tests.patience import DEADLINE_S
 
 
@@ -38,13 +40,6 @@ def rest_of(connection: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return answer
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 HEADERS = "Host: x\r\nAuthorization: Bearer TOKEN\r\nContent-Type: application/json\r\n"
@@ -183,16 +178,13 @@ def test_a_body_that_trickles_is_given_up(database: Path) -> None:
             connection.sendall(
                 (POST.replace("TOKEN", token) + "Content-Length: 100000\r\n\r\n").encode()
             )
-            connection.setblocking(False)
+            connection.settimeout(0.1)  # never idle for a second, and far too slow
             answer = b""
             deadline = time.monotonic() + DEADLINE_S
             while not answer and time.monotonic() < deadline:
-                time.sleep(0.1)  # the slow client: never idle for a second, and far too slow
-                try:
-                    connection.send(b" ")
+                connection.send(b" ")
+                with suppress(TimeoutError):
                     answer = connection.recv(65_536)
-                except BlockingIOError:
-                    continue
             assert b" 408 " in answer
 
 

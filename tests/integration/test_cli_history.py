@@ -68,8 +68,13 @@ def test_an_export_that_fails_leaves_no_file_and_takes_none_away(
     file.write_text("kept")
     assert "--replace" in run("export", hub, file, code=1).stderr
     assert file.read_text() == "kept"
+    file.chmod(0o600)
+    run("export", hub, file, "--replace", "--table", "nothing", code=1)
+    assert file.read_text() == "kept"
     run("export", hub, file, "--replace")
     assert file.read_text().startswith("id,commit,at,actor")
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert [found.name for found in tmp_path.glob("all.*")] == ["all.csv"]
     run("export", hub, "--key", '["AA"]', code=2)
     run("export", hub, "--json", code=2)
 

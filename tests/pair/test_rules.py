@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,28 +107,37 @@ def outcomes(replica: Replica) -> list[str]:
     return [change.code for change in replica.parked()]
 
 
-@pytest.fixture
-def office(hub_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
-    clock = FakeClock()
+@contextmanager
+def office_in(
+    folder: Path, hub_kind: str, ddl: str, request: pytest.FixtureRequest
+) -> Iterator[Office]:
+    """A hub with these tables, none of them tracked yet."""
     database: HubDatabase
     if hub_kind == "sqlite":
-        database = SqliteHubDatabase(tmp_path / "hub.db", DDL)
+        database = SqliteHubDatabase(folder / "hub.db", ddl)
     else:
-        database = PostgresHubDatabase(request.getfixturevalue("postgresql"), DDL)
+        database = PostgresHubDatabase(request.getfixturevalue("postgresql"), ddl)
+    clock = FakeClock()
     with ExitStack() as stack:
         stack.callback(database.close)
         hub = stack.enter_context(Hub(database.store(), clock=clock, new_id=SeededIds(1)))
-        hub.track("team", rules=Rules(read=row.id.is_in(user.teams)))
-        hub.track("task", rules=TASK_RULES)
-        hub.track("note", rules=Rules(read=MINE, insert=MINE, update=MINE, delete=MINE))
         yield Office(
-            folder=tmp_path,
+            folder=folder,
             hub=hub,
             database=database,
             wire=FakeWire(hub),
             clock=clock,
             closing=stack,
         )
+
+
+@pytest.fixture
+def office(hub_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
+    with office_in(tmp_path, hub_kind, DDL, request) as office:
+        office.hub.track("team", rules=Rules(read=row.id.is_in(user.teams)))
+        office.hub.track("task", rules=TASK_RULES)
+        office.hub.track("note", rules=Rules(read=MINE, insert=MINE, update=MINE, delete=MINE))
+        yield office
 
 
 # --- Reading --------------------------------------------------------------------------------------

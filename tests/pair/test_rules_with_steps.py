@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from reunite.hub import Hub
 from reunite.protocol.codec import decode
 from reunite.protocol.live import LiveRequest
 from reunite.protocol.pull import Page
-from reunite.testing import FakeClock, FakeWire, SeededIds
+from reunite.testing import SeededIds
 from reunite.testing.wire import Request, WireObserver
-from tests.pair.hubs import HubDatabase, PostgresHubDatabase, SqliteHubDatabase
-from tests.pair.test_rules import Answers, Office, ids, outcomes, write
+from tests.pair.test_rules import Answers, Office, ids, office_in, outcomes, write
 
 pytestmark = pytest.mark.hubs("sqlite", "postgresql")
 
@@ -49,26 +48,12 @@ IN_TEAM = row.project.team.is_in(user.teams)
 
 @pytest.fixture
 def office(hub_kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Office]:
-    clock = FakeClock()
-    database: HubDatabase
-    if hub_kind == "sqlite":
-        database = SqliteHubDatabase(tmp_path / "hub.db", DDL)
-    else:
-        database = PostgresHubDatabase(request.getfixturevalue("postgresql"), DDL)
-    with ExitStack() as stack:
-        stack.callback(database.close)
-        hub = stack.enter_context(Hub(database.store(), clock=clock, new_id=SeededIds(1)))
-        hub.track("client", rules=Rules(read=True))
-        hub.track("project", rules=Rules.none())
-        hub.track("task", rules=Rules(read=IN_TEAM, insert=IN_TEAM, update=IN_TEAM, delete=IN_TEAM))
-        yield Office(
-            folder=tmp_path,
-            hub=hub,
-            database=database,
-            wire=FakeWire(hub),
-            clock=clock,
-            closing=stack,
-        )
+    with office_in(tmp_path, hub_kind, DDL, request) as office:
+        office.hub.track("client", rules=Rules(read=True))
+        office.hub.track("project", rules=Rules.none())
+        in_team = Rules(read=IN_TEAM, insert=IN_TEAM, update=IN_TEAM, delete=IN_TEAM)
+        office.hub.track("task", rules=in_team)
+        yield office
 
 
 def test_each_sees_the_rows_of_what_is_theirs(office: Office) -> None:

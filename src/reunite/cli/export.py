@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import io
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ from reunite.errors import CallerError
 
 @contextmanager
 def _opened(file: Path | None, *, replace: bool) -> Iterator[TextIO]:
-    """The file, or stdout, for lines of UTF-8. A new file goes again if the block raises."""
+    """The file, or stdout, for lines of UTF-8. If the block raises, what was there is as before."""
     if file is None:
         # Whatever the terminal's encoding is: a program reads this.
         lines = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="")
@@ -39,17 +40,25 @@ def _opened(file: Path | None, *, replace: bool) -> Iterator[TextIO]:
         finally:
             lines.detach()
         return
+    # What is replaced stays until all of the new is there; a device or a pipe is written to.
+    is_replaced = replace and file.is_file()
     is_new = not file.exists()
+    file = file.resolve() if is_replaced else file
+    target = file.with_name(f"{file.name}.part") if is_replaced else file
     try:
-        opened = file.open("w" if replace else "x", encoding="utf-8", newline="")
+        opened = target.open("w" if replace else "x", encoding="utf-8", newline="")
     except FileExistsError:
         raise CallerError(f"{file} is there already: --replace writes over it.") from None
     try:
         with opened:
+            if is_replaced:
+                shutil.copymode(file, target)
             yield opened
+        if is_replaced:
+            target.replace(file)
     except BaseException:
-        if is_new:
-            file.unlink()
+        if is_new or is_replaced:
+            target.unlink()
         raise
 
 

@@ -146,13 +146,15 @@ def blanked(
 ) -> list[StoredOutcome]:
     """These outcomes, without the values of rows that were erased, which this replica, that was
     sent these views, may have had: a late push brings none back."""
-    places: set[tuple[str, Key]] = set()
+    asked: dict[str, set[Key]] = {}
     for stored in outcomes:
         if stored.outcome.conflicts:
-            keys = [key for key in (stored.key, stored.old_key) if key is not None]
-            places |= {
-                (stored.table, each.key)
-                for each in tx.erasures(stored.table, keys)
-                if not each.unseen_by.issuperset(views) or not views
-            }
+            keys = {key for key in (stored.key, stored.old_key) if key is not None}
+            asked.setdefault(stored.table, set()).update(keys)
+    places = {
+        (table, each.key)
+        for table, keys in asked.items()
+        for each in tx.erasures(table, keys)
+        if not each.unseen_by.issuperset(views) or not views
+    }
     return without_values(outcomes, places)[0] if places else outcomes

@@ -17,6 +17,7 @@ from reunite.stores.sql.outcomes import outcome_parts, read_outcomes
 from reunite.stores.sql.ports import Session
 
 _COLUMNS = "table_name, key, change_id, changes, at_ms, principal, seen_by, unseen_by"
+_SELECT = "SELECT " + ", ".join(f"e.{name}" for name in _COLUMNS.split(", "))
 
 
 def erase(
@@ -74,18 +75,14 @@ def _blank_outcomes(session: Session, table: str, places: set[tuple[str, Key]]) 
 def read_erasures(session: Session, table: str | None, keys: Iterable[Key]) -> list[Erasure]:
     """See `Transaction.erasures`."""
     if table is None:
-        rows = session.execute(f"SELECT {_COLUMNS} FROM reunite_erased ORDER BY id")
+        rows = session.execute(f"{_SELECT} FROM reunite_erased AS e ORDER BY e.id")
     else:
-        texts = [text for key in dict.fromkeys(keys) for text in (key_text(key),)]
-        rows = [
-            row
-            for text in texts
-            for row in session.execute(
-                f"SELECT {_COLUMNS} FROM reunite_erased WHERE key = ? AND table_name = ? "
-                "ORDER BY id",
-                (text, table),
-            )
-        ]
+        texts = msgspec.json.encode([key_text(key) for key in dict.fromkeys(keys)]).decode()
+        rows = session.execute(
+            f"{_SELECT} FROM {session.dialect.numbers} {session.dialect.joined} "
+            "reunite_erased AS e ON e.key = k.value AND e.table_name = ?2 ORDER BY e.id",
+            (texts, table),
+        )
     return [
         Erasure(
             table=table_name,

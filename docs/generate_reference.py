@@ -23,7 +23,7 @@ from reunite.cli.app import app
 from reunite.cli.default_command import DEFAULT_COMMAND, DefaultCommandGroup
 from reunite.cli.failures import COMMAND_CODES
 from reunite.errors import LimitExceededError, ReuniteError
-from reunite.protocol.problem import CONSTRAINT_CODES, HTTP_KINDS, KINDS
+from reunite.protocol.problem import CODES_OF, HTTP_KINDS, KINDS
 
 FOLDER = Path(__file__).parent / "reference"
 _SENTENCE_END = re.compile(r"(?<=\.)\s+(?=[A-Z`])")
@@ -165,7 +165,7 @@ def _tree(error: type[ReuniteError], depth: int = 0) -> Iterator[tuple[type[Reun
 
 def _error_row(error: type[ReuniteError], depth: int) -> str:
     meaning, next_step = meaning_and_next_step(error)
-    own = CONSTRAINT_CODES if error.__name__ == "ConstraintError" else (error.code,)
+    own = CODES_OF.get(error, (error.code,))
     codes = ", ".join(f"`{code}`" for code in own)
     indent = "&emsp;" * depth
     statuses = "413, 429" if error is LimitExceededError else str(KINDS[error].status)

@@ -10,7 +10,8 @@
     │   └── KeysUsedUpError         no generated key is left to give before the next sync
     ├── RightsError                 who you are does not allow it
     │   ├── NotAuthenticatedError   no token, or one that is not valid here
-    │   └── NotAllowedError         a valid token that may not do this
+    │   ├── NotAllowedError         a valid token that may not do this
+    │   └── SealError               the sealed door does not open for this; carries its code
     ├── PeerError                   hub and replica do not agree on who or where they are
     │   ├── UnknownReplicaError     the hub does not know this replica: register again
     │   ├── IdentityForkedError     two files use one identity: take a new one, keep the outbox
@@ -102,6 +103,18 @@ class NotAllowedError(RightsError):
     """The token is valid, but may not do this. Ask whoever runs the hub for the right to do it."""
 
     code = "not-allowed"
+
+
+class SealError(RightsError):
+    """The sealed door does not open for this. Say hello again, with a token that is valid.
+
+    `code` is `key-unknown`, `key-expired`, `session-unknown`, `door-closed`, `seal-broken` or
+    `replayed`.
+    """
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]
 
 
 class PeerError(ReuniteError):

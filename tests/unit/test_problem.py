@@ -11,6 +11,7 @@ from reunite.errors import (
     HubUnreachableError,
     LimitExceededError,
     ReuniteError,
+    SealError,
     Veto,
 )
 from reunite.protocol.codec import decode, encode
@@ -19,6 +20,7 @@ from reunite.protocol.problem import (
     HTTP_KINDS,
     KINDS,
     RATE_LIMITS,
+    SEAL_CODES,
     Problem,
     codes,
     error_from,
@@ -38,6 +40,8 @@ def example_of(kind: type[ReuniteError]) -> ReuniteError:
         return LimitExceededError("too much", limit="PUSH_CHANGES_MAX", path="groups[3]")
     if kind is ConstraintError:
         return ConstraintError("taken", code="unique", table="planes", columns=["tailnum"])
+    if kind is SealError:
+        return SealError("shut", code="door-closed")
     if kind is HubUnreachableError:
         return HubUnreachableError("gone", retry_after_s=2.5, has_answered=True)
     return kind("it went wrong", path="groups[0].runs[1]")
@@ -54,8 +58,8 @@ def test_every_class_has_a_status_of_its_own(kind: type[ReuniteError]) -> None:
 
 
 def test_codes_are_unique() -> None:
-    own = [kind.code for kind in CLASSES if kind is not ConstraintError]
-    every = [*own, *CONSTRAINT_CODES, *HTTP_KINDS]
+    own = [kind.code for kind in CLASSES if kind not in (ConstraintError, SealError)]
+    every = [*own, *CONSTRAINT_CODES, *SEAL_CODES, *HTTP_KINDS]
     assert len(set(every)) == len(every)
     assert set(codes()) == set(every)
 
@@ -66,6 +70,13 @@ def test_an_error_comes_back_as_it_was(kind: type[ReuniteError]) -> None:
     returned = error_from(decode(encode(problem_from(error)), Problem))
     assert type(returned) is kind
     assert fields_of(returned) == fields_of(error)
+
+
+@pytest.mark.parametrize("code", SEAL_CODES)
+def test_every_code_of_a_sealed_door_comes_back(code: str) -> None:
+    returned = error_from(problem_from(SealError("no", code=code)))
+    assert isinstance(returned, SealError)
+    assert returned.code == code
 
 
 @pytest.mark.parametrize("code", CONSTRAINT_CODES)

@@ -36,6 +36,7 @@ from reunite.errors import (
     ReuniteError,
     RightsError,
     SchemaChangedError,
+    SealError,
     StampOverflowError,
     StorageFaultError,
     StorageFullError,
@@ -104,6 +105,7 @@ KINDS: Mapping[type[ReuniteError], Kind] = MappingProxyType(
         RightsError: Kind(403, "The request is not allowed"),
         NotAuthenticatedError: Kind(401, "A valid token is needed"),
         NotAllowedError: Kind(403, "The request is not allowed"),
+        SealError: Kind(403, "The sealed door stays shut"),
         PeerError: Kind(409, "Hub and replica do not agree"),
         UnknownReplicaError: Kind(409, "The hub does not know this replica"),
         IdentityForkedError: Kind(409, "Two files use one identity"),
@@ -128,6 +130,16 @@ KINDS: Mapping[type[ReuniteError], Kind] = MappingProxyType(
 
 CONSTRAINT_CODES = ("unique", "foreign-key", "not-null", "check", "constraint")
 
+# What a sealed door says outside, without a seal: whoever hears it may only knock again.
+SEAL_CODES = (
+    "key-unknown",
+    "key-expired",
+    "session-unknown",
+    "door-closed",
+    "seal-broken",
+    "replayed",
+)
+
 # What HTTP itself can answer before a use case is reached. Their codes have no class of their own.
 HTTP_KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -139,19 +151,19 @@ HTTP_KINDS: Mapping[str, Kind] = MappingProxyType(
     }
 )
 
+# Classes whose instances say which of several codes they have.
+CODES_OF: Mapping[type[ReuniteError], tuple[str, ...]] = MappingProxyType(
+    {ConstraintError: CONSTRAINT_CODES, SealError: SEAL_CODES}
+)
+
 _CLASS_BY_CODE: Mapping[str, type[ReuniteError]] = MappingProxyType(
-    {error.code: error for error in KINDS if error is not ConstraintError}
-    | dict.fromkeys(CONSTRAINT_CODES, ConstraintError)
+    {code: error for error in KINDS for code in CODES_OF.get(error, (error.code,))}
 )
 
 
 def codes() -> Mapping[str, Kind]:
     """Every code that an answer can carry, with its status and title."""
-    return (
-        {error.code: kind for error, kind in KINDS.items() if error is not ConstraintError}
-        | dict.fromkeys(CONSTRAINT_CODES, KINDS[ConstraintError])
-        | dict(HTTP_KINDS)
-    )
+    return {code: KINDS[error] for code, error in _CLASS_BY_CODE.items()} | dict(HTTP_KINDS)
 
 
 def problem_from(error: ReuniteError) -> Problem:
@@ -204,6 +216,8 @@ def error_from(problem: Problem) -> ReuniteError:
         error = kind(detail, limit=problem.limit or "unknown")
     elif issubclass(kind, ConstraintError):
         error = kind(detail, code=problem.code, table=problem.table, columns=problem.columns)
+    elif issubclass(kind, SealError):
+        error = kind(detail, code=problem.code)
     elif issubclass(kind, HubUnreachableError):
         error = kind(detail, retry_after_s=problem.retry_after_s, has_answered=True)
     else:

@@ -1,0 +1,209 @@
+"""The tokens that open a sealed door: made, kept encrypted, replaced in time.
+
+    token       key id "." secret, as in `3q2-7wAAAAE.…`; whoever has it may open the door
+
+At rest they are encrypted with AES-256-GCM, under a key from a secret that the host has (through
+scrypt), or from a file of its own beside them that only its owner may read.
+
+The rule        a new token is made when the newest has lived half of its life, and the old one
+                goes on until its end: whoever was there in between has been told the new one.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+from reunite.errors import CallerError, SealError
+from reunite.server.sealed.frames import KEY_ID_BYTES
+from reunite.server.sealed.noise import KEY_BYTES
+
+# Seconds that a token opens the door.
+TOKEN_S = 24 * 3600
+
+_KEYS_NAME, _SECRET_NAME = "door.keys", "door.secret"
+_NONCE_BYTES, _SALT_BYTES = 12, 16
+_BOUND = b"reunite door keys 1"
+
+
+class DoorKey(msgspec.Struct, frozen=True):
+    """One token: its name, its secret, and when it ends, in seconds since 1970."""
+
+    id: bytes
+    secret: bytes
+    ends_at: float
+
+    @property
+    def token(self) -> str:
+        return f"{_text(self.id)}.{_text(self.secret)}"
+
+
+class _File(msgspec.Struct):
+    salt: bytes
+    nonce: bytes
+    keys: bytes
+
+
+class DoorKeys:
+    """The tokens of one door, kept in a folder.
+
+    folder     where `door.keys` is, and `door.secret` if no secret is given; made if missing
+    secret     what encrypts them, such as the environment's DSN_SYNC_SECRET
+    life_s     seconds that a token is valid
+    clock      seconds since 1970
+    random     so many random bytes
+
+    Raises CallerError when `door.keys` was written under another secret, or is damaged. Opening
+    with a secret takes about a tenth of a second, by design.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        secret: str | None = None,
+        life_s: float = TOKEN_S,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        if life_s <= 0:
+            raise CallerError("A token needs a life of more than 0 seconds.")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = folder / _KEYS_NAME
+        self._secret = secret.encode() if secret else _own_secret(folder / _SECRET_NAME, random)
+        self._is_host_secret = bool(secret)
+        self._life_s, self._clock, self._random = life_s, clock, random
+        self._salt = b""
+        self._wrapping: AESGCM | None = None
+        self._keys = self._read()
+
+    @property
+    def life_s(self) -> float:
+        return self._life_s
+
+    def token(self) -> str:
+        """A token with at least half of its life before it; a new one where needed."""
+        return self._newest().token
+
+    def newer_than(self, key_id: bytes) -> str | None:
+        """The token to use from now on instead of this one; None if there is no newer."""
+        newest = self._newest()
+        return None if newest.id == key_id else newest.token
+
+    def rotate(self) -> str:
+        """A new token, at once. The others go on until their ends; `revoke` ends them."""
+        now = self._clock()
+        made = DoorKey(
+            id=self._random(KEY_ID_BYTES),
+            secret=self._random(KEY_BYTES),
+            ends_at=now + self._life_s,
+        )
+        self._keep([key for key in self._keys if key.ends_at > now] + [made])
+        return made.token
+
+    def revoke(self, token: str) -> None:
+        """A token opens nothing from now on, nor do sessions that it began. Raises SealError
+        `key-unknown` for a text that is no token."""
+        key_id, _ = parse_token(token)
+        self._keep([key for key in self._keys if key.id != key_id])
+
+    def find(self, key_id: bytes) -> DoorKey:
+        """The token of this id. Raises SealError `key-unknown` or `key-expired`."""
+        for key in self._keys:
+            if key.id == key_id:
+                if key.ends_at <= self._clock():
+                    raise SealError("The token has expired. Get a new one.", code="key-expired")
+                return key
+        raise SealError("The door knows no such token.", code="key-unknown")
+
+    def _newest(self) -> DoorKey:
+        newest = self._keys[-1] if self._keys else None  # they stand as they were made
+        if newest is None or newest.ends_at - self._clock() < self._life_s / 2:
+            self.rotate()
+            return self._keys[-1]
+        return newest
+
+    # -- at rest ------------------------------------------------------------------------------
+
+    def _read(self) -> list[DoorKey]:
+        try:
+            data = self._path.read_bytes()
+        except FileNotFoundError:
+            return []
+        try:
+            file = msgspec.json.decode(data, type=_File)
+            plain = self._unlocked(file.salt).decrypt(file.nonce, file.keys, _BOUND)
+            return msgspec.json.decode(plain, type=list[DoorKey])
+        except (msgspec.DecodeError, InvalidTag, ValueError) as error:
+            raise CallerError(
+                f"The tokens in {self._path.name} cannot be read: they were written under another "
+                "secret, or are damaged. Give the secret that they were written under, or delete "
+                "the file: then every client needs a new token."
+            ) from error
+
+    def _keep(self, keys: list[DoorKey]) -> None:
+        wrapping = self._wrapping or self._unlocked(self._random(_SALT_BYTES))
+        nonce = self._random(_NONCE_BYTES)
+        sealed = wrapping.encrypt(nonce, msgspec.json.encode(keys), _BOUND)
+        data = msgspec.json.encode(_File(salt=self._salt, nonce=nonce, keys=sealed))
+        _write_private(self._path, data)
+        self._keys = keys
+
+    def _unlocked(self, salt: bytes) -> AESGCM:
+        """What encrypts the file, under this salt."""
+        key = self._secret
+        if self._is_host_secret:
+            key = Scrypt(salt=salt, length=KEY_BYTES, n=2**15, r=8, p=1).derive(self._secret)
+        self._salt, self._wrapping = salt, AESGCM(key)
+        return self._wrapping
+
+
+def parse_token(token: str) -> tuple[bytes, bytes]:
+    """The key id and the secret of a token. Raises SealError `key-unknown` if it is none."""
+    key_id, dot, secret = token.partition(".")
+    if dot:
+        found = _bytes(key_id), _bytes(secret)
+        if (len(found[0]), len(found[1])) == (KEY_ID_BYTES, KEY_BYTES):
+            return found
+    raise SealError("This is no token of a sealed door.", code="key-unknown")
+
+
+def _own_secret(path: Path, random: Callable[[int], bytes]) -> bytes:
+    try:
+        secret = path.read_bytes()
+    except FileNotFoundError:
+        secret = random(KEY_BYTES)
+        _write_private(path, secret)
+    if len(secret) != KEY_BYTES:
+        raise CallerError(f"{path.name} is damaged: it should have {KEY_BYTES} bytes.")
+    return secret
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Replace a file whole, readable by its owner only."""
+    new = path.with_name(path.name + ".new")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+
+
+def _text(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4))
+    except (Base64Error, UnicodeEncodeError, ValueError):
+        return b""

@@ -45,6 +45,7 @@ from reunite.engine.status import HubLogStatistics, HubStatus, log_statistics
 from reunite.engine.tables import Hook, Tables
 from reunite.errors import BadRequestError, NotAuthenticatedError, UnknownTableError
 from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
+from reunite.jobs import Jobs, Working
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
@@ -80,7 +81,7 @@ def random_id() -> str:
     return secrets.token_hex(16)
 
 
-class Hub(Auditing):
+class Hub(Auditing, Working):
     """The authority over a database: tracks its tables and answers its replicas.
 
         hub = Hub("shop.db")
@@ -129,6 +130,7 @@ class Hub(Auditing):
         self._trimming = threading.Lock()
         self._feed = feed or _feed_of(database)
         self._tables = Tables(on_failure=_log_failure)
+        self._jobs = Jobs(database, who=random_id(), clock=self._clock)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -557,7 +559,8 @@ class Hub(Auditing):
         serve(self, host, port, **options)
 
     def close(self) -> None:
-        """Release the database. May be called twice."""
+        """Stop the jobs and release the database. May be called twice."""
+        self._jobs.stop()
         self._feed.close()
         self._store.close()
 

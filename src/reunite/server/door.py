@@ -33,6 +33,10 @@ class HubDoor(Protocol):
         would fail are missing. One transaction, and a look-up for each."""
         ...
 
+    def start_jobs(self) -> None:
+        """Begin the periodic work. Does nothing a second time."""
+        ...
+
     def live(self) -> LiveDesk:
         """A desk for the streams of one application."""
         ...

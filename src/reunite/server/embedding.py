@@ -151,6 +151,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=drain_s,
         )
         super().__init__(config)
+        self._hub = hub
         self._on_started = on_started
         self.start_failure: Exception | None = None
 
@@ -159,6 +160,7 @@ class Server(uvicorn.Server):
         if self.started:
             try:
                 self._on_started()
+                self._hub.start_jobs()
             except Exception as exc:
                 # Raised from here, it would leave the sockets open and `run` waiting for them.
                 self.start_failure = exc

@@ -140,9 +140,9 @@ class Auditing(ABC):
                 connection.execute("update product set price = 9 where id = 1")
 
         Without `connection`, the block is a write transaction of the hub, committed at its end
-        and undone if it raises; it gives the driver's connection, as hooks get it, which is not
-        to be committed or closed. With one, of sqlite3 or psycopg, you commit; what an ORM holds
-        back until then must be flushed before the block ends. No rule is asked: this says who
+        and undone if it raises; it gives the driver's connection, as hooks get it, which refuses
+        to commit, roll back or close. With one, of sqlite3 or psycopg, you commit; what an ORM
+        holds back until then must be flushed before the block ends. No rule is asked: this says who
         acts, not what they may do. Raises BadRequestError, StorageUnavailableError.
         """
         principal = _principal(user)
@@ -156,7 +156,8 @@ class Auditing(ABC):
         # What others wrote before gets its time, and on SQLite its commit, before this.
         self.number()
         with self._store.write() as tx:
-            yield tx.handle()
+            with tx.lent() as program:
+                yield program
             tx.attribute(principal.user, now_ms=now_ms)
         self.number()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -149,6 +150,44 @@ def test_a_hook_that_writes_another_table_reaches_everyone(pair: Pair) -> None:
     other.sync()
     assert pair.rows(other, "product")[0] == (1, "Apple", "A", 6)
     assert pair.rows(pair.replica, "product")[0] == (1, "Apple", "A", 6)
+    pair.assert_agreed()
+
+
+def _with(program: Any) -> None:
+    with program:
+        pass
+
+
+ENDS = {
+    "commit": lambda program: program.commit(),
+    "rollback": lambda program: program.rollback(),
+    "close": lambda program: program.close(),
+    "a block that commits": _with,
+    "COMMIT": lambda program: program.execute("commit"),
+    "ROLLBACK": lambda program: program.execute(" /* now */ Rollback work"),
+    "BEGIN": lambda program: program.execute("-- another\nBEGIN"),
+    "a cursor": lambda program: program.cursor().execute("end"),
+}
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+@pytest.mark.parametrize("end", ENDS.values(), ids=list(ENDS))
+def test_a_hook_cannot_end_the_transaction_of_a_push(
+    pair: Pair, end: Callable[[Any], None]
+) -> None:
+    """It would make half of a push durable, and the rest come again."""
+
+    @pair.hub.on_update("product")
+    def ends(change: HookedChange, program: Any) -> None:
+        program.execute("savepoint mine")
+        program.execute("rollback to savepoint mine")
+        end(program)
+
+    pair.write(pair.replica, "update product set stock = stock - 1 where id = 1")
+    for _ in range(3):
+        pair.replica.sync()
+    assert [parked.code for parked in pair.replica.parked()] == ["hook-failed"]
+    assert pair.at_hub("select stock from product where id = 1") == [(10,)]
     pair.assert_agreed()
 
 

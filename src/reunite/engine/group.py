@@ -520,7 +520,8 @@ class GroupJudge:
             for hook in self._tables.hooks_of(slot.schema.name, op):
                 blamed = _change_of(changes, slot)
                 try:
-                    hook(self._hooked(slot, op), self._tx.handle())
+                    with self._tx.lent() as program:
+                        hook(self._hooked(slot, op), program)
                 except Veto as exc:
                     raise GroupRejectedError(blamed, "vetoed", exc.message) from exc
                 except Exception as exc:

@@ -407,9 +407,9 @@ class WriteTransaction(Transaction, Protocol):
         away than the one asked for was set by a wrong clock, and counts as over."""
         ...
 
-    def handle(self) -> Any:
+    def lent(self) -> AbstractContextManager[Any]:
         """What hooks write with: the connection of this transaction, in the adapter's own kind.
-        It must not be committed or closed."""
+        In the block whoever has it cannot end the transaction: trying to raises."""
         ...
 
 

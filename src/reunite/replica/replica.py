@@ -175,7 +175,8 @@ class Replica:
         """A local transaction: a group that takes effect on the hub whole or not at all.
 
         Commits when the block ends, rolls back when it raises. The connection is this block's
-        only; foreign keys are enforced on it. Other threads wait for their turn, as SQLite has one
+        only; foreign keys are enforced on it. What the block itself commits stays, and goes to the
+        hub as what other programs write. Other threads wait for their turn, as SQLite has one
         writer at a time; nobody waits for the network. Raises CallerError inside another one.
         """
         self._check_ready()

@@ -125,8 +125,8 @@ class MemoryStore:
     @contextmanager
     def foreign_write(self) -> Iterator[MemoryHandle]:
         """A transaction of another program: captured like everything else."""
-        with self.write() as transaction:
-            yield transaction.handle()
+        with self.write() as transaction, transaction.lent() as handle:
+            yield handle
 
     def backup(self) -> object:
         """The store as it is now, for `restore` of this store or another one. Costs nothing."""

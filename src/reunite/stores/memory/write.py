@@ -148,8 +148,9 @@ class MemoryWriteTransaction(MemoryTransaction):
         are_inserts = all(entry.table == table and entry.op is Op.INSERT for entry in entries)
         return (first_id, log.last) if entries and are_inserts else None
 
-    def handle(self) -> MemoryHandle:
-        return MemoryHandle(self)
+    @contextmanager
+    def lent(self) -> Iterator[MemoryHandle]:
+        yield MemoryHandle(self)
 
     # --- Replicas, outcomes, tokens -------------------------------------------------------------
 

@@ -41,6 +41,20 @@ CHECKPOINT_PAGES = 4_000
 # Prepared statements kept by each connection; a hub of a hundred tables uses about ten a table.
 STATEMENTS_CACHED = 1_000
 
+# How names of savepoints begin.
+_SAVEPOINT = "reunite_"
+
+
+class _Connection(sqlite3.Connection):
+    """A connection of ours, which can be lent."""
+
+    is_lent = False
+
+    def close(self) -> None:
+        if self.is_lent:
+            raise sqlite3.ProgrammingError("The hub closes this connection, nobody else.")
+        super().close()
+
 
 def connect_sqlite(
     path: str | Path, *, timeout_s: float = LOCK_TIMEOUT_S, synchronous: str | None = None
@@ -56,6 +70,7 @@ def connect_sqlite(
             isolation_level=None,
             check_same_thread=False,
             cached_statements=STATEMENTS_CACHED,
+            factory=_Connection,
         )
         try:
             connection.execute("PRAGMA foreign_keys = ON")
@@ -277,6 +292,14 @@ class SqliteDatabase:
         connection.close()
 
 
+def _may_not_end(action: int, operation: str | None, name: str | None, *_: str | None) -> int:
+    """For `set_authorizer`: neither the transaction may end nor a savepoint of ours."""
+    is_ours = action == sqlite3.SQLITE_SAVEPOINT and (name or "").startswith(_SAVEPOINT)
+    if action == sqlite3.SQLITE_TRANSACTION or (is_ours and operation != "BEGIN"):
+        return sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_OK
+
+
 class SqliteSession:
     """A transaction on an `sqlite3` connection."""
 
@@ -289,6 +312,17 @@ class SqliteSession:
     @property
     def handle(self) -> sqlite3.Connection:
         return self._connection
+
+    @contextmanager
+    def lent(self) -> Iterator[sqlite3.Connection]:
+        assert isinstance(self._connection, _Connection), "made by `connect_sqlite`"
+        self._connection.is_lent = True
+        self._connection.set_authorizer(_may_not_end)
+        try:
+            yield self._connection
+        finally:
+            self._connection.set_authorizer(None)
+            self._connection.is_lent = False
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         try:
@@ -312,7 +346,7 @@ class SqliteSession:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         self._depth += 1
-        name = f"reunite_{self._depth}"
+        name = f"{_SAVEPOINT}{self._depth}"
         self.execute(f"SAVEPOINT {name}")
         try:
             yield

@@ -57,6 +57,10 @@ class Session(Protocol):
         """The driver's own connection."""
         ...
 
+    def lent(self) -> AbstractContextManager[Any]:
+        """The same for a stranger: in the block nobody can end the transaction with it."""
+        ...
+
     @property
     def dialect(self) -> Dialect: ...
 

@@ -47,6 +47,7 @@ except ImportError as exc:  # the extra is not there
         "PostgreSQL needs psycopg: install the extra, `pip install reunite[postgres]`."
     ) from exc
 
+from reunite.stores.sql.postgresql_lending import LendableConnection, lent
 from reunite.stores.sql.postgresql_line import KEEPALIVE, PostgresLines, is_session
 
 # How long one statement may take: a hub's are short, and a stuck one must not hold its locks.
@@ -255,7 +256,7 @@ class PostgresDatabase:
 
     def _connect(self, dsn: str | None = None) -> psycopg.Connection[Any]:
         try:
-            connection = psycopg.connect(
+            connection = LendableConnection.connect(
                 dsn or self._dsn,
                 autocommit=True,
                 prepare_threshold=None,
@@ -296,6 +297,11 @@ class PostgresSession:
     @property
     def handle(self) -> psycopg.Connection[Any]:
         return self._connection
+
+    @contextmanager
+    def lent(self) -> Iterator[psycopg.Connection[Any]]:
+        with lent(self._connection) as connection:
+            yield connection
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         self._is_untouched = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import msgspec
@@ -95,9 +95,9 @@ class SqlWriteTransaction(SqlTransaction):
         )
         return (first_id, last_id) if count and last_id - first_id + 1 == count else None
 
-    def handle(self) -> Any:
+    def lent(self) -> AbstractContextManager[Any]:
         self.last_id_before()
-        return self._session.handle
+        return self._session.lent()
 
     # --- Pushes and replicas ----------------------------------------------------------------------
 

@@ -78,12 +78,15 @@ class AuditingContract:
         with subject.foreign() as program:
             inserted(program, PARENT, parent("a"))
         with subject.store.write() as transaction:
-            inserted(subject.writer(transaction.handle()), PARENT, parent("b"), parent("c"))
+            with transaction.lent() as program:
+                inserted(subject.writer(program), PARENT, parent("b"), parent("c"))
             transaction.attribute("berta", now_ms=5)
-            inserted(subject.writer(transaction.handle()), PARENT, parent("d"))
+            with transaction.lent() as program:
+                inserted(subject.writer(program), PARENT, parent("d"))
             transaction.attribute("carl", now_ms=5)
             transaction.attribute("dora", now_ms=5)
-            inserted(subject.writer(transaction.handle()), PARENT, parent("e"))
+            with transaction.lent() as program:
+                inserted(subject.writer(program), PARENT, parent("e"))
         with subject.foreign() as program:
             inserted(program, PARENT, parent("f"))
         number(subject.store)
@@ -103,7 +106,8 @@ class AuditingContract:
             mark = transaction.pushes(None).mark
             before = transaction.replicas()
         with subject.store.write() as transaction:
-            inserted(subject.writer(transaction.handle()), PARENT, parent("b"))
+            with transaction.lent() as program:
+                inserted(subject.writer(program), PARENT, parent("b"))
             transaction.attribute("berta", now_ms=5)
         with subject.store.read() as transaction:
             assert transaction.pushes(mark).last_n.keys() <= {"r1"}
@@ -215,7 +219,8 @@ class AuditingContract:
 
         try:
             with subject.store.write() as transaction:
-                inserted(subject.writer(transaction.handle()), PARENT, parent("a"))
+                with transaction.lent() as program:
+                    inserted(subject.writer(program), PARENT, parent("a"))
                 transaction.attribute("berta", now_ms=5)
                 raise GivenUpError
         except GivenUpError:

@@ -251,11 +251,13 @@ class CaptureContract:
     def test_what_a_hook_writes_belongs_to_the_transaction(self, subject: StoreSubject) -> None:
         with subject.store.write() as transaction:
             transaction.apply(writes(inserts={"parent": [parent("p")]}))
-            subject.writer(transaction.handle()).insert("note", {"a": "n", "b": 1})
+            with transaction.lent() as program:
+                subject.writer(program).insert("note", {"a": "n", "b": 1})
             assert [touch.table for touch in transaction.fresh()] == ["parent", "note"]
             assert transaction.rows("note", [("n", 1)]) == {("n", 1): ("n", 1, None)}
         with pytest.raises(_Undo), subject.store.write() as transaction:
-            subject.writer(transaction.handle()).delete("note", ("n", 1))
+            with transaction.lent() as program:
+                subject.writer(program).delete("note", ("n", 1))
             raise _Undo
 
         assert rows_of(subject.store, "note") == [("n", 1, None)]

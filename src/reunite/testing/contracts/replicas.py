@@ -210,7 +210,8 @@ class ReplicasContract:
             inserted(program, CHILD, child(1, "p"))
         with subject.store.write() as transaction:
             transaction.apply(writes(deletes={"parent": [("p",)]}))
-            subject.writer(transaction.handle()).insert("note", {"a": "hook", "b": 1})
+            with transaction.lent() as program:
+                subject.writer(program).insert("note", {"a": "hook", "b": 1})
             deleted = next(touch for touch in transaction.fresh() if touch.table == "parent")
             transaction.add_push(
                 replica="r",

@@ -194,7 +194,7 @@ class StoreSubject(Protocol):
         ...
 
     def writer(self, handle: Any) -> Writer:
-        """Writes with what `WriteTransaction.handle()` gives."""
+        """Writes with what `WriteTransaction.lent()` gives."""
         ...
 
     def reopen(self) -> Store:

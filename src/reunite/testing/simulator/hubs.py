@@ -245,8 +245,8 @@ class HubSide:
                 yield writer
             return
         if self._db is None:
-            with MemoryStore.write(self.store) as tx:
-                yield MemoryWriter(tx.handle(), log)
+            with MemoryStore.write(self.store) as tx, tx.lent() as handle:
+                yield MemoryWriter(handle, log)
             return
         self._db.execute("begin immediate")
         try:

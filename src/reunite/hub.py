@@ -10,27 +10,28 @@ The rule         nothing here keeps the state of a request; a Hub is safe to sha
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import logging
 import math
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from reunite.admission import Admission
 from reunite.auditing import Auditing
 from reunite.core.change import Op
 from reunite.core.merge import MergeFunction
-from reunite.core.principal import Principal, check_principal
+from reunite.core.principal import Principal
 from reunite.core.rules import Rules, check_rules, parse_rules, rules_text
 from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
+from reunite.directory import StoredDirectory
 from reunite.engine.declaring import declared
+from reunite.engine.directory import Directory
 from reunite.engine.live import LiveDesk
 from reunite.engine.news import Feed, Watchable
 from reunite.engine.numbered import NumberedStore
@@ -38,12 +39,12 @@ from reunite.engine.ports import Catalogue, Clock, Head, Store, TableMigration
 from reunite.engine.pull import pull
 from reunite.engine.push import push
 from reunite.engine.query import query
-from reunite.engine.register import check_shown, register
+from reunite.engine.register import register
 from reunite.engine.repair import repair
 from reunite.engine.retention import Keeper, trim
 from reunite.engine.status import HubLogStatistics, HubStatus, log_statistics
 from reunite.engine.tables import Hook, Tables
-from reunite.errors import BadRequestError, NotAuthenticatedError, UnknownTableError
+from reunite.errors import BadRequestError, UnknownTableError
 from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
 from reunite.jobs import Jobs, Working
 from reunite.protocol.codec import decode, encode
@@ -58,12 +59,6 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 logger = logging.getLogger("reunite.hub")
-
-# Random bytes in a token.
-TOKEN_BYTES = 32
-
-# Characters of a token that someone chose; fewer could be guessed.
-TOKEN_LENGTH_MIN = 16
 
 # Between transactions of a trim, so that programs that wait to write get their turn.
 TRIM_PAUSE_S = 0.02
@@ -81,7 +76,7 @@ def random_id() -> str:
     return secrets.token_hex(16)
 
 
-class Hub(Auditing, Working):
+class Hub(Auditing, Admission, Working):
     """The authority over a database: tracks its tables and answers its replicas.
 
         hub = Hub("shop.db")
@@ -111,6 +106,7 @@ class Hub(Auditing, Working):
         clock: Clock | None = None,
         new_id: Callable[[], str] | None = None,
         feed: Feed | None = None,
+        directory: Directory | None = None,
     ) -> None:
         if keep is not None and keep < timedelta(0):
             raise BadRequestError(f"{keep} is no age: the log is kept for 0 or more.")
@@ -129,7 +125,10 @@ class Hub(Auditing, Working):
         )
         self._trimming = threading.Lock()
         self._feed = feed or _feed_of(database)
-        self._tables = Tables(on_failure=_log_failure)
+        self._directory = directory or StoredDirectory(
+            database, clock=self._clock, new_id=self._new_id, wake=self._feed.wake
+        )
+        self._tables = Tables(on_failure=_log_failure, directory=self._directory)
         self._jobs = Jobs(database, who=random_id(), clock=self._clock)
 
     # -- tables -------------------------------------------------------------------------------
@@ -291,7 +290,7 @@ class Hub(Auditing, Working):
     def uninstall(self) -> None:
         """Leave the database as it was before reunite came: triggers, log and tokens go."""
         self._store.uninstall()
-        self._tables = Tables(on_failure=_log_failure)
+        self._tables = Tables(on_failure=_log_failure, directory=self._directory)
 
     def on_insert(self, table: str) -> Callable[[Hook], Hook]:
         """Decorate a function `hook(change, db)` to run, inside the push's transaction, for each
@@ -323,70 +322,6 @@ class Hub(Auditing, Working):
                 return tx.schemas()[table]
             except KeyError:
                 raise UnknownTableError(f"The store has no table {table!r}.") from None
-
-    # -- who asks -----------------------------------------------------------------------------
-
-    def create_token(
-        self,
-        principal: str | Principal = "owner",
-        *,
-        label: str = "",
-        token: str | None = None,
-    ) -> str:
-        """A new token for a principal. It is shown only here; the hub keeps its hash.
-
-        principal    a name, or a `Principal` with the tenant, roles and claims that rules ask for
-        token        one that you chose, of `TOKEN_LENGTH_MIN` visible ASCII characters or more
-
-        Raises BadRequestError (also: a name or label that cannot be shown), LimitExceededError.
-        """
-        if isinstance(principal, str):
-            principal = Principal(user=principal)
-        check_principal(principal)
-        check_shown(principal.user, label)
-        if token is None:
-            token = secrets.token_urlsafe(TOKEN_BYTES)
-        elif len(token) < TOKEN_LENGTH_MIN or not all("!" <= sign <= "~" for sign in token):
-            raise BadRequestError(
-                f"A token needs {TOKEN_LENGTH_MIN} characters or more, visible and ASCII: choose "
-                "another one, or let the hub make one."
-            )
-        with self._store.write() as tx:
-            tx.add_token(
-                _hash(token), principal=principal, label=label, now_ms=self._clock.now_ms()
-            )
-        return token
-
-    def tokens(self) -> Sequence[tuple[str, Principal, str, int]]:
-        """(hash, principal, label, created_ms) of each token."""
-        with self._store.write() as tx:
-            return tx.tokens()
-
-    def revoke_token(self, label_or_prefix: str) -> int:
-        """Remove the tokens of this label or whose hash begins so; how many. Live streams that
-        were opened with them end."""
-        with self._store.write() as tx:
-            revoked = tx.revoke_token(label_or_prefix)
-        self._feed.wake()
-        return revoked
-
-    def authenticate(self, token: str) -> Principal:
-        """Who a token belongs to. Raises NotAuthenticatedError."""
-        token_hash = _hash(token)
-        with self._store.read() as tx:
-            principal = tx.principal_of(token_hash)
-        # The look-up is by hash, so its time tells nothing of the token.
-        if principal is None or not hmac.compare_digest(token_hash, _hash(token)):
-            raise NotAuthenticatedError(
-                "Not a token of this hub: `reunite token create` makes one."
-            )
-        return principal
-
-    def holders(self, tokens: Iterable[str]) -> Mapping[str, Principal]:
-        """Who these tokens belong to, without those that open nothing. One transaction."""
-        with self._store.read() as tx:
-            found = ((token, tx.principal_of(_hash(token))) for token in tokens)
-            return {token: owner for token, owner in found if owner is not None}
 
     # -- messages -----------------------------------------------------------------------------
 
@@ -586,7 +521,3 @@ def _feed_of(store: Store) -> Feed:
 
 def _log_failure(what: str, failure: Exception) -> None:
     logger.error("%s failed", what, exc_info=failure)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

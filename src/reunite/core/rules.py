@@ -342,7 +342,7 @@ class Access:
     """What one principal may do with the tables of a hub.
 
     With no rules for any table, everything; as soon as one has some, nothing with those that have
-    none.
+    none. `grants` are what stored permissions say (`core/grants.py`); both must allow.
     """
 
     def __init__(
@@ -350,8 +350,11 @@ class Access:
         rules: Mapping[str, Rules],
         schemas: Mapping[str, TableSchema],
         principal: Principal,
+        grants: Mapping[str, Rules] = MappingProxyType({}),
     ) -> None:
         self._rules = rules
+        self._grants = grants
+        self._is_open = not rules and not grants
         self.schemas = self._schemas = schemas
         self._principal = principal
         self._steps: dict[str, list[Expression]] = {}
@@ -361,18 +364,22 @@ class Access:
 
     def of(self, table: str) -> BoundRules:
         """The rules of a table, bound."""
-        if not self._rules:
+        if self._is_open:
             return ALL_ROWS
         found = self._bound.get(table)
         if found is None:
-            rules = self._rules.get(table)
-            schema = self._schemas.get(table)
-            if rules is None or schema is None:
-                found = NO_ROWS
-            else:
-                found = bind_rules(rules, schema, self._principal, self._schemas)
-            self._bound[table] = found
+            found = self._bound[table] = self._bind(table)
         return found
+
+    def _bind(self, table: str) -> BoundRules:
+        schema, found = self._schemas.get(table), None
+        if schema is not None:
+            for source in (self._rules, self._grants):
+                rules = source.get(table)
+                if rules is not None:
+                    bound = bind_rules(rules, schema, self._principal, self._schemas)
+                    found = bound if found is None else _both(found, bound)
+        return NO_ROWS if found is None else found
 
     def steps(self, table: str) -> Sequence[Expression]:
         """The bound rules of a table that go on to rows of other tables."""
@@ -386,14 +393,14 @@ class Access:
 
     def may(self, operation: str, table: str, row: Row) -> bool:
         """Whether the principal may do this to a row: `read`, `insert`, `update` or `delete`."""
-        if not self._rules:
+        if self._is_open:
             return True
         judge = self._judge(operation, table)
         return judge is None or judge(row) is True
 
     def limits(self, operation: str, table: str) -> bool:
         """Whether there are rows of the table to which the principal may not do this."""
-        return bool(self._rules) and self._judge(operation, table) is not None
+        return not self._is_open and self._judge(operation, table) is not None
 
     def filled(self, table: str, rows: Sequence[Row]) -> Sequence[Row]:
         """New rows, those without a tenant with the principal's."""
@@ -424,6 +431,12 @@ class Access:
                 judge = row_judge(rule, schema, self.reach)
             self._judges[known] = judge
         return self._judges[known]
+
+
+def _both(bound: BoundRules, other: BoundRules) -> BoundRules:
+    """The rows that both mean, of each operation."""
+    parts = {name: narrowed(getattr(bound, name), getattr(other, name)) for name in _OPERATIONS}
+    return msgspec.structs.replace(bound, **parts)
 
 
 def _no_row(row: Sequence[Any]) -> bool | None:

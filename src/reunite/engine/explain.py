@@ -2,6 +2,7 @@
 
     no rules at all ──► everybody may        rules for other tables only ──► nobody may
     another tenant's row ──► the tenant      true or false ──► that            else the rule's parts
+    stored permissions ──► the role's permission, or the filter that the row does not pass
 
 What it is       the answer for whoever runs the hub: it tells of rows that the principal does not
                  see, so it is never given to the principal.
@@ -17,16 +18,26 @@ from typing import Any
 import msgspec
 
 from reunite.core.expression import And, Claim, ClaimTerm, Expression, Not, Operator, Or, Term
+from reunite.core.grants import FLAGS
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.rules import Access, Rules, bind_rule, parse_rules, tenant_rule
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
+from reunite.engine.directory import Granting
 from reunite.engine.history import check_key
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
 
 _OPERATIONS = ("read", "insert", "update", "delete")
+
+# The flags without which a permission gives nothing of an operation.
+_NEEDED = {
+    "read": ("pull", "read"),
+    "insert": ("push", "create"),
+    "update": ("push", "update"),
+    "delete": ("push", "delete"),
+}
 
 _SIGNS = {
     Operator.EXACT: "==",
@@ -53,8 +64,10 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     because   `no-rules` (the hub has none), `closed` (other tables have rules, this one none),
               `no-row`, `tenant` (the row is another's), `everybody` or `nobody` (the rule is True
-              or False), `rule`, or `hidden` (who does not see a row cannot change it)
-    reasons   the parts of the rule, where it is one that decides
+              or False), `rule`, `permission` (what is stored for its roles), or `hidden` (who
+              does not see a row cannot change it)
+    reasons   the parts of the rule, where it is one that decides; of `permission` the roles, what
+              each of them has, and its filters
     """
 
     operation: str
@@ -94,11 +107,12 @@ def explain(
         schema = tables.schema(table)
         check_key(schema, key)
         found = tx.rows(table, [key]).get(key)
-        asked = _Asked(tx, schema, principal, tables.access(principal), key, found)
+        asked = _Asked(tx, schema, principal, tables, key, found)
         rules = parse_rules(tables.rules_text)
         decisions: dict[str, Decision] = {}
         for operation in _OPERATIONS:
             decision = asked.decide(operation, rules.get(table), has_rules=bool(rules))
+            decision = asked.within_grants(decision)
             is_of_seen = operation not in ("update", "delete") or decisions["read"].is_allowed
             if decision.is_allowed and not is_of_seen:
                 decision = Decision(operation=operation, is_allowed=False, because="hidden")
@@ -116,14 +130,17 @@ class _Asked:
         tx: Transaction,
         schema: TableSchema,
         principal: Principal,
-        access: Access,
+        tables: Tables,
         key: Key,
         row: Row | None,
     ) -> None:
         self._tx = tx
+        self._directory = tables.directory
+        self._grants = tables.grants(principal)
+        # Of code's rules alone; what is stored is asked after them.
+        self._access = Access(parse_rules(tables.rules_text), tables.known, principal)
         self._schema = schema
         self._principal = principal
-        self._access = access
         self._schemas = tx.schemas()
         self._place = dict(zip(schema.key, key, strict=True))
         self._row = row
@@ -156,6 +173,48 @@ class _Asked:
             reasons=tuple(map(self._reason, dict.fromkeys(_leaves(rule)))),
         )
 
+    def within_grants(self, decision: Decision) -> Decision:
+        """What stored permissions make of a decision that code's rules have made."""
+        table, operation = self._schema.name, decision.operation
+        rules = self._grants.get(table)
+        if self._row is None or not self._grants:
+            return decision
+        if rules is None:
+            # As soon as one table has permissions, those without any rights are closed.
+            is_open = decision.because == "no-rules"
+            return _closed(operation) if is_open else decision
+        if not decision.is_allowed and decision.because != "closed":
+            return decision
+        bound = bind_rule(getattr(rules, operation), self._schema, self._principal, self._schemas)
+        reasons: list[Reason] = []
+        for granting in self._directory.granting(self._tx, self._principal, table):
+            reasons += self._granting(granting, operation)
+        return Decision(
+            operation=operation,
+            is_allowed=self._is_meant(bound),
+            because="permission",
+            reasons=tuple(reasons),
+        )
+
+    def _granting(self, granting: Granting, operation: str) -> Iterator[Reason]:
+        """What a role has for this operation."""
+        where = f" in {granting.tenant}" if granting.tenant else ""
+        flags = granting.flags
+        if flags is None:
+            yield Reason(text=f"the role {granting.role}{where} has no permission", holds=False)
+            return
+        names = [name for name in FLAGS if getattr(flags, name)]
+        needed = _NEEDED[operation]
+        yield Reason(
+            text=f"the role {granting.role}{where} may {', '.join(names) or 'nothing'}",
+            holds=all(name in names for name in needed),
+        )
+        for name, condition in granting.filters:
+            found = self._reason(condition)
+            yield msgspec.structs.replace(
+                found, text=f"its filter {name}: {expression_text(condition)}"
+            )
+
     def _is_meant(self, bound: Expression | None) -> bool:
         """Whether a bound expression means the row."""
         if bound is None:
@@ -177,6 +236,10 @@ class _Asked:
             case _:
                 pass
         return Reason(text=expression_text(leaf), holds=holds, row=value, user=user)
+
+
+def _closed(operation: str) -> Decision:
+    return Decision(operation=operation, is_allowed=False, because="closed")
 
 
 def _leaves(expression: Expression) -> Iterator[Expression]:

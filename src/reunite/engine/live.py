@@ -78,7 +78,7 @@ class LiveDesk:
     def __init__(self, store: NumberedStore, tables: Tables) -> None:
         self._store = store
         self._tables = tables
-        self._rules_text = ""
+        self._rights = ("", "")
         self._known: Mapping[str, TableSchema] = {}
         self._forget({})
 
@@ -189,9 +189,9 @@ class LiveDesk:
         if self._head is None or not self._watches:
             self._forget(tables.schemas)
             self._known = dict(tables.known)
-            self._rules_text = tables.rules_text
+            self._rights = _rights_of(tables)
             self._head, self._push_mark = tx.head(), tx.pushes(None).mark
-        is_same = self._schemas == tables.schemas and self._rules_text == tables.rules_text
+        is_same = self._schemas == tables.schemas and self._rights == _rights_of(tables)
         return is_same and self._known == tables.known
 
     def _pages(self, tx: Transaction, view: View, cursor: Cursor) -> Delivery | None:
@@ -226,6 +226,11 @@ class LiveDesk:
             if page.checkpoint:
                 is_empty = len(events) == 1 and not page.tables
                 return Delivery(events=tuple(events), cursor=cursor, is_empty=is_empty)
+
+
+def _rights_of(tables: Tables) -> tuple[str, str]:
+    """What stands for all rules and stored permissions."""
+    return tables.rules_text, tables.grants_stamp
 
 
 def _cursor_at(head: Head, view: View) -> Cursor:

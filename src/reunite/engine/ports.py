@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import msgspec
 
 from reunite.core.expression import Expression
 from reunite.core.key import Key
@@ -42,6 +44,8 @@ from reunite.engine.records import (
     Update,
     Writes,
 )
+
+Record = TypeVar("Record", bound=msgspec.Struct)
 
 # Whoever implements or uses a port finds in one place what crosses it.
 __all__ = [
@@ -248,6 +252,15 @@ class Transaction(Protocol):
         """The principal a stored token belongs to, or None."""
         ...
 
+    def records(self, kind: type[Record], **where: str | int) -> Sequence[Record]:
+        """The records of a kind of `engine/directory.py` whose fields have these values, by key.
+        Cost: an index range where the first fields of the key are among them, else all."""
+        ...
+
+    def stamp(self, name: str) -> str:
+        """What `keep_stamp` was given last under this name; "" before that. Costs nothing."""
+        ...
+
 
 class WriteTransaction(Transaction, Protocol):
     """Atomic and durable when its context ends without an exception.
@@ -376,6 +389,18 @@ class WriteTransaction(Transaction, Protocol):
 
     def keep_rules(self, text: str) -> None:
         """Keep this text for `rules`, of this transaction too, and of all that begin later."""
+        ...
+
+    def put_record(self, record: msgspec.Struct) -> None:
+        """Keep a record, instead of the one with its key if there is one."""
+        ...
+
+    def drop_records(self, kind: type[msgspec.Struct], **where: str | int) -> int:
+        """Remove the records whose fields have these values; how many."""
+        ...
+
+    def keep_stamp(self, name: str, text: str) -> None:
+        """Keep this text for `stamp`, of this transaction too, and of all that begin later."""
         ...
 
     def add_token(

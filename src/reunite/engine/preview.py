@@ -50,7 +50,7 @@ def preview(
                 tenant = rules.tenant or (before.tenant if before else None)
                 then[name] = check_rules(rules.within(tenant), schema, tables.schemas)
         today = tables.access(principal)
-        after = Access(then, tables.schemas, principal)
+        after = Access(then, tables.schemas, principal, tables.grants(principal))
         return tuple(
             _table(tx, name, today.of(name).read, after.of(name).read)
             for name in sorted(tables.schemas)

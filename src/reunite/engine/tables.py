@@ -8,11 +8,13 @@ from typing import Any, TypeAlias
 import msgspec
 
 from reunite.core.change import Op
+from reunite.core.grants import NO_GRANTS, Grants
 from reunite.core.key import Key
 from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.rules import Access, parse_rules
 from reunite.core.schema import TableSchema
+from reunite.engine.directory import Directory, NoDirectory
 from reunite.engine.ports import Transaction
 from reunite.errors import UnknownTableError
 
@@ -37,13 +39,21 @@ OnFailure: TypeAlias = Callable[[str, Exception], None]
 class Tables:
     """The tracked tables of a hub, by name. With `has_all`, those that come later as well."""
 
-    def __init__(self, *, on_failure: OnFailure = lambda what, failure: None) -> None:
+    def __init__(
+        self,
+        *,
+        on_failure: OnFailure = lambda what, failure: None,
+        directory: Directory | None = None,
+    ) -> None:
         self.on_failure = on_failure
         self.has_all = False
         self.schemas: dict[str, TableSchema] = {}
         self.functions: dict[str, dict[str, MergeFunction]] = {}
         self.hooks: dict[tuple[str, Op], list[Hook]] = {}
         self.rules_text = ""
+        self.directory = directory or NoDirectory()
+        self.grants_stamp = ""
+        self._tx: Transaction | None = None
         self.known: Mapping[str, TableSchema] = {}  # all tracked tables, by whomever
 
     def at(self, tx: Transaction) -> Tables:
@@ -53,17 +63,24 @@ class Tables:
         migration does meanwhile.
         """
         now = tx.schemas()
-        found = Tables(on_failure=self.on_failure)
+        found = Tables(on_failure=self.on_failure, directory=self.directory)
         found.known = now
         names = now if self.has_all else self.schemas
         found.schemas = {name: now[name] for name in names if name in now}
         found.functions, found.hooks = self.functions, self.hooks
         found.rules_text = tx.rules()
+        found._tx = tx
+        found.grants_stamp = self.directory.stamp(tx)
         return found
 
     def access(self, principal: Principal) -> Access:
         """What this principal may do with them. Of tables `at` a transaction only."""
-        return Access(parse_rules(self.rules_text), self.known, principal)
+        rules = parse_rules(self.rules_text)
+        return Access(rules, self.known, principal, self.grants(principal))
+
+    def grants(self, principal: Principal) -> Grants:
+        """What stored permissions say of this principal."""
+        return NO_GRANTS if self._tx is None else self.directory.grants(self._tx, principal)
 
     def schema(self, name: str, *, path: str | None = None) -> TableSchema:
         """The table's schema. Raises UnknownTableError."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import cast
 
 from reunite.core.change import Op, OutcomeKind
 from reunite.core.expression import Expression
@@ -23,6 +24,7 @@ from reunite.engine.ports import (
     LogStatistics,
     Position,
     Pushes,
+    Record,
     ReplicaRecord,
     StoredOutcome,
     Touch,
@@ -80,6 +82,17 @@ class MemoryTransaction:
 
     def rules(self) -> str:
         return self._state.rules
+
+    def records(self, kind: type[Record], **where: str | int) -> Sequence[Record]:
+        found = self._state.records.get(kind, {})
+        return [
+            cast(Record, record)
+            for _, record in sorted(found.items())
+            if all(getattr(record, name) == value for name, value in where.items())
+        ]
+
+    def stamp(self, name: str) -> str:
+        return self._state.stamps.get(name, "")
 
     def touched(self, after: Position, *, limit: int) -> Sequence[Touch]:
         read, following = self.commit(after.seq), self.commit(after.seq + 1)

@@ -91,6 +91,11 @@ class State:
     staged: Mapping[str, tuple[tuple[StagedPart, int, bytes], ...]] = field(default_factory=dict)
     rules: str = ""
     erasures: tuple[Erasure, ...] = ()
+    # Of the directory, by kind and key.
+    records: Mapping[type[msgspec.Struct], Mapping[Key, msgspec.Struct]] = field(
+        default_factory=dict
+    )
+    stamps: Mapping[str, str] = field(default_factory=dict)
 
     def copy(self) -> State:
         """The same moment in an object of its own, whose fields may be replaced."""
@@ -110,6 +115,8 @@ class State:
             self.staged,
             self.rules,
             self.erasures,
+            self.records,
+            self.stamps,
         )
 
     def branch(self) -> State:

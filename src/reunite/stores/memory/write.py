@@ -16,6 +16,7 @@ from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.values import Row, Value
 from reunite.core.view import last_views
+from reunite.engine.directory import RECORD_KINDS, row_of
 from reunite.engine.ports import (
     AppliedInserts,
     Commit,
@@ -289,6 +290,25 @@ class MemoryWriteTransaction(MemoryTransaction):
 
     def keep_rules(self, text: str) -> None:
         self._state.rules = text
+
+    def put_record(self, record: msgspec.Struct) -> None:
+        kind = type(record)
+        found = self._state.records.get(kind, {})
+        key = row_of(record)[: RECORD_KINDS[kind].key]
+        self._state.records = {**self._state.records, kind: {**found, key: record}}
+
+    def drop_records(self, kind: type[msgspec.Struct], **where: str | int) -> int:
+        found = self._state.records.get(kind, {})
+        kept = {
+            key: record
+            for key, record in found.items()
+            if not all(getattr(record, name) == value for name, value in where.items())
+        }
+        self._state.records = {**self._state.records, kind: kept}
+        return len(found) - len(kept)
+
+    def keep_stamp(self, name: str, text: str) -> None:
+        self._state.stamps = {**self._state.stamps, name: text}
 
     def add_token(self, token_hash: str, *, principal: Principal, label: str, now_ms: int) -> None:
         self._state.tokens = {**self._state.tokens, token_hash: (principal, label, now_ms)}

@@ -11,6 +11,8 @@
     reunite_staged        parts of large groups whose rest is still to come
     reunite_replica       who has registered
     reunite_block         generated keys leased to replicas; reunite_token: who may come
+    reunite_user, reunite_tenant, reunite_role, reunite_member, reunite_permission, reunite_filter,
+    reunite_session, reunite_key      the directory (`engine/directory.py`)
     reunite_erased        that something was erased, and what views had shown of it
     reunite_view          views that replicas were sent rows of, by hash: what changes of them mean
     reunite_schema        every version of every tracked table, so that old images can be read
@@ -39,6 +41,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+
+from reunite.stores.sql.directory import record_layout
 
 # Raised when a statement below or the text of a trigger changes.
 LAYOUT_VERSION = 1
@@ -158,6 +162,7 @@ HUB_LAYOUT = (
         created_ms INTEGER NOT NULL
     ) WITHOUT ROWID
     """,
+    *record_layout(text="TEXT", integer="INTEGER"),
 )
 
 OUTBOX_LAYOUT = (

@@ -15,6 +15,7 @@ from reunite.core.key import Key
 from reunite.core.principal import Principal, principal_of_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
+from reunite.engine.directory import STAMPS
 from reunite.engine.ports import (
     ALL_ENTRIES,
     Commit,
@@ -25,12 +26,14 @@ from reunite.engine.ports import (
     LogStatistics,
     Position,
     Pushes,
+    Record,
     ReplicaRecord,
     StoredOutcome,
     Touch,
 )
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.dialect import Dialect, LogState, TouchRecord
+from reunite.stores.sql.directory import read_records
 from reunite.stores.sql.erasing import read_erasures
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 from reunite.stores.sql.ports import Session, UnreadableTextError
@@ -129,6 +132,7 @@ class SqlTransaction:
         self._trimmed_seq: int = meta["trimmed_seq"]
         self._trimmed_id: int = meta["trimmed_id"]
         self._rules: str = meta.get("rules", "")
+        self._stamps = {name: str(meta.get(f"stamp:{name}", "")) for name in STAMPS}
         self._log = session.dialect.log
         self._log_state: LogState | None = None
         # What was asked last is often asked again: for each view, or in the next step of a push.
@@ -138,6 +142,12 @@ class SqlTransaction:
 
     def rules(self) -> str:
         return self._rules
+
+    def stamp(self, name: str) -> str:
+        return self._stamps.get(name, "")
+
+    def records(self, kind: type[Record], **where: str | int) -> Sequence[Record]:
+        return read_records(self._session, kind, where)
 
     # --- Commits ----------------------------------------------------------------------------------
 

@@ -27,6 +27,7 @@ from reunite.errors import BadRequestError, UnknownReplicaError
 from reunite.stores.sql.acting import attribute
 from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
+from reunite.stores.sql.directory import drop_records, put_record
 from reunite.stores.sql.erasing import erase
 from reunite.stores.sql.outcomes import PushRecord, insert_parts, outcome_parts
 from reunite.stores.sql.ports import Session
@@ -251,6 +252,16 @@ class SqlWriteTransaction(SqlTransaction):
     def keep_rules(self, text: str) -> None:
         set_meta(self._session, rules=text)
         self._rules = text
+
+    def put_record(self, record: msgspec.Struct) -> None:
+        put_record(self._session, record)
+
+    def drop_records(self, kind: type[msgspec.Struct], **where: str | int) -> int:
+        return drop_records(self._session, kind, where)
+
+    def keep_stamp(self, name: str, text: str) -> None:
+        set_meta(self._session, **{f"stamp:{name}": text})
+        self._stamps[name] = text
 
     def add_token(self, token_hash: str, *, principal: Principal, label: str, now_ms: int) -> None:
         self._session.execute(

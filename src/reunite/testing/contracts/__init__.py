@@ -17,6 +17,7 @@ for _module in (
     "auditing",
     "capture",
     "choosing",
+    "directory",
     "feeds",
     "keeping",
     "numbering",
@@ -29,6 +30,7 @@ from reunite.testing.contracts.applying import ApplyingContract  # noqa: E402
 from reunite.testing.contracts.auditing import AuditingContract  # noqa: E402
 from reunite.testing.contracts.capture import CaptureContract  # noqa: E402
 from reunite.testing.contracts.choosing import ChoosingContract  # noqa: E402
+from reunite.testing.contracts.directory import DirectoryRecordsContract  # noqa: E402
 from reunite.testing.contracts.feeds import FeedContract, FeedSubject  # noqa: E402
 from reunite.testing.contracts.keeping import KeepingContract  # noqa: E402
 from reunite.testing.contracts.numbering import NumberingContract  # noqa: E402
@@ -52,6 +54,7 @@ class StoreContract(
     ReplicasContract,
     KeepingContract,
     AuditingContract,
+    DirectoryRecordsContract,
 ):
     """Every promise of `Store` and its transactions. The subclass has a fixture `subject`."""
 

@@ -12,6 +12,8 @@ have gaps, and they do not say in which order transactions became visible.
 
 from __future__ import annotations
 
+from reunite.stores.sql.directory import record_layout, record_tables
+
 POSTGRESQL_LAYOUT = (
     """
     CREATE TABLE IF NOT EXISTS reunite_meta (name text PRIMARY KEY, value text NOT NULL)
@@ -129,9 +131,11 @@ POSTGRESQL_LAYOUT = (
         created_ms bigint NOT NULL
     )
     """,
+    *record_layout(text="text", integer="bigint"),
 )
 
 TABLES = (
+    *record_tables(),
     "reunite_token",
     "reunite_erased",
     "reunite_view",

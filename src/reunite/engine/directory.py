@@ -1,0 +1,238 @@
+"""The directory: users, tenants, roles and stored permissions, as the engine asks for them.
+
+    Directory.grants(tx, principal) ──► Grants ──► bound with code's rules, in the same transaction
+    Directory.member(tx, user, tenant) ──► the Principal that a user is there, now
+
+What it is       the port, so that a host may bring users of its own, and the kinds of records in
+                 which a store keeps ours.
+The rule         an answer is of the snapshot of the transaction that it is asked in.
+
+Records are rows of tables of their own, `reunite_user` and so on, each with a key; a store needs
+to know no more of them than their kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Protocol
+
+import msgspec
+
+from reunite.core.expression import Expression
+from reunite.core.grants import NO_GRANTS, Flags, Grants
+from reunite.core.principal import Principal
+from reunite.engine.ports import Record, Transaction
+
+# What stands for "outside of any tenant" where a tenant is named.
+NO_TENANT = ""
+
+# A value that changes whenever a principal may have become another one, or a token worth less.
+MEMBERS_STAMP = "members"
+
+# A value that changes whenever permissions or filters do.
+GRANTS_STAMP = "grants"
+
+
+# All of them.
+STAMPS = (MEMBERS_STAMP, GRANTS_STAMP)
+
+
+class UserRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may log in. `password` is its hash, "" for nobody knows one; `claims` is JSON."""
+
+    name: str
+    password: str = ""
+    claims: str = "{}"
+    is_active: bool = True
+    created_ms: int = 0
+
+
+class TenantRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant; `value` is the JSON of what rows have in their tenant's column."""
+
+    name: str
+    value: str
+    title: str = ""
+    is_active: bool = True
+    created_ms: int = 0
+
+
+class RoleRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A role, and the template that its permissions begin with."""
+
+    name: str
+    template: str = "custom"
+    created_ms: int = 0
+
+
+class MemberRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """That a user has a role in a tenant."""
+
+    user_name: str
+    tenant: str
+    role: str
+    is_active: bool = True
+    created_ms: int = 0
+
+
+class PermissionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What a role may do with a table in a tenant."""
+
+    tenant: str
+    role: str
+    table_name: str
+    can_push: bool = False
+    can_pull: bool = False
+    can_create: bool = False
+    can_update: bool = False
+    can_delete: bool = False
+    can_read: bool = False
+
+
+class FilterRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows a role's permission for a table is about; `condition` is an expression as JSON.
+    Of several active ones, all must hold."""
+
+    tenant: str
+    role: str
+    table_name: str
+    name: str
+    condition: str
+    is_active: bool = True
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A log-in of a device: `current` is the hash of the refresh token that is good next,
+    `previous` of the one before, and `attempt` of the attempt that changed it for this one."""
+
+    id: str
+    user_name: str
+    tenant: str
+    device: str
+    current: str
+    previous: str = ""
+    attempt: str = ""
+    created_ms: int
+    used_ms: int
+    expires_ms: int
+
+
+class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A key that signs the hub's tokens, or did until `retired_ms` (0: it does)."""
+
+    id: str
+    algorithm: str
+    secret: str
+    created_ms: int
+    retired_ms: int = 0
+
+
+class RecordKind(msgspec.Struct, frozen=True, kw_only=True):
+    """The table of a kind of records: its columns, of which the first `key` are its key. What is
+    no text is an integer; true and false are 1 and 0."""
+
+    table: str
+    columns: tuple[str, ...]
+    key: int
+    integers: frozenset[str]
+
+
+def _kind(table: str, record: type[msgspec.Struct], *, key: int) -> RecordKind:
+    fields = msgspec.structs.fields(record)
+    return RecordKind(
+        table=table,
+        columns=tuple(field.name for field in fields),
+        key=key,
+        integers=frozenset(field.name for field in fields if field.type in (int, bool)),
+    )
+
+
+RECORD_KINDS: Mapping[type[msgspec.Struct], RecordKind] = MappingProxyType(
+    {
+        UserRecord: _kind("reunite_user", UserRecord, key=1),
+        TenantRecord: _kind("reunite_tenant", TenantRecord, key=1),
+        RoleRecord: _kind("reunite_role", RoleRecord, key=1),
+        MemberRecord: _kind("reunite_member", MemberRecord, key=3),
+        PermissionRecord: _kind("reunite_permission", PermissionRecord, key=3),
+        FilterRecord: _kind("reunite_filter", FilterRecord, key=4),
+        SessionRecord: _kind("reunite_session", SessionRecord, key=1),
+        KeyRecord: _kind("reunite_key", KeyRecord, key=1),
+    }
+)
+
+
+def record_of(kind: type[Record], row: Sequence[object]) -> Record:
+    """The record that a row of its table holds."""
+    columns = RECORD_KINDS[kind].columns
+    return msgspec.convert(dict(zip(columns, row, strict=True)), kind, strict=False)
+
+
+def row_of(record: msgspec.Struct) -> tuple[str | int, ...]:
+    """The row of a record."""
+    return tuple(
+        int(value) if isinstance(value, bool) else value
+        for value in msgspec.structs.astuple(record)
+    )
+
+
+class Granting(msgspec.Struct, frozen=True, kw_only=True):
+    """What one role of a principal has of a table: None for no permission; and by name the filters
+    that all must hold. `tenant` is the name of the tenant, NO_TENANT for outside of any."""
+
+    role: str
+    tenant: str
+    flags: Flags | None = None
+    filters: tuple[tuple[str, Expression], ...] = ()
+
+
+class Directory(Protocol):
+    """Who there is, and what is stored of their rights."""
+
+    def stamp(self, tx: Transaction) -> str:
+        """Another text whenever `grants` may answer otherwise than before. Cheap."""
+        ...
+
+    def grants(self, tx: Transaction, principal: Principal) -> Grants:
+        """What stored permissions say of a principal, by its tenant and its roles."""
+        ...
+
+    def granting(self, tx: Transaction, principal: Principal, table: str) -> Sequence[Granting]:
+        """Where `grants` has this table from: each role of the principal. For explanations."""
+        ...
+
+    def member(self, tx: Transaction, user: str, tenant: str) -> Principal | None:
+        """Who a user is in the tenant of this name, NO_TENANT for outside of any; None for one who
+        may not come: unknown, not active, no member, or the tenant is not active."""
+        ...
+
+    def tenants_of(self, tx: Transaction, user: str) -> Sequence[str]:
+        """The names of the tenants in which `member` finds this user."""
+        ...
+
+    def knows(self, user: str, password: str) -> bool:
+        """Whether this is the password of such a user. Blocks for as long as a hash takes, and as
+        long for a name that it does not know."""
+        ...
+
+
+class NoDirectory:
+    """Nobody, and nothing stored."""
+
+    def stamp(self, tx: Transaction) -> str:
+        return ""
+
+    def grants(self, tx: Transaction, principal: Principal) -> Grants:
+        return NO_GRANTS
+
+    def granting(self, tx: Transaction, principal: Principal, table: str) -> Sequence[Granting]:
+        return ()
+
+    def member(self, tx: Transaction, user: str, tenant: str) -> Principal | None:
+        return None
+
+    def tenants_of(self, tx: Transaction, user: str) -> Sequence[str]:
+        return ()
+
+    def knows(self, user: str, password: str) -> bool:
+        return False

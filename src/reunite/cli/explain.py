@@ -28,6 +28,7 @@ _BECAUSE = {
     "everybody": "the rule lets everybody",
     "nobody": "the rule lets nobody",
     "rule": "the rule decides",
+    "permission": "what is stored for its roles decides",
     "hidden": "who does not see a row cannot change it",
 }
 

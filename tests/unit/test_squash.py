@@ -139,3 +139,14 @@ def test_a_single_change_is_left_alone_even_if_it_does_nothing() -> None:
         stamp="",
     )
     assert squash([change]) == (change,)
+
+
+def test_updates_that_do_not_know_what_was_become_one_that_does_not_either() -> None:
+    def update(n: int, **values: Any) -> Change:
+        change = Change(id=f"c{n}", n=n, table="t", op=Op.UPDATE, key=(1,), stamp=f"s{n}")
+        return replaced(change, set=values)
+
+    (joined,) = squash([update(1, a=1), update(2, a=None, b=2)])
+    assert (joined.columns, joined.set, joined.was) == (("a", "b"), (None, 2), ())
+    (joined,) = squash([replaced(update(1, a=1), was={"a": 0}), update(2, a=0, b=2)])
+    assert (joined.columns, joined.set, joined.was) == (("b",), (2,), ())

@@ -38,6 +38,9 @@ def squash(changes: Sequence[Change]) -> tuple[Change, ...]:
       deleted or moved: put together they could not stand on either side of it;
     - what cannot follow, such as an update of a row that the group deleted.
 
+    An update may be silent on what its columns were (`was` is empty): then so is the squashed one,
+    unless the other one knows, and no column of it is left out.
+
     A row may then stand before the parent it points to: a group is applied as one step, foreign
     keys are checked at its end. Linear in the number of changes.
     """
@@ -91,7 +94,7 @@ def _join(first: Change, then: Change) -> Change | None:
             mark=first.mark,
             covered=first.covered,
         )
-    names = [name for name in values if not is_written_alike(values[name], was[name])]
+    names = [n for n in values if n not in was or not is_written_alike(values[n], was[n])]
     old_key = None if start == then.key else start
     if old_key is None and not names:
         return None
@@ -100,7 +103,7 @@ def _join(first: Change, then: Change) -> Change | None:
         old_key=old_key,
         columns=tuple(names),
         set=tuple(values[name] for name in names),
-        was=tuple(was[name] for name in names),
+        was=tuple(was[name] for name in names) if was.keys() >= set(names) else (),
         mark=first.mark,
         covered=first.covered,
     )

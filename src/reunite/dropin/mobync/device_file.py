@@ -1,0 +1,285 @@
+"""A device's SQLite file: the models' tables, triggers that note what is written, what waits.
+
+    mobync_state      name, value: the clock; whether an answer is being applied just now
+    mobync_change     n, model, op, row before and after as JSON, time in ms: noted by triggers
+    mobync_diff       n, diff: made of changes when a sync began, and not answered yet
+    mobync_conflict   n, conflict: what answers said of losses
+
+The rule         triggers rest only inside the transaction that applies an answer.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from reunite.core.change import Op
+from reunite.dropin.mobync.diff import CREATE, DELETE, Entry, RowId
+from reunite.errors import CallerError
+from reunite.stores.sql.database import connect_sqlite, translated
+from reunite.stores.sql.dialects.sqlite import literal, quoted
+
+_LAYOUT = """
+    CREATE TABLE IF NOT EXISTS mobync_state (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+    INSERT OR IGNORE INTO mobync_state VALUES ('clock', 0), ('is_applying', 0);
+    CREATE TABLE IF NOT EXISTS mobync_change (
+        n INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, op TEXT NOT NULL,
+        old TEXT, new TEXT, at INTEGER NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS mobync_diff (
+        n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, diff TEXT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS mobync_conflict (
+        n INTEGER PRIMARY KEY AUTOINCREMENT, conflict TEXT NOT NULL
+    );
+"""
+_NOW_MS = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+_IS_FREE = "(SELECT value FROM mobync_state WHERE name = 'is_applying') = 0"
+
+
+class Noted(msgspec.Struct, frozen=True, kw_only=True):
+    """A write that a trigger noted; `old` and `new` are whole rows, None where there is none."""
+
+    n: int
+    model: str
+    op: Op
+    old: dict[str, Any] | None
+    new: dict[str, Any] | None
+    at_ms: int
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """What the write set, without the id."""
+        old, new = self.old or {}, self.new or {}
+        is_new = self.op is Op.INSERT
+        return {f: v for f, v in new.items() if f != "id" and (is_new or not _is_same(v, old[f]))}
+
+
+class DeviceFile:
+    """The file at `path`, with a table for each of `models`; those that are missing are made.
+
+    May be used from several threads; other programs may write to the file meanwhile.
+    """
+
+    def __init__(
+        self, path: str | Path, models: Mapping[str, Iterable[str] | Mapping[str, str]]
+    ) -> None:
+        self.connection = connect_sqlite(path)
+        self._mutex = threading.RLock()
+        with translated():
+            self.connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            self.connection.executescript(_LAYOUT)
+            with self.writing():
+                for model, fields in models.items():
+                    self._make(model, fields)
+        self._kinds = {model: self._columns(model) for model in models}
+
+    def close(self) -> None:
+        """Close the connection; a second time does nothing."""
+        self.connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of the application; the triggers note what it writes."""
+        with self._mutex, translated():
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self.connection
+            except BaseException:
+                self.connection.execute("ROLLBACK")
+                raise
+            self.connection.execute("COMMIT")
+
+    @contextmanager
+    def applying(self) -> Iterator[sqlite3.Connection]:
+        """A transaction in which triggers note nothing and foreign keys are not asked."""
+        with self._mutex, translated():
+            self.connection.execute("PRAGMA foreign_keys = OFF")
+            try:
+                with self.writing() as connection:
+                    self.set_state("is_applying", 1)
+                    yield connection
+                    self.set_state("is_applying", 0)
+            finally:
+                self.connection.execute("PRAGMA foreign_keys = ON")
+
+    def state(self, name: str) -> int:
+        """A number of the file's state."""
+        row = self._one("SELECT value FROM mobync_state WHERE name = ?", name)
+        return int(row[0])
+
+    def set_state(self, name: str, value: int) -> None:
+        """Inside a transaction."""
+        self.connection.execute("UPDATE mobync_state SET value = ? WHERE name = ?", (value, name))
+
+    def rows(self, model: str) -> list[dict[str, Any]]:
+        """All rows of a model, in the order of their ids."""
+        names = ", ".join(map(quoted, self._kinds_of(model)))
+        with self._mutex, translated():
+            found = self.connection.execute(f"SELECT {names} FROM {quoted(model)} ORDER BY id")
+            return [self._read(model, row) for row in found.fetchall()]
+
+    def noted(self) -> list[Noted]:
+        """What was written and is in no diff yet, in order."""
+        rows = self.connection.execute(
+            "SELECT n, model, op, old, new, at FROM mobync_change ORDER BY n"
+        ).fetchall()
+        return [
+            Noted(
+                n=n,
+                model=model,
+                op=Op(op),
+                old=self._parse(model, old),
+                new=self._parse(model, new),
+                at_ms=at,
+            )
+            for n, model, op, old, new, at in rows
+        ]
+
+    def put(self, model: str, row: RowId, values: Mapping[str, Any]) -> None:
+        """Insert a row, or set these fields of the one that is there."""
+        values = {"id": row, **self._known(model, values)}
+        names = ", ".join(map(quoted, values))
+        marks = ", ".join("?" * len(values))
+        sets = ", ".join(f"{quoted(f)} = excluded.{quoted(f)}" for f in values)
+        self.connection.execute(
+            f"INSERT INTO {quoted(model)} ({names}) VALUES ({marks}) "
+            f"ON CONFLICT (id) DO UPDATE SET {sets}",
+            self._stored(model, values),
+        )
+
+    def change(self, model: str, row: RowId, values: Mapping[str, Any]) -> None:
+        """Set fields of a row, if it is there."""
+        values = self._known(model, values)
+        if values:
+            sets = ", ".join(f"{quoted(field)} = ?" for field in values)
+            self.connection.execute(
+                f"UPDATE {quoted(model)} SET {sets} WHERE id = ?",
+                (*self._stored(model, values), row),
+            )
+
+    def remove(self, model: str, row: RowId) -> None:
+        """Delete a row, if it is there."""
+        self.connection.execute(f"DELETE FROM {quoted(model)} WHERE id = ?", (row,))
+
+    def apply(self, entries: Iterable[Entry]) -> None:
+        """Do what diffs say; one of a model that this device does not have is passed over."""
+        for entry in entries:
+            model, row = entry.key
+            if model not in self._kinds:
+                continue
+            if entry.type == CREATE:
+                self.put(model, row, entry.values)
+            elif entry.type == DELETE:
+                self.remove(model, row)
+            else:
+                self.change(model, row, entry.values)
+
+    def apply_again(self, noted: Sequence[Noted]) -> None:
+        """Do once more what was noted, on top of an answer."""
+        for one in noted:
+            if one.old is not None and (one.new is None or one.new["id"] != one.old["id"]):
+                self.remove(one.model, one.old["id"])
+            if one.new is not None:
+                if one.old is None or one.new["id"] != one.old["id"]:
+                    self.put(one.model, one.new["id"], one.new)
+                else:
+                    self.change(one.model, one.new["id"], one.changed)
+
+    def clear(self) -> None:
+        """Delete all rows of the models."""
+        for model in self._kinds:
+            self.connection.execute(f"DELETE FROM {quoted(model)}")
+
+    def fields(self, model: str) -> list[str]:
+        """The fields of a model beside `id`. Raises CallerError for one that is not there."""
+        return [name for name in self._kinds_of(model) if name != "id"]
+
+    def _make(self, model: str, fields: Iterable[str] | Mapping[str, str]) -> None:
+        declared = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields, "")
+        declared.pop("id", None)
+        columns = ["id NOT NULL PRIMARY KEY"]
+        columns += [f"{quoted(name)} {kind}" for name, kind in declared.items()]
+        table = quoted(model)
+        self.connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)})")
+        names = self._columns(model)
+        if "id" not in names:
+            raise CallerError(f"The table {model!r} has no column `id`.")
+        old, new = (
+            "json_object(" + ", ".join(f"{literal(n)}, {row}.{quoted(n)}" for n in names) + ")"
+            for row in ("OLD", "NEW")
+        )
+        for op, before, after in (
+            (Op.INSERT, "NULL", new),
+            (Op.UPDATE, old, new),
+            (Op.DELETE, old, "NULL"),
+        ):
+            trigger = quoted(f"mobync_{op}_{model}")
+            self.connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
+            self.connection.execute(
+                f"CREATE TRIGGER {trigger} AFTER {op} ON {table} WHEN {_IS_FREE} BEGIN "
+                "INSERT INTO mobync_change (model, op, old, new, at) "
+                f"VALUES ({literal(model)}, '{op}', {before}, {after}, {_NOW_MS}); END"
+            )
+
+    def _columns(self, model: str) -> dict[str, str]:
+        """The declared types by name, in capitals."""
+        found = self.connection.execute("SELECT name, type FROM pragma_table_info(?)", (model,))
+        return {name: str(kind).upper() for name, kind in found.fetchall()}
+
+    def _kinds_of(self, model: str) -> dict[str, str]:
+        if model not in self._kinds:
+            raise CallerError(f"This device has no model {model!r}: name it in `models`.")
+        return self._kinds[model]
+
+    def _known(self, model: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        kinds = self._kinds_of(model)
+        return {field: value for field, value in values.items() if field in kinds}
+
+    def _stored(self, model: str, values: Mapping[str, Any]) -> list[Any]:
+        kinds = self._kinds[model]
+        return [
+            json.dumps(value)
+            if isinstance(value, list | dict) or (kinds[field] == "JSON" and value is not None)
+            else value
+            for field, value in values.items()
+        ]
+
+    def _parse(self, model: str, text: str | None) -> dict[str, Any] | None:
+        if text is None:
+            return None
+        row = json.loads(text)
+        kinds = self._kinds.get(model, {})
+        return {field: _value(kinds.get(field, ""), value) for field, value in row.items()}
+
+    def _read(self, model: str, row: Sequence[Any]) -> dict[str, Any]:
+        kinds = self._kinds[model].items()
+        pairs = zip(kinds, row, strict=True)
+        return {field: _value(kind, value) for (field, kind), value in pairs}
+
+    def _one(self, sql: str, *parameters: Any) -> Any:
+        with self._mutex, translated():
+            return self.connection.execute(sql, parameters).fetchone()
+
+
+def _value(kind: str, stored: Any) -> Any:
+    """What a stored value is as JSON, by its column's declared type."""
+    if kind in {"BOOLEAN", "BOOL"} and stored in {0, 1}:
+        return bool(stored)
+    if kind == "JSON" and isinstance(stored, str):
+        try:
+            return json.loads(stored)
+        except ValueError:
+            return stored
+    return stored
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and a == b

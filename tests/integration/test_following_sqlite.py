@@ -66,8 +66,8 @@ def test_a_write_captures_a_table_that_was_made_anew(database: Database) -> None
         "drop table note",
         "alter table copy rename to note",
     )
-    with database.store.write() as tx:
-        tx.handle().execute("insert into note values ('n', 'x')")
+    with database.store.write() as tx, tx.lent() as handle:
+        handle.execute("insert into note values ('n', 'x')")
     assert database.logged() == [("note", "insert", '["n"]')]
 
 

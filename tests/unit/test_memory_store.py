@@ -89,8 +89,8 @@ def test_a_column_that_is_not_there_is_named(store: MemoryStore) -> None:
 
 
 def test_a_handle_is_of_no_use_after_its_transaction(store: MemoryStore) -> None:
-    with store.write() as transaction:
-        handle = transaction.handle()
+    with store.write() as transaction, transaction.lent() as lent:
+        handle = lent
     with pytest.raises(RuntimeError, match="ended"):
         handle.insert("item", {})
     assert names(store) == []

@@ -29,8 +29,8 @@ class Shop:
         self.store.number(now_ms=self.clock.now_ms(), new_nonce=lambda: "nonce", has_news=True)
 
     def write(self, id_: str) -> None:
-        with self.store.write() as tx:
-            tx.handle().insert("note", {"id": id_})
+        with self.store.write() as tx, tx.lent() as handle:
+            handle.insert("note", {"id": id_})
 
 
 @pytest.mark.parametrize("begin", ["read", "write"])
@@ -66,8 +66,8 @@ def test_what_fails_after_numbering_has_not_happened() -> None:
     shop.write("a")
 
     def write_and_fail() -> None:
-        with shop.numbered.write() as tx:
-            tx.handle().insert("note", {"id": "b"})
+        with shop.numbered.write() as tx, tx.lent() as handle:
+            handle.insert("note", {"id": "b"})
             raise RuntimeError
 
     with pytest.raises(RuntimeError):

@@ -192,7 +192,8 @@ def test_a_database_that_may_only_be_read_says_so(hub: Make) -> None:
 
     def write() -> None:
         with store.write() as transaction:
-            transaction.handle().execute("pragma query_only = on")
+            with transaction.lent() as handle:
+                handle.execute("pragma query_only = on")
             principal = Principal(user="ann")
             transaction.add_token("hash", principal=principal, label="", now_ms=1)
 
@@ -212,8 +213,8 @@ def test_a_lock_that_cannot_be_made_is_not_called_taken(hub: Make, path: Path) -
 
 def insert_on_a_small_disk(store: SqlStore, rows: list[Row]) -> None:
     with store.write() as transaction:
-        handle = transaction.handle()
-        (pages,) = handle.execute("pragma page_count").fetchone()
-        handle.execute(f"pragma max_page_count = {pages + 2}")
+        with transaction.lent() as handle:
+            (pages,) = handle.execute("pragma page_count").fetchone()
+            handle.execute(f"pragma max_page_count = {pages + 2}")
         with transaction.savepoint():
             transaction.apply(Writes(inserts={"t": rows}, updates={}, deletes={}))

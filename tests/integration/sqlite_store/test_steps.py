@@ -133,7 +133,11 @@ def test_children_in_tables_without_a_key_are_seen_too(
 
 def test_what_a_hook_leaves_unpaid_is_refused_at_commit(hub: Make) -> None:
     store = hub(DEFERRED)
-    with pytest.raises(ConstraintError) as refusal, store.write() as transaction:
-        transaction.handle().execute("insert into c values (1, 'nobody')")
+    with (
+        pytest.raises(ConstraintError) as refusal,
+        store.write() as transaction,
+        transaction.lent() as handle,
+    ):
+        handle.execute("insert into c values (1, 'nobody')")
     assert refusal.value.code == "foreign-key"
     assert rows_of(store, "c") == []

@@ -97,10 +97,10 @@ class Auditing(ABC):
         until: datetime | None = None,
     ) -> Sequence[LogEntry]:
         """The changes of all tables after an id, or of one, oldest first, of those that the
-        filters mean. Raises BadRequestError."""
+        filters mean. Raises UnknownTableError, BadRequestError."""
         only = _filter(table, actor, replica, since, until)
         self.number()
-        return log(self._store, after_id=after_id, limit=limit, only=only)
+        return log(self._store, self._tables, after_id=after_id, limit=limit, only=only)
 
     def export(
         self,

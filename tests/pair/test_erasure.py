@@ -262,6 +262,39 @@ def test_an_erased_past_is_neither_told_nor_undone(known: Pair) -> None:
     assert known.at_hub("select count(*) from note where id = 'a'") == [(0,)]
 
 
+@pytest.mark.hubs("sqlite", "postgresql")
+def test_a_table_that_was_renamed_is_erased_under_both_names(known: Pair) -> None:
+    """Its past stands in the log under the former one."""
+    known.at_hub("alter table note rename to memo")
+    known.hub.track("memo")
+    assert known.hub.erase("memo", ("a",)).changes > 0
+    assert len(in_hub(known)) > 1
+    report = known.hub.erase("note", ("a",))
+    assert report.changes > 0
+    assert in_hub(known) == {"other"}
+    assert [row[0] for row in known.at_hub("select id from memo")] == ["b"]
+    history = known.hub.history("note", ("a",))
+    assert all(entry.is_erased for entry in history)
+
+
+def test_a_table_that_is_not_tracked_any_more_is_erased_from_the_log(known: Pair) -> None:
+    known.hub.untrack("note")
+    known.hub.erase("note", ("a",))
+    # The row itself is not ours any more.
+    left = {canary for canary in in_hub(known) if canary != "other"}
+    assert left <= {"later", "hub", "tablet"}
+    assert len(left) <= 1
+    assert all(entry.is_erased for entry in known.hub.history("note", ("a",)))
+
+
+def test_a_row_of_which_nothing_is_known_is_no_erasure(known: Pair) -> None:
+    with pytest.raises(BadRequestError, match="Nothing is known"):
+        known.hub.erase("note", ("never",))
+    assert known.hub.erasures() == []
+    known.hub.erase("note", ("a",))
+    known.hub.erase("note", ("a",))  # once more does no harm
+
+
 def test_what_cannot_be_erased_is_refused_and_nothing_is_done(pair: Pair) -> None:
     with pytest.raises(UnknownTableError):
         pair.hub.erase("nothing", ("a",))

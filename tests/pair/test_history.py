@@ -127,6 +127,10 @@ def test_what_cannot_be_asked_for_is_refused(pair: Pair) -> None:
         with pytest.raises(BadRequestError):
             ask()
     with pytest.raises(UnknownTableError):
+        pair.hub.log(table="nothing")
+    with pytest.raises(BadRequestError, match="No replica has the id 'nobody'"):
+        pair.hub.log(replica="nobody")
+    with pytest.raises(UnknownTableError):
         pair.hub.export(io.StringIO(), table="nothing")
 
 

@@ -24,7 +24,7 @@ from reunite.core.matching import judge_of
 from reunite.core.schema import TableSchema
 from reunite.core.values import Value
 from reunite.core.view import parse_view
-from reunite.engine.history import check_key, lineage_of
+from reunite.engine.history import check_key, lineage_of, schema_of
 from reunite.engine.ports import (
     Erasure,
     Store,
@@ -35,6 +35,7 @@ from reunite.engine.ports import (
 )
 from reunite.engine.records import without_values
 from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError
 
 Image = Mapping[str, Value]
 
@@ -55,14 +56,15 @@ def erase(
 ) -> ErasureReport:
     """Erase what the hub knows of the row under `key`, and of those that were there before.
 
-    Raises UnknownTableError, BadRequestError, and ConstraintError if the row cannot be deleted;
-    then nothing has happened. Cost: the rows' entries, every kept view, and a walk through all
-    outcomes of the table.
+    A table that is not tracked any more is erased from the log; its own row, if it is there, is
+    left alone. Raises UnknownTableError, BadRequestError (also: nothing is known of such a row),
+    and ConstraintError if the row cannot be deleted; then nothing has happened. Cost: the rows'
+    entries, every kept view, and a walk through all outcomes of the table.
     """
     with store.write() as tx:
+        check_key(schema_of(tx, tables, table), key)
         tables = tables.at(tx)
-        check_key(tables.schema(table), key)
-        if tx.rows(table, [key]):
+        if table in tables.schemas and tx.rows(table, [key]):
             tx.apply(Writes(inserts={}, updates={}, deletes={table: [key]}))
         places = {(table, key): None} | dict.fromkeys(_taken_along(tx, tables))
         views = {hash_: parse_view(text).tables for hash_, text in tx.views().items()}
@@ -70,7 +72,7 @@ def erase(
         erasures: list[Erasure] = []
         ids: set[int] = set()
         for name, each in places:
-            schema = tables.schemas[name]
+            schema = schema_of(tx, tables, name)
             wheres = {hash_: view[name].where for hash_, view in views.items() if name in view}
             entries, keys = lineage_of(tx, name, each)
             fresh = [entry for entry in entries if entry.id not in ids]
@@ -94,7 +96,14 @@ def erase(
                 )
                 for former in keys
             ]
+        is_known = bool(ids or tx.erasures(table, [key]))
         outcomes = tx.erase(erasures, sorted(ids))
+        if not (is_known or outcomes):
+            raise BadRequestError(
+                f"Nothing is known of a row of {table!r} with this key: neither the table nor the "
+                "log nor an answer to a push has one.",
+                path="key",
+            )
         if actor is not None:
             tx.attribute(actor, now_ms=now_ms)
     return ErasureReport(erased=tuple(erasures), changes=len(ids), outcomes=outcomes)

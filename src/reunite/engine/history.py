@@ -58,15 +58,40 @@ def history(
 ) -> list[HistoryEntry]:
     """Every change of the row that is, or was, under `key`, oldest first; follows key moves back.
 
-    Raises UnknownTableError, BadRequestError. An indexed read of the key's entries, whatever
-    `only` leaves of them.
+    A table that is not tracked any more has its history while the log has it. Raises
+    UnknownTableError, BadRequestError. An indexed read of the key's entries, whatever `only`
+    leaves of them.
     """
     with store.read() as tx:
-        schema = tables.at(tx).schema(table)
+        schema = schema_of(tx, tables, table)
         check_key(schema, key)
+        check_filter(tx, tables, only)
         entries = entries_of(tx, table, key)
-        rows = _rows_after(tx, schema, entries)
+        rows = _rows_after(tx, tables, schema, entries)
     return [_entry(entry, rows[entry.id, entry.key]) for entry in entries if only.means(entry)]
+
+
+def schema_of(tx: Transaction, tables: Tables, table: str) -> TableSchema:
+    """The schema by which a table's history is read: its own, or the last one that it had while
+    it was tracked. Raises UnknownTableError."""
+    now = tables.at(tx)
+    if table not in now.schemas:
+        former = tx.last_schema(table)
+        if former is not None:
+            return former
+    return now.schema(table)
+
+
+def check_filter(tx: Transaction, tables: Tables, only: LogFilter) -> None:
+    """Refuse names that nobody knows, of which the log would have nothing. Raises
+    UnknownTableError, BadRequestError."""
+    if only.table is not None:
+        schema_of(tx, tables, only.table)
+    if only.replica is not None and tx.replica(only.replica) is None:
+        raise BadRequestError(
+            f"No replica has the id {only.replica!r}: `reunite log --stats` lists them.",
+            path="replica",
+        )
 
 
 def entries_of(tx: Transaction, table: str, key: Key) -> list[LogEntry]:
@@ -107,7 +132,7 @@ def row_at(
     indexed read of the key's entries.
     """
     with store.read() as tx:
-        schema = tables.at(tx).schema(table)
+        schema = schema_of(tx, tables, table)
         check_key(schema, key)
         trimmed = tx.commit(tx.trimmed_seq())
         if trimmed is not None and at_ms < trimmed.at_ms:
@@ -117,6 +142,8 @@ def row_at(
                 if entry.is_erased and (entry.op is not Op.INSERT or entry.key != key):
                     raise BadRequestError("What the row was at that time was erased.", path="at")
                 return image_under(entry, key)
+        if table not in tables.at(tx).schemas:
+            return None
         row = tx.rows(table, [key]).get(key)
         return None if row is None else dict(zip(schema.column_names, row, strict=True))
 
@@ -136,13 +163,11 @@ def trail(
             raise BadRequestError("A key is one of a table: name it, too.", path="table")
         yield from history(store, tables, only.table, key, only)
         return
-    if only.table is not None:
-        with store.read() as tx:
-            tables.at(tx).schema(only.table)
+    with store.read() as tx:
+        check_filter(tx, tables, only)
     after_id = 0
     while True:
         with store.read() as tx:
-            schemas = tables.at(tx).schemas
             until_id = tx.last_change_id()
             entries = tx.log(after_id=after_id, until_id=until_id, limit=LOG_ENTRIES_MAX, only=only)
             by_table: dict[str, list[LogEntry]] = {}
@@ -150,8 +175,7 @@ def trail(
                 by_table.setdefault(entry.table, []).append(entry)
             rows: dict[tuple[int, Key], dict[str, Any] | None] = {}
             for table, found in by_table.items():
-                if table in schemas:
-                    rows |= _rows_after(tx, schemas[table], found)
+                rows |= _rows_after(tx, tables, schema_of(tx, tables, table), found)
         for entry in entries:
             yield _entry(entry, rows.get((entry.id, entry.key)))
         if len(entries) < LOG_ENTRIES_MAX:
@@ -160,14 +184,15 @@ def trail(
 
 
 def _rows_after(
-    tx: Transaction, schema: TableSchema, entries: Sequence[LogEntry]
+    tx: Transaction, tables: Tables, schema: TableSchema, entries: Sequence[LogEntry]
 ) -> dict[tuple[int, Key], dict[str, Any] | None]:
-    """The row after each of these entries, by id and key. Reads what came after the first."""
+    """The row after each of these entries, by id and key; of a table that is not tracked any more
+    as far as the log tells. Reads what came after the first."""
     if not entries:
         return {}
     keys = list(dict.fromkeys(entry.key for entry in entries))
     names = schema.column_names
-    rows = tx.rows(schema.name, keys)
+    rows = tx.rows(schema.name, keys) if schema.name in tables.at(tx).schemas else {}
     after = {key: dict(zip(names, row, strict=True)) for key, row in rows.items()}
     # Places, not ids: what became visible late has a small id.
     first = min(min(entry.id, entry.place) for entry in entries)
@@ -197,6 +222,7 @@ def check_key(schema: TableSchema, key: Key) -> None:
 
 def log(
     store: Store,
+    tables: Tables,
     *,
     after_id: int = 0,
     limit: int = LOG_ENTRIES_MAX,
@@ -204,7 +230,8 @@ def log(
 ) -> Sequence[LogEntry]:
     """The log's entries after an id, oldest first: the audit trail of all tables.
 
-    Raises BadRequestError for an id or a limit that cannot be.
+    Raises BadRequestError for an id or a limit that cannot be, and for a replica that nobody
+    knows; UnknownTableError for such a table.
     """
     if not 0 <= after_id <= INTEGER_MAX:
         raise BadRequestError(f"{after_id} is no change's id: ids are from 1 on.", path="after_id")
@@ -213,6 +240,7 @@ def log(
             f"The log is read in parts of 1 entry or more, not of {limit}.", path="limit"
         )
     with store.read() as tx:
+        check_filter(tx, tables, only)
         return tx.log(after_id=after_id, until_id=tx.last_change_id(), limit=limit, only=only)
 
 

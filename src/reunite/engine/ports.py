@@ -120,6 +120,11 @@ class Transaction(Protocol):
         """The tracked tables by name, each in its current version."""
         ...
 
+    def last_schema(self, table: str) -> TableSchema | None:
+        """The table's schema, or the last one that it had while it was tracked; None if it never
+        was."""
+        ...
+
     def rules(self) -> str:
         """What `keep_rules` was given last; "" before that."""
         ...

@@ -166,6 +166,10 @@ class MemoryTransaction:
         tables = self._state.tables
         return {name: table.schema for name, table in tables.items() if table.captured}
 
+    def last_schema(self, table: str) -> TableSchema | None:
+        found = self._state.tables.get(table)
+        return None if found is None else found.schema
+
     def _table(self, name: str) -> Table:
         table = self._state.tables.get(name)
         if table is None:

@@ -56,6 +56,16 @@ class Catalogue:
         except KeyError:
             raise UnknownTableError(f"The table {table!r} is not tracked.") from None
 
+    def last(self, session: Session, table: str) -> TablePlan | None:
+        """A table's plan, or one that reads what was logged of it while it was tracked; None if it
+        never was."""
+        if table in self.plans:
+            return self.plans[table]
+        ((version,),) = session.execute(
+            "SELECT max(version) FROM reunite_schema WHERE table_name = ?", (table,)
+        )
+        return None if version is None else self.version(session, table, version)
+
     def version(self, session: Session, table: str, version: int) -> TablePlan:
         """A table as it was when something was logged."""
         plan = self.plans.get(table)

@@ -27,7 +27,8 @@ def erase(
     log = session.dialect.log
     log.blank(session, ids)
     for table in dict.fromkeys(each.table for each in erasures):
-        plan = catalogue.plan(table)
+        plan = catalogue.last(session, table)
+        assert plan is not None, "it has entries"
         keys = plan.log_keys(session, [each.key for each in erasures if each.table == table])
         log.add_erased(session, [(table, key, plan.schema.version) for key in keys])
     session.executemany(

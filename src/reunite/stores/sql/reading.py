@@ -248,7 +248,10 @@ class SqlTransaction:
         return touches
 
     def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:
-        texts = self._catalogue.plan(table).log_keys(self._session, keys)
+        plan = self._catalogue.last(self._session, table)
+        if plan is None:
+            return []
+        texts = plan.log_keys(self._session, keys)
         parameters = self._log.keys_parameters(
             _encode(texts).decode(), table, after_id=after_id, **self._trimmed()
         )
@@ -323,6 +326,10 @@ class SqlTransaction:
 
     def schemas(self) -> Mapping[str, TableSchema]:
         return dict(self._catalogue.schemas)
+
+    def last_schema(self, table: str) -> TableSchema | None:
+        plan = self._catalogue.last(self._session, table)
+        return None if plan is None else plan.schema
 
     def rows(self, table: str, keys: Iterable[Key]) -> Mapping[Key, Row]:
         keys = tuple(keys)

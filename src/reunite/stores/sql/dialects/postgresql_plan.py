@@ -103,7 +103,12 @@ class FormerPlan(TablePlan):
         raise self._is_former()
 
     def log_keys(self, session: Session, keys: Iterable[Key]) -> list[str]:
-        raise self._is_former()
+        """Keys as the triggers write them, of types for which the database need not be asked; of
+        others what JSON has of them, which may be another text than the trigger's."""
+        return [
+            json.dumps(list(map(_lower, self._key_columns, key)), ensure_ascii=False)
+            for key in dict.fromkeys(keys)
+        ]
 
     def lease(self, session: Session, *, above: int, size: int) -> int:
         raise self._is_former()
@@ -192,12 +197,9 @@ class PostgresPlan(FormerPlan):
         return Condition(f"{x} = {mark}", (stored_value(column, value),))
 
     def log_keys(self, session: Session, keys: Iterable[Key]) -> list[str]:
-        keys = list(dict.fromkeys(keys))
         if all(column.type in _PLAIN_KEYS for column in self._key_columns):
-            return [
-                json.dumps(list(map(_lower, self._key_columns, key)), ensure_ascii=False)
-                for key in keys
-            ]
+            return super().log_keys(session, keys)
+        keys = list(dict.fromkeys(keys))
         return [
             text
             for source in self.key_sources(keys)

@@ -50,8 +50,12 @@ class Auditing(ABC):
     """
 
     _store: Store
-    _tables: Tables
     _clock: Clock
+
+    @property
+    @abstractmethod
+    def _tables(self) -> Tables:
+        """What is tracked."""
 
     @abstractmethod
     def number(self) -> Head:

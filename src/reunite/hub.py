@@ -20,22 +20,21 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from reunite.admission import Admission
 from reunite.auditing import Auditing
 from reunite.core.change import Op
-from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules, check_rules, parse_rules, rules_text
-from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
+from reunite.core.schema import RowMerge, TableSchema
 from reunite.directory import StoredDirectory
 from reunite.engine.declaring import declared
 from reunite.engine.directory import Directory
 from reunite.engine.live import LiveDesk
 from reunite.engine.news import Feed, Watchable
 from reunite.engine.numbered import NumberedStore
-from reunite.engine.ports import Catalogue, Clock, Head, Store, TableMigration
+from reunite.engine.ports import Catalogue, Clock, HasUrl, Head, Store, TableMigration
 from reunite.engine.pull import pull
 from reunite.engine.push import push
 from reunite.engine.query import query
@@ -54,6 +53,7 @@ from reunite.protocol.query import QueryAnswer, QueryRequest
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.repair import RepairAnswer, RepairRequest
 from reunite.protocol.version import PROTOCOL_VERSION
+from reunite.tracking import Tracking, TrackOptions
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -76,7 +76,7 @@ def random_id() -> str:
     return secrets.token_hex(16)
 
 
-class Hub(Auditing, Admission, Working):
+class Hub(Tracking, Auditing, Admission, Working):
     """The authority over a database: tracks its tables and answers its replicas.
 
         hub = Hub("shop.db")
@@ -84,10 +84,11 @@ class Hub(Auditing, Admission, Working):
         token = hub.create_token()
         hub.serve(port=8000)
 
-    `database` is the path of an SQLite file, an `sqlite:///` or `postgresql://` URL, or any
-    `Store`. With `keep`, such as `timedelta(days=30)`, the hub trims its log as `trim` does, bit
-    by bit while it is used; without, the log is kept until you trim it. `feed` tells live streams
-    of news; by default what this process and, over a database, any other program commits.
+    `database` is the path of an SQLite file, an `sqlite:///` or `postgresql://` URL, an engine of
+    SQLAlchemy, whose URL is taken, or any `Store`. With `keep`, such as `timedelta(days=30)`, the
+    hub trims its log as `trim` does, bit by bit while it is used; without, the log is kept until
+    you trim it. `feed` tells live streams of news; by default what this process and, over a
+    database, any other program commits.
 
     You can rely on this; the numbers are the invariants the simulator checks:
     - Whoever writes to a tracked table, with whatever program, is captured (I11).
@@ -100,7 +101,7 @@ class Hub(Auditing, Admission, Working):
 
     def __init__(
         self,
-        database: str | Path | Store,
+        database: str | Path | Store | HasUrl,
         *,
         keep: timedelta | None = None,
         clock: Clock | None = None,
@@ -108,9 +109,10 @@ class Hub(Auditing, Admission, Working):
         feed: Feed | None = None,
         directory: Directory | None = None,
     ) -> None:
+        super().__init__()
         if keep is not None and keep < timedelta(0):
             raise BadRequestError(f"{keep} is no age: the log is kept for 0 or more.")
-        if isinstance(database, str | Path):
+        if isinstance(database, str | Path | HasUrl):
             from reunite.stores.sql import open_store
 
             database = open_store(database)
@@ -128,48 +130,23 @@ class Hub(Auditing, Admission, Working):
         self._directory = directory or StoredDirectory(
             database, clock=self._clock, new_id=self._new_id, wake=self._feed.wake
         )
-        self._tables = Tables(on_failure=_log_failure, directory=self._directory)
+        self._declared = Tables(on_failure=_log_failure, directory=self._directory)
         self._jobs = Jobs(database, who=random_id(), clock=self._clock)
 
     # -- tables -------------------------------------------------------------------------------
 
-    def track(
-        self,
-        table: str,
-        *,
-        merge: Mapping[str, str | ColumnMerge | MergeFunction] | None = None,
-        rows: str | RowMerge = RowMerge.DELETE_WINS,
-        generated_key: bool | None = None,
-        rules: Rules | None = None,
-        tenant: str | None = None,
-    ) -> TableSchema:
-        """Capture the changes of a table from now on, and offer it to replicas.
-
-        merge          a policy of design section 10, or a function (base, theirs, mine, context)
-                       -> value, for columns that are not `last_writer`
-        rows           who wins when one side deletes a row that the other changes
-        generated_key  False if the program chooses the table's integer keys itself; then two
-                       inserts of one key are merged rather than renumbered
-        rules          who may read and write which rows; kept in the database, None keeps them.
-                       As soon as one table has some, those without any are closed to everybody.
-        tenant         the column that says whose compartment a row is in, "organization" or
-                       "project.organization": `rules`, everything if there are none, are about
-                       rows of the principal's own; None keeps it
-
-        Raises UnknownTableError, UntrackableTableError, BadRequestError (what the columns do not
-        have or cannot do). Calling it again changes the policies. A row with a NULL in its key
-        keeps a table from being tracked; one that comes later is left out alone.
-        """
-        if not isinstance(table, str):
-            raise BadRequestError(f"A table is tracked by its name, a text; {table!r} is none.")
+    def _track_table(self, table: str, **options: Unpack[TrackOptions]) -> TableSchema:
         schema, functions = declared(
-            self._reflect(table), merge=merge or {}, rows=rows, generated_key=generated_key
+            self._reflect(table),
+            merge=options.get("merge") or {},
+            rows=options.get("rows", RowMerge.DELETE_WINS),
+            generated_key=options.get("generated_key"),
         )
-        self._track(schema, rules, tenant)
+        self._track(schema, options.get("rules"), options.get("tenant"))
         with self._store.read() as tx:
-            self._tables.schemas[table] = tx.schemas()[table]
-        self._tables.functions[table] = functions
-        return self._tables.schemas[table]
+            self._declared.schemas[table] = tx.schemas()[table]
+        self._declared.functions[table] = functions
+        return self._declared.schemas[table]
 
     def _track(self, schema: TableSchema, rules: Rules | None, tenant: str | None) -> None:
         """Track a table that is not offered for a moment without the rules that it was to have."""
@@ -290,7 +267,7 @@ class Hub(Auditing, Admission, Working):
     def uninstall(self) -> None:
         """Leave the database as it was before reunite came: triggers, log and tokens go."""
         self._store.uninstall()
-        self._tables = Tables(on_failure=_log_failure, directory=self._directory)
+        self._declared = Tables(on_failure=_log_failure, directory=self._directory)
 
     def on_insert(self, table: str) -> Callable[[Hook], Hook]:
         """Decorate a function `hook(change, db)` to run, inside the push's transaction, for each
@@ -392,11 +369,12 @@ class Hub(Auditing, Admission, Working):
 
     def schema(self, principal: Principal) -> SchemaAnswer:
         """The tables that this hub offers."""
+        tables = self._tables
         with self._store.read() as tx:
             return SchemaAnswer(
                 protocol=PROTOCOL_VERSION,
                 epoch=tx.head().epoch,
-                tables=tuple(self._tables.at(tx).asked(None).values()),
+                tables=tuple(tables.at(tx).asked(None).values()),
             )
 
     def number(self) -> Head:
@@ -460,13 +438,13 @@ class Hub(Auditing, Admission, Working):
 
     def status(self) -> HubStatus:
         """How the hub stands."""
-        head = self.number()
+        tables, head = self._tables, self.number()
         with self._store.read() as tx:
             return HubStatus(
                 epoch=head.epoch,
                 seq=head.seq,
                 changes=tx.last_change_id() - tx.trimmed_id(),
-                tables=tuple(sorted(self._tables.at(tx).schemas)),
+                tables=tuple(sorted(tables.at(tx).schemas)),
                 replicas=tuple(tx.replicas()),
             )
 

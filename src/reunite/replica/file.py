@@ -29,7 +29,7 @@ from reunite.errors import (
     ReplicaBusyError,
 )
 from reunite.protocol.pull import Page
-from reunite.replica import generations
+from reunite.replica import generations, groups
 from reunite.replica.layout import LAYOUT, bring_up_to_date, note_layout
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pages import aligned
@@ -231,15 +231,11 @@ class ReplicaFile:
             with translated():
                 connection.execute("begin immediate")
             try:
-                first = _last_change_id(connection)
+                first = groups.begin(connection)
                 yield connection
                 with translated():
-                    last = _last_change_id(connection)
-                    if last > first and _is_open(connection):
-                        connection.execute(
-                            "insert into reunite_group (first_id, last_id, at_ms) values (?, ?, ?)",
-                            (first + 1, last, now_ms()),
-                        )
+                    if _is_open(connection):
+                        groups.end(connection, first, now_ms)
                     # A block that committed by itself has written like other programs do.
                     if _is_open(connection):
                         connection.execute("commit")
@@ -558,10 +554,3 @@ def _refuse_taken(path: Path, taken: set[str]) -> None:
 def _is_open(connection: sqlite3.Connection) -> bool:
     """Whether a transaction is open; asked anew each time, since blocks of others run between."""
     return connection.in_transaction
-
-
-def _last_change_id(connection: sqlite3.Connection) -> int:
-    found = connection.execute(
-        "select seq from sqlite_sequence where name = 'reunite_change'"
-    ).fetchone()
-    return int(found[0]) if found else 0

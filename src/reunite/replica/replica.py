@@ -17,6 +17,7 @@ import msgspec
 from reunite.core.change import Op
 from reunite.core.expression import Expression, check_expression, from_json, to_json
 from reunite.core.key import Key
+from reunite.core.mapped import check_mapped
 from reunite.core.schema import TableSchema
 from reunite.errors import (
     BadRequestError,
@@ -31,7 +32,7 @@ from reunite.replica.cloning import Cloning
 from reunite.replica.conversation import Conversation
 from reunite.replica.driver import Driver
 from reunite.replica.file import ReplicaFile
-from reunite.replica.keys import KeyBlocks
+from reunite.replica.groups import take_key
 from reunite.replica.live import LiveLink, LiveThread
 from reunite.replica.repair import RepairReport
 from reunite.replica.reports import LiveReport, OnProgress, SyncReport
@@ -41,6 +42,7 @@ from reunite.replica.transport import Transport, check_offered, hub_tables
 from reunite.stores.sql.database import translated
 
 Report = TypeVar("Report")
+Model = TypeVar("Model")
 
 logger = logging.getLogger("reunite.replica")
 
@@ -194,16 +196,7 @@ class Replica:
         block is used up (sync brings another).
         """
         with self._file.keeping() as (connection, state):
-            schema = self._file.schemas(state).get(table)
-            if schema is None or not schema.generated_key:
-                raise BadRequestError(f"The keys of {table!r} are not generated.")
-            blocks = KeyBlocks(state.blocks)
-            while (key := blocks.take_last(table)) is not None:
-                if not self._file.forms.exists(connection, schema, (key,)):
-                    break
-            state.blocks = blocks.value()
-            if key is not None:
-                state.reserved = (*state.reserved, (table, key))
+            key = take_key(connection, state, table)
         if key is None:
             raise KeysUsedUpError(
                 f"The block of keys of {table!r} is used up: sync to get another, or insert "
@@ -503,6 +496,19 @@ class Replica:
             if change.id == parked_id:
                 return change
         raise BadRequestError(f"There is no parked change {parked_id}.")
+
+    def track(self, model: Model) -> Model:
+        """Check that this replica has what a mapped class, a Table or metadata of SQLAlchemy maps;
+        the model comes back, so this decorates a class.
+
+        Raises BadRequestError for a table, a column or a key that the hub's tables do not have.
+        """
+        check_mapped(model, self.schemas.values())
+        return model
+
+    def now_ms(self) -> int:
+        """The time of this replica's clock."""
+        return self._now_ms()
 
     def base_rows(self, table: str) -> dict[Key, tuple[Any, ...]]:
         """The hub's image of every row, pending changes left out. For tests and `doctor`."""

@@ -6,9 +6,8 @@ another process may use the same file.
 
 from __future__ import annotations
 
-import sqlite3
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,6 +15,18 @@ from reunite.core.schema import TableSchema
 from reunite.errors import NotAReplicaError
 from reunite.protocol.push import Former
 from reunite.protocol.register import KeyBlock
+
+
+class Connection(Protocol):
+    """As much of `sqlite3.Connection` as the state needs: other drivers' have it too."""
+
+    def execute(self, sql: str, parameters: Any = ..., /) -> Any:
+        """Run a statement."""
+        ...
+
+    def executemany(self, sql: str, parameters: Any, /) -> Any:
+        """Run a statement once for each of the parameters."""
+        ...
 
 
 class State(msgspec.Struct, kw_only=True):
@@ -81,7 +92,7 @@ _FIELDS = {field.name: field.type for field in msgspec.structs.fields(State)}
 _PULLED_AGAIN = frozenset({"cursor", "checkpoint", "revision", "next_schemas", "next_revision"})
 
 
-def load_state(connection: sqlite3.Connection) -> State:
+def load_state(connection: Connection) -> State:
     """The state as the file has it. Raises NotAReplicaError for one that cannot be read and that
     no pull would bring again."""
     values = {}
@@ -105,7 +116,7 @@ def _decoded(name: str, text: str) -> Any:
     return msgspec.json.decode(text, type=_FIELDS[name])
 
 
-def save_changes(connection: sqlite3.Connection, before: State, after: State) -> None:
+def save_changes(connection: Connection, before: State, after: State) -> None:
     """Write the fields that differ."""
     connection.executemany(
         "insert into reunite_state (name, value) values (?, ?)"
@@ -118,7 +129,7 @@ def save_changes(connection: sqlite3.Connection, before: State, after: State) ->
     )
 
 
-def void_inbox(connection: sqlite3.Connection, state: State) -> None:
+def void_inbox(connection: Connection, state: State) -> None:
     """Forget what was gathered: the next pull begins at the checkpoint that is shown."""
     dropped = connection.execute("delete from reunite_inbox").rowcount
     state.has_traces |= dropped > 0

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from reunite.core.schema import TableSchema
 from reunite.engine.news import Lines
-from reunite.engine.ports import Head, TableMigration, Transaction, WriteTransaction
+from reunite.engine.ports import HasUrl, Head, TableMigration, Transaction, WriteTransaction
 from reunite.errors import CallerError, StorageUnavailableError, UnknownTableError
 from reunite.stores.sql import following, layout, migrating
 from reunite.stores.sql.acting import acting
@@ -32,14 +32,15 @@ FOLLOW_TRIES_MAX = 5
 
 
 def open_store(
-    url_or_path: str | Path,
+    url_or_path: str | Path | HasUrl,
     *,
     create: bool = False,
     timeout_s: float = LOCK_TIMEOUT_S,
     synchronous: str | None = None,
 ) -> SqlStore:
     """The store of a PostgreSQL database, given by its `postgresql://` URL, or of an SQLite file,
-    given by path or as `sqlite:///relative` or `sqlite:////absolute`.
+    given by path or as `sqlite:///relative` or `sqlite:////absolute`; or of what an engine of
+    SQLAlchemy, synchronous or not, connects to by its URL, with connections of the store's own.
 
     create         make the file if it is missing
     timeout_s      how long to wait for another writer before StorageUnavailableError
@@ -47,6 +48,8 @@ def open_store(
 
     Raises CallerError if there is no such file, or it is no SQLite database.
     """
+    if isinstance(url_or_path, HasUrl):
+        url_or_path, create = _url_of(url_or_path), True  # as the engine itself would
     if is_postgresql(url_or_path):
         from reunite.stores.sql.postgresql import PostgresDatabase
 
@@ -62,6 +65,13 @@ def open_store(
     if path.is_dir():
         raise CallerError(f"{str(path)!r} is a folder: name the database file in it.")
     return SqlStore(SqliteDatabase(path, timeout_s=timeout_s, synchronous=synchronous))
+
+
+def _url_of(engine: HasUrl) -> str:
+    """An engine's URL, without the name of its driver."""
+    url = engine.url
+    backend = str(url.get_backend_name())
+    return str(url.set(drivername=backend).render_as_string(hide_password=False))
 
 
 _POSTGRESQL = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
@@ -86,6 +96,8 @@ def _path_of(url_or_path: str | Path) -> Path:
             f"{scheme}:// and what follows is no database that reunite can open: "
             "use sqlite:///file.db or postgresql://host/database."
         )
+    if url.path[1:] in ("", ":memory:"):
+        raise CallerError("A hub needs a database file: one in memory is one connection's alone.")
     return Path(unquote(url.path[1:]))
 
 

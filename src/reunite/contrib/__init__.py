@@ -1,0 +1,1 @@
+"""Bridges to frameworks, each an extra: `reunite.contrib.sqlalchemy`, `.flask`, `.fastapi`."""

@@ -58,6 +58,8 @@ from reunite.tracking import Tracking, TrackOptions
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from reunite.server.wsgi import WsgiApp
+
 logger = logging.getLogger("reunite.hub")
 
 # Between transactions of a trim, so that programs that wait to write get their turn.
@@ -464,6 +466,16 @@ class Hub(Tracking, Auditing, Admission, Working):
         from reunite.server import create_app
 
         return create_app(self, **options)
+
+    def wsgi(self, **options: Any) -> WsgiApp:
+        """A WSGI application to mount: Flask, Django, Bottle … Live replicas ask it once a second,
+        for it has no streams. Needs `reunite[server]`.
+
+        options   those of `reunite.server.create_wsgi_app`: limits, and `authenticate`
+        """
+        from reunite.server import create_wsgi_app
+
+        return create_wsgi_app(self, **options)
 
     def serve(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
         """Serve until interrupted. Needs `reunite[server]`."""

@@ -62,6 +62,8 @@ ANSWER_BYTES_MAX = 512 * 1024 * 1024
 # Shorter than the hub keeps an idle connection, so that none is closed while a request travels.
 _KEEP_ALIVE_S = 30.0
 _CONNECTIONS_MAX = 4
+# The status of a hub that has no streams, behind a server that could not hold them.
+NO_STREAMS = 204
 _TRY_LATER = frozenset({408, 429})
 Result = TypeVar("Result")
 
@@ -144,7 +146,7 @@ class HttpTransport:
         if len(str(url)) > URL_LENGTH_MAX:
             return None
 
-        def open_stream(authorization: dict[str, str]) -> HttpEvents:
+        def open_stream(authorization: dict[str, str]) -> HttpEvents | None:
             wanted = {
                 "Accept": f"{EVENT_TYPE}, {PROBLEM_TYPE}",
                 "Accept-Encoding": "identity",
@@ -161,6 +163,9 @@ class HttpTransport:
                 is_stream = response.status_code == 200 and _media_type(response) == EVENT_TYPE
                 if self._is_of_hub(response) and is_stream:
                     return HttpEvents(response, self._translated)
+                if self._is_of_hub(response) and response.status_code == NO_STREAMS:
+                    response.close()
+                    return None
                 try:
                     answer = _read(response)
                 finally:

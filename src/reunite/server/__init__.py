@@ -12,11 +12,20 @@ from reunite.server.app import create_app
 from reunite.server.door import HubDoor
 from reunite.server.embedding import ServerThread, serve
 from reunite.server.workers import serve_in_workers
+from reunite.server.wsgi import create_wsgi_app
 
 if TYPE_CHECKING:
     from reunite.server.signed import SignedTokens
 
-__all__ = ["HubDoor", "ServerThread", "SignedTokens", "create_app", "serve", "serve_in_workers"]
+__all__ = [
+    "HubDoor",
+    "ServerThread",
+    "SignedTokens",
+    "create_app",
+    "create_wsgi_app",
+    "serve",
+    "serve_in_workers",
+]
 
 
 def __getattr__(name: str) -> Any:

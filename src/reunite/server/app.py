@@ -60,6 +60,7 @@ def create_app(
     *,
     authenticate: Authenticate | None = None,
     metrics: bool = False,
+    streams: bool = True,
     **limits: int,
 ) -> Starlette:
     """An application that serves `hub`. `limits` are fields of `ServerLimits`.
@@ -68,11 +69,13 @@ def create_app(
                     function of Starlette's `Request`. Instead of the hub's tokens.
     metrics         whether `GET metrics` tells Prometheus, and whoever else asks, what this
                     application counts. Needs the extra `metrics`: raises CallerError without.
+    streams         whether there are live streams, and pulls that wait. Without, `GET v1/live` is
+                    answered 204, and live replicas pull once a second.
 
     The hub stays the caller's to close. The application holds nothing that needs closing.
     """
     asking = ByToken(hub) if authenticate is None else ByHost(authenticate)
-    server = _Server(hub, ServerLimits(**limits), asking)
+    server = _Server(hub, ServerLimits(**limits), asking, has_streams=streams)
     endpoints: dict[str, Endpoint] = {
         "register": partial(server.answer_post, "register"),
         "push": partial(server.answer_post, "push"),
@@ -128,7 +131,10 @@ class _Waiting(NamedTuple):
 class _Server:
     """The endpoints of one application and what they share."""
 
-    def __init__(self, hub: HubDoor, limits: ServerLimits, asking: Asking) -> None:
+    def __init__(
+        self, hub: HubDoor, limits: ServerLimits, asking: Asking, *, has_streams: bool
+    ) -> None:
+        self._has_streams = has_streams
         self._hub = hub
         self._asking = asking
         self._limits = limits
@@ -188,7 +194,11 @@ class _Server:
             answer = self._hub.answer(operation, message, principal)
             if operation == "push":
                 visit_of(request.scope).note_push(answer)
-            if operation == "pull" and (waits := _waits(message, answer)) is not None:
+            if (
+                operation == "pull"
+                and self._has_streams
+                and (waits := _waits(message, answer)) is not None
+            ):
                 return _Waiting(message, answer, principal, *waits)
             return Answer(request, answer, place)
 
@@ -206,6 +216,8 @@ class _Server:
         self._asking.look(request)
         with self.load.place() as place:
             principal = await self._in_worker(self._admitted, request, place)
+            if not self._has_streams:
+                return Response(status_code=204)
             proof = self._asking.proof(request, principal)
             return await self.streams.open(_stream_from(request), principal, proof)
 

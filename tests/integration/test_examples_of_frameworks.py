@@ -13,6 +13,12 @@ from tests.integration.test_examples import EXAMPLES, Program
 from tests.patience import DEADLINE_S
 
 
+def environment_of(example: Path) -> dict[str, str]:
+    """The example's modules can be imported, whatever else can be."""
+    folders = [str(example), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, folders)), "PYTHONUNBUFFERED": "1"}
+
+
 def run(folder: Path, environment: dict[str, str], *command: object) -> str:
     done = subprocess.run(
         [sys.executable, *map(str, command)],
@@ -29,7 +35,7 @@ def run(folder: Path, environment: dict[str, str], *command: object) -> str:
 
 def test_the_to_do_list_on_flask(tmp_path: Path) -> None:
     example = EXAMPLES / "todo_on_flask"
-    environment = {"PYTHONPATH": str(example), "PYTHONUNBUFFERED": "1"}
+    environment = environment_of(example)
     run(tmp_path, environment, "-m", "flask", "--app", "app", "init")
 
     @contextmanager
@@ -70,7 +76,7 @@ def test_the_to_do_list_on_flask(tmp_path: Path) -> None:
 
 def test_the_survey_on_fastapi(tmp_path: Path) -> None:
     example = EXAMPLES / "survey_on_fastapi"
-    environment = {"PYTHONPATH": str(example)}
+    environment = environment_of(example)
 
     def serve(port: int) -> Program:
         return Program(

@@ -19,6 +19,8 @@ from reunite.core.schema import TableSchema
 from reunite.errors import CallerError, ReuniteError
 from reunite.stores.sql import following
 from reunite.stores.sql.catalogue import Catalogue
+from reunite.stores.sql.dialects import postgresql_capture as capture
+from reunite.stores.sql.dialects.postgresql_reflection import table_of
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.postgresql import PostgresDatabase
 from reunite.stores.sql.reading import SqlTransaction
@@ -93,7 +95,15 @@ def _triggers(session: Session, schemas: Sequence[TableSchema]) -> Iterator[Find
         if shape.column_names != schema.column_names or shape.key != schema.key:
             yield wrong(f"{schema.name} has other columns than when it was tracked: {remedy}.")
         elif not is_captured:
-            yield wrong(f"{schema.name} lacks a trigger, or one is old or switched off: {remedy}.")
+            sentence = f"{schema.name} lacks a trigger, or one is old or switched off: {remedy}."
+            beyond = capture.out_of_reach(session, table_of(session, schema.name).partitions)
+            if beyond:
+                names = ", ".join(relation.sql for relation in beyond)
+                sentence = (
+                    f"{schema.name} is not captured where a statement names {names}: grant select, "
+                    f"trigger on {names} to {capture.role(session)}."
+                )
+            yield wrong(sentence)
         else:
             captured.append(schema.name)
     if captured:
@@ -131,7 +141,7 @@ def _left_out(session: Session, tracked: set[str]) -> Iterator[Finding]:
             continue
         try:
             schema = session.dialect.reflect(session, table)
-            session.dialect.check_keys_have_no_null(session, schema)
+            session.dialect.check_trackable(session, schema)
         except ReuniteError as error:
             yield told(f"{table} is not tracked. {error.message}")
         else:

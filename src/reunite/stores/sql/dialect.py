@@ -263,8 +263,9 @@ class Dialect(Protocol):
         """The tables with a primary key that are not ours."""
         ...
 
-    def check_keys_have_no_null(self, session: Session, schema: TableSchema) -> None:
-        """Raises UntrackableTableError for a table with a row whose key is NULL."""
+    def check_trackable(self, session: Session, schema: TableSchema) -> None:
+        """Raises UntrackableTableError for a table with a row whose key is NULL, and for one that
+        this role may not read or put triggers on."""
         ...
 
     def details(self, session: Session, table: str) -> Details: ...

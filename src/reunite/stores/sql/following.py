@@ -16,9 +16,10 @@ The rule         comparing, making triggers and noting happen in one write trans
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from functools import lru_cache
 from typing import Any, TypedDict
 
 import msgspec
@@ -33,6 +34,8 @@ from reunite.stores.sql.versions import (
     read_meta,
     set_meta,
 )
+
+logger = logging.getLogger("reunite.hub")
 
 # Random, so that a hub restored from a backup does not give one twice.
 GENERATION_BYTES = 4
@@ -121,11 +124,20 @@ def _newcomers(session: Session, known: set[str]) -> list[tuple[TableSchema, boo
     found = []
     for name in session.dialect.trackable_tables(session):
         if name not in known:
-            with suppress(UntrackableTableError):
+            try:
                 schema = session.dialect.reflect(session, name)
-                session.dialect.check_keys_have_no_null(session, schema)
+                session.dialect.check_trackable(session, schema)
+            except UntrackableTableError as error:
+                _tell_once(name, error.message)
+            else:
                 found.append((schema, has_gap(session, name)))
     return found
+
+
+@lru_cache(maxsize=1_000)
+def _tell_once(name: str, reason: str) -> None:
+    """Say why a table is passed over, once in a process."""
+    logger.warning("%s is left out: %s", name, reason)
 
 
 def tracked_schemas(session: Session) -> Iterator[TableSchema]:

@@ -201,7 +201,7 @@ class SqlStore:
             for schema in schemas:
                 self._untracked.discard(schema.name)
                 if schema.name not in tracked:
-                    session.dialect.check_keys_have_no_null(session, schema)
+                    session.dialect.check_trackable(session, schema)
                 gap = following.has_gap(session, schema.name)
                 schema = following.remember(session, schema, has_gap=gap)
                 if not session.dialect.is_captured(session, schema):

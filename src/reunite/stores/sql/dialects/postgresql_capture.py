@@ -191,7 +191,8 @@ def _told_apart(base: str, x: str) -> str:
 
 
 def create(session: Session, schema: TableSchema, details: PgTable) -> None:
-    """Make the function and the triggers, in place of those of ours that are there."""
+    """Make the function and the triggers, in place of those of ours that are there. A partition
+    that the hub's role may put no triggers on stays without; then `is_captured` says no."""
     place, log = _place(session)
     function = f"{place}.{quoted(function_name(schema.name))}"
     text = body(schema, details, log)
@@ -202,16 +203,16 @@ def create(session: Session, schema: TableSchema, details: PgTable) -> None:
             f"SECURITY DEFINER {sets} AS {literal(text)}"
         )
     there = _triggers(session, details, schema.name)
+    beyond = {relation.oid for relation in out_of_reach(session, details.partitions)}
     for relation in (details.relation, *details.partitions):
         for name in _wanted(relation):
-            enabled = there.get((relation.oid, name))
-            if enabled in _FIRING:
+            if there.get((relation.oid, name)) in _FIRING or relation.oid in beyond:
                 continue
-            if enabled is not None:
-                session.execute(f"DROP TRIGGER {name} ON {relation.sql}")
             event = _EVENTS[name].format(table=relation.sql)
+            # Only an owner may drop a trigger or enable it; replaced, it fires again.
             session.execute(
-                f"CREATE TRIGGER {name} {event} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
+                f"CREATE OR REPLACE TRIGGER {name} {event} "
+                f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
             )
             if _is_owned(session, relation):
                 session.execute(f"ALTER TABLE {relation.sql} ENABLE ALWAYS TRIGGER {name}")
@@ -261,6 +262,24 @@ def _is_owned(session: Session, relation: PgRelation) -> bool:
     )
 
 
+def out_of_reach(session: Session, relations: Sequence[PgRelation]) -> list[PgRelation]:
+    """Those that the hub's role may not read, or put no triggers on."""
+    return [
+        relation
+        for relation in relations
+        if not session.execute(
+            "SELECT has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'TRIGGER') "
+            "AND has_schema_privilege(c.relnamespace, 'USAGE') FROM pg_class AS c WHERE c.oid = ?",
+            (relation.oid,),
+        )[0][0]
+    ]
+
+
+def role(session: Session) -> str:
+    """The hub's role, as a statement names it."""
+    return str(session.execute("SELECT quote_ident(current_user)")[0][0])
+
+
 def _function_text(session: Session, table: str) -> str | None:
     found = session.execute(
         "SELECT p.prosrc FROM pg_proc AS p WHERE p.proname = ? AND p.pronamespace = "
@@ -295,7 +314,10 @@ def witness(session: Session, table: str, details: PgTable) -> None:
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
         f"SET search_path = pg_catalog, pg_temp AS {literal(_witness_text(place, table))}"
     )
+    beyond = {relation.oid for relation in out_of_reach(session, details.partitions)}
     for relation in (details.relation, *details.partitions):
+        if relation.oid in beyond:
+            continue
         for event in ("INSERT OR UPDATE OR DELETE", "TRUNCATE"):
             if not (event == "TRUNCATE" and relation.kind == "p"):
                 name = f"reunite_written_{event.split()[0].lower()}"

@@ -20,16 +20,19 @@ from reunite.stores.sql.tables import TablePlan
 # The lock of those who change tables, triggers or versions.
 _LAYOUT_LOCK = "SELECT pg_advisory_xact_lock(x'7265756e'::int, x'6c61796f'::int)"
 
-# A sum over what the catalogue says of the user's tables: who they are, their columns, triggers,
-# constraints, unique indexes and partitions. `xmin` changes with every change of an entry.
+# A sum over what the catalogue says of the user's tables: who they are and whose, who may do what
+# with them, their columns, triggers, constraints, unique indexes and partitions. `xmin` changes
+# with every change of an entry.
 _DDL = f"""
     WITH t AS MATERIALIZED (
-        SELECT c.oid, c.relnamespace, c.relname, c.relkind FROM pg_class AS c
+        SELECT c.oid, c.relnamespace, c.relname, c.relkind, c.relowner, c.relacl
+        FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE ({reflection.USER_TABLES}) OR (c.relispartition AND c.relkind IN ('r', 'p'))
     )
     SELECT concat_ws(' ',
-        (SELECT sum(hashtextextended(concat_ws(' ', oid, relnamespace, relname, relkind), 0))
+        (SELECT sum(hashtextextended(concat_ws(' ', oid, relnamespace, relname, relkind, relowner,
+             hash_array_extended(relacl, 0)), 0))
          FROM t),
         (SELECT sum(hashtextextended(concat_ws(' ', attrelid, attnum, a.xmin), 1))
          FROM t CROSS JOIN LATERAL (
@@ -120,8 +123,15 @@ class PostgresDialect:
     def trackable_tables(self, session: Session) -> list[str]:
         return reflection.trackable_tables(session)
 
-    def check_keys_have_no_null(self, session: Session, schema: TableSchema) -> None:
-        """PostgreSQL's primary keys have none."""
+    def check_trackable(self, session: Session, schema: TableSchema) -> None:
+        """PostgreSQL's primary keys have no NULL; rights may be missing."""
+        details = reflection.table_of(session, schema.name)
+        if capture.out_of_reach(session, (details.relation,)):
+            raise UntrackableTableError(
+                f"The hub's role may not read {schema.name!r} or put triggers on it: "
+                "grant select, insert, update, delete, trigger on "
+                f"{details.relation.sql} to {capture.role(session)}."
+            )
 
     def details(self, session: Session, table: str) -> reflection.PgTable:
         return reflection.table_of(session, table)

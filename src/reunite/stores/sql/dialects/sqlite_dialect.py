@@ -84,7 +84,7 @@ class SqliteDialect:
     def trackable_tables(self, session: Session) -> list[str]:
         return sqlite_reflection.trackable_tables(session.handle)
 
-    def check_keys_have_no_null(self, session: Session, schema: TableSchema) -> None:
+    def check_trackable(self, session: Session, schema: TableSchema) -> None:
         sqlite_reflection.check_keys_have_no_null(session.handle, schema)
 
     def details(self, session: Session, table: str) -> sqlite_reflection.TableDetails:

@@ -103,6 +103,9 @@ class FakeHub:
     def holders(self, tokens: Iterable[str]) -> Mapping[str, Principal]:
         return {token: self.tokens[token] for token in tokens if token in self.tokens}
 
+    def start_jobs(self) -> None:
+        """It has none."""
+
     def live(self) -> LiveDesk:
         """The desk of a hub that has nothing: no replica can be where a stream goes on."""
         return Hub(MemoryStore()).live()

@@ -1,5 +1,6 @@
 """The `reunite` command: the whole story, serving, and cloning."""
 
+import logging
 import re
 import sqlite3
 import stat
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from reunite.cli.app import app
 from reunite.cli.serve import numbering
+from reunite.errors import CallerError, ReuniteError, StorageUnavailableError
 from reunite.hub import Hub
 from tests.integration.cli_world import TABLES, World, execute, rows, run, run_json, run_lines
 from tests.integration.processes import COMMAND, ServeProcess, wait_until
@@ -208,6 +210,34 @@ def test_numbering_ends_with_its_block(tmp_path: Path) -> None:
         hub.track_all()
         with numbering(hub):
             pass
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(CallerError("not granted"), 1), (StorageUnavailableError("locked"), 0)]
+)
+def test_numbering_that_fails_says_so_once_and_goes_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: ReuniteError,
+    told: int,
+) -> None:
+    """A hub whose rights were taken away said nothing; a locked database passes."""
+    rounds = 0
+
+    def fail() -> None:
+        nonlocal rounds
+        rounds += 1
+        raise error
+
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    monkeypatch.setattr("reunite.cli.serve.NUMBER_EVERY_S", 0.01)
+    with Hub(file) as hub, caplog.at_level(logging.WARNING, "reunite.hub"):
+        monkeypatch.setattr(hub, "number", fail)
+        with numbering(hub):
+            wait_until(lambda: rounds >= 3)
+    assert len([record for record in caplog.records if str(error) in record.getMessage()]) == told
 
 
 # --- clone and its token --------------------------------------------------------------------------

@@ -12,14 +12,17 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from reunite.errors import (
+    CallerError,
     ConstraintError,
     EpochChangedError,
     NotAllowedError,
     NumberGapError,
     ReuniteError,
+    StorageFullError,
     StorageUnavailableError,
     UnknownReplicaError,
     UnknownTableError,
+    UntrackableTableError,
     UpgradeRequiredError,
 )
 from reunite.protocol.codec import encode
@@ -394,6 +397,42 @@ def test_an_error_of_the_hub_is_a_problem(
     problem = assert_problem(response, status, error.code)
     assert problem["detail"] == str(error)
     assert ("retry-after" in response.headers) == (status == 503)
+
+
+def caused(error: ReuniteError) -> ReuniteError:
+    """An error as the store raises it for a driver's."""
+    error.__cause__ = RuntimeError("a driver's")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (CallerError("SECRET"), "storage-unavailable"),
+        (UntrackableTableError("SECRET"), "storage-unavailable"),
+        (caused(UnknownTableError("SECRET")), "storage-unavailable"),
+        (caused(StorageUnavailableError("SECRET")), "storage-unavailable"),
+        (caused(StorageFullError("SECRET")), "storage-full"),
+    ],
+)
+def test_trouble_of_the_hubs_own_is_not_the_callers_and_tells_nothing_of_it(
+    hub: FakeHub,
+    client: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: ReuniteError,
+    code: str,
+) -> None:
+    """It was answered 400 with the database's words."""
+    hub.behaviour["pull"] = raises(error)
+    with caplog.at_level(logging.WARNING, "reunite.server"):
+        response = post(client, "v1/pull", PULL)
+    assert_problem(response, 503, code)
+    assert "SECRET" not in response.text
+    assert int(response.headers["retry-after"]) >= 1
+    assert "SECRET" in caplog.text
+    monkeypatch.setattr(hub, "is_ready", raises(error))
+    assert_problem(client.get("readyz"), 503, "storage-unavailable")
 
 
 def test_our_bug_is_an_incident_and_leaks_nothing(

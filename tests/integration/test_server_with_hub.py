@@ -381,6 +381,20 @@ def test_a_locked_database_is_a_problem_that_passes(path: Path) -> None:
     assert rows_in(path) == [("north", 1, 1)]
 
 
+def test_a_hub_that_is_none_any_more_is_not_the_callers_fault(path: Path) -> None:
+    """`reunite uninstall` under a running hub: strangers were told 400 and to track a table."""
+    with hub_over(open_store(path)) as hub:
+        token = hub.create_token()
+        with ServerThread(hub) as server, client_of(server.url, token) as client:
+            with hub_over(open_store(path)) as other:
+                other.uninstall()
+            for route in ("readyz", "v1/schema", "v1/query/product"):
+                response = client.get(route)
+                assert refusal(response) == (503, "storage-unavailable", None)
+                assert "track" not in response.text
+                assert int(response.headers["retry-after"]) >= 1
+
+
 def test_a_revoked_token_opens_nothing(hub: Hub, server: ServerThread) -> None:
     token = hub.create_token(label="lost phone")
     with HttpTransport(server.url, token=token) as transport:

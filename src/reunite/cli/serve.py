@@ -6,6 +6,7 @@ With --workers the hub of this process numbers and trims, and those of the worke
 from __future__ import annotations
 
 import ipaddress
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,8 +21,10 @@ from reunite.cli.options import TOKEN_VARIABLE, DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, note, say
 from reunite.cli.tracking import Tracked, hub_over
 from reunite.cli.typed import duration_s
-from reunite.errors import CallerError, NotAuthenticatedError, ReuniteError
+from reunite.errors import CallerError, NotAuthenticatedError, StorageUnavailableError
 from reunite.hub import Hub
+
+logger = logging.getLogger("reunite.hub")
 
 # How long what another program commits may wait for its number.
 NUMBER_EVERY_S = 1.0
@@ -185,11 +188,17 @@ def numbering(hub: Hub) -> Iterator[None]:
     is_over = threading.Event()
 
     def number() -> None:
+        told = ""
         while not is_over.wait(NUMBER_EVERY_S):
-            # A database that is locked for the moment is numbered a second later.
-            with suppress(ReuniteError):
+            try:
                 hub.number()
                 hub.keep_up()
+            except StorageUnavailableError:
+                pass  # a database that is locked for the moment is numbered a second later
+            except Exception as exc:
+                if repr(exc) != told:
+                    told = repr(exc)
+                    logger.warning("numbering and trimming fail, and are tried again: %s", exc)
 
     thread = threading.Thread(target=number, name="reunite-numbering")
     thread.start()

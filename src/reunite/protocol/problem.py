@@ -69,6 +69,12 @@ RATE_LIMITS = frozenset(
 RETRY_AFTER_S = 1.0
 
 
+_IN_TROUBLE = (
+    "The hub's database cannot be used for the moment: try again later. Nothing was done; the "
+    "hub's log says why."
+)
+
+
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The body of every answer that is not a success, as `application/problem+json`."""
 
@@ -186,6 +192,22 @@ def problem_from(error: ReuniteError) -> Problem:
         columns=error.columns if isinstance(error, ConstraintError) else (),
         retry_after_s=retry_after_s,
     )
+
+
+def told_outside(error: ReuniteError) -> ReuniteError:
+    """The error as a client may hear it: the same one where it is about the request; what is the
+    hub's own trouble becomes a StorageUnavailableError without a driver's words.
+
+    Such are plain CallerErrors, whose caller is whoever runs the hub, tables that it cannot track,
+    and what a database's driver caused.
+    """
+    is_hubs = type(error) is CallerError or isinstance(error, UntrackableTableError)
+    is_drivers = error.__cause__ is not None
+    if isinstance(error, StorageUnavailableError):
+        return type(error)(_IN_TROUBLE) if is_drivers else error
+    if is_hubs or (is_drivers and isinstance(error, UnknownTableError)):
+        return StorageUnavailableError(_IN_TROUBLE)
+    return error
 
 
 def http_problem(code: str, detail: str, *, incident: str | None = None) -> Problem:

@@ -13,6 +13,7 @@ The rule         a use case runs whole in one worker thread. The event loop only
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -50,6 +51,8 @@ from reunite.server.load import Load, Place
 from reunite.server.openapi import openapi_json
 from reunite.server.problems import Edge, answer_http_error, answer_reunite_error
 from reunite.server.visits import Counts, visit_of
+
+logger = logging.getLogger("reunite.server")
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Result = TypeVar("Result")
@@ -240,7 +243,13 @@ class _Server:
 
     async def answer_ready(self, request: Request) -> Response:
         visit_of(request.scope).operation = "readyz"
-        if not await self._in_worker(self._hub.is_ready):
+        is_ready = False
+        try:
+            is_ready = await self._in_worker(self._hub.is_ready)
+        except Exception as exc:
+            # Whatever it is, a load balancer asks again, and a stranger learns no more.
+            logger.warning("readyz: %s", exc)
+        if not is_ready:
             raise StorageUnavailableError("The hub's database does not answer.")
         return Response(b'{"status":"ready"}', media_type=JSON_TYPE)
 

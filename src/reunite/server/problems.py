@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from reunite.errors import NotAuthenticatedError, ReuniteError
 from reunite.protocol.codec import encode
 from reunite.protocol.encoding import ACCEPT_ENCODING
-from reunite.protocol.problem import HTTP_KINDS, Problem, http_problem, problem_from
+from reunite.protocol.problem import HTTP_KINDS, Problem, http_problem, problem_from, told_outside
 from reunite.protocol.routes import PROBLEM_TYPE, PROTOCOL_HEADER
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.server.visits import SCOPE_KEY, Counts, Visit, visit_of
@@ -81,7 +81,7 @@ def _note(request: Request, problem: Problem) -> None:
 async def answer_reunite_error(request: Request, error: Exception) -> Response:
     """A `ReuniteError` that a use case or the door raised."""
     assert isinstance(error, ReuniteError)
-    problem = problem_from(error)
+    problem = problem_from(told_outside(error))
     _note(request, problem)
     if problem.status >= 500:
         logger.warning("%s: %s", visit_of(request.scope).operation, error)

@@ -25,6 +25,7 @@ from typing import Protocol
 
 from reunite.core.principal import Principal
 from reunite.errors import HubUnreachableError, ReuniteError, StorageUnavailableError
+from reunite.protocol.problem import told_outside
 
 
 class Fault(enum.StrEnum):
@@ -110,7 +111,7 @@ class FakeWire:
 
     Faults come from the planned ones first (`drop_next_request` and its sisters), then from
     `choose`. `online = False` drops everything. Errors of the hub reach the caller as they are,
-    except StorageUnavailableError, which a server answers with 503.
+    except those of its database, which a server answers with 503.
     """
 
     def __init__(
@@ -204,13 +205,12 @@ class FakeWire:
         try:
             principal = self.hub.authenticate(request.token)
             answer = self.hub.answer(request.operation, request.body, principal)
-        except StorageUnavailableError as exc:
-            self.observer.refused(request, exc)
-            raise HubUnreachableError(
-                "The hub's database is not available.", has_answered=True
-            ) from exc
         except ReuniteError as exc:
             self.observer.refused(request, exc)
+            if isinstance(told_outside(exc), StorageUnavailableError):
+                raise HubUnreachableError(
+                    "The hub's database is not available.", has_answered=True
+                ) from exc
             raise
         self.observer.answered(request, answer)
         return answer

@@ -28,7 +28,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reunite.errors import LimitExceededError, ReuniteError, SealError
-from reunite.protocol.problem import http_problem, problem_from
+from reunite.protocol.problem import http_problem, problem_from, told_outside
 from reunite.server.limits import BODY_IDLE_S_MAX
 from reunite.server.problems import COMMON_HEADERS, problem_response
 from reunite.server.sealed.frames import (
@@ -185,7 +185,7 @@ class SealedDoor:
             if not isinstance(error, ReuniteError):
                 detail = f"{error} Say hello again, and seal it anew."
                 error = SealError(detail, code="seal-broken")
-            problem = problem_from(error)
+            problem = problem_from(told_outside(error))
         logger.info("refused %s from %s: %s", scope["path"], client, problem.code)
         if not answering.has_begun:
             await answering.whole(problem_response(problem, COMMON_HEADERS))

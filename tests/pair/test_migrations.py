@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reunite import HubUnreachableError
+from reunite import CallerError, HubUnreachableError
 from tests.pair.conftest import Pair
 
 pytestmark = pytest.mark.hubs("sqlite", "postgresql")
@@ -56,6 +56,82 @@ def test_a_table_dropped_while_serving_does_not_hold_up_the_rest(pair: Pair) -> 
     assert pair.at_hub("select name from product where id = 1") == [("Quince",)]
     (parked,) = pair.replica.parked()
     assert (parked.code, parked.set) == ("unknown-table", {"id": "n1", "title": "mine"})
+
+
+@pytest.mark.parametrize(
+    "own", ["create table Settings (name text)", "create view settings as select 1 as n"]
+)
+def test_a_new_table_named_like_one_of_the_devices_own_says_so(pair: Pair, own: str) -> None:
+    pair.in_file(pair.replica, own)
+    pair.at_hub("create table settings (id integer primary key, v text)")
+    pair.at_hub("insert into settings values (1, 'h')")
+    pair.hub.track("settings")
+    pair.write(pair.replica, "insert into note values ('mine', 'x')")
+    for _ in range(2):
+        with pytest.raises(CallerError, match=r"has one of its own of that name\. Rename"):
+            pair.replica.sync()
+    assert pair.at_hub("select id from note") == [("mine",)]
+    kind = own.split()[1]
+    change = "alter table Settings rename to own" if kind == "table" else "drop view settings"
+    pair.in_file(pair.replica, change)
+    pair.replica.sync()
+    assert pair.rows(pair.replica, "settings") == [(1, "h")]
+    pair.assert_agreed()
+
+
+# How a table gets another key, and how many of two pending changes cannot be said with it.
+REKEYED: dict[str, tuple[str, str, int]] = {
+    "one column for two": (
+        "create table line_new (id integer primary key, sale integer, v text)",
+        "insert into line_new select no, sale, v from line",
+        2,
+    ),
+    "three columns for two": (
+        "create table line_new (sale integer, no integer, v text, primary key (sale, no, v))",
+        "insert into line_new select * from line",
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("becomes", REKEYED.values(), ids=list(REKEYED))
+@pytest.mark.parametrize(
+    "unread",
+    [
+        "update line set v = 'changed'",
+        "delete from line where no = 1",
+        "insert into line values (2, 9, 'z')",
+    ],
+)
+@pytest.mark.parametrize(
+    "pending",
+    [(), ("insert into line values (3, 7, 'mine')", "update line set v = 'm' where no = 2")],
+)
+def test_a_key_of_another_width_stops_nobody_who_is_behind(
+    pair: Pair, becomes: tuple[str, str, int], unread: str, pending: tuple[str, ...]
+) -> None:
+    """The log has keys of the former width, which say nothing of the table that there is now."""
+    pair.at_hub(
+        "create table line (sale integer not null, no integer not null, v text,"
+        " primary key (sale, no))"
+    )
+    pair.at_hub("insert into line values (1, 1, 'a'), (1, 2, 'b')")
+    pair.hub.track("line")
+    till = pair.clone("till")
+    pair.at_hub(unread)
+    pair.hub.number()
+    for statement in (*becomes[:2], "drop table line", "alter table line_new rename to line"):
+        pair.at_hub(statement)
+    if pending:
+        pair.write(till, *pending)
+    pair.write(till, "insert into note values ('mine', 'x')")
+    till.sync()
+    till.sync()
+    assert pair.at_hub("select id from note") == [("mine",)]
+    assert sorted(pair.rows(till, "line")) == sorted(pair.at_hub("select * from line"))
+    assert len(till.parked()) == (becomes[2] if pending else 0)
+    till.repair()
+    pair.assert_agreed()
 
 
 def requests(pair: Pair, operation: str) -> int:

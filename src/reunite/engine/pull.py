@@ -289,7 +289,8 @@ class PageBuilder:
             for table, of_table in _by_table(part).items():
                 if table not in self._schemas:
                     continue
-                keys = [key for key in _keys_of(of_table) if (table, key) not in seen]
+                width = len(self._schemas[table].key)
+                keys = [key for key in _keys_of(of_table, width) if (table, key) not in seen]
                 seen.update((table, key) for key in keys)
                 size += self._fill_from_keys(table, keys, of_table)
             step.took(size)
@@ -500,12 +501,13 @@ def _by_table(touches: Sequence[Touch]) -> dict[str, list[Touch]]:
     return found
 
 
-def _keys_of(touches: Sequence[Touch]) -> dict[Key, None]:
+def _keys_of(touches: Sequence[Touch], width: int) -> dict[Key, None]:
     """The keys before and after these changes of one table, each once. One with a NULL in it, which
-    SQLite lets into its log, is no key: no row of a replica has it."""
+    SQLite lets into its log, is no key: no row of a replica has it. Nor is one of another width,
+    of a version whose rows no replica of this one keeps."""
     keys: dict[Key, None] = {}
     for touch in touches:
         keys[touch.key] = None
         if touch.old_key is not None:
             keys[touch.old_key] = None
-    return {key: None for key in keys if None not in key}
+    return {key: None for key in keys if None not in key and len(key) == width}

@@ -350,6 +350,7 @@ class ReplicaFile:
         """The same for tables without triggers, before the first clone has finished; the names of
         those made anew."""
         made_anew = []
+        _refuse_own(connection, {each.name for each in after} - {each.name for each in before})
         wanted = {schema.name: schema for schema in after}
         for schema in before:
             changed = wanted.get(schema.name)
@@ -549,6 +550,19 @@ def _refuse_hub(path: Path, names: set[str]) -> None:
 def _refuse_taken(path: Path, taken: set[str]) -> None:
     if taken:
         raise CallerError(f"{path} already has a table {min(taken)!r}: clone into a new file.")
+
+
+def _refuse_own(connection: sqlite3.Connection, coming: set[str]) -> None:
+    """Raise CallerError if a table that comes from the hub has the name of one of the device's own,
+    or of a view; nothing was done."""
+    found = connection.execute("select name from sqlite_master where type in ('table', 'view')")
+    own = {name.lower() for (name,) in found}
+    taken = sorted(name for name in coming if name.lower() in own)
+    if taken:
+        raise CallerError(
+            f"The hub has a new table {taken[0]!r}, and this file has one of its own of that name. "
+            "Rename this file's own, then sync again: until then nothing is pulled."
+        )
 
 
 def _is_open(connection: sqlite3.Connection) -> bool:

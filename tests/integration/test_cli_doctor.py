@@ -24,7 +24,7 @@ def test_doctor_tells_of_tables_that_are_not_tracked(world: World) -> None:
     )
     told = run("doctor", world.hub_file).stdout
     assert "· scraps is not tracked. The table 'scraps' has no primary key" in told
-    assert "· late is not tracked: start `reunite serve` again" in told
+    assert "· late is not tracked: `reunite serve` tracks it when it runs." in told
 
 
 def test_rows_without_a_key_are_named_by_doctor_and_the_next_serve(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The `reunite` command at the hub: what people type, what they read, and what it exits with."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,25 @@ def test_uninstall_asks_and_leaves_the_rows(tmp_path: Path) -> None:
     assert rows(file, "select name, sql from sqlite_schema order by name") == before
     assert rows(file, "select count(*) from planes") == [(2,)]
     assert "no hub's database yet" in run("uninstall", file, "--yes", code=1).stderr
+
+
+def test_uninstall_says_what_it_leaves_while_another_program_has_the_file_open(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "hub.db"
+    execute(file, TABLES)
+    with Hub(file) as hub:
+        hub.track_all()
+    with closing(sqlite3.connect(file)) as program:
+        program.execute("select * from airlines").fetchall()
+        told = " ".join(run("uninstall", file, "--yes").stdout.split())
+        assert "still in WAL mode" in told
+        assert "pragma journal_mode = delete" in told
+        assert "as it was before reunite came" not in told
+    execute(file, "pragma journal_mode = delete")
+    with Hub(file) as hub:
+        hub.track_all()
+    assert "as it was before reunite came" in run("uninstall", file, "--yes").stdout
 
 
 def test_uninstall_does_not_ask_a_program(tmp_path: Path) -> None:

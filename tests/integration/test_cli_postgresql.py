@@ -96,7 +96,7 @@ def test_doctor_finds_the_hub_well_and_tells_what_it_leaves_out(url: str) -> Non
         "✓ The log's 2 changes can all be read.",
         "✓ Rows are there, and gone, as the log says.",
         "✓ Hub processes hear of each other's commits by LISTEN.",
-        "· later is not tracked: start `reunite serve` again to track it too.",
+        "· later is not tracked: `reunite serve` tracks it when it runs.",
         "· nokey is not tracked.",
     ):
         assert sentence in told

@@ -145,6 +145,31 @@ def test_a_renamed_table_is_tracked_under_its_new_name_by_who_tracks_all(
     assert [(entry.table, entry.key) for entry in hub.log()] == [("another", ("q",))]
 
 
+@pytest.mark.parametrize("migrates", [True, False])
+def test_a_table_that_came_is_tracked_by_who_tracks_all_whoever_saw_it_first(
+    hub: Hub, path: Path, migrates: bool
+) -> None:
+    """`reunite migrate`, or a hub that names its tables, followed first: it never came."""
+    with Hub(path) as other:
+        other.adopt()
+        if migrates:
+            with other.migrating():
+                run(path, "create table newt (id integer primary key)")
+        else:
+            run(path, "create table newt (id integer primary key)")
+            other.number()
+        assert "newt" not in triggers(path)
+        hub.number()
+        assert triggers(path)["newt"]
+        assert "newt" in hub.status().tables
+        run(path, "drop table newt")
+        other.number()
+        run(path, "create table newt (id integer primary key, name text)")
+        other.number()
+        hub.status()
+        assert triggers(path)["newt"]
+
+
 def test_who_tracks_all_leaves_alone_what_was_untracked(hub: Hub, path: Path) -> None:
     hub.untrack("other")
     run(path, "create table more (id text primary key not null)", "create table keyless (x)")
@@ -237,7 +262,8 @@ def test_a_command_that_fails_leaves_capture_on_and_fails_too(path: Path) -> Non
     assert "told" in done.stderr
     assert "ended with code 3" in done.stderr
     assert triggers(path) == {name: before[name] for name in ("other", "parent")}
-    migrate(path, "--", str(path.parent / "nowhere"), code=1)
+    done = migrate(path, "--", str(path.parent / "nowhere"), code=1)
+    assert "Nothing was run, and every write is captured again." in done.stderr
     assert triggers(path) == {name: before[name] for name in ("other", "parent")}
 
 

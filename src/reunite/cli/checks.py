@@ -262,7 +262,7 @@ def _left_out(connection: sqlite3.Connection, path: Path, tracked: set[str]) -> 
         except ReuniteError as error:
             yield told(f"{table} is not tracked. {error.message}")
         else:
-            yield told(f"{table} is not tracked: start `reunite serve` again to track it too.")
+            yield told(f"{table} is not tracked: `reunite serve` tracks it when it runs.")
 
 
 # --- Questions to a replica -----------------------------------------------------------------------

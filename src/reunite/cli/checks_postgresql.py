@@ -145,7 +145,7 @@ def _left_out(session: Session, tracked: set[str]) -> Iterator[Finding]:
         except ReuniteError as error:
             yield told(f"{table} is not tracked. {error.message}")
         else:
-            yield told(f"{table} is not tracked: start `reunite serve` again to track it too.")
+            yield told(f"{table} is not tracked: `reunite serve` tracks it when it runs.")
 
 
 def _log(session: Session) -> Finding:

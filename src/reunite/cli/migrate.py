@@ -37,8 +37,12 @@ def migrate(
     Replicas that sync meanwhile are told to try later; afterwards they get what changed.
     With --json, what the command prints goes to stderr.
     """
-    with open_hub(database) as hub, hub.migrating() as tables:
-        code = _run(command, as_json=as_json)
+    try:
+        with open_hub(database) as hub, hub.migrating() as tables:
+            code = _run(command, as_json=as_json)
+    except OSError:
+        note("Nothing was run, and every write is captured again.")
+        raise
     if as_json:
         emit({"database": shown(database), "code": code, "tables": tables})
     else:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +13,11 @@ from reunite.cli.opening import open_hub, shown
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, note, say
 from reunite.errors import CallerError
+from reunite.stores.sql.database import connect_to_look
+from reunite.stores.sql.store import is_postgresql
+
+# How the file kept its journal before it was a hub's.
+_FORMER_MODE = "SELECT value FROM reunite_meta WHERE name = 'former'"
 
 
 def uninstall(
@@ -33,8 +40,21 @@ def uninstall(
         )
         if not yes:
             typer.confirm("Uninstall?", abort=True, err=True)
+        former = None if is_postgresql(database) else _setting(database, _FORMER_MODE)
         hub.uninstall()
     if as_json:
         emit({"uninstalled": shown(database)})
+    elif former not in (None, _setting(database, "PRAGMA journal_mode")):
+        say(
+            f"{shown(database)} is without reunite. It is still in WAL mode, since another program "
+            f"has it open: when that has ended, `sqlite3 {shown(database)} "
+            f'"pragma journal_mode = {former}"` makes it as it was.'
+        )
     else:
         say(f"{shown(database)} is as it was before reunite came.")
+
+
+def _setting(database: str | Path, question: str) -> str:
+    """What an SQLite file answers to a question for one value."""
+    with closing(connect_to_look(database)) as connection:
+        return str(connection.execute(question).fetchone()[0])

@@ -112,6 +112,8 @@ class SqlStore:
         self._catalogue = Catalogue(-1, {})
         self._tracks_all = False
         self._untracked: set[str] = set()
+        # What `ddl` said when this store, if it tracks what comes, had last looked what has come.
+        self._looked_at: int | str | None = None
 
     # --- Transactions -----------------------------------------------------------------------------
 
@@ -125,7 +127,7 @@ class SqlStore:
     def _reading(self) -> Iterator[SqlTransaction]:
         for _ in range(FOLLOW_TRIES_MAX):
             with self._database.read() as session:
-                meta, is_current = following.look(session)
+                meta, is_current = self._look(session)
                 if is_current:
                     yield SqlTransaction(session, self._known(session, meta), meta)
                     return
@@ -139,13 +141,26 @@ class SqlStore:
     def _writing(self) -> Iterator[SqlWriteTransaction]:
         for _ in range(FOLLOW_TRIES_MAX):
             with self._database.write() as session:
-                meta, is_current = following.look(session)
+                meta, is_current = self._look(session)
                 if is_current:
                     yield SqlWriteTransaction(session, self._known(session, meta), meta)
                     return
                 # Committed before anything else, so that no catalogue outlives a rollback.
                 self._follow(session)
         raise _restless()
+
+    def _look(self, session: Session) -> tuple[Mapping[str, Any], bool]:
+        """`following.look`; and whether no table has come that this store would track. Others,
+        which do not track what comes, may have followed since it came."""
+        meta, is_current = following.look(session)
+        if is_current and self._tracks_all and self._looked_at != meta["ddl"]:
+            tracked = {schema.name for schema in following.tracked_schemas(session)}
+            is_current = tracked.union(self._untracked).issuperset(
+                session.dialect.trackable_tables(session)
+            )
+            if is_current:
+                self._looked_at = meta["ddl"]
+        return meta, is_current
 
     def _follow(self, session: Session) -> None:
         """Bring what is known of the tables up to date. Raises StorageUnavailableError while
@@ -155,6 +170,7 @@ class SqlStore:
                 migrating.end(session, **self._options())
         else:
             following.follow(session, **self._options())
+        self._looked_at = read_meta(session)["ddl"]
 
     def _options(self) -> FollowOptions:
         return {"tracks_all": self._tracks_all, "untracked": self._untracked}
@@ -176,7 +192,7 @@ class SqlStore:
     def number(self, *, now_ms: int, new_nonce: Callable[[], str], has_news: bool = False) -> Head:
         if not has_news:
             with self._database.read() as session:
-                meta, is_current = following.look(session)
+                meta, is_current = self._look(session)
                 if is_current:
                     state = session.dialect.log.state(session)
                     if not state.has_news:
@@ -184,7 +200,7 @@ class SqlStore:
                 self._wait_for_nobody(meta)
         with self._database.write() as session:
             # Numbers do not depend on what the tables are like: who comes next looks after that.
-            if not has_news and not following.is_current(session):
+            if not has_news and not self._look(session)[1]:
                 self._follow(session)
             log = session.dialect.log
             log.lock_numbering(session)
@@ -278,7 +294,7 @@ class SqlStore:
             is_laid_out(meta)  # raises where a newer release made the tables
             self._wait_for_nobody(meta)
             session.dialect.remove_all(session)
-        self._catalogue = Catalogue(-1, {})
+        self._catalogue, self._looked_at = Catalogue(-1, {}), None
         self._database.restore(meta["former"])
 
     def reflect(self, table: str) -> TableSchema:
@@ -301,7 +317,7 @@ class SqlStore:
         return self._database.lines
 
     def track_newcomers(self) -> None:
-        self._tracks_all = True
+        self._tracks_all, self._looked_at = True, None
 
     def is_hub(self) -> bool:
         """Whether reunite's tables are there."""

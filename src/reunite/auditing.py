@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any, TextIO
 
@@ -37,7 +38,10 @@ from reunite.engine.ports import (
 from reunite.engine.preview import TablePreview, preview
 from reunite.engine.tables import Tables
 from reunite.engine.undo import UndoReport, undo
-from reunite.errors import BadRequestError
+from reunite.errors import BadRequestError, CallerError
+
+# The stores on which a block of `acting_as` has its transaction, in this thread or task.
+_writing: ContextVar[tuple[object, ...]] = ContextVar("reunite_acting", default=())
 
 
 class Auditing(ABC):
@@ -147,7 +151,8 @@ class Auditing(ABC):
         and undone if it raises; it gives the driver's connection, as hooks get it, which refuses
         to commit, roll back or close. With one, of sqlite3 or psycopg, you commit; what an ORM
         holds back until then must be flushed before the block ends. No rule is asked: this says who
-        acts, not what they may do. Raises BadRequestError, StorageUnavailableError.
+        acts, not what they may do. Raises CallerError in another such block without
+        `connection`, BadRequestError, StorageUnavailableError.
         """
         principal = _principal(user)
         now_ms = self._clock.now_ms()
@@ -157,13 +162,30 @@ class Auditing(ABC):
             with self._store.acting(connection, principal.user, now_ms=now_ms):
                 yield connection
             return
-        # What others wrote before gets its time, and on SQLite its commit, before this.
-        self.number()
-        with self._store.write() as tx:
-            with tx.lent() as program:
-                yield program
-            tx.attribute(principal.user, now_ms=now_ms)
-        self.number()
+        with self._alone():
+            # What others wrote before gets its time, and on SQLite its commit, before this.
+            self.number()
+            with self._store.write() as tx:
+                with tx.lent() as program:
+                    yield program
+                tx.attribute(principal.user, now_ms=now_ms)
+            self.number()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A block that is in no other one of this hub: a second transaction would wait for the
+        first, which waits for it."""
+        former = _writing.get()
+        if self._store in former:
+            raise CallerError(
+                "A block of acting_as is open already: write with what it gave, or end it first."
+            )
+        _writing.set((*former, self._store))
+        try:
+            yield
+        finally:
+            # Not by a token: a block may end in another context than it began in.
+            _writing.set(tuple(store for store in _writing.get() if store is not self._store))
 
     def undo(self, commit: int, *, actor: str | None = None, dry_run: bool = False) -> UndoReport:
         """Put back what a commit changed, as a new commit; what came of it, and what was left.

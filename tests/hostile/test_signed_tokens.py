@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from reunite import Principal
-from reunite.errors import CallerError
+from reunite.errors import CallerError, HubUnreachableError
 from reunite.server import SignedTokens
 from reunite.server.signed import KEYS_EVERY_S
 from tests.hostile.conftest import Town, town_at, watch
@@ -289,6 +289,34 @@ def test_keys_that_rotate_are_fetched_and_not_for_every_forged_name() -> None:
     assert tokens.verified(old.sign(claims_now())) is None
     assert tokens.verified(new.sign(claims_now())) is not None
     assert len(asked) == 3
+
+
+def test_a_provider_that_is_down_at_first_sends_nobody_to_sign_in_again() -> None:
+    """A valid token was answered 401, and devices asked their users for a password."""
+    maker = maker_of("EdDSA")
+    now, is_up = [0.0], []
+
+    def fetch() -> dict[str, Any]:
+        if not is_up:
+            raise OSError("SECRET")
+        key_set: dict[str, Any] = maker.checked_with()["keys"]
+        return key_set
+
+    tokens = checked_by(maker, keys=fetch, now_s=lambda: now[0])
+    token = maker.sign(claims_now())
+    for passed_s in (0, 10):
+        now[0] = passed_s
+        with pytest.raises(HubUnreachableError) as caught:
+            tokens.verified(token)
+        assert caught.value.retry_after_s == KEYS_EVERY_S - passed_s
+        assert "SECRET" not in caught.value.message
+    assert tokens.verified("no token") is None
+    is_up.append(True)
+    now[0] = KEYS_EVERY_S
+    assert tokens.verified(token) is not None
+    is_up.clear()
+    now[0] *= 2
+    assert tokens.verified(token) is not None, "keys that were had go on to count"
 
 
 def test_who_comes_while_keys_are_fetched_waits_for_them() -> None:

@@ -16,7 +16,12 @@ import pytest
 from starlette.requests import Request
 
 from reunite import Hub, Principal, Replica, Rules, row, user
-from reunite.errors import HubUnreachableError, NotAuthenticatedError
+from reunite.errors import (
+    BadRequestError,
+    HubUnreachableError,
+    NotAuthenticatedError,
+    UnknownTableError,
+)
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.server import ServerThread
 from tests.integration.live_helpers import LiveReplica
@@ -100,6 +105,40 @@ def test_a_host_that_fails_tells_nothing_of_it(
     ):
         Replica.clone(tmp_path / "r.db", server.url, token="any")
     assert "SECRET" not in str(caught.value)
+
+
+class Account:
+    def __repr__(self) -> str:
+        return "Account(password_hash=SECRET)"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        Account(),
+        Principal(user="ann", claims={"SECRET": {}}),
+        BadRequestError("SECRET"),
+        UnknownTableError("SECRET"),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_what_the_host_gives_by_mistake_reaches_no_client(
+    hub: Hub, caplog: pytest.LogCaptureFixture, failure: Any
+) -> None:
+    """A 400 repeated the object, with the hash in it."""
+
+    def authenticate(request: Request) -> Any:
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+    with ServerThread(hub, authenticate=authenticate) as server:
+        response = httpx2.get(f"{server.url}/v1/schema")
+    assert response.status_code == 500
+    assert response.json()["code"] == "internal"
+    assert "SECRET" not in response.text
+    assert response.json()["incident"] in caplog.text
+    assert "password_hash" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from reunite.core.change import Op
-from reunite.errors import UntrackableTableError
+from reunite.errors import CallerError, UntrackableTableError
 from reunite.hub import Hub
 from reunite.replica import Replica
 from reunite.testing import FakeClock, FakeWire
@@ -162,3 +162,28 @@ def test_doctor_names_what_is_left_out_and_mends_triggers_as_a_role_that_owns_no
     assert '✗ sale is not captured where a statement names "public"."sale_2": grant' in told
     owner.execute("grant select, trigger on sale_2 to reunite_hub")
     assert doctor("--fix")[0] == 0
+
+
+def test_an_application_needs_the_grants_of_the_manual_to_say_who_acts(
+    hub: Hub, owner: psycopg.Connection[Any], postgresql: str
+) -> None:
+    """Without them it was told to grant something to the hub's role."""
+    owner.execute(
+        "do $$ begin create role backend login; exception when duplicate_object then null; end $$"
+    )
+    owner.execute("grant select, update on product to backend")
+
+    def rename() -> None:
+        backend = postgresql.replace("postgres@", "backend@")
+        with psycopg.connect(backend) as mine, hub.acting_as("ann", mine):
+            mine.execute("update product set name = 'Fig'")
+
+    with pytest.raises(CallerError) as refusal:
+        rename()
+    assert "the application's role" in refusal.value.message
+    assert "history-undo-and-erasure.md" in refusal.value.message
+    owner.execute("grant select, insert on reunite_push to backend")
+    owner.execute("grant select on reunite_change to backend")
+    rename()
+    hub.number()
+    assert [entry.principal for entry in hub.log()] == ["ann"]

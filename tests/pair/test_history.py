@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from reunite.core.principal import Principal
-from reunite.errors import BadRequestError, UnknownTableError
+from reunite.errors import BadRequestError, CallerError, UnknownTableError
 from tests.pair.conftest import Pair
 from tests.pair.hubs import PostgresHubDatabase, SqliteHubDatabase
 
@@ -209,6 +209,20 @@ def test_what_an_actor_gave_up_has_not_happened(pair: Pair) -> None:
     assert actors(pair) == {}
     with pytest.raises(BadRequestError), pair.hub.acting_as(""):
         pass
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+def test_a_block_of_who_acts_in_another_one_is_refused_at_once(pair: Pair) -> None:
+    """It waited for the other one's transaction, which waited for it, and told of a lock."""
+    with pair.hub.acting_as("ann") as db:
+        write_with(pair, db, "a")
+        with pytest.raises(CallerError, match="open already"), pair.hub.acting_as("bob"):
+            pass
+    with suppress(ZeroDivisionError), pair.hub.acting_as("bob"):
+        raise ZeroDivisionError
+    with pair.hub.acting_as("carl") as db:
+        write_with(pair, db, "c")
+    assert actors(pair) == {"a": "ann", "c": "carl"}
 
 
 @pytest.mark.hubs("sqlite", "postgresql")

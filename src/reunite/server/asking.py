@@ -18,13 +18,28 @@ import anyio.from_thread
 from starlette.requests import Request
 
 from reunite.core.principal import Principal, check_principal, principal_text
-from reunite.errors import NotAuthenticatedError
+from reunite.errors import (
+    HubUnreachableError,
+    NotAllowedError,
+    NotAuthenticatedError,
+    ReuniteError,
+    StorageUnavailableError,
+)
 from reunite.server.door import HubDoor
 
 logger = logging.getLogger("reunite.server")
 
 # The host's own: who sent this request, None for nobody. May be a coroutine function.
 Authenticate: TypeAlias = Callable[[Request], "Principal | Awaitable[Principal | None] | None"]
+
+
+# What `authenticate=` may raise to be heard by whoever asks.
+_FOR_CLIENTS = (
+    NotAuthenticatedError,
+    NotAllowedError,
+    HubUnreachableError,
+    StorageUnavailableError,
+)
 
 
 class Asking(Protocol):
@@ -93,12 +108,18 @@ class ByHost:
         pass
 
     def principal(self, request: Request) -> Principal:
-        found = self._authenticate(request)
-        if inspect.isawaitable(found):
-            found = anyio.from_thread.run(_result, found)
-        if found is None:
-            raise NotAuthenticatedError("This server does not know who sent the request: sign in.")
-        return check_principal(found)
+        try:
+            found = self._authenticate(request)
+            if inspect.isawaitable(found):
+                found = anyio.from_thread.run(_result, found)
+            if found is not None:
+                return check_principal(found)
+        except _FOR_CLIENTS:
+            raise
+        except ReuniteError as exc:
+            # About the host's own work: nothing that a client could mend, or should read.
+            raise RuntimeError("authenticate= failed, or gave what is no principal") from exc
+        raise NotAuthenticatedError("This server does not know who sent the request: sign in.")
 
     def proof(self, request: Request, principal: Principal) -> object:
         return _Visit(request, principal)

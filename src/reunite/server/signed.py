@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 from starlette.requests import Request
 
 from reunite.core.principal import Principal
-from reunite.errors import CallerError, NotAuthenticatedError
+from reunite.errors import CallerError, HubUnreachableError, NotAuthenticatedError
 from reunite.server.asking import bearer_token
 
 try:
@@ -69,7 +69,8 @@ class SignedTokens:
         app.mount("/sync", hub.asgi(authenticate=tokens))
 
     keys         a key set, or a function that returns one: it is called for the first token, and
-                 again when a token names a key that is not in it, at most every `KEYS_EVERY_S`
+                 again when a token names a key that is not in it, at most every `KEYS_EVERY_S`;
+                 until it has given keys for the first time, requests are answered 503
     secret       instead of `keys`, and for HS256 only: `SECRET_BYTES_MIN` bytes or more
     algorithm    the only one that counts
     issuer       what `iss` must be
@@ -139,7 +140,8 @@ class SignedTokens:
         return None if claims is None else self._principal(claims)
 
     def verified(self, token: str) -> Mapping[str, Any] | None:
-        """The claims of a token, None unless all of it is as it must be."""
+        """The claims of a token, None unless all of it is as it must be. Raises
+        HubUnreachableError while there are no keys to check it with."""
         if len(token) > SIGNED_TOKEN_LENGTH_MAX:
             return None
         try:
@@ -156,6 +158,8 @@ class SignedTokens:
                 leeway=self._leeway_s,
                 options={"require": ["exp", "sub", "iss", "aud"]},
             )
+        except HubUnreachableError:
+            raise
         except Exception as exc:
             # Whatever a forged token makes the parser stumble over, it is no valid one. The text
             # of the exception may repeat it.
@@ -179,7 +183,17 @@ class SignedTokens:
         found = self._find(name)
         if found is None and self._may_fetch():
             found = self._find(name)
+            if not self._keys:
+                raise HubUnreachableError(
+                    "The hub cannot check tokens yet, since the keys of those who sign them cannot "
+                    "be had: try again later.",
+                    retry_after_s=self._next_fetch_in_s(),
+                )
         return found
+
+    def _next_fetch_in_s(self) -> float:
+        passed = self._now_s() - (self._fetched_at or 0.0)
+        return max(KEYS_EVERY_S - passed, 1.0)
 
     def _find(self, name: str | None) -> Any:
         """By its id; a token without one means the only key that there is."""

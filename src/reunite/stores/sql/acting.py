@@ -14,11 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from reunite.errors import BadRequestError
+from reunite.errors import BadRequestError, CallerError
 from reunite.stores.sql.ports import Session
 
 # The number of no replica.
 AT_THE_HUB = 0
+
+# PostgreSQL's code for a missing right.
+_NOT_GRANTED = "42501"
 
 
 def attribute(session: Session, principal: str, *, now_ms: int, after_id: int) -> None:
@@ -94,6 +97,13 @@ def _session(connection: Any) -> Iterator[Session]:
 
             connection.row_factory = tuple_row
             yield PostgresSession(connection, {})
+    except CallerError as error:
+        if getattr(error.__cause__, "sqlstate", None) != _NOT_GRANTED:
+            raise
+        raise CallerError(
+            f"PostgreSQL: {str(error.__cause__).strip()}. Grant the application's role what "
+            "docs/howto/history-undo-and-erasure.md lists for it."
+        ) from error.__cause__
     finally:
         connection.row_factory = row_factory
 

@@ -198,6 +198,18 @@ def test_generated_keys_come_from_the_replicas_block_and_stay(shop: Shop) -> Non
             assert session.scalar(select(func.count()).select_from(Shelf)) == 2
 
 
+def test_rows_beyond_the_block_are_inserted_all_the_same(shop: Shop) -> None:
+    replica = shop.clone()
+    sessions = shop.sessions(replica)
+    with sessions.begin() as session:
+        session.add_all([Shelf(name=str(number)) for number in range(1_050)])
+    assert groups_of(replica) == [1_050]
+    replica.sync()
+    with shop.session() as session:
+        assert session.scalar(select(func.count()).select_from(Shelf)) == 1_050
+    assert replica.parked() == []
+
+
 def test_rows_of_two_tables_and_savepoints_are_one_group(shop: Shop) -> None:
     replica = shop.clone()
     sessions = shop.sessions(replica)

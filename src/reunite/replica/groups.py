@@ -43,16 +43,18 @@ def end(connection: Connection, first: int, now_ms: Callable[[], int]) -> bool:
     return True
 
 
-def draw_key(connection: Connection, table: str) -> int | None:
-    """A generated key of the replica's block, in the connection's transaction; None when the block
-    is used up, and for a table whose keys are not generated."""
+def draw_keys(connection: Connection, table: str, count: int) -> list[int]:
+    """Generated keys of the replica's block, in the connection's transaction: so many, or fewer
+    where the block is used up; none for a table whose keys are not generated."""
     state = load_state(connection)
     if not any(each.name == table and each.generated_key for each in state.schemas):
-        return None
+        return []
     before = msgspec.structs.replace(state)
-    key = take_key(connection, state, table)
+    keys: list[int] = []
+    while len(keys) < count and (key := take_key(connection, state, table)) is not None:
+        keys.append(key)
     save_changes(connection, before, state)
-    return key
+    return keys
 
 
 def take_key(connection: Connection, state: State, table: str) -> int | None:

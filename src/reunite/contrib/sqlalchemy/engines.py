@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.orm import Session, object_mapper
+from sqlalchemy.orm import Mapper, Session, object_mapper
 
 from reunite.contrib.sqlalchemy.types import POSTGRESQL_FORMS, has_postgresql_forms
 from reunite.replica import Replica, groups
@@ -184,18 +184,22 @@ def _only_reads(statement: str) -> bool:
 
 def _give_keys(session: Session, context: Any, instances: Any) -> None:
     """Generated keys for the new rows of a flush, from the block of the replica that they go to.
-    Where it is used up, SQLite gives one, which the next sync may change."""
+    Where it is used up, SQLite gives them, which the next sync may change."""
+    keyless: dict[Mapper[Any], list[Any]] = {}
     for row in session.new:
         mapper = object_mapper(row)
-        bind = session.get_bind(mapper)
-        if not bind.get_execution_options().get(_IS_REPLICA) or len(mapper.primary_key) != 1:
-            continue
-        column = mapper.primary_key[0]
-        name = mapper.get_property_by_column(column).key
-        if getattr(row, name) is not None:
+        if len(mapper.primary_key) == 1 and getattr(row, _key_name(mapper)) is None:
+            keyless.setdefault(mapper, []).append(row)
+    for mapper, rows in keyless.items():
+        if not session.get_bind(mapper).get_execution_options().get(_IS_REPLICA):
             continue
         connection = session.connection(bind_arguments={"mapper": mapper})
         _begin(connection)
-        key = groups.draw_key(_Raw(connection), str(column.table.name))
-        if key is not None:
-            setattr(row, name, key)
+        table: Any = mapper.primary_key[0].table
+        keys = groups.draw_keys(_Raw(connection), str(table.name), len(rows))
+        for row, key in zip(rows, keys, strict=False):
+            setattr(row, _key_name(mapper), key)
+
+
+def _key_name(mapper: Mapper[Any]) -> str:
+    return mapper.get_property_by_column(mapper.primary_key[0]).key

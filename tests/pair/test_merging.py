@@ -66,6 +66,29 @@ def test_update_meets_delete_and_the_lost_values_are_a_conflict(pair: Pair) -> N
     pair.assert_agreed()
 
 
+def test_a_row_that_comes_back_brings_what_it_points_to(pair: Pair) -> None:
+    pair.hub.track("product", merge={"stock": "counter"}, rows="update_wins")
+    pair.hub.track("sale", rows="update_wins")
+    pair.write(pair.replica, "update sale set amount = 5 where id = 1")
+    pair.at_hub("delete from product where id = 1")  # takes its sales along
+    pair.replica.sync()
+    assert pair.replica.parked() == []
+    assert pair.at_hub("select amount from sale where id = 1") == [(5,)]
+    assert pair.at_hub("select name from product where id = 1") == [("Apple",)]
+    pair.assert_agreed()
+
+
+def test_a_row_whose_parent_stays_deleted_does_not_come_back(pair: Pair) -> None:
+    pair.hub.track("sale", rows="update_wins")
+    pair.write(pair.replica, "update sale set amount = 5 where id = 1")
+    pair.at_hub("delete from product where id = 1")
+    pair.replica.sync()
+    (parked,) = pair.replica.parked()
+    assert parked.code == "parent-deleted"
+    assert pair.at_hub("select * from sale where id = 1") == []
+    pair.assert_agreed()
+
+
 def test_update_wins_brings_the_row_back(pair: Pair) -> None:
     pair.hub.track("product", merge={"stock": "counter"}, rows="update_wins")
     tablet = pair.clone("tablet")

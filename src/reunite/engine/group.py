@@ -275,21 +275,34 @@ class GroupJudge:
         for parent, key in self._parents(change):
             if not self._is_gone(parent, key, change.mark):
                 continue
-            schema = self._tables.schemas[parent]
-            image = last_image(schema, self._entries[parent, key], key, mark=change.mark)
-            if image is not None and not self._rights.may_restore(parent, image, image):
-                image = None
-            now = self._tx.rows(parent, [key])
-            if schema.rows is RowMerge.UPDATE_WINS and image is not None and not now:
-                self._space.load(schema, key, None)
-                self._space.put(self._space.slot(parent, key), image)
-                self.established[parent, key] = change
-                continue
-            raise GroupRejectedError(
-                change,
-                "parent-deleted",
-                f"The row of {parent!r} that this row points to was deleted at the hub.",
-            )
+            self._restore_parent(change, parent, key)
+
+    def _restore_parent(self, change: Change, parent: str, key: Key) -> None:
+        schema = self._tables.schemas[parent]
+        image = last_image(schema, self._entries[parent, key], key, mark=change.mark)
+        if image is not None and not self._rights.may_restore(parent, image, image):
+            image = None
+        now = self._tx.rows(parent, [key])
+        if schema.rows is RowMerge.UPDATE_WINS and image is not None and not now:
+            self._space.load(schema, key, None)
+            self._space.put(self._space.slot(parent, key), image)
+            self.established[parent, key] = change
+            self._restore_what_it_needs(change, parent, image)
+            return
+        raise GroupRejectedError(
+            change,
+            "parent-deleted",
+            f"The row of {parent!r} that this row points to was deleted at the hub.",
+        )
+
+    def _restore_what_it_needs(self, change: Change, table: str, restored: Row) -> None:
+        """A row that comes back brings those along that it points to and that are gone too."""
+        for parent, keys in self._pointed_to(table, [restored]).items():
+            missing = {key for key in keys if (parent, key) not in self.established}
+            missing -= self._tx.rows(parent, missing).keys()
+            self._read_log(parent, missing, change.mark)
+            for key in missing:
+                self._restore_parent(change, parent, key)
 
     def _insert(self, change: Change) -> tuple[Outcome, bool]:
         schema = self._tables.schemas[change.table]
@@ -417,6 +430,7 @@ class GroupJudge:
                 )
             self._space.put(target, row)
             self.established[change.table, change.key] = change
+            self._restore_what_it_needs(change, change.table, row)
             result = dict(zip(schema.column_names, row, strict=True))
         conflict = Conflict(
             column=None, base=was, hub=None, replica=wanted, result=result, policy=schema.rows

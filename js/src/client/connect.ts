@@ -1,0 +1,101 @@
+/**
+ * Connecting: from a URL and a token to a database that a page can use.
+ */
+
+import { ReuniteError } from "../errors.js";
+import { TIMES, type Times } from "../net/keeper.js";
+import { PONG_MS } from "../net/tabs.js";
+import { type Fetch, type Token, Transport } from "../net/transport.js";
+import type { Expression } from "../protocol/messages.js";
+import type { Progress } from "../replica/conversation.js";
+import { Store } from "../replica/store.js";
+import { Database } from "./database.js";
+import type { FormOptions } from "./forms.js";
+
+/** What `connect` can be told. */
+export interface ConnectOptions extends FormOptions {
+  /** The bearer token, or a function that gives one; it is asked again when the hub refuses it. */
+  readonly token: Token;
+  /** The tables to have: names, or an object of names with an expression that chooses rows, `true`
+   * for all of them. Left out: all that the token may read. */
+  readonly tables?: readonly string[] | Readonly<Record<string, true | Expression>>;
+  /** The name of the local database; the hub's URL if left out. Two users of one browser need two. */
+  readonly name?: string;
+  /** What people at the hub call this replica. */
+  readonly label?: string;
+  /** Whether to keep a line to the hub; true unless said otherwise. Without it, call `sync`. */
+  readonly live?: boolean;
+  /** Called while the first clone fills the database. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** "strict" has the disk flushed with every write, so that it survives a power cut too. */
+  readonly durability?: "relaxed" | "strict";
+  /** Instead of the browser's own `fetch`, for tests. */
+  readonly fetch?: Fetch;
+  /** The current time in milliseconds, for tests. */
+  readonly now?: () => number;
+  /** Pauses and deadlines, for tests. */
+  readonly times?: Partial<Times> & { readonly pongMs?: number };
+}
+
+/**
+ * Open the replica of a hub in this browser, and fill it the first time.
+ *
+ * `url` is the hub's, up to and with its mount point; a path is taken from the page's own. Resolves
+ * when there are rows to read: at once if the replica was here before, also without a network.
+ *
+ * Throws `not-secure` on a page that is neither on https nor on localhost, `hub-unreachable` if the
+ * hub does not answer the first time, `not-authenticated` for a token that it does not take.
+ */
+export async function connect(url: string, options: ConnectOptions): Promise<Database> {
+  if (globalThis.isSecureContext === false) {
+    throw new ReuniteError(
+      "not-secure",
+      "Browsers keep IndexedDB locks and random ids for secure pages: serve this page by https, or open it on localhost.",
+    );
+  }
+  const { tables, where } = asked(options.tables);
+  const transport = new Transport(url, options.token, options.fetch);
+  const name = options.name ?? transport.base;
+  let database: Database | null = null;
+  const store = await Store.open(name, {
+    durability: options.durability ?? "relaxed",
+    onLost: () => database?.lose(),
+  });
+  const { pongMs, ...times } = options.times ?? {};
+  database = new Database(store, transport, {
+    name,
+    label: options.label ?? "",
+    forms: options,
+    isLive: options.live ?? true,
+    times: { ...TIMES, ...times },
+    device: { nowMs: options.now ?? Date.now, newId },
+    pongMs: pongMs ?? PONG_MS,
+  });
+  const stopProgress = options.onProgress && database.on("progress", options.onProgress);
+  try {
+    await database.begin(transport.base, tables, where);
+  } catch (error) {
+    await database.close();
+    throw error;
+  } finally {
+    stopProgress?.();
+  }
+  return database;
+}
+
+function asked(given: ConnectOptions["tables"]): {
+  tables: readonly string[] | null;
+  where: Record<string, Expression>;
+} {
+  if (given === undefined) return { tables: null, where: {} };
+  if (Array.isArray(given)) return { tables: [...given], where: {} };
+  const members = Object.entries(given) as [string, true | Expression][];
+  const chosen = members.filter((member): member is [string, Expression] => member[1] !== true);
+  return { tables: members.map(([name]) => name), where: Object.fromEntries(chosen) };
+}
+
+/** 128 random bits as 32 hexadecimal digits. */
+function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

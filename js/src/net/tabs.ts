@@ -1,0 +1,200 @@
+/**
+ * Tabs: which one of several does the network, and how they hear of each other.
+ *
+ *     one tab holds the lock ─► it leads: keeps the line, pushes what any tab wrote
+ *     the others wait for it ─► the browser gives it on when the leader's tab is closed or dies
+ *     a leader that is frozen ─► does not answer pings; the lock is taken from it
+ *
+ * The rule: every tab reads and writes the replica itself, each in whole transactions; only the
+ * network has a leader, and even two of them do no harm, since ids make a change count once.
+ */
+
+import type { Key } from "../core/values.js";
+import type { ConflictRecord, ParkedRecord } from "../replica/records.js";
+
+/** What tabs say to each other. */
+export type Message =
+  | {
+      readonly type: "changed";
+      readonly changes: readonly (readonly [string, readonly Key[] | null])[];
+    }
+  | {
+      readonly type: "records";
+      readonly conflicts: readonly ConflictRecord[];
+      readonly parked: readonly ParkedRecord[];
+    }
+  | { readonly type: "written" | "ready" | "hello" | "ping" | "pong" }
+  | { readonly type: "line"; readonly line: unknown }
+  | { readonly type: "sync"; readonly id: string }
+  | {
+      readonly type: "synced";
+      readonly id: string;
+      readonly error: unknown;
+      readonly report: unknown;
+    };
+
+/** What holds a name for one at a time. */
+export interface Locks {
+  /** Run once the lock is had, and hold it until then; `signal` ends the waiting. Rejects if the
+   * lock is stolen meanwhile. */
+  hold(name: string, work: () => Promise<void>, options: HoldOptions): Promise<void>;
+  /** Run with the lock if nobody has it; whether it was so. */
+  tryHold(name: string, work: () => Promise<void>): Promise<boolean>;
+}
+
+export interface HoldOptions {
+  readonly signal: AbortSignal;
+  readonly steal?: boolean;
+}
+
+/** Those of the browser, or of this process where there are none (Node). */
+export function locksHere(): Locks {
+  return globalThis.navigator?.locks ? new BrowserLocks(navigator.locks) : PROCESS_LOCKS;
+}
+
+class BrowserLocks implements Locks {
+  constructor(private readonly manager: LockManager) {}
+
+  async hold(name: string, work: () => Promise<void>, options: HoldOptions): Promise<void> {
+    // A request to steal cannot be called off, and need not be.
+    const how: LockOptions = options.steal ? { steal: true } : { signal: options.signal };
+    await this.manager.request(name, how, work);
+  }
+
+  async tryHold(name: string, work: () => Promise<void>): Promise<boolean> {
+    let had = false;
+    await this.manager.request(name, { ifAvailable: true }, async (lock) => {
+      had = lock !== null;
+      if (lock !== null) await work();
+    });
+    return had;
+  }
+}
+
+class ProcessLocks implements Locks {
+  private readonly held = new Map<string, Promise<void>>();
+
+  async hold(name: string, work: () => Promise<void>, { signal }: HoldOptions): Promise<void> {
+    const over = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+    while (this.held.has(name)) {
+      if (signal.aborted) return;
+      await Promise.race([this.held.get(name), over]);
+    }
+    if (!signal.aborted) await this.take(name, work);
+  }
+
+  async tryHold(name: string, work: () => Promise<void>): Promise<boolean> {
+    if (this.held.has(name)) return false;
+    await this.take(name, work);
+    return true;
+  }
+
+  private async take(name: string, work: () => Promise<void>): Promise<void> {
+    let release = () => {};
+    this.held.set(
+      name,
+      new Promise((resolve) => {
+        release = resolve;
+      }),
+    );
+    try {
+      await work();
+    } finally {
+      this.held.delete(name);
+      release();
+    }
+  }
+}
+
+const PROCESS_LOCKS = new ProcessLocks();
+
+/** How long a leader may take to answer before the lock is taken from it. */
+export const PONG_MS = 10_000;
+
+/** One tab's place among those of a replica. */
+export class Tabs {
+  isLeader = false;
+  private readonly channel: BroadcastChannel;
+  private readonly over = new AbortController();
+  private unanswered: ReturnType<typeof setTimeout> | null = null;
+
+  constructor(
+    private readonly name: string,
+    private readonly locks: Locks,
+    private readonly onMessage: (message: Message) => void,
+    private readonly pongMs: number = PONG_MS,
+  ) {
+    this.channel = new BroadcastChannel(name);
+    // In Node an open channel would keep the process alive.
+    (this.channel as { unref?: () => void }).unref?.();
+    this.channel.onmessage = (event: MessageEvent) => this.hear(event.data as Message);
+  }
+
+  /** Tell the other tabs. */
+  post(message: Message): void {
+    if (!this.over.signal.aborted) this.channel.postMessage(message);
+  }
+
+  /** Run with the lock if no tab leads; whether it was so. */
+  tryLead(work: () => Promise<void>): Promise<boolean> {
+    return this.locks.tryHold(this.name, work);
+  }
+
+  /** Lead as soon as it is this tab's turn, until `close`: `begin` starts what a leader does and
+   * gives what ends it. */
+  async lead(begin: () => () => Promise<void>, steal = false): Promise<void> {
+    const { signal } = this.over;
+    const work = async () => {
+      if (signal.aborted) return;
+      this.calm();
+      this.isLeader = true;
+      const end = begin();
+      this.ending = end;
+      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      await end();
+    };
+    try {
+      await this.locks.hold(this.name, work, { signal, steal });
+    } catch {
+      // Called off, or stolen by a tab that had no answer from this one.
+      const wasLeader = this.isLeader;
+      this.isLeader = false;
+      if (wasLeader) await this.ending?.();
+      if (!signal.aborted) void this.lead(begin);
+    }
+    this.isLeader = false;
+  }
+
+  private ending: (() => Promise<void>) | null = null;
+
+  /** Ask whether the leader is awake; without an answer, lead. */
+  check(begin: () => () => Promise<void>): void {
+    if (this.isLeader || this.unanswered !== null || this.over.signal.aborted) return;
+    this.post({ type: "ping" });
+    this.unanswered = setTimeout(() => {
+      this.unanswered = null;
+      if (!this.isLeader && !this.over.signal.aborted) void this.lead(begin, true);
+    }, this.pongMs);
+  }
+
+  close(): void {
+    this.calm();
+    this.over.abort();
+    this.channel.close();
+  }
+
+  private hear(message: Message): void {
+    if (message.type === "ping") {
+      if (this.isLeader) this.post({ type: "pong" });
+    } else if (message.type === "pong") {
+      this.calm();
+    } else {
+      this.onMessage(message);
+    }
+  }
+
+  private calm(): void {
+    if (this.unanswered !== null) clearTimeout(this.unanswered);
+    this.unanswered = null;
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * What a replica and its hub say to each other, a question at a time.
+ *
+ * Twin of `src/reunite/replica/conversation.py` and `pages.py`.
+ * The rule: nothing here changes the store. What an answer means for it is `driver.ts`'s.
+ */
+
+import type { TableSchema } from "../core/schema.js";
+import { ReuniteError } from "../errors.js";
+import type { Transport } from "../net/transport.js";
+import {
+  type Page,
+  PROTOCOL_VERSION,
+  type PullRequest,
+  type PushAnswer,
+  type PushRequest,
+  type RegisterAnswer,
+  type SchemaAnswer,
+} from "../protocol/messages.js";
+import type { State } from "./state.js";
+
+/** Attempts of one sync to agree with the hub on who it is before it gives up. */
+const TRIES_MAX = 5;
+
+/** Where a sync is: `rowsTotal` is known in a snapshot. */
+export interface Progress {
+  readonly phase: "clone" | "push" | "pull" | "compare";
+  readonly rows: number;
+  readonly bytes: number;
+  readonly rowsTotal: number | null;
+}
+
+/** The questions of one sync over one transport. */
+export class Conversation {
+  private tries = 0;
+
+  constructor(
+    private readonly transport: Transport,
+    private readonly name: string,
+    private readonly onProgress: (progress: Progress) => void,
+    private readonly signal: AbortSignal | null = null,
+  ) {}
+
+  call<Answer>(operation: string, message: unknown = null): Promise<Answer> {
+    return this.transport.call(operation, message, this.signal);
+  }
+
+  register(state: Pick<State, "tables" | "where">): Promise<RegisterAnswer> {
+    const { tables, where } = state;
+    return this.call("register", { protocol: PROTOCOL_VERSION, name: this.name, tables, where });
+  }
+
+  push(request: PushRequest): Promise<PushAnswer> {
+    return this.call("push", request);
+  }
+
+  /** The page after the state's cursor. */
+  pull(state: State): Promise<Page> {
+    return this.call("pull", pullRequest(state));
+  }
+
+  /** The hub's schemas, if they are others than the replica has. Throws `schema-changed` if the
+   * hub's tables have other versions by now than the page is written in. */
+  async schemasFor(page: Page, state: State): Promise<readonly TableSchema[] | null> {
+    if (fits(page, state.schemas, state.revision)) return null;
+    if (state.nextSchemas !== null && fits(page, state.nextSchemas, state.nextRevision)) {
+      return state.nextSchemas;
+    }
+    const answer = await this.call<SchemaAnswer>("schema");
+    const tables = answer.tables.filter((table) => table.name in page.schemas);
+    if (!haveVersions(tables, page)) {
+      throw new ReuniteError("schema-changed", "The hub's tables changed while they were pulled.");
+    }
+    return tables;
+  }
+
+  /** Count an attempt that came to nothing. Throws the error after too many. */
+  tryAgain(error: unknown): void {
+    this.tries += 1;
+    if (this.tries > TRIES_MAX) throw error;
+  }
+
+  tell(phase: Progress["phase"], rows: number, rowsTotal: number | null = null): void {
+    this.onProgress({ phase, rows, bytes: this.transport.bytes, rowsTotal });
+  }
+}
+
+/** The question for the page after the state's cursor. */
+export function pullRequest(state: State): PullRequest {
+  return {
+    protocol: PROTOCOL_VERSION,
+    replica: state.replica,
+    known: state.knownN,
+    known_id: state.knownId,
+    cursor: state.cursor,
+    tables: state.tables,
+    where: state.where,
+    repaired: state.repaired,
+  };
+}
+
+/** Whether a page means these schemas. */
+export function fits(page: Page, schemas: readonly TableSchema[], revision: string): boolean {
+  return (page.revision ?? "") === revision && haveVersions(schemas, page);
+}
+
+function haveVersions(schemas: readonly TableSchema[], page: Page): boolean {
+  return (
+    schemas.length === Object.keys(page.schemas).length &&
+    schemas.every((schema) => page.schemas[schema.name] === (schema.version ?? 1))
+  );
+}
+
+/** Whether the page only says that the replica shows the hub's newest state already. */
+export function bringsNothing(page: Page, state: State): boolean {
+  return (
+    page.checkpoint === true &&
+    (page.tables ?? []).length === 0 &&
+    (page.outcomes ?? []).length === 0 &&
+    page.cursor === state.checkpoint &&
+    page.cursor === state.cursor &&
+    state.repaired === null &&
+    page.answered === state.coveredN &&
+    page.answered === state.knownN &&
+    state.nextSchemas === null &&
+    fits(page, state.schemas, state.revision)
+  );
+}

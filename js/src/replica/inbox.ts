@@ -1,0 +1,561 @@
+/**
+ * The inbox: pages gather until their checkpoint, then become what the page sees.
+ *
+ *     page ──► inbox (with the cursor) ──► … ──► checkpoint: in one transaction
+ *         1 take the hub's images of touched rows    3 retire what `answered` covers, park rejections
+ *         2 write the pages, deletes before puts     4 move keys; show: pending merged on top
+ *
+ * Twin of `src/reunite/replica/inbox.py`. IndexedDB has no unique constraints besides keys, so
+ * nothing is ever in a page's way here.
+ * The rule: this is the only way in for rows (besides the first clone, which writes directly).
+ */
+
+import { keyText } from "../core/key.js";
+import { isKept, type Table, type Tables, tablesOf } from "../core/schema.js";
+import type { Key, Row } from "../core/values.js";
+import { ReuniteError } from "../errors.js";
+import type { OutcomeMessage, Page, PushAnswer, TablePage } from "../protocol/messages.js";
+import { generationsBegin, generationsShow } from "./generations.js";
+import { KeyGiver } from "./giving.js";
+import { noteKey, withBlocks } from "./keys.js";
+import { moveKeys } from "./moving.js";
+import {
+  fold,
+  isRejected,
+  misplaced,
+  type Pending,
+  type Place,
+  placeOf,
+  placesOf,
+  sourceOf,
+  tableOf,
+} from "./pending.js";
+import {
+  type ConflictRecord,
+  forgetErased,
+  Leaving,
+  noteConflicts,
+  type ParkedRecord,
+  park,
+  parkValues,
+} from "./records.js";
+import { Reshaping, refuseMisfits } from "./reshaping.js";
+import { dependents, forgetTables, type Scene } from "./scene.js";
+import { laterText } from "./state.js";
+import type { Base, Tx } from "./store.js";
+
+// Passes over the outbox to move pending inserts out of the way of the hub's rows. A second one
+// finds something only if a key that was free here is not for the hub.
+const COLLISIONS_MAX = 100;
+
+/** What a step did: rows that may be others now (null: all of a table), and what people should
+ * hear of. */
+export class Applied {
+  rows = 0;
+  readonly changed = new Map<string, Map<string, Key> | null>();
+  readonly conflicts: ConflictRecord[] = [];
+  readonly parked: ParkedRecord[] = [];
+
+  note(table: string, key: Key): void {
+    const keys = this.changed.get(table);
+    if (keys === undefined) this.changed.set(table, new Map([[keyText(key), key]]));
+    else keys?.set(keyText(key), key);
+  }
+
+  noteAll(table: string): void {
+    this.changed.set(table, null);
+  }
+}
+
+/** The pages of one replica, inside one transaction. */
+export class Inbox {
+  readonly done = new Applied();
+  private before: Tables;
+  private originals = new Map<Pending, { pending: Pending; table: Table }>();
+  private outOfKeys = new Set<string>(); // tables of which the hub has no keys left to give
+  private changed = new Set<Pending>();
+  private removed = new Set<number>();
+  private isRenumbered = false;
+  private readonly leaving: Leaving;
+
+  constructor(
+    private readonly tx: Tx,
+    private readonly nowMs: number,
+  ) {
+    this.before = tx.tables;
+    this.leaving = new Leaving(tx.state.checkpoint !== null);
+  }
+
+  /** Keep a page that is no checkpoint; one with `reset` replaces what was gathered. */
+  async store(page: Page): Promise<void> {
+    generationsBegin(this.tx.state, page);
+    if (page.reset) {
+      await this.tx.clearInbox();
+      this.tx.state.repaired = null;
+    }
+    await this.tx.addPage(page);
+  }
+
+  /** Forget what was gathered: the next pull begins at the checkpoint that is shown. */
+  async void(): Promise<void> {
+    await voidInbox(this.tx);
+  }
+
+  /** Reveal what was gathered and the checkpoint page itself. Throws `identity-forked`: then
+   * nothing was done, and the caller takes a new identity. */
+  async apply(final: Page): Promise<Applied> {
+    const { state } = this.tx;
+    generationsBegin(state, final);
+    const scene = await this.open();
+    this.takeOutcomes(scene.pendings, final);
+    if (state.nextSchemas !== null) await this.changeSchemas(scene, final.answered ?? 0);
+    await this.writePages(final, scene);
+    await this.followOutcomes(scene);
+    await this.retire(scene, final);
+    await this.leaving.forget(this.tx, scene.evicted, async (place) => this.has(scene, place));
+    await this.close(scene);
+    state.mark = final.mark ?? 0;
+    state.coveredN = final.answered ?? 0;
+    if (state.coveredN >= state.knownN) state.knownId = "";
+    state.cursor = final.cursor;
+    state.checkpoint = final.cursor;
+    state.heardStamp = laterText(state.heardStamp, final.stamp);
+    state.repaired = null;
+    state.writes += 1;
+    generationsShow(state, final);
+    await this.tx.clearInbox();
+    return this.done;
+  }
+
+  /** Keep the outcomes of a push. The changes stay pending until a checkpoint covers them; rows
+   * move where the hub says that their keys are others, or taken. `asked`: tables of which the push
+   * wanted keys; where none came, the hub has none left. */
+  async takeAnswer(answer: PushAnswer, asked: Iterable<string>): Promise<void> {
+    const { state } = this.tx;
+    const blocks = answer.blocks ?? [];
+    const scene = await this.open();
+    for (const pending of scene.pendings) {
+      if (answer.first_n <= pending.n && pending.n <= answer.last_n) {
+        pending.outcome = { kind: "applied" };
+        this.changed.add(pending);
+      }
+    }
+    if (answer.renumber) {
+      // Somebody gives keys where this replica does: leave those blocks with all that is still to
+      // be sent, or the hub would have to name the taken ones one by one.
+      const { table } = answer.renumber;
+      state.blocks = state.blocks.filter((block) => block.table !== table);
+      state.granted = state.granted.filter((block) => block.table !== table);
+    }
+    state.blocks = withBlocks(state.blocks, blocks);
+    state.granted = [...state.granted, ...blocks];
+    if (answer.last_n > state.knownN) {
+      state.knownN = answer.last_n;
+      state.knownId = scene.pendings.find((p) => p.n === answer.last_n)?.uid ?? "";
+    }
+    state.heardStamp = laterText(state.heardStamp, answer.stamp);
+    this.outOfKeys = new Set([...asked].filter((t) => !blocks.some((b) => b.table === t)));
+    const isShort = [...this.outOfKeys].some((table) => table in state.missingKeys);
+    const byN = new Map(scene.pendings.map((pending) => [pending.n, pending]));
+    for (const message of answer.outcomes) {
+      const pending = byN.get(message.n);
+      // A checkpoint that another tab showed meanwhile has retired it.
+      if (pending === undefined && message.n <= state.coveredN) continue;
+      if (pending?.uid !== message.id) throw forked("an answer for a change that is not here");
+      pending.outcome = outcomeOf(message);
+    }
+    if (answer.outcomes.length === 0 && !answer.renumber && !isShort) {
+      await this.tx.putChanges(this.changed);
+      return;
+    }
+    await this.followOutcomes(scene);
+    if (answer.renumber) scene.toMove.add(answer.renumber.n);
+    await this.close(scene);
+    state.writes += 1;
+  }
+
+  /** Park changes that the hub will not even look at, and what hangs on them. */
+  async giveUp(numbers: ReadonlySet<number>, code: string, reason: string): Promise<void> {
+    const scene = await this.open();
+    const refused = scene.pendings.filter((pending) => numbers.has(pending.n));
+    for (const pending of refused) pending.outcome = { kind: "rejected", code, reason };
+    await this.parkAll(scene, refused, []);
+    await this.close(scene);
+    this.tx.state.writes += 1;
+  }
+
+  /** Move generated keys into this replica's blocks, where some may lie outside. */
+  async rearrange(): Promise<void> {
+    const { state } = this.tx;
+    if (!state.hasMisplaced && Object.keys(state.missingKeys).length === 0) return;
+    await this.close(await this.open());
+    state.writes += 1;
+  }
+
+  // -- the scene ----------------------------------------------------------------------------------
+
+  private async open(): Promise<Scene> {
+    const pendings = await this.tx.outbox();
+    const images = new Map<Place, Row | null>();
+    const evicted = new Set<Place>();
+    for (const base of await this.tx.bases()) {
+      images.set(base.place, base.row);
+      if (base.isEvicted) evicted.add(base.place);
+    }
+    for (const pending of pendings) {
+      const source = placeOf(pending.table, sourceOf(pending));
+      const old = pending.op === "insert" ? null : pending.old;
+      if (!images.has(source)) images.set(source, old);
+      const target = placeOf(pending.table, pending.key);
+      if (!images.has(target)) images.set(target, null);
+    }
+    const touched = placesOf(pendings);
+    return { pendings, images, evicted, touched, erased: new Map(), toMove: new Set() };
+  }
+
+  /** Settle the keys, save what changed, and show the touched rows again. */
+  private async close(scene: Scene): Promise<void> {
+    await this.makeWay(scene);
+    if (this.isRenumbered) {
+      await this.tx.clearOutbox();
+      await this.tx.putChanges(scene.pendings);
+    } else {
+      await this.tx.removeChanges(this.removed);
+      await this.tx.putChanges(scene.pendings.filter((pending) => this.changed.has(pending)));
+    }
+    await this.loadImages(scene);
+    const bases: Base[] = [...placesOf(scene.pendings).keys()]
+      .filter((place) => this.tx.tables.has(tableOf(place)))
+      .map((place) => ({
+        place,
+        row: scene.images.get(place) ?? null,
+        isEvicted: scene.evicted.has(place),
+      }));
+    await this.tx.replaceBases(bases);
+    await this.show(scene);
+  }
+
+  /** Read the hub's rows at places that pending changes have moved to. */
+  private async loadImages(scene: Scene): Promise<void> {
+    for (const [place, key] of placesOf(scene.pendings)) {
+      if (scene.images.has(place) || !this.tx.tables.has(tableOf(place))) continue;
+      scene.images.set(place, await this.tx.row(tableOf(place), key));
+    }
+  }
+
+  private async has(scene: Scene, place: Place): Promise<boolean> {
+    const image = scene.images.get(place);
+    if (image !== undefined) return image !== null;
+    const table = tableOf(place);
+    const key = JSON.parse(place.slice(table.length + 1)) as Key;
+    return this.tx.tables.has(table) && (await this.tx.row(table, key)) !== null;
+  }
+
+  // -- 1: what is pending -------------------------------------------------------------------------
+
+  /** Outcomes that came with the page; throws when they are of somebody else's changes. */
+  private takeOutcomes(pendings: readonly Pending[], final: Page): void {
+    const { state } = this.tx;
+    const answered = final.answered ?? 0;
+    const byN = new Map(pendings.map((pending) => [pending.n, pending]));
+    for (const message of final.outcomes ?? []) {
+      const pending = byN.get(message.n);
+      if (pending?.uid !== message.id) throw forked("an answer for a change that is not here");
+      pending.outcome ??= outcomeOf(message);
+    }
+    if (answered >= state.nextN) throw forked("more changes of this replica than it made");
+    for (const pending of pendings) {
+      if (pending.n <= answered && pending.outcome === null) {
+        throw forked("taken a number without this change");
+      }
+    }
+    state.knownN = Math.max(state.knownN, answered);
+  }
+
+  /** What gathered is written in other versions of the tables: make those anew, and reshape what is
+   * pending in them. Others keep their rows. */
+  private async changeSchemas(scene: Scene, answered: number): Promise<void> {
+    const { state } = this.tx;
+    const schemas = state.nextSchemas ?? [];
+    const [before, after] = [this.before, tablesOf(schemas)];
+    const reshapings = new Map<string, Reshaping>();
+    for (const [name, table] of after) {
+      const old = before.get(name);
+      if (old !== undefined && old.shape !== table.shape) {
+        reshapings.set(name, new Reshaping(old, table, new Date(this.nowMs)));
+      }
+    }
+    const waiting = scene.pendings.filter((pending) => pending.n > answered);
+    await this.parkAll(scene, refuseMisfits(reshapings, waiting), []);
+    for (const pending of scene.pendings) {
+      const reshaping = reshapings.get(pending.table);
+      if (reshaping === undefined) continue;
+      if (pending.n > answered) {
+        const [was, wanted] = reshaping.lostValues(pending);
+        const record = await parkValues(this.tx, pending, was, wanted);
+        if (record !== null) this.done.parked.push(record);
+      } else if (isRejected(pending)) {
+        const table = before.get(pending.table)!;
+        this.originals.set(pending, { pending: { ...pending }, table });
+      }
+      reshaping.apply(pending);
+      this.changed.add(pending);
+    }
+    const madeAnew = new Set(
+      [...before.values()].filter((t) => !isKept(t, after.get(t.name))).map((t) => t.name),
+    );
+    for (const name of madeAnew) {
+      await this.tx.clearTable(name);
+      this.done.noteAll(name);
+    }
+    forgetTables(scene, madeAnew);
+    state.schemas = schemas;
+    state.nextSchemas = null;
+    state.revision = state.nextRevision;
+    state.nextRevision = "";
+    this.tx.forgetTables();
+    this.before = new Map([...before, ...after]);
+  }
+
+  // -- 2: the pages -------------------------------------------------------------------------------
+
+  /** Write the hub's rows; those of touched keys become images instead. */
+  private async writePages(final: Page, scene: Scene): Promise<void> {
+    for await (const page of this.tx.pages()) await this.writePage(page, scene);
+    await this.writePage(final, scene);
+  }
+
+  private async writePage(page: Page, scene: Scene): Promise<void> {
+    this.leaving.see(page);
+    if (page.reset) {
+      for (const name of this.tx.tables.keys()) {
+        await this.tx.clearTable(name);
+        this.done.noteAll(name);
+      }
+      for (const place of scene.images.keys()) scene.images.set(place, null);
+      scene.evicted.clear();
+    }
+    for (const part of page.tables ?? []) await this.writePart(part, scene);
+  }
+
+  private async writePart(part: TablePage, scene: Scene): Promise<void> {
+    const table = this.tx.tables.get(part.table);
+    if (table === undefined) return;
+    const { images, evicted, touched, erased } = scene;
+    if (part.reset) {
+      await this.tx.clearTable(part.table);
+      this.done.noteAll(part.table);
+      for (const place of touched.keys()) {
+        if (tableOf(place) !== part.table) continue;
+        images.set(place, null);
+        evicted.delete(place);
+      }
+    }
+    for (const key of part.erases ?? []) {
+      erased.set(placeOf(part.table, key), [part.table, key]);
+    }
+    const gone: Key[] = [];
+    for (const [keys, isEvicted] of [
+      [part.deletes ?? [], false],
+      [part.evicts ?? [], true],
+    ] as const) {
+      for (const key of keys) {
+        const place = placeOf(part.table, key);
+        this.done.note(part.table, key);
+        if (!touched.has(place)) {
+          gone.push(key);
+          continue;
+        }
+        images.set(place, null);
+        if (isEvicted) evicted.add(place);
+        else evicted.delete(place);
+      }
+    }
+    const puts: Row[] = [];
+    for (const row of aligned(table, part)) {
+      const key = table.keyOf(row);
+      const place = touched.size > 0 ? placeOf(part.table, key) : null;
+      this.done.note(part.table, key);
+      if (place === null || !touched.has(place)) {
+        puts.push(row);
+        continue;
+      }
+      images.set(place, row);
+      evicted.delete(place);
+    }
+    this.done.rows += gone.length + puts.length;
+    await this.tx.writeRows(table, gone, puts);
+  }
+
+  // -- 3: what the checkpoint answers -------------------------------------------------------------
+
+  /** Move rows to the keys under which their changes took effect. */
+  private async followOutcomes(scene: Scene): Promise<void> {
+    for (const [index, pending] of scene.pendings.entries()) {
+      const key = pending.outcome?.key;
+      if (!key || keyText(key) === keyText(pending.key)) continue;
+      for (const [other, occupant] of scene.pendings.entries()) {
+        const isInWay =
+          occupant.op === "insert" &&
+          occupant !== pending &&
+          occupant.table === pending.table &&
+          keyText(occupant.key) === keyText(key) &&
+          occupant.outcome === null;
+        if (isInWay) await this.evade(scene, [other]);
+      }
+      this.move(scene, new Map([[index, key]]));
+      const { state } = this.tx;
+      if (state.blocks.some((block) => block.table === pending.table)) {
+        state.blocks = noteKey(state.blocks, pending.table, key) ?? state.blocks;
+      }
+    }
+  }
+
+  /** Take covered changes out of the outbox; rejected ones and what hangs on them are parked. */
+  private async retire(scene: Scene, final: Page): Promise<void> {
+    const answered = final.answered ?? 0;
+    const covered = scene.pendings.filter((pending) => pending.n <= answered);
+    for (const pending of covered) {
+      const found = await noteConflicts(this.tx, pending, pending.outcome!, this.nowMs);
+      this.done.conflicts.push(...found);
+      this.removed.add(pending.n);
+    }
+    scene.pendings = scene.pendings.filter((pending) => pending.n > answered);
+    const rejected = covered.filter(isRejected);
+    for (const pending of rejected) await this.park(scene, pending);
+    await this.parkAll(scene, [], rejected);
+    await forgetErased(this.tx, new Set(scene.erased.keys()));
+  }
+
+  /** Park refused changes that are still in the outbox, and those that hang on them or on rejected
+   * ones. The numbers of the rest close up. */
+  private async parkAll(scene: Scene, refused: Pending[], rejected: Pending[]): Promise<void> {
+    const hanging = dependents(this.tx.tables, scene.pendings, [...rejected, ...refused]);
+    const parked = new Set([...refused, ...hanging]);
+    if (parked.size === 0) return;
+    for (const pending of parked) await this.park(scene, pending);
+    scene.pendings = scene.pendings.filter((pending) => !parked.has(pending));
+    this.closeGaps(scene, new Set([...parked].map((pending) => pending.n)));
+  }
+
+  private async park(scene: Scene, pending: Pending): Promise<void> {
+    const table = this.before.get(pending.table)!;
+    const original = this.originals.get(pending) ?? { pending, table };
+    const isEvicted = scene.evicted.has(placeOf(pending.table, sourceOf(pending)));
+    this.done.parked.push(await park(this.tx, original.pending, original.table, isEvicted));
+  }
+
+  /** Numbers without gaps, after parked changes among them went. If the hub has taken one of the
+   * old numbers after all, it finds a fork, and everything is sent again under its old ids. */
+  private closeGaps(scene: Scene, parked: ReadonlySet<number>): void {
+    const sorted = [...parked].sort((a, b) => a - b);
+    const shifted = (n: number) => n - sorted.filter((gone) => gone < n).length;
+    for (const pending of scene.pendings) {
+      pending.n = shifted(pending.n);
+      pending.group = parked.has(pending.group) ? pending.n : shifted(pending.group);
+    }
+    scene.toMove = new Set([...scene.toMove].filter((n) => !parked.has(n)).map(shifted));
+    this.tx.state.nextN -= parked.size;
+    this.isRenumbered = true;
+  }
+
+  // -- 4: keys, and what is shown -----------------------------------------------------------------
+
+  private move(scene: Scene, moves: ReadonlyMap<number, Key>): void {
+    const touched = moveKeys(this.tx.tables, scene.pendings, moves);
+    for (const index of touched) this.changed.add(scene.pendings[index]!);
+  }
+
+  /** Move pending inserts into this replica's blocks, and away from keys that the hub's rows hold. */
+  private async makeWay(scene: Scene): Promise<void> {
+    const { state, tables } = this.tx;
+    const numbers = misplaced(tables, scene.pendings, state.granted);
+    for (const n of scene.toMove) numbers.add(n);
+    const positions = [...scene.pendings.keys()].filter((i) => numbers.has(scene.pendings[i]!.n));
+    const giver = new KeyGiver(this.tx, placesOf(scene.pendings));
+    const { moves, missing } = await giver.keysFor(scene.pendings, positions);
+    this.move(scene, moves);
+    if ([...this.outOfKeys].some((table) => missing.has(table))) {
+      const waiting = positions.filter((i) => !moves.has(i)).map((i) => scene.pendings[i]!);
+      await this.parkKeyless(scene, waiting);
+      for (const table of this.outOfKeys) missing.delete(table);
+    }
+    state.missingKeys = Object.fromEntries(missing);
+    state.hasMisplaced = false;
+    for (let i = 0; i < COLLISIONS_MAX; i += 1) {
+      await this.loadImages(scene);
+      const collisions: number[] = [];
+      fold(tables, scene.pendings, scene.images, scene.evicted, collisions);
+      if (collisions.length === 0) return;
+      await this.evade(scene, collisions);
+    }
+    throw new Error("every collision moves to a key that is free");
+  }
+
+  /** Park inserts for which the hub has no key left, with the rest of their transactions. */
+  private async parkKeyless(scene: Scene, waiting: readonly Pending[]): Promise<void> {
+    const keyless = waiting.filter((pending) => this.outOfKeys.has(pending.table));
+    const groups = new Set(keyless.map((pending) => pending.group));
+    const reason = `The hub has no keys left for new rows of '${keyless[0]?.table}'. Make its key column wider there, then retry.`;
+    const refused = scene.pendings.filter((p) => p.outcome === null && groups.has(p.group));
+    for (const p of refused) p.outcome = { kind: "rejected", code: "no-keys-left", reason };
+    await this.parkAll(scene, refused, []);
+  }
+
+  /** Give pending inserts the next keys of the blocks. */
+  private async evade(scene: Scene, positions: readonly number[]): Promise<void> {
+    const giver = new KeyGiver(this.tx, placesOf(scene.pendings));
+    const { moves, missing } = await giver.keysFor(scene.pendings, positions);
+    if (missing.size > 0) {
+      // No key left to give before the next push, which brings a block and moves them again.
+      this.tx.state.hasMisplaced = true;
+      for (const position of positions) {
+        if (moves.has(position)) continue;
+        moves.set(position, await giver.keyAboveAll(scene.pendings[position]!.table));
+      }
+    }
+    this.move(scene, moves);
+  }
+
+  /** Write the rows of all touched places as the page is to see them. */
+  private async show(scene: Scene): Promise<void> {
+    const { tables } = this.tx;
+    const touched = new Map([...scene.touched, ...placesOf(scene.pendings)]);
+    const shown = fold(tables, scene.pendings, scene.images, scene.evicted);
+    for (const [place, key] of touched) {
+      const table = tables.get(tableOf(place));
+      if (table === undefined) continue;
+      const folded = shown.get(place);
+      const row = folded === undefined ? (scene.images.get(place) ?? null) : folded;
+      await this.tx.writeRows(table, row === null ? [key] : [], row === null ? [] : [row]);
+      this.done.note(table.name, key);
+    }
+  }
+}
+
+/** Forget what was gathered: the next pull begins at the checkpoint that is shown. */
+export async function voidInbox(tx: Tx): Promise<void> {
+  await tx.clearInbox();
+  tx.state.cursor = tx.state.checkpoint;
+  tx.state.repaired = null;
+  tx.state.nextSchemas = null;
+  tx.state.nextRevision = "";
+  tx.state.nextGenerations = {};
+}
+
+/** The rows of a page in the order of the table's columns. */
+export function aligned(table: Table, part: TablePage): readonly Row[] {
+  const columns = part.columns ?? [];
+  const rows = part.puts ?? [];
+  if (keyText(columns) === keyText(table.names)) return rows;
+  const places = table.names.map((name) => columns.indexOf(name));
+  return rows.map((row) => places.map((place) => (place === -1 ? null : row[place]!)));
+}
+
+function outcomeOf({ n: _n, id: _id, ...outcome }: OutcomeMessage): Pending["outcome"] {
+  return outcome;
+}
+
+function forked(what: string): ReuniteError {
+  return new ReuniteError("identity-forked", `The hub has ${what}.`);
+}

@@ -57,10 +57,7 @@ export async function connect(url: string, options: ConnectOptions): Promise<Dat
   const transport = new Transport(url, options.token, options.fetch);
   const name = options.name ?? transport.base;
   let database: Database | null = null;
-  const store = await Store.open(name, {
-    durability: options.durability ?? "relaxed",
-    onLost: () => database?.lose(),
-  });
+  const store = await Store.open(name, options.durability ?? "relaxed", () => database?.lose());
   const { pongMs, ...times } = options.times ?? {};
   database = new Database(store, transport, {
     name,

@@ -74,45 +74,49 @@ export interface Settings {
 type Listeners = { [Name in keyof Events]: Set<(event: Events[Name]) => void> };
 
 export class Database {
-  private readonly forms: Forms;
-  private readonly shown: Shown;
-  private readonly watching: Watching;
-  private readonly tabs: Tabs;
-  private readonly listeners: Listeners = {
+  readonly #forms: Forms;
+  readonly #shown: Shown;
+  readonly #watching: Watching;
+  readonly #tabs: Tabs;
+  readonly #listeners: Listeners = {
     status: new Set(),
     conflict: new Set(),
     rejected: new Set(),
     progress: new Set(),
     error: new Set(),
   };
-  private keeper: Keeper | null = null;
-  private busy: Promise<unknown> = Promise.resolve();
-  private writing: Promise<unknown> = Promise.resolve();
-  private readonly waiting = new Map<string, (message: Message & { type: "synced" }) => void>();
-  private readonly endings: (() => void)[] = [];
-  private isClosed = false;
-  private isCounting = false;
-  private wasCountWanted = false;
-  private line: { phase: Status["phase"]; error: ReuniteError | null };
-  private current: Status;
+  #keeper: Keeper | null = null;
+  #busy: Promise<unknown> = Promise.resolve();
+  #writing: Promise<unknown> = Promise.resolve();
+  readonly #waiting = new Map<string, (message: Message & { type: "synced" }) => void>();
+  readonly #endings: (() => void)[] = [];
+  #isClosed = false;
+  #isCounting = false;
+  #wasCountWanted = false;
+  #line: { phase: Status["phase"]; error: ReuniteError | null };
+  #current: Status;
 
-  constructor(
-    private readonly store: Store,
-    private readonly transport: Transport,
-    private readonly settings: Settings,
-  ) {
-    this.forms = new Forms(settings.forms);
-    this.shown = new Shown(this.forms);
-    this.watching = new Watching(store, this.forms, (error) => this.fail(error));
-    this.tabs = new Tabs(
+  readonly #store: Store;
+  readonly #transport: Transport;
+  readonly #settings: Settings;
+
+  constructor(store: Store, transport: Transport, settings: Settings) {
+    this.#store = store;
+    this.#transport = transport;
+    this.#settings = settings;
+
+    this.#forms = new Forms(settings.forms);
+    this.#shown = new Shown(this.#forms);
+    this.#watching = new Watching(store, this.#forms, (error) => this.#fail(error));
+    this.#tabs = new Tabs(
       databaseName(settings.name),
       locksHere(),
-      (message) => this.hear(message),
+      (message) => this.#hear(message),
       settings.pongMs,
     );
-    this.line = { phase: settings.isLive ? "connecting" : "idle", error: null };
-    this.current = {
-      ...this.line,
+    this.#line = { phase: settings.isLive ? "connecting" : "idle", error: null };
+    this.#current = {
+      ...this.#line,
       pending: 0,
       parked: 0,
       openConflicts: 0,
@@ -130,51 +134,51 @@ export class Database {
 
   /** The names of the tables that this replica has. */
   tables(): Promise<string[]> {
-    return this.store.read(async (tx) => [...tx.tables.keys()]);
+    return this.#store.read(async (tx) => [...tx.tables.keys()]);
   }
 
   /** Several reads and writes that happen together or not at all, here and at the hub. The function
    * may run again, if what it read was changed meanwhile. */
   transaction<Result>(work: (tx: Transaction) => Promise<Result>): Promise<Result> {
     // One after the other, so that those of one page do not disturb each other.
-    const next = this.writing.then(async () => {
-      const { store, forms } = this;
-      const { result, done } = await runTransaction(store, forms, this.settings.device, work);
-      this.announce(done, true);
+    const next = this.#writing.then(async () => {
+      const { device } = this.#settings;
+      const { result, done } = await runTransaction(this.#store, this.#forms, device, work);
+      this.#announce(done, true);
       return result;
     });
-    this.writing = next.catch(() => {});
+    this.#writing = next.catch(() => {});
     return next;
   }
 
   /** How the replica stands now. */
   get status(): Status {
-    return this.current;
+    return this.#current;
   }
 
   /** Be told of something; returns what ends it. */
   on<Name extends keyof Events>(name: Name, callback: (event: Events[Name]) => void): () => void {
-    this.listeners[name].add(callback);
-    return () => this.listeners[name].delete(callback);
+    this.#listeners[name].add(callback);
+    return () => this.#listeners[name].delete(callback);
   }
 
   /** The changes that no checkpoint of the hub has covered yet, oldest first. */
   pending(): Promise<PendingChange[]> {
-    return this.store.read(async (tx) => {
-      return (await tx.outbox()).map((pending) => this.shown.pending(tx.tables, pending));
+    return this.#store.read(async (tx) => {
+      return (await tx.outbox()).map((pending) => this.#shown.pending(tx.tables, pending));
     });
   }
 
   /** The conflicts that this replica's changes met, oldest first. */
   conflicts(): Promise<Conflict[]> {
-    return this.store.read(async (tx) => {
-      return (await tx.conflicts()).map((record) => this.shown.conflict(tx.tables, record));
+    return this.#store.read(async (tx) => {
+      return (await tx.conflicts()).map((record) => this.#shown.conflict(tx.tables, record));
     });
   }
 
   /** Settle an open conflict of a column with a value: an ordinary change. */
   async decide(id: number, value: unknown): Promise<void> {
-    const found = (await this.store.read((tx) => tx.conflicts())).find((c) => c.id === id);
+    const found = (await this.#store.read((tx) => tx.conflicts())).find((c) => c.id === id);
     const column = found?.column;
     if (found === undefined || !column) {
       throw new ReuniteError("bad-request", `There is no conflict ${id} of a single column.`);
@@ -183,28 +187,28 @@ export class Database {
       const values = wireValues(table, { [column]: value });
       return { op: "update", table: table.name, key: found.key, values };
     });
-    await this.store.write(async (tx) => {
-      await tx.putConflict({ ...found, isOpen: false });
+    await this.#store.write(async (tx) => {
+      await tx.putRecord("conflicts", { ...found, isOpen: false });
     });
-    this.count();
+    this.#count();
   }
 
   /** Forget a conflict that was looked at. */
   async dismiss(id: number): Promise<void> {
-    await this.store.write((tx) => tx.removeConflict(id));
-    this.count();
+    await this.#store.write(async (tx) => tx.removeRecord("conflicts", id));
+    this.#count();
   }
 
   /** The changes that the hub refused, with its reasons, oldest first. */
   parked(): Promise<ParkedChange[]> {
-    return this.store.read(async (tx) => {
-      return (await tx.parked()).map((record) => this.shown.parked(tx.tables, record));
+    return this.#store.read(async (tx) => {
+      return (await tx.parked()).map((record) => this.#shown.parked(tx.tables, record));
     });
   }
 
   /** Make a parked change again, as a new one; `values` replaces some of its columns. */
   async retry(id: number, values: object = {}): Promise<void> {
-    const parked = await this.parkedRecord(id);
+    const parked = await this.#parkedRecord(id);
     await this.write(parked.table, (table): Write => {
       const wanted = { ...parked.row, ...wireValues(table, values) };
       const name = table.name;
@@ -220,75 +224,75 @@ export class Database {
 
   /** Give a parked change up. */
   async discard(id: number): Promise<void> {
-    await this.parkedRecord(id);
-    await this.store.write((tx) => tx.removeParked(id));
-    this.count();
+    await this.#parkedRecord(id);
+    await this.#store.write(async (tx) => tx.removeRecord("parked", id));
+    this.#count();
   }
 
   /** Push and pull now; resolves when hub and replica have told each other everything. Only needed
    * with `live: false`, or to be sure. */
   async sync(): Promise<SyncReport> {
-    this.refuseIfClosed();
-    if (this.keeper !== null) return this.keeper.sync();
+    this.#refuseIfClosed();
+    if (this.#keeper !== null) return this.#keeper.sync();
     let report: SyncReport | null = null;
-    const led = await this.tabs.tryLead(async () => {
-      report = await this.run((driver) => driver.sync(), null);
+    const led = await this.#tabs.tryLead(async () => {
+      report = await this.#run((driver) => driver.sync(), null);
     });
-    return led ? report! : this.syncByLeader();
+    return led ? report! : this.#syncByLeader();
   }
 
   /** Compare tables (none named: all) with the hub's, and fetch the rows that differ; how many. */
   async repair(tables?: readonly string[]): Promise<number> {
     await this.sync();
     const names = tables ?? (await this.tables());
-    const found = await this.repairer(null).gather(names);
+    const found = await this.#repairer(null).gather(names);
     await this.sync();
     return found ?? 0;
   }
 
   /** Stop, and let go of the database. What is pending stays there for the next time. */
   async close(): Promise<void> {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    for (const end of this.endings) end();
-    this.watching.stop();
-    this.keeper?.stop();
-    this.tabs.close();
-    await this.writing;
-    await this.busy;
-    this.store.close();
-    this.line = { phase: "stopped", error: null };
-    this.setStatus({ ...this.line, isLeader: false });
-    for (const set of Object.values(this.listeners)) set.clear();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    for (const end of this.#endings) end();
+    this.#watching.stop();
+    this.#keeper?.stop();
+    this.#tabs.close();
+    await this.#writing;
+    await this.#busy;
+    this.#store.close();
+    this.#line = { phase: "stopped", error: null };
+    this.#setStatus({ ...this.#line, isLeader: false });
+    for (const set of Object.values(this.#listeners)) set.clear();
   }
 
   // -- what tables use ----------------------------------------------------------------------------
 
   row(name: string, key: KeyLike): Promise<RowObject | null> {
-    return this.store.read(async (tx) => {
+    return this.#store.read(async (tx) => {
       const table = tableIn(tx.tables, name);
       const row = await tx.row(name, wireKey(table, key));
-      return row === null ? null : this.forms.object(table, row);
+      return row === null ? null : this.#forms.object(table, row);
     });
   }
 
   rows(name: string, query: QueryParts): Promise<RowObject[]> {
-    return this.store.read(async (tx) => {
-      return chosen(tableIn(tx.tables, name), this.forms, query, await tx.rows(name));
+    return this.#store.read(async (tx) => {
+      return chosen(tableIn(tx.tables, name), this.#forms, query, await tx.rows(name));
     });
   }
 
   watch(name: string, query: QueryParts, callback: (rows: RowObject[]) => void): () => void {
-    this.refuseIfClosed();
-    return this.watching.watch(name, query, callback);
+    this.#refuseIfClosed();
+    return this.#watching.watch(name, query, callback);
   }
 
   /** One write, at once; the key of its row. */
   async write(name: string, write: (table: Table) => Write): Promise<unknown> {
-    const { store, settings } = this;
-    const { key, table, done } = await writeAtOnce(store, settings.device, (of) => write(of(name)));
-    this.announce(done, true);
-    return this.forms.key(table, key);
+    const { device } = this.#settings;
+    const { key, table, done } = await writeAtOnce(this.#store, device, (of) => write(of(name)));
+    this.#announce(done, true);
+    return this.#forms.key(table, key);
   }
 
   // -- beginning ----------------------------------------------------------------------------------
@@ -296,264 +300,263 @@ export class Database {
   /** Be a filled replica of this hub; called once, by `connect`. */
   async begin(url: string, tables: readonly string[] | null, where: Wheres): Promise<void> {
     const clone = async () => {
-      if ((await this.state()).isReady) return;
-      const cloning = new Cloning(this.store, this.conversation(null), this.settings.device);
-      if (!(await this.state()).replica) await cloning.register(url, tables, where);
+      if ((await this.#state()).isReady) return;
+      const cloning = new Cloning(this.#store, this.#conversation(null), this.#settings.device);
+      if (!(await this.#state()).replica) await cloning.register(url, tables, where);
       await cloning.fill();
-      this.tabs.post({ type: "ready" });
+      this.#tabs.post({ type: "ready" });
     };
-    while (!(await this.state()).isReady) {
+    while (!(await this.#state()).isReady) {
       // Another tab may be at it.
-      if (!(await this.tabs.tryLead(clone))) await new Promise((r) => setTimeout(r, 100));
+      if (!(await this.#tabs.tryLead(clone))) await new Promise((r) => setTimeout(r, 100));
     }
-    await this.take(tables, where);
-    await this.counted();
-    if (this.settings.isLive) this.goLive();
+    await this.#take(tables, where);
+    await this.#counted();
+    if (this.#settings.isLive) this.#goLive();
   }
 
   /** Ask for these tables from now on; a replica may be opened with others than before. */
-  private async take(tables: readonly string[] | null, where: Wheres): Promise<void> {
+  async #take(tables: readonly string[] | null, where: Wheres): Promise<void> {
     const wanted = JSON.stringify([tables, where]);
-    await this.store.write(async (tx) => {
+    await this.#store.write(async (tx) => {
       const { state } = tx;
       if (JSON.stringify([state.tables, state.where]) === wanted) return;
       Object.assign(state, { tables, where, cursor: state.checkpoint, repaired: null });
       Object.assign(state, { nextSchemas: null, nextRevision: "", nextGenerations: {} });
-      await tx.clearInbox();
+      tx.clear("inbox");
     });
   }
 
-  private goLive(): void {
-    const begin = () => this.startKeeper();
-    void this.tabs.lead(begin);
-    this.tabs.post({ type: "hello" });
+  #goLive(): void {
+    const begin = () => this.#startKeeper();
+    void this.#tabs.lead(begin);
+    this.#tabs.post({ type: "hello" });
     const hurry = () => {
       if (globalThis.document?.visibilityState === "hidden") return;
-      this.keeper?.hurry();
-      this.tabs.check(begin);
+      this.#keeper?.hurry();
+      this.#tabs.check(begin);
     };
-    this.listen("online", hurry);
-    this.listen("offline", () => this.keeper?.breakOff());
-    this.listen("pageshow", hurry);
-    this.listen("visibilitychange", hurry, globalThis.document);
-    this.checkLeader = () => this.tabs.check(begin);
+    this.#listen("online", hurry);
+    this.#listen("offline", () => this.#keeper?.breakOff());
+    this.#listen("pageshow", hurry);
+    this.#listen("visibilitychange", hurry, globalThis.document);
+    this.#checkLeader = () => this.#tabs.check(begin);
   }
 
-  private checkLeader = (): void => {};
+  #checkLeader = (): void => {};
 
-  private listen(name: string, callback: () => void, target: EventTarget = globalThis): void {
+  #listen(name: string, callback: () => void, target: EventTarget = globalThis): void {
     if (typeof target?.addEventListener !== "function") return;
     target.addEventListener(name, callback);
-    this.endings.push(() => target.removeEventListener(name, callback));
+    this.#endings.push(() => target.removeEventListener(name, callback));
   }
 
-  private startKeeper(): () => Promise<void> {
+  #startKeeper(): () => Promise<void> {
     const keeper = new Keeper(
       {
-        transport: this.transport,
-        state: () => this.state(),
-        run: (work, signal) => this.run(work, signal),
-        tell: (phase, error) => this.tell(phase, error),
+        transport: this.#transport,
+        state: () => this.#state(),
+        run: (work, signal) => this.#run(work, signal),
+        tell: (phase, error) => this.#tell(phase, error),
       },
-      this.settings.times,
+      this.#settings.times,
     );
-    this.keeper = keeper;
-    this.setStatus({ isLeader: true });
+    this.#keeper = keeper;
+    this.#setStatus({ isLeader: true });
     const running = keeper.run();
     return async () => {
       keeper.stop();
       await running;
-      if (this.keeper === keeper) this.keeper = null;
-      this.setStatus({ isLeader: false });
+      if (this.#keeper === keeper) this.#keeper = null;
+      this.#setStatus({ isLeader: false });
     };
   }
 
   // -- talking to the hub -------------------------------------------------------------------------
 
   /** Work with a driver, one at a time in this tab. */
-  private run<Result>(
+  #run<Result>(
     work: (driver: Driver) => Promise<Result>,
     signal: AbortSignal | null,
   ): Promise<Result> {
-    const next = this.busy.then(() => {
-      const { store, settings } = this;
-      const hub = this.conversation(signal);
-      const repair = this.repairer(signal);
-      const announce = (done: Applied) => this.announce(done, false);
-      return work(new Driver(store, hub, repair, settings.device, announce));
+    const next = this.#busy.then(() => {
+      const hub = this.#conversation(signal);
+      const repair = this.#repairer(signal);
+      const announce = (done: Applied) => this.#announce(done, false);
+      return work(new Driver(this.#store, hub, repair, this.#settings.device, announce));
     });
-    this.busy = next.catch(() => {});
+    this.#busy = next.catch(() => {});
     return next;
   }
 
-  private conversation(signal: AbortSignal | null): Conversation {
-    const tell = (progress: Progress) => this.emit("progress", progress);
-    return new Conversation(this.transport, this.settings.label, tell, signal);
+  #conversation(signal: AbortSignal | null): Conversation {
+    const tell = (progress: Progress) => this.#emit("progress", progress);
+    return new Conversation(this.#transport, this.#settings.label, tell, signal);
   }
 
-  private repairer(signal: AbortSignal | null): Repair {
-    return new Repair(this.store, this.conversation(signal), () => this.settings.device.nowMs());
+  #repairer(signal: AbortSignal | null): Repair {
+    return new Repair(this.#store, this.#conversation(signal), () => this.#settings.device.nowMs());
   }
 
-  private state(): Promise<State> {
-    return this.store.read(async (tx) => tx.state);
+  #state(): Promise<State> {
+    return this.#store.read(async (tx) => tx.state);
   }
 
   /** Ask the tab that leads to sync. */
-  private syncByLeader(): Promise<SyncReport> {
-    const id = this.settings.device.newId();
+  #syncByLeader(): Promise<SyncReport> {
+    const id = this.#settings.device.newId();
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, ({ error, report }) => {
+      this.#waiting.set(id, ({ error, report }) => {
         const { code, message } = (error ?? {}) as { code?: string; message?: string };
         if (code === undefined) resolve(report as SyncReport);
         else reject(new ReuniteError(code, message ?? ""));
       });
-      this.tabs.post({ type: "sync", id });
-      this.checkLeader();
+      this.#tabs.post({ type: "sync", id });
+      this.#checkLeader();
     });
   }
 
   // -- telling ------------------------------------------------------------------------------------
 
   /** Something is different: tell whoever listens, here and in other tabs. */
-  private announce(done: Applied, isLocal: boolean): void {
+  #announce(done: Applied, isLocal: boolean): void {
     const hasRows = done.changed.size > 0;
     if (hasRows) {
       const changes = [...done.changed].map(
         ([table, keys]) => [table, keys === null ? null : [...keys.values()]] as const,
       );
-      this.watching.changed(new Map(changes));
-      this.tabs.post({ type: "changed", changes });
+      this.#watching.changed(new Map(changes));
+      this.#tabs.post({ type: "changed", changes });
     }
     if (done.conflicts.length > 0 || done.parked.length > 0) {
       const { conflicts, parked } = done;
-      this.tabs.post({ type: "records", conflicts, parked });
-      this.tellRecords(conflicts, parked);
+      this.#tabs.post({ type: "records", conflicts, parked });
+      this.#tellRecords(conflicts, parked);
     }
     if (isLocal && hasRows) {
-      if (this.keeper !== null) this.keeper.nudge();
+      if (this.#keeper !== null) this.#keeper.nudge();
       else {
-        this.tabs.post({ type: "written" });
-        this.checkLeader();
+        this.#tabs.post({ type: "written" });
+        this.#checkLeader();
       }
     }
-    this.count();
+    this.#count();
   }
 
-  private hear(message: Message): void {
+  #hear(message: Message): void {
     switch (message.type) {
       case "changed":
-        this.watching.changed(new Map(message.changes) as Changes);
-        this.count();
+        this.#watching.changed(new Map(message.changes) as Changes);
+        this.#count();
         return;
       case "records":
-        this.tellRecords(message.conflicts, message.parked);
+        this.#tellRecords(message.conflicts, message.parked);
         return;
       case "written":
-        this.keeper?.nudge();
+        this.#keeper?.nudge();
         return;
       case "hello":
-        if (this.keeper !== null) this.postLine();
+        if (this.#keeper !== null) this.#postLine();
         return;
       case "line":
-        if (this.keeper === null) this.hearLine(message.line);
+        if (this.#keeper === null) this.#hearLine(message.line);
         return;
       case "sync":
-        if (this.keeper !== null) void this.answerSync(message.id);
+        if (this.#keeper !== null) void this.#answerSync(message.id);
         return;
       case "synced":
-        this.waiting.get(message.id)?.(message);
-        this.waiting.delete(message.id);
+        this.#waiting.get(message.id)?.(message);
+        this.#waiting.delete(message.id);
     }
   }
 
-  private async answerSync(id: string): Promise<void> {
+  async #answerSync(id: string): Promise<void> {
     try {
-      const report = await this.keeper!.sync();
-      this.tabs.post({ type: "synced", id, error: null, report });
+      const report = await this.#keeper!.sync();
+      this.#tabs.post({ type: "synced", id, error: null, report });
     } catch (error) {
       const { code, message } = asError(error);
-      this.tabs.post({ type: "synced", id, error: { code, message }, report: null });
+      this.#tabs.post({ type: "synced", id, error: { code, message }, report: null });
     }
   }
 
-  private tellRecords(conflicts: readonly ConflictRecord[], parked: readonly ParkedRecord[]): void {
-    void this.store
+  #tellRecords(conflicts: readonly ConflictRecord[], parked: readonly ParkedRecord[]): void {
+    void this.#store
       .read(async (tx) => {
         return {
-          conflicts: conflicts.map((record) => this.shown.conflict(tx.tables, record)),
-          parked: parked.map((record) => this.shown.parked(tx.tables, record)),
+          conflicts: conflicts.map((record) => this.#shown.conflict(tx.tables, record)),
+          parked: parked.map((record) => this.#shown.parked(tx.tables, record)),
         };
       })
       .then((found) => {
-        for (const conflict of found.conflicts) this.emit("conflict", conflict);
-        for (const change of found.parked) this.emit("rejected", change);
+        for (const conflict of found.conflicts) this.#emit("conflict", conflict);
+        for (const change of found.parked) this.#emit("rejected", change);
       })
-      .catch((error) => this.fail(error));
+      .catch((error) => this.#fail(error));
   }
 
-  private tell(phase: Phase, error: ReuniteError | null): void {
-    this.line = { phase, error };
-    this.setStatus(this.line);
-    this.postLine();
+  #tell(phase: Phase, error: ReuniteError | null): void {
+    this.#line = { phase, error };
+    this.#setStatus(this.#line);
+    this.#postLine();
   }
 
-  private postLine(): void {
-    const { phase, error } = this.line;
+  #postLine(): void {
+    const { phase, error } = this.#line;
     const said = error === null ? null : { code: error.code, message: error.message };
-    this.tabs.post({ type: "line", line: { phase, error: said } });
+    this.#tabs.post({ type: "line", line: { phase, error: said } });
   }
 
-  private hearLine(line: unknown): void {
+  #hearLine(line: unknown): void {
     const { phase, error } = line as {
       phase: Phase;
       error: { code: string; message: string } | null;
     };
-    this.line = { phase, error: error && new ReuniteError(error.code, error.message) };
-    this.setStatus(this.line);
+    this.#line = { phase, error: error && new ReuniteError(error.code, error.message) };
+    this.#setStatus(this.#line);
   }
 
   /** Count again what is pending, parked and open, soon. */
-  private count(): void {
-    this.wasCountWanted = true;
-    if (this.isCounting || this.isClosed) return;
-    this.isCounting = true;
+  #count(): void {
+    this.#wasCountWanted = true;
+    if (this.#isCounting || this.#isClosed) return;
+    this.#isCounting = true;
     void (async () => {
       try {
-        while (this.wasCountWanted && !this.isClosed) {
-          this.wasCountWanted = false;
-          await this.counted();
+        while (this.#wasCountWanted && !this.#isClosed) {
+          this.#wasCountWanted = false;
+          await this.#counted();
         }
       } catch (error) {
-        this.fail(error);
+        this.#fail(error);
       } finally {
-        this.isCounting = false;
+        this.#isCounting = false;
       }
     })();
   }
 
-  private async counted(): Promise<void> {
-    const found = await this.store.read(async (tx) => ({
-      pending: await tx.outboxCount(),
-      parked: (await tx.parked()).length,
+  async #counted(): Promise<void> {
+    const found = await this.#store.read(async (tx) => ({
+      pending: await tx.count("outbox"),
+      parked: await tx.count("parked"),
       openConflicts: (await tx.conflicts()).filter((conflict) => conflict.isOpen).length,
       syncedMs: tx.state.syncedMs,
     }));
     const { syncedMs, ...counts } = found;
-    const known = this.current.syncedAt?.getTime() ?? 0;
-    const syncedAt = syncedMs === known ? this.current.syncedAt : new Date(syncedMs);
-    this.setStatus({ ...counts, syncedAt });
+    const known = this.#current.syncedAt?.getTime() ?? 0;
+    const syncedAt = syncedMs === known ? this.#current.syncedAt : new Date(syncedMs);
+    this.#setStatus({ ...counts, syncedAt });
   }
 
-  private setStatus(changes: Partial<Status>): void {
+  #setStatus(changes: Partial<Status>): void {
     const names = Object.keys(changes) as (keyof Status)[];
-    if (names.every((name) => this.current[name] === changes[name])) return;
-    this.current = { ...this.current, ...changes };
-    this.emit("status", this.current);
+    if (names.every((name) => this.#current[name] === changes[name])) return;
+    this.#current = { ...this.#current, ...changes };
+    this.#emit("status", this.#current);
   }
 
-  private emit<Name extends keyof Events>(name: Name, event: Events[Name]): void {
-    for (const callback of [...this.listeners[name]]) {
+  #emit<Name extends keyof Events>(name: Name, event: Events[Name]): void {
+    for (const callback of [...this.#listeners[name]]) {
       try {
         callback(event);
       } catch (error) {
@@ -566,27 +569,27 @@ export class Database {
   }
 
   /** Something failed that nobody waits for. */
-  private fail(error: unknown): void {
-    if (this.isClosed || isError(error, "closed")) return;
-    this.emit("error", asError(error));
+  #fail(error: unknown): void {
+    if (this.#isClosed || isError(error, "closed")) return;
+    this.#emit("error", asError(error));
   }
 
-  private async parkedRecord(id: number): Promise<ParkedRecord> {
-    const found = (await this.store.read((tx) => tx.parked())).find((record) => record.id === id);
+  async #parkedRecord(id: number): Promise<ParkedRecord> {
+    const found = (await this.#store.read((tx) => tx.parked())).find((record) => record.id === id);
     if (found !== undefined) return found;
     throw new ReuniteError("bad-request", `There is no parked change ${id}.`);
   }
 
   /** The browser has taken the replica's database away. */
   lose(): void {
-    if (this.isClosed) return;
-    this.keeper?.stop();
+    if (this.#isClosed) return;
+    this.#keeper?.stop();
     const message = "The browser threw this replica's database away: connect again.";
-    this.fail(new ReuniteError("storage-lost", message));
+    this.#fail(new ReuniteError("storage-lost", message));
     void this.close();
   }
 
-  private refuseIfClosed(): void {
-    if (this.isClosed) throw new ReuniteError("closed", "The database was closed: connect again.");
+  #refuseIfClosed(): void {
+    if (this.#isClosed) throw new ReuniteError("closed", "The database was closed: connect again.");
   }
 }

@@ -12,7 +12,7 @@
 import { fromBase64, toBase64 } from "../core/base64.js";
 import { parseJson, writeJson } from "../core/json_text.js";
 import type { Column, Table } from "../core/schema.js";
-import { isTagged, tagged, textForm, untagged, wireInteger } from "../core/stored.js";
+import { isTagged, TAKES_TEXT, tagged, textForm, untagged, wireInteger } from "../core/stored.js";
 import type { Key, Row, Value } from "../core/values.js";
 import { ReuniteError } from "../errors.js";
 import type { WireValues } from "../replica/writing.js";
@@ -33,19 +33,23 @@ export type KeyLike = unknown;
 
 export class Forms {
   // Rows are never changed in place, so the object of one stays the same while the row does.
-  private readonly objects = new WeakMap<Row, RowObject>();
+  readonly #objects = new WeakMap<Row, RowObject>();
 
-  constructor(private readonly options: FormOptions) {}
+  readonly #options: FormOptions;
+
+  constructor(options: FormOptions) {
+    this.#options = options;
+  }
 
   /** A row as the page sees it; the same object for the same row. */
   object(table: Table, row: Row): RowObject {
-    let found = this.objects.get(row);
+    let found = this.#objects.get(row);
     if (found === undefined) {
       found = {};
       for (const [index, column] of table.columns.entries()) {
         found[column.name] = this.read(column, row[index]!);
       }
-      this.objects.set(row, found);
+      this.#objects.set(row, found);
     }
     return found;
   }
@@ -73,16 +77,16 @@ export class Forms {
     if (wire === null) return null;
     if (isTagged(wire)) {
       const stored = untagged(wire) ?? wire;
-      return typeof stored === "bigint" ? this.integer(stored) : stored;
+      return typeof stored === "bigint" ? this.#integer(stored) : stored;
     }
     if (typeof wire !== "string") return wire;
     switch (column.type) {
       case "integer":
-        return /^-?[0-9]+$/.test(wire) ? this.integer(BigInt(wire)) : wire;
+        return /^-?[0-9]+$/.test(wire) ? this.#integer(BigInt(wire)) : wire;
       case "blob":
         return fromBase64(wire) ?? wire;
       case "datetime": {
-        const date = this.options.datetimes === "date" ? new Date(wire) : null;
+        const date = this.#options.datetimes === "date" ? new Date(wire) : null;
         return date === null || Number.isNaN(date.getTime()) ? wire : date;
       }
       default:
@@ -90,9 +94,9 @@ export class Forms {
     }
   }
 
-  private integer(number: bigint): number | bigint | string {
+  #integer(number: bigint): number | bigint | string {
     const wire = wireInteger(number);
-    return typeof wire === "number" || this.options.longIntegers !== "bigint" ? wire : number;
+    return typeof wire === "number" || this.#options.longIntegers !== "bigint" ? wire : number;
   }
 }
 
@@ -137,8 +141,6 @@ export function wireKey(table: Table, given: KeyLike): Key {
   }
   return values.map((value, index) => wireOf(table.column(table.key[index]!), value));
 }
-
-const TAKES_TEXT = new Set(["text", "uuid", "date", "time", "datetime", "any"]);
 
 function jsonOf(given: unknown): Value {
   // What JSON has no word for, such as a Date, becomes what JSON makes of it.

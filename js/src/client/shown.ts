@@ -53,13 +53,17 @@ export interface Conflict {
 }
 
 export class Shown {
-  constructor(private readonly forms: Forms) {}
+  readonly #forms: Forms;
+
+  constructor(forms: Forms) {
+    this.#forms = forms;
+  }
 
   pending(tables: Tables, pending: Pending): PendingChange {
     const table = tables.get(pending.table);
     let values: RowObject | null = null;
     if (table !== undefined && pending.row !== null) {
-      values = { ...this.forms.object(table, pending.row) };
+      values = { ...this.#forms.object(table, pending.row) };
       if (pending.op === "update") {
         const changed = new Set(changedColumns(pending).map((index) => table.names[index]));
         values = Object.fromEntries(Object.entries(values).filter(([name]) => changed.has(name)));
@@ -68,7 +72,7 @@ export class Shown {
     return {
       table: pending.table,
       op: pending.op,
-      key: this.key(table, pending.key),
+      key: this.#key(table, pending.key),
       values,
       at: new Date(pending.atMs),
       isAnswered: pending.outcome !== null,
@@ -82,8 +86,8 @@ export class Shown {
       id,
       table: record.table,
       op,
-      key: this.key(table, record.key),
-      values: this.forms.named(table, record.row),
+      key: this.#key(table, record.key),
+      values: this.#forms.named(table, record.row),
       code,
       reason,
       columns,
@@ -96,13 +100,13 @@ export class Shown {
     const { id, column, policy, isOpen } = record;
     const read = (value: Value): unknown => {
       if (table === undefined || value === null) return value;
-      if (column === null) return this.forms.named(table, value as Record<string, Value>);
-      return table.position.has(column) ? this.forms.read(table.column(column), value) : value;
+      if (column === null) return this.#forms.named(table, value as Record<string, Value>);
+      return table.position.has(column) ? this.#forms.read(table.column(column), value) : value;
     };
     return {
       id,
       table: record.table,
-      key: this.key(table, record.key),
+      key: this.#key(table, record.key),
       column,
       base: read(record.base),
       hub: read(record.hub),
@@ -114,9 +118,9 @@ export class Shown {
     };
   }
 
-  private key(table: Table | undefined, key: Key): unknown {
+  #key(table: Table | undefined, key: Key): unknown {
     return table === undefined || table.key.length !== key.length
       ? key
-      : this.forms.key(table, key);
+      : this.#forms.key(table, key);
   }
 }

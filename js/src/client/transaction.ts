@@ -61,12 +61,18 @@ export function writeAtOnce(
 class Draft implements Ground {
   readonly overlay = new Map<Place, Row | null>();
 
+  readonly #store: Store;
+  readonly #version: number;
+
   private constructor(
-    private readonly store: Store,
+    store: Store,
     readonly state: State,
     readonly tables: Tables,
-    private readonly version: number,
-  ) {}
+    version: number,
+  ) {
+    this.#store = store;
+    this.#version = version;
+  }
 
   static begin(store: Store): Promise<Draft> {
     return store.read(async (tx) => new Draft(store, tx.state, tx.tables, tx.state.writes));
@@ -74,14 +80,14 @@ class Draft implements Ground {
 
   /** Read, if nothing has changed since this draft began. */
   look<Result>(work: (tx: Tx) => Promise<Result>): Promise<Result> {
-    return this.store.read((tx) => {
+    return this.#store.read((tx) => {
       this.check(tx);
       return work(tx);
     });
   }
 
   check(tx: Tx): void {
-    if (tx.state.writes !== this.version) throw new Disturbed();
+    if (tx.state.writes !== this.#version) throw new Disturbed();
   }
 
   async row(table: string, key: Key): Promise<Row | null> {
@@ -109,29 +115,33 @@ class Draft implements Ground {
 
 /** What the function of a transaction is given. */
 export class Transaction {
-  private readonly writes: Write[] = [];
-  private readonly writer: Writer;
+  readonly #writes: Write[] = [];
+  readonly #writer: Writer;
 
-  constructor(
-    private readonly draft: Draft,
-    private readonly forms: Forms,
-    private readonly device: Device,
-  ) {
-    this.writer = new Writer(draft, device);
+  readonly #draft: Draft;
+  readonly #forms: Forms;
+  readonly #device: Device;
+
+  constructor(draft: Draft, forms: Forms, device: Device) {
+    this.#draft = draft;
+    this.#forms = forms;
+    this.#device = device;
+
+    this.#writer = new Writer(draft, device);
   }
 
   /** The row under this key, with what this transaction wrote; null if there is none. */
   async get<T extends object = RowObject>(table: string, key: KeyLike): Promise<T | null> {
-    const known = this.table(table);
-    const row = await this.draft.row(table, wireKey(known, key));
-    return row === null ? null : (this.forms.object(known, row) as T);
+    const known = this.#table(table);
+    const row = await this.#draft.row(table, wireKey(known, key));
+    return row === null ? null : (this.#forms.object(known, row) as T);
   }
 
   /** The rows for which a condition holds, with what this transaction wrote. */
   async where<T extends object = RowObject>(table: string, condition: Condition<T>): Promise<T[]> {
-    const known = this.table(table);
+    const known = this.#table(table);
     const query = { ...EVERYTHING, conditions: [condition as Condition<RowObject>] };
-    return chosen(known, this.forms, query, await this.draft.rows(known)) as T[];
+    return chosen(known, this.#forms, query, await this.#draft.rows(known)) as T[];
   }
 
   all<T extends object = RowObject>(table: string): Promise<T[]> {
@@ -142,44 +152,44 @@ export class Transaction {
   create(table: string, values: object): Promise<unknown>;
   create(table: string, key: KeyLike, values: object): Promise<unknown>;
   async create(table: string, ...given: [object] | [KeyLike, object]): Promise<unknown> {
-    const known = this.table(table);
-    const key = await this.write(insertOf(known, given));
+    const known = this.#table(table);
+    const key = await this.#write(insertOf(known, given));
     // The row with its defaults and its key, so that `commit` makes the same one.
-    const row = (await this.draft.row(table, key))!;
+    const row = (await this.#draft.row(table, key))!;
     const values = Object.fromEntries(known.names.map((name, index) => [name, row[index]!]));
-    this.writes.splice(-1, 1, { op: "insert", table, values });
-    return this.forms.key(known, key);
+    this.#writes.splice(-1, 1, { op: "insert", table, values });
+    return this.#forms.key(known, key);
   }
 
   /** Change some columns of a row. Throws `no-row`. */
   async update(table: string, key: KeyLike, values: object): Promise<void> {
-    await this.write(updateOf(this.table(table), key, values));
+    await this.#write(updateOf(this.#table(table), key, values));
   }
 
   /** Delete a row. Throws `no-row`. */
   async delete(table: string, key: KeyLike): Promise<void> {
-    await this.write({ op: "delete", table, key: wireKey(this.table(table), key) });
+    await this.#write({ op: "delete", table, key: wireKey(this.#table(table), key) });
   }
 
   /** Carry out what was gathered; called when the function has ended. */
   async commit(store: Store): Promise<Applied> {
-    if (this.writes.length === 0) return new Applied();
+    if (this.#writes.length === 0) return new Applied();
     return store.write(async (tx) => {
-      this.draft.check(tx);
-      const writer = new Writer(tx, this.device);
-      for (const write of this.writes) await writer.write(write);
+      this.#draft.check(tx);
+      const writer = new Writer(tx, this.#device);
+      for (const write of this.#writes) await writer.write(write);
       return writer.finish();
     });
   }
 
-  private async write(write: Write): Promise<Key> {
-    const key = await this.writer.write(write);
-    this.writes.push(write);
+  async #write(write: Write): Promise<Key> {
+    const key = await this.#writer.write(write);
+    this.#writes.push(write);
     return key;
   }
 
-  private table(name: string): Table {
-    return tableIn(this.draft.tables, name);
+  #table(name: string): Table {
+    return tableIn(this.#draft.tables, name);
   }
 }
 

@@ -23,39 +23,43 @@ interface Watcher {
 
 /** All live queries of one database. */
 export class Watching {
-  private readonly mirrors = new Map<string, Mirror>();
+  readonly #mirrors = new Map<string, Mirror>();
 
-  constructor(
-    private readonly store: Store,
-    private readonly forms: Forms,
-    private readonly onError: (error: unknown) => void,
-  ) {}
+  readonly #store: Store;
+  readonly #forms: Forms;
+  readonly #onError: (error: unknown) => void;
+
+  constructor(store: Store, forms: Forms, onError: (error: unknown) => void) {
+    this.#store = store;
+    this.#forms = forms;
+    this.#onError = onError;
+  }
 
   /** Call back with the rows of a query, now and whenever they change; returns what ends it. */
   watch(table: string, query: QueryParts, callback: (rows: RowObject[]) => void): () => void {
-    let mirror = this.mirrors.get(table);
+    let mirror = this.#mirrors.get(table);
     if (mirror === undefined) {
-      mirror = new Mirror(table, this.store, this.forms, this.onError);
-      this.mirrors.set(table, mirror);
+      mirror = new Mirror(table, this.#store, this.#forms, this.#onError);
+      this.#mirrors.set(table, mirror);
     }
     const watcher: Watcher = { query, callback, last: null };
     mirror.watchers.add(watcher);
     mirror.refresh(mirror.isLoaded ? [] : null);
     return () => {
       mirror.watchers.delete(watcher);
-      if (mirror.watchers.size === 0 && this.mirrors.get(table) === mirror) {
-        this.mirrors.delete(table);
+      if (mirror.watchers.size === 0 && this.#mirrors.get(table) === mirror) {
+        this.#mirrors.delete(table);
       }
     };
   }
 
   changed(changes: Changes): void {
-    for (const [table, keys] of changes) this.mirrors.get(table)?.refresh(keys);
+    for (const [table, keys] of changes) this.#mirrors.get(table)?.refresh(keys);
   }
 
   stop(): void {
-    for (const mirror of this.mirrors.values()) mirror.watchers.clear();
-    this.mirrors.clear();
+    for (const mirror of this.#mirrors.values()) mirror.watchers.clear();
+    this.#mirrors.clear();
   }
 }
 
@@ -63,80 +67,85 @@ export class Watching {
 class Mirror {
   readonly watchers = new Set<Watcher>();
   isLoaded = false;
-  private table: Table | null = null;
-  private rows = new Map<string, Row>();
-  private ordered: Row[] | null = null;
-  private waiting: Map<string, Key> | null = new Map();
-  private isBusy = false;
-  private isWanted = false;
+  #table: Table | null = null;
+  #rows = new Map<string, Row>();
+  #ordered: Row[] | null = null;
+  #waiting: Map<string, Key> | null = new Map();
+  #isBusy = false;
+  #isWanted = false;
 
-  constructor(
-    private readonly name: string,
-    private readonly store: Store,
-    private readonly forms: Forms,
-    private readonly onError: (error: unknown) => void,
-  ) {}
+  readonly #name: string;
+  readonly #store: Store;
+  readonly #forms: Forms;
+  readonly #onError: (error: unknown) => void;
+
+  constructor(name: string, store: Store, forms: Forms, onError: (error: unknown) => void) {
+    this.#name = name;
+    this.#store = store;
+    this.#forms = forms;
+    this.#onError = onError;
+  }
 
   /** Read these rows again (null: all), and tell the watchers. Calls run together. */
   refresh(keys: readonly Key[] | null): void {
-    if (keys === null) this.waiting = null;
-    else for (const key of keys) this.waiting?.set(keyText(key), key);
-    this.isWanted = true;
-    if (!this.isBusy) void this.work();
+    if (keys === null) this.#waiting = null;
+    else for (const key of keys) this.#waiting?.set(keyText(key), key);
+    this.#isWanted = true;
+    if (!this.#isBusy) void this.#work();
   }
 
-  private async work(): Promise<void> {
-    this.isBusy = true;
+  async #work(): Promise<void> {
+    this.#isBusy = true;
     try {
-      while (this.isWanted && this.watchers.size > 0) {
-        this.isWanted = false;
-        const keys = this.waiting;
-        this.waiting = new Map();
-        await this.read(keys);
-        this.tell();
+      while (this.#isWanted && this.watchers.size > 0) {
+        this.#isWanted = false;
+        const keys = this.#waiting;
+        this.#waiting = new Map();
+        await this.#read(keys);
+        this.#tell();
       }
     } catch (error) {
-      this.waiting = null;
-      this.onError(error);
+      this.#waiting = null;
+      this.#onError(error);
     } finally {
-      this.isBusy = false;
+      this.#isBusy = false;
     }
   }
 
-  private async read(keys: ReadonlyMap<string, Key> | null): Promise<void> {
+  async #read(keys: ReadonlyMap<string, Key> | null): Promise<void> {
     if (keys?.size === 0) return;
-    await this.store.read(async (tx) => {
-      const table = tx.tables.get(this.name);
-      this.table = table ?? null;
+    await this.#store.read(async (tx) => {
+      const table = tx.tables.get(this.#name);
+      this.#table = table ?? null;
       if (keys === null || !this.isLoaded || table === undefined) {
-        const rows = table === undefined ? [] : await tx.rows(this.name);
-        this.rows = new Map(rows.map((row) => [keyText(table!.keyOf(row)), row]));
-        this.ordered = rows;
+        const rows = table === undefined ? [] : await tx.rows(this.#name);
+        this.#rows = new Map(rows.map((row) => [keyText(table!.keyOf(row)), row]));
+        this.#ordered = rows;
         this.isLoaded = true;
         return;
       }
       const found = await Promise.all(
-        [...keys].map(async ([text, key]) => [text, await tx.row(this.name, key)] as const),
+        [...keys].map(async ([text, key]) => [text, await tx.row(this.#name, key)] as const),
       );
       for (const [text, row] of found) {
-        if (row === null) this.rows.delete(text);
-        else this.rows.set(text, row);
+        if (row === null) this.#rows.delete(text);
+        else this.#rows.set(text, row);
       }
-      this.ordered = null;
+      this.#ordered = null;
     });
   }
 
-  private tell(): void {
-    if (this.table === null) return;
-    this.ordered ??= inOrder(this.table, [...this.rows.values()]);
+  #tell(): void {
+    if (this.#table === null) return;
+    this.#ordered ??= inOrder(this.#table, [...this.#rows.values()]);
     for (const watcher of [...this.watchers]) {
       try {
-        const rows = chosen(this.table, this.forms, watcher.query, this.ordered);
+        const rows = chosen(this.#table, this.#forms, watcher.query, this.#ordered);
         if (watcher.last !== null && isSame(watcher.last, rows)) continue;
         watcher.last = rows;
         watcher.callback(rows);
       } catch (error) {
-        this.onError(error);
+        this.#onError(error);
       }
     }
   }

@@ -49,99 +49,102 @@ function written(value: unknown): string {
 }
 
 class Reader {
-  private place = 0;
+  #place = 0;
 
-  constructor(
-    private readonly text: string,
-    private readonly isStrict: boolean,
-  ) {}
+  readonly #text: string;
+  readonly #isStrict: boolean;
+
+  constructor(text: string, isStrict: boolean) {
+    this.#text = text;
+    this.#isStrict = isStrict;
+  }
 
   read(): unknown {
-    const value = this.value(0);
-    this.match(SPACE);
-    if (this.place !== this.text.length) this.fail();
+    const value = this.#value(0);
+    this.#match(SPACE);
+    if (this.#place !== this.#text.length) this.#fail();
     return value;
   }
 
-  private value(depth: number): unknown {
-    this.match(SPACE);
-    const letter = this.text[this.place];
-    if (letter === '"') return this.string();
+  #value(depth: number): unknown {
+    this.#match(SPACE);
+    const letter = this.#text[this.#place];
+    if (letter === '"') return this.#string();
     if (letter === "[" || letter === "{") {
-      if (this.isStrict && depth >= JSON_DEPTH_MAX) this.fail();
-      this.place += 1;
-      return letter === "[" ? this.array(depth + 1) : this.object(depth + 1);
+      if (this.#isStrict && depth >= JSON_DEPTH_MAX) this.#fail();
+      this.#place += 1;
+      return letter === "[" ? this.#array(depth + 1) : this.#object(depth + 1);
     }
     for (const [word, value] of WORDS) {
-      if (this.text.startsWith(word, this.place)) {
-        this.place += word.length;
+      if (this.#text.startsWith(word, this.#place)) {
+        this.#place += word.length;
         return value;
       }
     }
-    return this.number();
+    return this.#number();
   }
 
-  private array(depth: number): unknown[] {
+  #array(depth: number): unknown[] {
     const members: unknown[] = [];
-    if (this.has("]")) return members;
-    do members.push(this.value(depth));
-    while (this.goesOn("]"));
+    if (this.#has("]")) return members;
+    do members.push(this.#value(depth));
+    while (this.#goesOn("]"));
     return members;
   }
 
-  private object(depth: number): Record<string, unknown> {
+  #object(depth: number): Record<string, unknown> {
     const members = new Map<string, unknown>();
-    if (this.has("}")) return {};
+    if (this.#has("}")) return {};
     do {
-      this.match(SPACE);
-      const name = this.string();
-      if (this.isStrict && members.has(name)) this.fail();
-      if (!this.has(":")) this.fail();
-      members.set(name, this.value(depth));
-    } while (this.goesOn("}"));
+      this.#match(SPACE);
+      const name = this.#string();
+      if (this.#isStrict && members.has(name)) this.#fail();
+      if (!this.#has(":")) this.#fail();
+      members.set(name, this.#value(depth));
+    } while (this.#goesOn("}"));
     return Object.fromEntries(members);
   }
 
-  private string(): string {
-    const value: string = JSON.parse(this.match(STRING) || this.fail());
-    if (this.isStrict && !isWellFormed(value)) this.fail();
+  #string(): string {
+    const value: string = JSON.parse(this.#match(STRING) || this.#fail());
+    if (this.#isStrict && !isWellFormed(value)) this.#fail();
     return value;
   }
 
-  private number(): number | bigint {
-    const digits = this.match(NUMBER) || this.fail();
+  #number(): number | bigint {
+    const digits = this.#match(NUMBER) || this.#fail();
     const number = Number(digits);
     if (/[.eE]/.test(digits)) {
-      if (this.isStrict && !isExact(digits, number)) this.fail();
+      if (this.#isStrict && !isExact(digits, number)) this.#fail();
       return number;
     }
     if (Number.isSafeInteger(number)) return number;
     const long = BigInt(digits);
-    if (this.isStrict && BigInt.asIntN(64, long) !== long) this.fail();
+    if (this.#isStrict && BigInt.asIntN(64, long) !== long) this.#fail();
     return long;
   }
 
-  private goesOn(end: string): boolean {
-    if (this.has(",")) return true;
-    return this.has(end) ? false : this.fail();
+  #goesOn(end: string): boolean {
+    if (this.#has(",")) return true;
+    return this.#has(end) ? false : this.#fail();
   }
 
-  private has(letter: string): boolean {
-    this.match(SPACE);
-    if (this.text[this.place] !== letter) return false;
-    this.place += 1;
+  #has(letter: string): boolean {
+    this.#match(SPACE);
+    if (this.#text[this.#place] !== letter) return false;
+    this.#place += 1;
     return true;
   }
 
-  private match(pattern: RegExp): string {
-    pattern.lastIndex = this.place;
-    const found = pattern.exec(this.text)?.[0] ?? "";
-    this.place += found.length;
+  #match(pattern: RegExp): string {
+    pattern.lastIndex = this.#place;
+    const found = pattern.exec(this.#text)?.[0] ?? "";
+    this.#place += found.length;
     return found;
   }
 
-  private fail(): never {
-    throw new SyntaxError(`The JSON cannot be read at character ${this.place}.`);
+  #fail(): never {
+    throw new SyntaxError(`The JSON cannot be read at character ${this.#place}.`);
   }
 }
 

@@ -17,7 +17,8 @@ export type Stored = bigint | number | string | Uint8Array;
 
 export const TAG = "reunite:";
 
-const TAKES_TEXT: ReadonlySet<ColumnType> = new Set([
+/** Columns in which a text is a value like any other. */
+export const TAKES_TEXT: ReadonlySet<ColumnType> = new Set([
   "any",
   "text",
   "uuid",

@@ -64,114 +64,118 @@ interface Line {
 }
 
 export class Keeper {
-  private readonly over = new AbortController();
-  private line: AbortController | null = null;
-  private wake: (() => void) | null = null;
-  private isPushWanted = false;
-  private isSyncWanted = false;
-  private failures = 0;
-  private streamAt = 0;
-  private heardAt = 0;
+  readonly #over = new AbortController();
+  #line: AbortController | null = null;
+  #wake: (() => void) | null = null;
+  #isPushWanted = false;
+  #isSyncWanted = false;
+  #failures = 0;
+  #streamAt = 0;
+  #heardAt = 0;
 
-  constructor(
-    private readonly link: Link,
-    private readonly times: Times,
-    private readonly chance: () => number = Math.random,
-  ) {}
+  readonly #link: Link;
+  readonly #times: Times;
+  readonly #chance: () => number;
+
+  constructor(link: Link, times: Times, chance: () => number = Math.random) {
+    this.#link = link;
+    this.#times = times;
+    this.#chance = chance;
+  }
 
   /** Keep the line until `stop`. */
   async run(): Promise<void> {
-    while (!this.isOver) {
+    while (!this.#isOver) {
       let pauseMs = 0;
       try {
-        this.isSyncWanted = false;
-        this.isPushWanted = false;
-        await this.link.run((driver) => driver.sync(), this.over.signal);
-        await this.hold();
+        this.#isSyncWanted = false;
+        this.#isPushWanted = false;
+        await this.#link.run((driver) => driver.sync(), this.#over.signal);
+        await this.#hold();
       } catch (error) {
-        if (this.isOver) break;
-        pauseMs = this.pauseMs(error);
-        this.link.tell("offline", asError(error), pauseMs);
+        if (this.#isOver) break;
+        pauseMs = this.#pauseMs(error);
+        this.#link.tell("offline", asError(error), pauseMs);
       }
-      await this.pause(pauseMs);
+      await this.#pause(pauseMs);
     }
-    this.link.tell("stopped", null, null);
+    this.#link.tell("stopped", null, null);
   }
 
   stop(): void {
-    this.over.abort(STOPPED);
-    this.line?.abort(STOPPED);
-    this.wake?.();
+    this.#over.abort(STOPPED);
+    this.#line?.abort(STOPPED);
+    this.#wake?.();
   }
 
   /** Something was written here. */
   nudge(): void {
-    this.isPushWanted = true;
-    this.wake?.();
+    this.#isPushWanted = true;
+    this.#wake?.();
   }
 
   /** The network is said to be back, or the page is looked at again: do not wait any longer. */
   hurry(): void {
-    this.failures = 0;
+    this.#failures = 0;
     // A line that has been silent for too long while nobody could look is dead.
-    if (this.line !== null && Date.now() - this.heardAt > this.times.silenceMs) {
-      this.line.abort(SILENT);
+    if (this.#line !== null && Date.now() - this.#heardAt > this.#times.silenceMs) {
+      this.#line.abort(SILENT);
     }
-    this.isSyncWanted = true;
-    this.wake?.();
+    this.#isSyncWanted = true;
+    this.#wake?.();
   }
 
   /** The network is said to be gone: what is open is half open. */
   breakOff(): void {
-    this.line?.abort(SILENT);
+    this.#line?.abort(SILENT);
   }
 
   /** An ordinary sync, at once. */
   async sync(): Promise<SyncReport> {
-    const report = await this.link.run((driver) => driver.sync(), this.over.signal);
+    const report = await this.#link.run((driver) => driver.sync(), this.#over.signal);
     // If it brought anything, the line no longer stands where the replica does.
-    this.isSyncWanted = true;
-    this.wake?.();
+    this.#isSyncWanted = true;
+    this.#wake?.();
     return report;
   }
 
-  private get isOver(): boolean {
-    return this.over.signal.aborted;
+  get #isOver(): boolean {
+    return this.#over.signal.aborted;
   }
 
   /** How long to wait after another failure: by chance, so that not all come back at once. */
-  private pauseMs(error: unknown): number {
-    this.failures += 1;
-    const { pauseMs, pauseMsMax } = this.times;
-    const most = Math.min(pauseMs * 2 ** Math.min(this.failures, 20), pauseMsMax);
+  #pauseMs(error: unknown): number {
+    this.#failures += 1;
+    const { pauseMs, pauseMsMax } = this.#times;
+    const most = Math.min(pauseMs * 2 ** Math.min(this.#failures, 20), pauseMsMax);
     const atLeast = isError(error) ? (error.details.retryAfterS ?? 0) * 1_000 : 0;
-    return this.chance() * most + atLeast;
+    return this.#chance() * most + atLeast;
   }
 
-  private async pause(ms: number): Promise<void> {
+  async #pause(ms: number): Promise<void> {
     const until = Date.now() + ms;
-    while (!this.isOver && !this.isSyncWanted) {
+    while (!this.#isOver && !this.#isSyncWanted) {
       const left = until - Date.now();
       if (left <= 0) return;
-      await this.wait(left);
+      await this.#wait(left);
     }
   }
 
   /** Wait for so long, or until something happens. */
-  private wait(ms: number): Promise<void> {
+  #wait(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.wake?.(), Math.min(ms, 2 ** 31 - 1));
-      this.wake = () => {
+      const timer = setTimeout(() => this.#wake?.(), Math.min(ms, 2 ** 31 - 1));
+      this.#wake = () => {
         clearTimeout(timer);
-        this.wake = null;
+        this.#wake = null;
         resolve();
       };
     });
   }
 
   /** Keep a line until it ends. Throws what broke it. */
-  private async hold(): Promise<void> {
-    const state = await this.link.state();
+  async #hold(): Promise<void> {
+    const state = await this.#link.state();
     const line: Line = {
       replica: state.replica,
       after: state.checkpoint ?? "",
@@ -179,66 +183,66 @@ export class Keeper {
       hasSpoken: false,
     };
     const control = new AbortController();
-    this.line = control;
-    const isStream = Date.now() >= this.streamAt;
+    this.#line = control;
+    const isStream = Date.now() >= this.#streamAt;
     let end: { readonly error: unknown } | null = null;
-    const reading = (isStream ? this.read(line, state, control) : this.poll(state, control)).then(
+    const reading = (isStream ? this.#read(line, state, control) : this.#poll(state, control)).then(
       () => null,
       (error: unknown) => error,
     );
     void reading.then((error) => {
       end = { error };
-      this.wake?.();
+      this.#wake?.();
     });
     try {
-      while (end === null && !this.isOver) {
-        if (this.isPushWanted) {
-          this.isPushWanted = false;
-          await this.link.run((driver) => driver.push(), control.signal);
-        } else if (this.isSyncWanted) {
-          this.isSyncWanted = false;
-          if ((await this.link.state()).checkpoint !== line.after) return;
+      while (end === null && !this.#isOver) {
+        if (this.#isPushWanted) {
+          this.#isPushWanted = false;
+          await this.#link.run((driver) => driver.push(), control.signal);
+        } else if (this.#isSyncWanted) {
+          this.#isSyncWanted = false;
+          if ((await this.#link.state()).checkpoint !== line.after) return;
         } else {
-          await this.wait(this.times.silenceMs);
+          await this.#wait(this.#times.silenceMs);
         }
       }
       const { error } = (end ?? { error: null }) as { error: unknown };
-      if (error !== null && !this.isOver) throw error;
+      if (error !== null && !this.#isOver) throw error;
     } finally {
       control.abort(STOPPED);
-      this.line = null;
+      this.#line = null;
       await reading;
     }
   }
 
   // -- a stream -----------------------------------------------------------------------------------
 
-  private async read(line: Line, state: State, control: AbortController): Promise<void> {
+  async #read(line: Line, state: State, control: AbortController): Promise<void> {
     const { replica, after: cursor } = line;
     const { tables, where } = state;
-    const { firstEventMs, silenceMs, streamAgainMs } = this.times;
+    const { firstEventMs, silenceMs, streamAgainMs } = this.#times;
     let timer = setTimeout(() => control.abort(GATHERED), firstEventMs);
     const sign = () => {
-      this.heardAt = Date.now();
+      this.#heardAt = Date.now();
       if (!line.hasSpoken) return;
       clearTimeout(timer);
       timer = setTimeout(() => control.abort(SILENT), silenceMs);
     };
     try {
       const asked = { replica, cursor, tables, where };
-      const stream = await this.link.transport.live(asked, control.signal);
+      const stream = await this.#link.transport.live(asked, control.signal);
       if (stream === null) {
-        this.streamAt = Date.now() + streamAgainMs;
+        this.#streamAt = Date.now() + streamAgainMs;
         return;
       }
       for await (const event of eventsOf(stream, control.signal, sign)) {
-        if (!(await this.take(line, event, control.signal))) return;
+        if (!(await this.#take(line, event, control.signal))) return;
         sign();
       }
       control.signal.throwIfAborted();
     } catch (error) {
       if (control.signal.reason === GATHERED) {
-        this.streamAt = Date.now() + streamAgainMs;
+        this.#streamAt = Date.now() + streamAgainMs;
         return;
       }
       if (control.signal.reason === STOPPED) return;
@@ -249,11 +253,11 @@ export class Keeper {
   }
 
   /** Take what the line brought; whether it goes on. */
-  private async take(line: Line, event: ServerEvent, signal: AbortSignal): Promise<boolean> {
+  async #take(line: Line, event: ServerEvent, signal: AbortSignal): Promise<boolean> {
     if (!line.hasSpoken && (event.name === "answered" || event.name === "page")) {
       line.hasSpoken = true;
-      this.failures = 0;
-      this.link.tell("live", null, null);
+      this.#failures = 0;
+      this.#link.tell("live", null, null);
     }
     const data = parseJson(event.data) as object;
     switch (event.name) {
@@ -262,7 +266,7 @@ export class Keeper {
         return true;
       case "page": {
         const page = data as Page;
-        return this.keep(
+        return this.#keep(
           line,
           page.checkpoint ? { ...page, answered: line.answered } : page,
           signal,
@@ -279,9 +283,9 @@ export class Keeper {
     }
   }
 
-  private keep(line: Line, page: Page, signal: AbortSignal): Promise<boolean> {
-    return this.link.run(async (driver) => {
-      const state = await this.link.state();
+  #keep(line: Line, page: Page, signal: AbortSignal): Promise<boolean> {
+    return this.#link.run(async (driver) => {
+      const state = await this.#link.state();
       // Meanwhile another tab may have taken another identity, of which the page does not speak.
       if (state.replica !== line.replica || !follows(state, page, line.after)) return false;
       let hasTaken = true;
@@ -301,22 +305,22 @@ export class Keeper {
   // -- pulls that wait ----------------------------------------------------------------------------
 
   /** Pulls that wait at the hub, until one has brought something. */
-  private async poll(state: State, control: AbortController): Promise<void> {
-    this.link.tell("polling", null, null);
-    const { waitMs } = this.times;
-    while (!control.signal.aborted && Date.now() < this.streamAt) {
-      const now = await this.link.state();
+  async #poll(state: State, control: AbortController): Promise<void> {
+    this.#link.tell("polling", null, null);
+    const { waitMs } = this.#times;
+    while (!control.signal.aborted && Date.now() < this.#streamAt) {
+      const now = await this.#link.state();
       const request = { ...pullRequest(now), wait_s: Math.max(1, Math.round(waitMs / 1_000)) };
       const began = Date.now();
       let page: Page;
       try {
-        page = await this.link.transport.call<Page>("pull", request, control.signal, waitMs * 3);
+        page = await this.#link.transport.call<Page>("pull", request, control.signal, waitMs * 3);
       } catch (error) {
         if (control.signal.reason === STOPPED) return;
         throw control.signal.aborted ? control.signal.reason : error;
       }
-      this.failures = 0;
-      this.heardAt = Date.now();
+      this.#failures = 0;
+      this.#heardAt = Date.now();
       // The sync that follows pulls it again, and does with it what is to be done.
       if (!bringsNothing(page, now) || now.replica !== state.replica) return;
       // A hub that answers at once is asked no more often than once a second.

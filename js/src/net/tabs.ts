@@ -53,17 +53,21 @@ export function locksHere(): Locks {
 }
 
 class BrowserLocks implements Locks {
-  constructor(private readonly manager: LockManager) {}
+  readonly #manager: LockManager;
+
+  constructor(manager: LockManager) {
+    this.#manager = manager;
+  }
 
   async hold(name: string, work: () => Promise<void>, options: HoldOptions): Promise<void> {
     // A request to steal cannot be called off, and need not be.
     const how: LockOptions = options.steal ? { steal: true } : { signal: options.signal };
-    await this.manager.request(name, how, work);
+    await this.#manager.request(name, how, work);
   }
 
   async tryHold(name: string, work: () => Promise<void>): Promise<boolean> {
     let had = false;
-    await this.manager.request(name, { ifAvailable: true }, async (lock) => {
+    await this.#manager.request(name, { ifAvailable: true }, async (lock) => {
       had = lock !== null;
       if (lock !== null) await work();
     });
@@ -72,26 +76,26 @@ class BrowserLocks implements Locks {
 }
 
 class ProcessLocks implements Locks {
-  private readonly held = new Map<string, Promise<void>>();
+  readonly #held = new Map<string, Promise<void>>();
 
   async hold(name: string, work: () => Promise<void>, { signal }: HoldOptions): Promise<void> {
     const over = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-    while (this.held.has(name)) {
+    while (this.#held.has(name)) {
       if (signal.aborted) return;
-      await Promise.race([this.held.get(name), over]);
+      await Promise.race([this.#held.get(name), over]);
     }
-    if (!signal.aborted) await this.take(name, work);
+    if (!signal.aborted) await this.#take(name, work);
   }
 
   async tryHold(name: string, work: () => Promise<void>): Promise<boolean> {
-    if (this.held.has(name)) return false;
-    await this.take(name, work);
+    if (this.#held.has(name)) return false;
+    await this.#take(name, work);
     return true;
   }
 
-  private async take(name: string, work: () => Promise<void>): Promise<void> {
+  async #take(name: string, work: () => Promise<void>): Promise<void> {
     let release = () => {};
-    this.held.set(
+    this.#held.set(
       name,
       new Promise((resolve) => {
         release = resolve;
@@ -100,7 +104,7 @@ class ProcessLocks implements Locks {
     try {
       await work();
     } finally {
-      this.held.delete(name);
+      this.#held.delete(name);
       release();
     }
   }
@@ -114,87 +118,97 @@ export const PONG_MS = 10_000;
 /** One tab's place among those of a replica. */
 export class Tabs {
   isLeader = false;
-  private readonly channel: BroadcastChannel;
-  private readonly over = new AbortController();
-  private unanswered: ReturnType<typeof setTimeout> | null = null;
+  readonly #channel: BroadcastChannel;
+  readonly #over = new AbortController();
+  #unanswered: ReturnType<typeof setTimeout> | null = null;
+
+  readonly #name: string;
+  readonly #locks: Locks;
+  readonly #onMessage: (message: Message) => void;
+  readonly #pongMs: number;
 
   constructor(
-    private readonly name: string,
-    private readonly locks: Locks,
-    private readonly onMessage: (message: Message) => void,
-    private readonly pongMs: number = PONG_MS,
+    name: string,
+    locks: Locks,
+    onMessage: (message: Message) => void,
+    pongMs: number = PONG_MS,
   ) {
-    this.channel = new BroadcastChannel(name);
+    this.#name = name;
+    this.#locks = locks;
+    this.#onMessage = onMessage;
+    this.#pongMs = pongMs;
+
+    this.#channel = new BroadcastChannel(name);
     // In Node an open channel would keep the process alive.
-    (this.channel as { unref?: () => void }).unref?.();
-    this.channel.onmessage = (event: MessageEvent) => this.hear(event.data as Message);
+    (this.#channel as { unref?: () => void }).unref?.();
+    this.#channel.onmessage = (event: MessageEvent) => this.#hear(event.data as Message);
   }
 
   /** Tell the other tabs. */
   post(message: Message): void {
-    if (!this.over.signal.aborted) this.channel.postMessage(message);
+    if (!this.#over.signal.aborted) this.#channel.postMessage(message);
   }
 
   /** Run with the lock if no tab leads; whether it was so. */
   tryLead(work: () => Promise<void>): Promise<boolean> {
-    return this.locks.tryHold(this.name, work);
+    return this.#locks.tryHold(this.#name, work);
   }
 
   /** Lead as soon as it is this tab's turn, until `close`: `begin` starts what a leader does and
    * gives what ends it. */
   async lead(begin: () => () => Promise<void>, steal = false): Promise<void> {
-    const { signal } = this.over;
+    const { signal } = this.#over;
     const work = async () => {
       if (signal.aborted) return;
-      this.calm();
+      this.#calm();
       this.isLeader = true;
       const end = begin();
-      this.ending = end;
+      this.#ending = end;
       await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
       await end();
     };
     try {
-      await this.locks.hold(this.name, work, { signal, steal });
+      await this.#locks.hold(this.#name, work, { signal, steal });
     } catch {
       // Called off, or stolen by a tab that had no answer from this one.
       const wasLeader = this.isLeader;
       this.isLeader = false;
-      if (wasLeader) await this.ending?.();
+      if (wasLeader) await this.#ending?.();
       if (!signal.aborted) void this.lead(begin);
     }
     this.isLeader = false;
   }
 
-  private ending: (() => Promise<void>) | null = null;
+  #ending: (() => Promise<void>) | null = null;
 
   /** Ask whether the leader is awake; without an answer, lead. */
   check(begin: () => () => Promise<void>): void {
-    if (this.isLeader || this.unanswered !== null || this.over.signal.aborted) return;
+    if (this.isLeader || this.#unanswered !== null || this.#over.signal.aborted) return;
     this.post({ type: "ping" });
-    this.unanswered = setTimeout(() => {
-      this.unanswered = null;
-      if (!this.isLeader && !this.over.signal.aborted) void this.lead(begin, true);
-    }, this.pongMs);
+    this.#unanswered = setTimeout(() => {
+      this.#unanswered = null;
+      if (!this.isLeader && !this.#over.signal.aborted) void this.lead(begin, true);
+    }, this.#pongMs);
   }
 
   close(): void {
-    this.calm();
-    this.over.abort();
-    this.channel.close();
+    this.#calm();
+    this.#over.abort();
+    this.#channel.close();
   }
 
-  private hear(message: Message): void {
+  #hear(message: Message): void {
     if (message.type === "ping") {
       if (this.isLeader) this.post({ type: "pong" });
     } else if (message.type === "pong") {
-      this.calm();
+      this.#calm();
     } else {
-      this.onMessage(message);
+      this.#onMessage(message);
     }
   }
 
-  private calm(): void {
-    if (this.unanswered !== null) clearTimeout(this.unanswered);
-    this.unanswered = null;
+  #calm(): void {
+    if (this.#unanswered !== null) clearTimeout(this.#unanswered);
+    this.#unanswered = null;
   }
 }

@@ -40,16 +40,22 @@ export interface LiveRequest {
 export class Transport {
   /** The hub's URL, with a slash at its end. */
   readonly base: string;
-  private token: string | null = null;
-  private hasReachedHub = false;
+  #token: string | null = null;
+  #hasReachedHub = false;
   /** Bytes of answers so far, uncompressed. */
   bytes = 0;
 
+  readonly #askToken: Token;
+  readonly #fetch: Fetch;
+
   constructor(
     url: string,
-    private readonly askToken: Token,
-    private readonly fetch: Fetch = (address, init) => globalThis.fetch(address, init),
+    askToken: Token,
+    fetch: Fetch = (address, init) => globalThis.fetch(address, init),
   ) {
+    this.#askToken = askToken;
+    this.#fetch = fetch;
+
     this.base = baseOf(url);
   }
 
@@ -61,19 +67,19 @@ export class Transport {
     timeoutMs: number = TIMEOUT_MS,
   ): Promise<Answer> {
     const body = message === null ? null : await packed(writeJson(message));
-    return this.withToken(async (token) => {
+    return this.#withToken(async (token) => {
       const deadline = AbortSignal.timeout(timeoutMs);
       const init: RequestInit = {
         method: body === null ? "GET" : "POST",
-        headers: { ...(body?.headers ?? {}), ...this.headers(token) },
+        headers: { ...(body?.headers ?? {}), ...this.#headers(token) },
         signal: signal === null ? deadline : AbortSignal.any([signal, deadline]),
         ...(body !== null && { body: body.content }),
       };
-      const response = await this.send(`v1/${operation}`, init);
+      const response = await this.#send(`v1/${operation}`, init);
       const text = await reading(response);
       this.bytes += text.length;
-      if (!response.ok) throw this.problem(response, text);
-      return this.parsed(text) as Answer;
+      if (!response.ok) throw this.#problem(response, text);
+      return this.#parsed(text) as Answer;
     });
   }
 
@@ -88,49 +94,49 @@ export class Transport {
     if (Object.keys(where).length > 0) query.set("where", writeJson(where));
     const path = `v1/live?${query}`;
     if (this.base.length + path.length > URL_LENGTH_MAX) return null;
-    return this.withToken(async (token) => {
-      const headers = { ...this.headers(token), "Last-Event-ID": cursor };
-      const response = await this.send(path, { headers, signal, cache: "no-store" });
+    return this.#withToken(async (token) => {
+      const headers = { ...this.#headers(token), "Last-Event-ID": cursor };
+      const response = await this.#send(path, { headers, signal, cache: "no-store" });
       const type = response.headers.get("content-type") ?? "";
       if (response.ok && response.body !== null && type.startsWith("text/event-stream")) {
         return response.body;
       }
-      throw this.problem(response, await reading(response));
+      throw this.#problem(response, await reading(response));
     });
   }
 
-  private headers(token: string): Record<string, string> {
+  #headers(token: string): Record<string, string> {
     return { Authorization: `Bearer ${token}` };
   }
 
   /** Ask with the token at hand, and once more with a new one if it is refused. */
-  private async withToken<Result>(ask: (token: string) => Promise<Result>): Promise<Result> {
-    const token = this.token ?? (await this.newToken());
-    this.token = token;
+  async #withToken<Result>(ask: (token: string) => Promise<Result>): Promise<Result> {
+    const token = this.#token ?? (await this.#newToken());
+    this.#token = token;
     try {
       return await ask(token);
     } catch (error) {
-      if (!isError(error, "not-authenticated") || typeof this.askToken === "string") throw error;
+      if (!isError(error, "not-authenticated") || typeof this.#askToken === "string") throw error;
       // Another request may have brought a new one meanwhile.
-      if (this.token === token) this.token = await this.newToken();
-      if (this.token === token) throw error;
-      return ask(this.token);
+      if (this.#token === token) this.#token = await this.#newToken();
+      if (this.#token === token) throw error;
+      return ask(this.#token);
     }
   }
 
-  private async newToken(): Promise<string> {
-    if (typeof this.askToken === "string") return this.askToken;
+  async #newToken(): Promise<string> {
+    if (typeof this.#askToken === "string") return this.#askToken;
     try {
-      return await this.askToken();
+      return await this.#askToken();
     } catch (cause) {
       throw unreachable("The function that gives tokens failed.", { cause });
     }
   }
 
-  private async send(path: string, init: RequestInit): Promise<Response> {
+  async #send(path: string, init: RequestInit): Promise<Response> {
     let response: Response;
     try {
-      response = await this.fetch(this.base + path, {
+      response = await this.#fetch(this.base + path, {
         ...init,
         redirect: "error",
         credentials: "omit",
@@ -141,14 +147,14 @@ export class Transport {
     if (response.headers.get("reunite-protocol") === null) {
       await response.body?.cancel();
       const what = `What answered at ${this.base} with status ${response.status} is no hub.`;
-      if (this.hasReachedHub) throw unreachable(what, { status: response.status });
+      if (this.#hasReachedHub) throw unreachable(what, { status: response.status });
       throw new ReuniteError("no-hub", `${what} Check the URL.`, { status: response.status });
     }
-    this.hasReachedHub = true;
+    this.#hasReachedHub = true;
     return response;
   }
 
-  private parsed(text: string): unknown {
+  #parsed(text: string): unknown {
     try {
       return parseJson(text);
     } catch (cause) {
@@ -156,7 +162,7 @@ export class Transport {
     }
   }
 
-  private problem(response: Response, text: string): ReuniteError {
+  #problem(response: Response, text: string): ReuniteError {
     let problem: Problem = {};
     try {
       problem = (parseJson(text) ?? {}) as Problem;

@@ -18,18 +18,22 @@ import type { Store } from "./store.js";
 import type { Device } from "./writing.js";
 
 export class Cloning {
-  private rows = 0;
+  #rows = 0;
 
-  constructor(
-    private readonly store: Store,
-    private readonly hub: Conversation,
-    private readonly device: Device,
-  ) {}
+  readonly #store: Store;
+  readonly #hub: Conversation;
+  readonly #device: Device;
+
+  constructor(store: Store, hub: Conversation, device: Device) {
+    this.#store = store;
+    this.#hub = hub;
+    this.#device = device;
+  }
 
   /** Become a replica: an identity, key blocks, tables from the hub's schema. */
   async register(url: string, tables: readonly string[] | null, where: Wheres): Promise<void> {
-    const answer = await this.hub.register({ tables, where });
-    await this.store.write(async ({ state }) => {
+    const answer = await this.#hub.register({ tables, where });
+    await this.#store.write(async ({ state }) => {
       Object.assign(state, { url, tables, where, schemas: answer.tables });
       adopt(state, answer);
     });
@@ -39,27 +43,27 @@ export class Cloning {
   async fill(): Promise<void> {
     for (;;) {
       try {
-        const state = await this.store.read(async (tx) => tx.state);
+        const state = await this.#store.read(async (tx) => tx.state);
         if (state.isReady) return;
-        const page = await this.hub.pull(state);
-        const schemas = await this.hub.schemasFor(page, state);
-        await this.keep(page, state.cursor, schemas);
+        const page = await this.#hub.pull(state);
+        const schemas = await this.#hub.schemasFor(page, state);
+        await this.#keep(page, state.cursor, schemas);
       } catch (error) {
         const isCursorBad = isError(error, "bad-request") && error.details.path === "cursor";
-        if (isError(error, "schema-changed")) this.hub.tryAgain(error);
+        if (isError(error, "schema-changed")) this.#hub.tryAgain(error);
         else if (isCursorBad || isError(error, ...LOST_IDENTITY, "view-changed")) {
-          await this.beginAnew(error);
+          await this.#beginAnew(error);
         } else throw error;
       }
     }
   }
 
-  private async keep(
+  async #keep(
     page: Page,
     after: string | null,
     schemas: Awaited<ReturnType<Conversation["schemasFor"]>>,
   ): Promise<void> {
-    await this.store.write(async (tx) => {
+    await this.#store.write(async (tx) => {
       const { state } = tx;
       if (state.cursor !== after || state.isReady) return; // another tab was here
       const said = Object.keys(page.schemas).map((name) => [name, page.generations?.[name] ?? ""]);
@@ -67,14 +71,14 @@ export class Cloning {
         const now = tablesOf(schemas);
         for (const table of tx.tables.values()) {
           if (isKept(table, now.get(table.name))) continue;
-          await tx.clearTable(table.name);
+          tx.clearTable(table.name);
         }
         state.schemas = schemas;
         state.revision = page.revision ?? "";
         tx.forgetTables();
       }
       if (page.reset) {
-        for (const name of tx.tables.keys()) await tx.clearTable(name);
+        for (const name of tx.tables.keys()) tx.clearTable(name);
         state.generations = Object.fromEntries(said);
       }
       for (const part of page.tables ?? []) {
@@ -83,23 +87,23 @@ export class Cloning {
         const rows = aligned(table, part);
         const gone = [...(part.deletes ?? []), ...(part.evicts ?? [])];
         await tx.writeRows(table, gone, rows);
-        this.rows += rows.length;
+        this.#rows += rows.length;
       }
       state.cursor = page.cursor;
       if (!page.checkpoint) return;
       state.checkpoint = page.cursor;
       state.mark = page.mark ?? 0;
       state.isReady = true;
-      state.syncedMs = this.device.nowMs();
+      state.syncedMs = this.#device.nowMs();
     });
-    this.hub.tell("clone", this.rows, page.progress?.rows_total ?? null);
+    this.#hub.tell("clone", this.#rows, page.progress?.rows_total ?? null);
   }
 
   /** Another identity, and no cursor: the first page then empties the tables. */
-  private async beginAnew(error: unknown): Promise<void> {
-    this.hub.tryAgain(error);
-    const answer = await this.hub.register(await this.store.read(async (tx) => tx.state));
-    await this.store.write(async ({ state }) => {
+  async #beginAnew(error: unknown): Promise<void> {
+    this.#hub.tryAgain(error);
+    const answer = await this.#hub.register(await this.#store.read(async (tx) => tx.state));
+    await this.#store.write(async ({ state }) => {
       state.cursor = null;
       adopt(state, answer);
     });

@@ -32,22 +32,32 @@ export interface Progress {
 
 /** The questions of one sync over one transport. */
 export class Conversation {
-  private tries = 0;
+  #tries = 0;
+
+  readonly #transport: Transport;
+  readonly #name: string;
+  readonly #onProgress: (progress: Progress) => void;
+  readonly #signal: AbortSignal | null;
 
   constructor(
-    private readonly transport: Transport,
-    private readonly name: string,
-    private readonly onProgress: (progress: Progress) => void,
-    private readonly signal: AbortSignal | null = null,
-  ) {}
+    transport: Transport,
+    name: string,
+    onProgress: (progress: Progress) => void,
+    signal: AbortSignal | null = null,
+  ) {
+    this.#transport = transport;
+    this.#name = name;
+    this.#onProgress = onProgress;
+    this.#signal = signal;
+  }
 
   call<Answer>(operation: string, message: unknown = null): Promise<Answer> {
-    return this.transport.call(operation, message, this.signal);
+    return this.#transport.call(operation, message, this.#signal);
   }
 
   register(state: Pick<State, "tables" | "where">): Promise<RegisterAnswer> {
     const { tables, where } = state;
-    return this.call("register", { protocol: PROTOCOL_VERSION, name: this.name, tables, where });
+    return this.call("register", { protocol: PROTOCOL_VERSION, name: this.#name, tables, where });
   }
 
   push(request: PushRequest): Promise<PushAnswer> {
@@ -76,12 +86,12 @@ export class Conversation {
 
   /** Count an attempt that came to nothing. Throws the error after too many. */
   tryAgain(error: unknown): void {
-    this.tries += 1;
-    if (this.tries > TRIES_MAX) throw error;
+    this.#tries += 1;
+    if (this.#tries > TRIES_MAX) throw error;
   }
 
   tell(phase: Progress["phase"], rows: number, rowsTotal: number | null = null): void {
-    this.onProgress({ phase, rows, bytes: this.transport.bytes, rowsTotal });
+    this.#onProgress({ phase, rows, bytes: this.#transport.bytes, rowsTotal });
   }
 }
 

@@ -51,18 +51,30 @@ export interface SyncReport {
 /** One sync of one replica with its hub. The caller sees to it that there is only one at a time. */
 export class Driver {
   readonly report: SyncReport = { pushed: 0, pulled: 0, rejected: 0, conflicts: 0, pending: 0 };
-  private batchMax = FIRST_BATCH;
+  #batchMax = FIRST_BATCH;
   // Of a group that goes in parts: the part sent last, and up to where the hub holds it.
-  private begun: { part: Part; after: number } | null = null;
-  private readonly leased = new Set<string>();
+  #begun: { part: Part; after: number } | null = null;
+  readonly #leased = new Set<string>();
+
+  readonly #store: Store;
+  readonly #hub: Conversation;
+  readonly #repair: Repair;
+  readonly #device: Device;
+  readonly #onApplied: (applied: Applied) => void;
 
   constructor(
-    private readonly store: Store,
-    private readonly hub: Conversation,
-    private readonly repair: Repair,
-    private readonly device: Device,
-    private readonly onApplied: (applied: Applied) => void,
-  ) {}
+    store: Store,
+    hub: Conversation,
+    repair: Repair,
+    device: Device,
+    onApplied: (applied: Applied) => void,
+  ) {
+    this.#store = store;
+    this.#hub = hub;
+    this.#repair = repair;
+    this.#device = device;
+    this.#onApplied = onApplied;
+  }
 
   /** Push, then pull. What the hub cannot take does not keep its rows from coming. */
   async sync(): Promise<SyncReport> {
@@ -77,7 +89,7 @@ export class Driver {
     }
     await this.pull();
     if (failure !== null) throw failure;
-    this.report.pending = await this.store.read((tx) => tx.outboxCount());
+    this.report.pending = await this.#store.read((tx) => tx.count("outbox"));
     return this.report;
   }
 
@@ -86,13 +98,13 @@ export class Driver {
   /** Send the outbox until every change has an outcome. */
   async push(): Promise<void> {
     let renumbers = 0;
-    this.begun = null;
+    this.#begun = null;
     for (;;) {
       try {
-        const next = await this.nextPush();
+        const next = await this.#nextPush();
         if (next === null) return;
-        const answer = await this.hub.push(next.request);
-        const answered = await this.take(next, answer);
+        const answer = await this.#hub.push(next.request);
+        const answered = await this.#take(next, answer);
         if (answered === null) continue; // the hub holds a part
         renumbers = answered > 0 ? 0 : renumbers + 1;
         if (renumbers > RENUMBERS_MAX) {
@@ -102,106 +114,106 @@ export class Driver {
           );
         }
       } catch (error) {
-        await this.recover(error);
+        await this.#recover(error);
       }
     }
   }
 
-  private async take(
+  async #take(
     { request, batch }: { request: PushRequest; batch: Batch | null },
     answer: PushAnswer,
   ): Promise<number | null> {
     if (batch?.part && answer.staged) {
       const last = batch.pendings.at(-1)!.n;
       if (answer.staged !== last) {
-        this.hub.tryAgain(
+        this.#hub.tryAgain(
           new ReuniteError("error", "The hub does not keep parts of a transaction."),
         );
       }
-      this.begun = { part: batch.part, after: answer.staged };
+      this.#begun = { part: batch.part, after: answer.staged };
       return null;
     }
-    this.begun = null;
-    await this.change(async (inbox, { state }) => {
+    this.#begun = null;
+    await this.#change(async (inbox, { state }) => {
       // Another tab may have taken another identity meanwhile.
       if (state.replica !== request.replica) return;
       await inbox.takeAnswer(answer, Object.keys(request.lease));
     });
-    this.batchMax = Math.min(this.batchMax * GROWTH, CHANGES_AIM);
+    this.#batchMax = Math.min(this.#batchMax * GROWTH, CHANGES_AIM);
     const answered = Math.max(0, answer.last_n - answer.first_n + 1);
     this.report.pushed += answered;
-    this.hub.tell("push", this.report.pushed);
+    this.#hub.tell("push", this.report.pushed);
     return answered;
   }
 
-  private async recover(error: unknown): Promise<void> {
+  async #recover(error: unknown): Promise<void> {
     if (isError(error, ...LOST_IDENTITY)) {
-      this.begun = null;
+      this.#begun = null;
       // Tables of other shapes than the outbox is written in: those come first.
-      if (await this.takeNewIdentity(error)) await this.pullPages();
+      if (await this.#takeNewIdentity(error)) await this.#pullPages();
     } else if (isError(error, "limit-exceeded")) {
-      await this.makeSmaller(error);
+      await this.#makeSmaller(error);
     } else if (isError(error, "bad-request") && error.details.path === "checkpoint") {
-      await this.giveUpCursor(error);
+      await this.#giveUpCursor(error);
     } else if (isError(error, "schema-changed", "unknown-table")) {
-      this.begun = null;
-      this.hub.tryAgain(error);
+      this.#begun = null;
+      this.#hub.tryAgain(error);
       // The page that brings the new schema rewrites the outbox for it.
-      await this.pullPages();
+      await this.#pullPages();
     } else {
       throw error;
     }
   }
 
   /** The next push; null if there is nothing to send or to ask for. */
-  private nextPush(): Promise<{ request: PushRequest; batch: Batch | null } | null> {
-    return this.change(async (inbox, tx) => {
-      if (this.begun === null) await inbox.rearrange();
+  #nextPush(): Promise<{ request: PushRequest; batch: Batch | null } | null> {
+    return this.#change(async (inbox, tx) => {
+      if (this.#begun === null) await inbox.rearrange();
       const { state, tables } = tx;
       const lease: Record<string, number> = {};
       for (const table of tables.values()) {
         const missing = state.missingKeys[table.name];
-        const isNew = missing !== undefined || !this.leased.has(table.name);
+        const isNew = missing !== undefined || !this.#leased.has(table.name);
         const isLow = keysLeft(state.blocks, table.name) < keysLeftMin(table);
         if (!table.hasGeneratedKey || !isNew || !isLow) continue;
         lease[table.name] = missing ?? 0;
-        this.leased.add(table.name);
+        this.#leased.add(table.name);
       }
-      const batch = await this.nextBatch(tx);
+      const batch = await this.#nextBatch(tx);
       if (batch === null && Object.keys(lease).length === 0) return null;
       return { request: requestWith(state, tables, batch, lease), batch };
     });
   }
 
-  private async nextBatch(tx: Tx): Promise<Batch | null> {
+  async #nextBatch(tx: Tx): Promise<Batch | null> {
     // Inserts that wait for keys go out when they have them.
     if (Object.keys(tx.state.missingKeys).length > 0) return null;
-    const after = this.begun?.after ?? tx.state.knownN;
+    const after = this.#begun?.after ?? tx.state.knownN;
     const found = await tx.outboxFrom(after + 1, READ_MAX);
     const waiting = found.filter((p) => p.outcome === null && tx.tables.has(p.table));
-    if (this.begun === null) return nextBatch(waiting, this.batchMax, () => this.device.newId());
-    const group = this.begun.part.begins;
+    if (this.#begun === null) return nextBatch(waiting, this.#batchMax, () => this.#device.newId());
+    const group = this.#begun.part.begins;
     return nextPart(
       waiting.filter((p) => p.group === group),
-      this.begun.part,
+      this.#begun.part,
     );
   }
 
   /** A push was too large. Try its first group alone; what is too large by itself, or in parts, is
    * parked, so that the rest goes on. */
-  private async makeSmaller(error: ReuniteError): Promise<void> {
-    if (this.batchMax > 1 && this.begun === null) {
-      this.batchMax = 1;
+  async #makeSmaller(error: ReuniteError): Promise<void> {
+    if (this.#batchMax > 1 && this.#begun === null) {
+      this.#batchMax = 1;
       return;
     }
-    this.begun = null;
-    await this.change(async (inbox, tx) => {
+    this.#begun = null;
+    await this.#change(async (inbox, tx) => {
       const rest = await tx.outboxFrom(tx.state.knownN + 1, READ_MAX);
       const group = rest.find((pending) => pending.outcome === null)?.group;
       const numbers = rest.filter((pending) => pending.group === group).map((p) => p.n);
       await inbox.giveUp(new Set(numbers), error.code, error.message);
     });
-    this.batchMax = FIRST_BATCH;
+    this.#batchMax = FIRST_BATCH;
   }
 
   // -- pull ---------------------------------------------------------------------------------------
@@ -212,30 +224,30 @@ export class Driver {
       try {
         // After a new identity the hub must say what it already has before a page that includes it
         // may be shown.
-        const { resendN, knownN } = await this.state();
+        const { resendN, knownN } = await this.#state();
         if (resendN > knownN) await this.push();
-        const page = await this.pullPages();
-        if (await this.heal(page)) return;
+        const page = await this.#pullPages();
+        if (await this.#heal(page)) return;
       } catch (error) {
         if (!isError(error, ...LOST_IDENTITY)) throw error;
-        await this.takeNewIdentity(error);
+        await this.#takeNewIdentity(error);
       }
     }
   }
 
   /** Compare the tables whose log had a gap; whether there were none. */
-  private async heal(page: Page): Promise<boolean> {
-    const gaps = generationGaps(await this.state(), page);
+  async #heal(page: Page): Promise<boolean> {
+    const gaps = generationGaps(await this.#state(), page);
     const names = Object.keys(gaps).sort();
     if (names.length === 0) return true;
-    const found = await this.repair.gather(names);
+    const found = await this.#repair.gather(names);
     if (found === null) {
-      this.hub.tryAgain(
+      this.#hub.tryAgain(
         new ReuniteError("error", "The hub's tables change while they are compared."),
       );
       return false;
     }
-    await this.store.write(async ({ state }) => {
+    await this.#store.write(async ({ state }) => {
       if (found > 0) state.nextGenerations = { ...state.nextGenerations, ...gaps };
       else state.generations = { ...state.generations, ...gaps };
     });
@@ -243,23 +255,23 @@ export class Driver {
   }
 
   /** Read pages until a checkpoint with nothing more behind it; that page. */
-  private async pullPages(): Promise<Page> {
+  async #pullPages(): Promise<Page> {
     for (;;) {
-      const state = await this.state();
+      const state = await this.#state();
       try {
-        const page = await this.hub.pull(state);
+        const page = await this.#hub.pull(state);
         if (bringsNothing(page, state)) return page;
-        const schemas = await this.hub.schemasFor(page, state);
+        const schemas = await this.#hub.schemasFor(page, state);
         const hasTaken = await this.keep(page, state.cursor, schemas);
         if (hasTaken && page.checkpoint && !page.more) return page;
       } catch (error) {
         if (isError(error, "schema-changed")) {
-          this.hub.tryAgain(error);
+          this.#hub.tryAgain(error);
         } else if (isError(error, "view-changed")) {
-          this.hub.tryAgain(error);
-          await this.change((inbox) => inbox.void());
+          this.#hub.tryAgain(error);
+          await this.#change((inbox) => inbox.void());
         } else if (isError(error, "bad-request") && error.details.path === "cursor") {
-          await this.giveUpCursor(error);
+          await this.#giveUpCursor(error);
         } else {
           throw error;
         }
@@ -274,7 +286,7 @@ export class Driver {
     after: string | null,
     schemas: readonly TableSchema[] | null = null,
   ): Promise<boolean> {
-    return this.change(async (inbox, { state }) => {
+    return this.#change(async (inbox, { state }) => {
       if (state.cursor !== after) return false;
       state.nextSchemas = schemas;
       state.nextRevision = schemas === null ? "" : (page.revision ?? "");
@@ -284,15 +296,15 @@ export class Driver {
         return true;
       }
       await inbox.apply(page);
-      state.syncedMs = this.device.nowMs();
+      state.syncedMs = this.#device.nowMs();
       return true;
     });
   }
 
   /** The hub cannot read this replica's cursor: begin at the last checkpoint, or at nothing. */
-  private async giveUpCursor(error: ReuniteError): Promise<void> {
-    this.hub.tryAgain(error);
-    await this.change(async (inbox, { state }) => {
+  async #giveUpCursor(error: ReuniteError): Promise<void> {
+    this.#hub.tryAgain(error);
+    await this.#change(async (inbox, { state }) => {
       if (state.cursor === state.checkpoint) state.checkpoint = null;
       await inbox.void();
     });
@@ -302,10 +314,10 @@ export class Driver {
 
   /** Register anew; the whole outbox is sent again under its old ids. Whether the hub's tables have
    * other shapes than this replica's. */
-  private async takeNewIdentity(error: ReuniteError): Promise<boolean> {
-    this.hub.tryAgain(error);
-    const answer = await this.hub.register(await this.state());
-    return this.store.write(async (tx) => {
+  async #takeNewIdentity(error: ReuniteError): Promise<boolean> {
+    this.#hub.tryAgain(error);
+    const answer = await this.#hub.register(await this.#state());
+    return this.#store.write(async (tx) => {
       const { state } = tx;
       const pendings = await tx.outbox();
       if (state.epoch !== answer.epoch || LOST_LOG.includes(error.code)) {
@@ -326,8 +338,8 @@ export class Driver {
         pending.outcome = null;
         pending.covered = 0;
       }
-      await tx.clearOutbox();
-      await tx.putChanges(pendings);
+      tx.clear("outbox");
+      tx.putChanges(pendings);
       state.nextN = pendings.length + 1;
       adopt(state, answer);
       state.knownN = 0;
@@ -346,20 +358,20 @@ export class Driver {
 
   // -- plumbing -----------------------------------------------------------------------------------
 
-  private state(): Promise<State> {
-    return this.store.read(async (tx) => tx.state);
+  #state(): Promise<State> {
+    return this.#store.read(async (tx) => tx.state);
   }
 
-  private async change<Result>(work: (inbox: Inbox, tx: Tx) => Promise<Result>): Promise<Result> {
-    const [result, done] = await this.store.write(async (tx) => {
-      const inbox = new Inbox(tx, this.device.nowMs());
+  async #change<Result>(work: (inbox: Inbox, tx: Tx) => Promise<Result>): Promise<Result> {
+    const [result, done] = await this.#store.write(async (tx) => {
+      const inbox = new Inbox(tx, this.#device.nowMs());
       return [await work(inbox, tx), inbox.done] as const;
     });
     this.report.pulled += done.rows;
     this.report.rejected += done.parked.length;
     this.report.conflicts += done.conflicts.length;
-    if (done.rows > 0) this.hub.tell("pull", this.report.pulled);
-    this.onApplied(done);
+    if (done.rows > 0) this.#hub.tell("pull", this.report.pulled);
+    this.#onApplied(done);
     return result;
   }
 }

@@ -9,12 +9,18 @@ import type { Tx } from "./store.js";
 
 /** Gives the keys of one transaction's blocks; `taken` are places of pending changes. */
 export class KeyGiver {
-  private readonly above = new Map<string, number>();
+  readonly #above = new Map<string, number>();
+
+  readonly #tx: Pick<Tx, "state" | "row"> & Partial<Pick<Tx, "largestKey">>;
+  readonly #taken: ReadonlyMap<Place, Key>;
 
   constructor(
-    private readonly tx: Pick<Tx, "state" | "row"> & Partial<Pick<Tx, "largestKey">>,
-    private readonly taken: ReadonlyMap<Place, Key>,
-  ) {}
+    tx: Pick<Tx, "state" | "row"> & Partial<Pick<Tx, "largestKey">>,
+    taken: ReadonlyMap<Place, Key>,
+  ) {
+    this.#tx = tx;
+    this.#taken = taken;
+  }
 
   /** A free key for each of these inserts; how many more each table needs. */
   async keysFor(
@@ -35,11 +41,11 @@ export class KeyGiver {
   /** The next key of the blocks that neither the rows nor the outbox hold. */
   async freeKey(table: string): Promise<Key | null> {
     for (;;) {
-      const found = takeKey(this.tx.state.blocks, table);
+      const found = takeKey(this.#tx.state.blocks, table);
       if (found === null) return null;
-      this.tx.state.blocks = found[1];
+      this.#tx.state.blocks = found[1];
       const key: Key = [found[0]];
-      if (!this.taken.has(placeOf(table, key)) && (await this.tx.row(table, key)) === null) {
+      if (!this.#taken.has(placeOf(table, key)) && (await this.#tx.row(table, key)) === null) {
         return key;
       }
     }
@@ -47,14 +53,14 @@ export class KeyGiver {
 
   /** A key above all that are here, for as long as there is none to give. */
   async keyAboveAll(table: string): Promise<Key> {
-    let highest = this.above.get(table);
+    let highest = this.#above.get(table);
     if (highest === undefined) {
-      highest = Number(integerOf((await this.tx.largestKey?.(table)) ?? null));
-      for (const [place, key] of this.taken) {
+      highest = Number(integerOf((await this.#tx.largestKey?.(table)) ?? null));
+      for (const [place, key] of this.#taken) {
         if (place === placeOf(table, key)) highest = Math.max(highest, Number(integerOf(key[0]!)));
       }
     }
-    this.above.set(table, highest + 1);
+    this.#above.set(table, highest + 1);
     return [highest + 1];
   }
 }

@@ -70,50 +70,53 @@ export class Applied {
 /** The pages of one replica, inside one transaction. */
 export class Inbox {
   readonly done = new Applied();
-  private before: Tables;
-  private originals = new Map<Pending, { pending: Pending; table: Table }>();
-  private outOfKeys = new Set<string>(); // tables of which the hub has no keys left to give
-  private changed = new Set<Pending>();
-  private removed = new Set<number>();
-  private isRenumbered = false;
-  private readonly leaving: Leaving;
+  #before: Tables;
+  #originals = new Map<Pending, { pending: Pending; table: Table }>();
+  #outOfKeys = new Set<string>(); // tables of which the hub has no keys left to give
+  #changed = new Set<Pending>();
+  #removed = new Set<number>();
+  #isRenumbered = false;
+  readonly #leaving: Leaving;
 
-  constructor(
-    private readonly tx: Tx,
-    private readonly nowMs: number,
-  ) {
-    this.before = tx.tables;
-    this.leaving = new Leaving(tx.state.checkpoint !== null);
+  readonly #tx: Tx;
+  readonly #nowMs: number;
+
+  constructor(tx: Tx, nowMs: number) {
+    this.#tx = tx;
+    this.#nowMs = nowMs;
+
+    this.#before = tx.tables;
+    this.#leaving = new Leaving(tx.state.checkpoint !== null);
   }
 
   /** Keep a page that is no checkpoint; one with `reset` replaces what was gathered. */
   async store(page: Page): Promise<void> {
-    generationsBegin(this.tx.state, page);
+    generationsBegin(this.#tx.state, page);
     if (page.reset) {
-      await this.tx.clearInbox();
-      this.tx.state.repaired = null;
+      this.#tx.clear("inbox");
+      this.#tx.state.repaired = null;
     }
-    await this.tx.addPage(page);
+    this.#tx.addPage(page);
   }
 
   /** Forget what was gathered: the next pull begins at the checkpoint that is shown. */
   async void(): Promise<void> {
-    await voidInbox(this.tx);
+    await voidInbox(this.#tx);
   }
 
   /** Reveal what was gathered and the checkpoint page itself. Throws `identity-forked`: then
    * nothing was done, and the caller takes a new identity. */
   async apply(final: Page): Promise<Applied> {
-    const { state } = this.tx;
+    const { state } = this.#tx;
     generationsBegin(state, final);
-    const scene = await this.open();
-    this.takeOutcomes(scene.pendings, final);
-    if (state.nextSchemas !== null) await this.changeSchemas(scene, final.answered ?? 0);
-    await this.writePages(final, scene);
-    await this.followOutcomes(scene);
-    await this.retire(scene, final);
-    await this.leaving.forget(this.tx, scene.evicted, async (place) => this.has(scene, place));
-    await this.close(scene);
+    const scene = await this.#open();
+    this.#takeOutcomes(scene.pendings, final);
+    if (state.nextSchemas !== null) await this.#changeSchemas(scene, final.answered ?? 0);
+    await this.#writePages(final, scene);
+    await this.#followOutcomes(scene);
+    await this.#retire(scene, final);
+    await this.#leaving.forget(this.#tx, scene.evicted, async (place) => this.#has(scene, place));
+    await this.#close(scene);
     state.mark = final.mark ?? 0;
     state.coveredN = final.answered ?? 0;
     if (state.coveredN >= state.knownN) state.knownId = "";
@@ -123,7 +126,7 @@ export class Inbox {
     state.repaired = null;
     state.writes += 1;
     generationsShow(state, final);
-    await this.tx.clearInbox();
+    this.#tx.clear("inbox");
     return this.done;
   }
 
@@ -131,13 +134,13 @@ export class Inbox {
    * move where the hub says that their keys are others, or taken. `asked`: tables of which the push
    * wanted keys; where none came, the hub has none left. */
   async takeAnswer(answer: PushAnswer, asked: Iterable<string>): Promise<void> {
-    const { state } = this.tx;
+    const { state } = this.#tx;
     const blocks = answer.blocks ?? [];
-    const scene = await this.open();
+    const scene = await this.#open();
     for (const pending of scene.pendings) {
       if (answer.first_n <= pending.n && pending.n <= answer.last_n) {
         pending.outcome = { kind: "applied" };
-        this.changed.add(pending);
+        this.#changed.add(pending);
       }
     }
     if (answer.renumber) {
@@ -154,8 +157,8 @@ export class Inbox {
       state.knownId = scene.pendings.find((p) => p.n === answer.last_n)?.uid ?? "";
     }
     state.heardStamp = laterText(state.heardStamp, answer.stamp);
-    this.outOfKeys = new Set([...asked].filter((t) => !blocks.some((b) => b.table === t)));
-    const isShort = [...this.outOfKeys].some((table) => table in state.missingKeys);
+    this.#outOfKeys = new Set([...asked].filter((t) => !blocks.some((b) => b.table === t)));
+    const isShort = [...this.#outOfKeys].some((table) => table in state.missingKeys);
     const byN = new Map(scene.pendings.map((pending) => [pending.n, pending]));
     for (const message of answer.outcomes) {
       const pending = byN.get(message.n);
@@ -165,40 +168,40 @@ export class Inbox {
       pending.outcome = outcomeOf(message);
     }
     if (answer.outcomes.length === 0 && !answer.renumber && !isShort) {
-      await this.tx.putChanges(this.changed);
+      this.#tx.putChanges(this.#changed);
       return;
     }
-    await this.followOutcomes(scene);
+    await this.#followOutcomes(scene);
     if (answer.renumber) scene.toMove.add(answer.renumber.n);
-    await this.close(scene);
+    await this.#close(scene);
     state.writes += 1;
   }
 
   /** Park changes that the hub will not even look at, and what hangs on them. */
   async giveUp(numbers: ReadonlySet<number>, code: string, reason: string): Promise<void> {
-    const scene = await this.open();
+    const scene = await this.#open();
     const refused = scene.pendings.filter((pending) => numbers.has(pending.n));
     for (const pending of refused) pending.outcome = { kind: "rejected", code, reason };
-    await this.parkAll(scene, refused, []);
-    await this.close(scene);
-    this.tx.state.writes += 1;
+    await this.#parkAll(scene, refused, []);
+    await this.#close(scene);
+    this.#tx.state.writes += 1;
   }
 
   /** Move generated keys into this replica's blocks, where some may lie outside. */
   async rearrange(): Promise<void> {
-    const { state } = this.tx;
+    const { state } = this.#tx;
     if (!state.hasMisplaced && Object.keys(state.missingKeys).length === 0) return;
-    await this.close(await this.open());
+    await this.#close(await this.#open());
     state.writes += 1;
   }
 
   // -- the scene ----------------------------------------------------------------------------------
 
-  private async open(): Promise<Scene> {
-    const pendings = await this.tx.outbox();
+  async #open(): Promise<Scene> {
+    const pendings = await this.#tx.outbox();
     const images = new Map<Place, Row | null>();
     const evicted = new Set<Place>();
-    for (const base of await this.tx.bases()) {
+    for (const base of await this.#tx.bases()) {
       images.set(base.place, base.row);
       if (base.isEvicted) evicted.add(base.place);
     }
@@ -214,48 +217,48 @@ export class Inbox {
   }
 
   /** Settle the keys, save what changed, and show the touched rows again. */
-  private async close(scene: Scene): Promise<void> {
-    await this.makeWay(scene);
-    if (this.isRenumbered) {
-      await this.tx.clearOutbox();
-      await this.tx.putChanges(scene.pendings);
+  async #close(scene: Scene): Promise<void> {
+    await this.#makeWay(scene);
+    if (this.#isRenumbered) {
+      this.#tx.clear("outbox");
+      this.#tx.putChanges(scene.pendings);
     } else {
-      await this.tx.removeChanges(this.removed);
-      await this.tx.putChanges(scene.pendings.filter((pending) => this.changed.has(pending)));
+      this.#tx.removeChanges(this.#removed);
+      this.#tx.putChanges(scene.pendings.filter((pending) => this.#changed.has(pending)));
     }
-    await this.loadImages(scene);
+    await this.#loadImages(scene);
     const bases: Base[] = [...placesOf(scene.pendings).keys()]
-      .filter((place) => this.tx.tables.has(tableOf(place)))
+      .filter((place) => this.#tx.tables.has(tableOf(place)))
       .map((place) => ({
         place,
         row: scene.images.get(place) ?? null,
         isEvicted: scene.evicted.has(place),
       }));
-    await this.tx.replaceBases(bases);
-    await this.show(scene);
+    this.#tx.replaceBases(bases);
+    await this.#show(scene);
   }
 
   /** Read the hub's rows at places that pending changes have moved to. */
-  private async loadImages(scene: Scene): Promise<void> {
+  async #loadImages(scene: Scene): Promise<void> {
     for (const [place, key] of placesOf(scene.pendings)) {
-      if (scene.images.has(place) || !this.tx.tables.has(tableOf(place))) continue;
-      scene.images.set(place, await this.tx.row(tableOf(place), key));
+      if (scene.images.has(place) || !this.#tx.tables.has(tableOf(place))) continue;
+      scene.images.set(place, await this.#tx.row(tableOf(place), key));
     }
   }
 
-  private async has(scene: Scene, place: Place): Promise<boolean> {
+  async #has(scene: Scene, place: Place): Promise<boolean> {
     const image = scene.images.get(place);
     if (image !== undefined) return image !== null;
     const table = tableOf(place);
     const key = JSON.parse(place.slice(table.length + 1)) as Key;
-    return this.tx.tables.has(table) && (await this.tx.row(table, key)) !== null;
+    return this.#tx.tables.has(table) && (await this.#tx.row(table, key)) !== null;
   }
 
   // -- 1: what is pending -------------------------------------------------------------------------
 
   /** Outcomes that came with the page; throws when they are of somebody else's changes. */
-  private takeOutcomes(pendings: readonly Pending[], final: Page): void {
-    const { state } = this.tx;
+  #takeOutcomes(pendings: readonly Pending[], final: Page): void {
+    const { state } = this.#tx;
     const answered = final.answered ?? 0;
     const byN = new Map(pendings.map((pending) => [pending.n, pending]));
     for (const message of final.outcomes ?? []) {
@@ -274,38 +277,38 @@ export class Inbox {
 
   /** What gathered is written in other versions of the tables: make those anew, and reshape what is
    * pending in them. Others keep their rows. */
-  private async changeSchemas(scene: Scene, answered: number): Promise<void> {
-    const { state } = this.tx;
+  async #changeSchemas(scene: Scene, answered: number): Promise<void> {
+    const { state } = this.#tx;
     const schemas = state.nextSchemas ?? [];
-    const [before, after] = [this.before, tablesOf(schemas)];
+    const [before, after] = [this.#before, tablesOf(schemas)];
     const reshapings = new Map<string, Reshaping>();
     for (const [name, table] of after) {
       const old = before.get(name);
       if (old !== undefined && old.shape !== table.shape) {
-        reshapings.set(name, new Reshaping(old, table, new Date(this.nowMs)));
+        reshapings.set(name, new Reshaping(old, table, new Date(this.#nowMs)));
       }
     }
     const waiting = scene.pendings.filter((pending) => pending.n > answered);
-    await this.parkAll(scene, refuseMisfits(reshapings, waiting), []);
+    await this.#parkAll(scene, refuseMisfits(reshapings, waiting), []);
     for (const pending of scene.pendings) {
       const reshaping = reshapings.get(pending.table);
       if (reshaping === undefined) continue;
       if (pending.n > answered) {
         const [was, wanted] = reshaping.lostValues(pending);
-        const record = await parkValues(this.tx, pending, was, wanted);
+        const record = await parkValues(this.#tx, pending, was, wanted);
         if (record !== null) this.done.parked.push(record);
       } else if (isRejected(pending)) {
         const table = before.get(pending.table)!;
-        this.originals.set(pending, { pending: { ...pending }, table });
+        this.#originals.set(pending, { pending: { ...pending }, table });
       }
       reshaping.apply(pending);
-      this.changed.add(pending);
+      this.#changed.add(pending);
     }
     const madeAnew = new Set(
       [...before.values()].filter((t) => !isKept(t, after.get(t.name))).map((t) => t.name),
     );
     for (const name of madeAnew) {
-      await this.tx.clearTable(name);
+      this.#tx.clearTable(name);
       this.done.noteAll(name);
     }
     forgetTables(scene, madeAnew);
@@ -313,37 +316,37 @@ export class Inbox {
     state.nextSchemas = null;
     state.revision = state.nextRevision;
     state.nextRevision = "";
-    this.tx.forgetTables();
-    this.before = new Map([...before, ...after]);
+    this.#tx.forgetTables();
+    this.#before = new Map([...before, ...after]);
   }
 
   // -- 2: the pages -------------------------------------------------------------------------------
 
   /** Write the hub's rows; those of touched keys become images instead. */
-  private async writePages(final: Page, scene: Scene): Promise<void> {
-    for await (const page of this.tx.pages()) await this.writePage(page, scene);
-    await this.writePage(final, scene);
+  async #writePages(final: Page, scene: Scene): Promise<void> {
+    for await (const page of this.#tx.pages()) await this.#writePage(page, scene);
+    await this.#writePage(final, scene);
   }
 
-  private async writePage(page: Page, scene: Scene): Promise<void> {
-    this.leaving.see(page);
+  async #writePage(page: Page, scene: Scene): Promise<void> {
+    this.#leaving.see(page);
     if (page.reset) {
-      for (const name of this.tx.tables.keys()) {
-        await this.tx.clearTable(name);
+      for (const name of this.#tx.tables.keys()) {
+        this.#tx.clearTable(name);
         this.done.noteAll(name);
       }
       for (const place of scene.images.keys()) scene.images.set(place, null);
       scene.evicted.clear();
     }
-    for (const part of page.tables ?? []) await this.writePart(part, scene);
+    for (const part of page.tables ?? []) await this.#writePart(part, scene);
   }
 
-  private async writePart(part: TablePage, scene: Scene): Promise<void> {
-    const table = this.tx.tables.get(part.table);
+  async #writePart(part: TablePage, scene: Scene): Promise<void> {
+    const table = this.#tx.tables.get(part.table);
     if (table === undefined) return;
     const { images, evicted, touched, erased } = scene;
     if (part.reset) {
-      await this.tx.clearTable(part.table);
+      this.#tx.clearTable(part.table);
       this.done.noteAll(part.table);
       for (const place of touched.keys()) {
         if (tableOf(place) !== part.table) continue;
@@ -384,13 +387,13 @@ export class Inbox {
       evicted.delete(place);
     }
     this.done.rows += gone.length + puts.length;
-    await this.tx.writeRows(table, gone, puts);
+    await this.#tx.writeRows(table, gone, puts);
   }
 
   // -- 3: what the checkpoint answers -------------------------------------------------------------
 
   /** Move rows to the keys under which their changes took effect. */
-  private async followOutcomes(scene: Scene): Promise<void> {
+  async #followOutcomes(scene: Scene): Promise<void> {
     for (const [index, pending] of scene.pendings.entries()) {
       const key = pending.outcome?.key;
       if (!key || keyText(key) === keyText(pending.key)) continue;
@@ -401,10 +404,10 @@ export class Inbox {
           occupant.table === pending.table &&
           keyText(occupant.key) === keyText(key) &&
           occupant.outcome === null;
-        if (isInWay) await this.evade(scene, [other]);
+        if (isInWay) await this.#evade(scene, [other]);
       }
-      this.move(scene, new Map([[index, key]]));
-      const { state } = this.tx;
+      this.#move(scene, new Map([[index, key]]));
+      const { state } = this.#tx;
       if (state.blocks.some((block) => block.table === pending.table)) {
         state.blocks = noteKey(state.blocks, pending.table, key) ?? state.blocks;
       }
@@ -412,42 +415,42 @@ export class Inbox {
   }
 
   /** Take covered changes out of the outbox; rejected ones and what hangs on them are parked. */
-  private async retire(scene: Scene, final: Page): Promise<void> {
+  async #retire(scene: Scene, final: Page): Promise<void> {
     const answered = final.answered ?? 0;
     const covered = scene.pendings.filter((pending) => pending.n <= answered);
     for (const pending of covered) {
-      const found = await noteConflicts(this.tx, pending, pending.outcome!, this.nowMs);
+      const found = await noteConflicts(this.#tx, pending, pending.outcome!, this.#nowMs);
       this.done.conflicts.push(...found);
-      this.removed.add(pending.n);
+      this.#removed.add(pending.n);
     }
     scene.pendings = scene.pendings.filter((pending) => pending.n > answered);
     const rejected = covered.filter(isRejected);
-    for (const pending of rejected) await this.park(scene, pending);
-    await this.parkAll(scene, [], rejected);
-    await forgetErased(this.tx, new Set(scene.erased.keys()));
+    for (const pending of rejected) await this.#park(scene, pending);
+    await this.#parkAll(scene, [], rejected);
+    await forgetErased(this.#tx, new Set(scene.erased.keys()));
   }
 
   /** Park refused changes that are still in the outbox, and those that hang on them or on rejected
    * ones. The numbers of the rest close up. */
-  private async parkAll(scene: Scene, refused: Pending[], rejected: Pending[]): Promise<void> {
-    const hanging = dependents(this.tx.tables, scene.pendings, [...rejected, ...refused]);
+  async #parkAll(scene: Scene, refused: Pending[], rejected: Pending[]): Promise<void> {
+    const hanging = dependents(this.#tx.tables, scene.pendings, [...rejected, ...refused]);
     const parked = new Set([...refused, ...hanging]);
     if (parked.size === 0) return;
-    for (const pending of parked) await this.park(scene, pending);
+    for (const pending of parked) await this.#park(scene, pending);
     scene.pendings = scene.pendings.filter((pending) => !parked.has(pending));
-    this.closeGaps(scene, new Set([...parked].map((pending) => pending.n)));
+    this.#closeGaps(scene, new Set([...parked].map((pending) => pending.n)));
   }
 
-  private async park(scene: Scene, pending: Pending): Promise<void> {
-    const table = this.before.get(pending.table)!;
-    const original = this.originals.get(pending) ?? { pending, table };
+  async #park(scene: Scene, pending: Pending): Promise<void> {
+    const table = this.#before.get(pending.table)!;
+    const original = this.#originals.get(pending) ?? { pending, table };
     const isEvicted = scene.evicted.has(placeOf(pending.table, sourceOf(pending)));
-    this.done.parked.push(await park(this.tx, original.pending, original.table, isEvicted));
+    this.done.parked.push(await park(this.#tx, original.pending, original.table, isEvicted));
   }
 
   /** Numbers without gaps, after parked changes among them went. If the hub has taken one of the
    * old numbers after all, it finds a fork, and everything is sent again under its old ids. */
-  private closeGaps(scene: Scene, parked: ReadonlySet<number>): void {
+  #closeGaps(scene: Scene, parked: ReadonlySet<number>): void {
     const sorted = [...parked].sort((a, b) => a - b);
     const shifted = (n: number) => n - sorted.filter((gone) => gone < n).length;
     for (const pending of scene.pendings) {
@@ -455,71 +458,71 @@ export class Inbox {
       pending.group = parked.has(pending.group) ? pending.n : shifted(pending.group);
     }
     scene.toMove = new Set([...scene.toMove].filter((n) => !parked.has(n)).map(shifted));
-    this.tx.state.nextN -= parked.size;
-    this.isRenumbered = true;
+    this.#tx.state.nextN -= parked.size;
+    this.#isRenumbered = true;
   }
 
   // -- 4: keys, and what is shown -----------------------------------------------------------------
 
-  private move(scene: Scene, moves: ReadonlyMap<number, Key>): void {
-    const touched = moveKeys(this.tx.tables, scene.pendings, moves);
-    for (const index of touched) this.changed.add(scene.pendings[index]!);
+  #move(scene: Scene, moves: ReadonlyMap<number, Key>): void {
+    const touched = moveKeys(this.#tx.tables, scene.pendings, moves);
+    for (const index of touched) this.#changed.add(scene.pendings[index]!);
   }
 
   /** Move pending inserts into this replica's blocks, and away from keys that the hub's rows hold. */
-  private async makeWay(scene: Scene): Promise<void> {
-    const { state, tables } = this.tx;
+  async #makeWay(scene: Scene): Promise<void> {
+    const { state, tables } = this.#tx;
     const numbers = misplaced(tables, scene.pendings, state.granted);
     for (const n of scene.toMove) numbers.add(n);
     const positions = [...scene.pendings.keys()].filter((i) => numbers.has(scene.pendings[i]!.n));
-    const giver = new KeyGiver(this.tx, placesOf(scene.pendings));
+    const giver = new KeyGiver(this.#tx, placesOf(scene.pendings));
     const { moves, missing } = await giver.keysFor(scene.pendings, positions);
-    this.move(scene, moves);
-    if ([...this.outOfKeys].some((table) => missing.has(table))) {
+    this.#move(scene, moves);
+    if ([...this.#outOfKeys].some((table) => missing.has(table))) {
       const waiting = positions.filter((i) => !moves.has(i)).map((i) => scene.pendings[i]!);
-      await this.parkKeyless(scene, waiting);
-      for (const table of this.outOfKeys) missing.delete(table);
+      await this.#parkKeyless(scene, waiting);
+      for (const table of this.#outOfKeys) missing.delete(table);
     }
     state.missingKeys = Object.fromEntries(missing);
     state.hasMisplaced = false;
     for (let i = 0; i < COLLISIONS_MAX; i += 1) {
-      await this.loadImages(scene);
+      await this.#loadImages(scene);
       const collisions: number[] = [];
       fold(tables, scene.pendings, scene.images, scene.evicted, collisions);
       if (collisions.length === 0) return;
-      await this.evade(scene, collisions);
+      await this.#evade(scene, collisions);
     }
     throw new Error("every collision moves to a key that is free");
   }
 
   /** Park inserts for which the hub has no key left, with the rest of their transactions. */
-  private async parkKeyless(scene: Scene, waiting: readonly Pending[]): Promise<void> {
-    const keyless = waiting.filter((pending) => this.outOfKeys.has(pending.table));
+  async #parkKeyless(scene: Scene, waiting: readonly Pending[]): Promise<void> {
+    const keyless = waiting.filter((pending) => this.#outOfKeys.has(pending.table));
     const groups = new Set(keyless.map((pending) => pending.group));
     const reason = `The hub has no keys left for new rows of '${keyless[0]?.table}'. Make its key column wider there, then retry.`;
     const refused = scene.pendings.filter((p) => p.outcome === null && groups.has(p.group));
     for (const p of refused) p.outcome = { kind: "rejected", code: "no-keys-left", reason };
-    await this.parkAll(scene, refused, []);
+    await this.#parkAll(scene, refused, []);
   }
 
   /** Give pending inserts the next keys of the blocks. */
-  private async evade(scene: Scene, positions: readonly number[]): Promise<void> {
-    const giver = new KeyGiver(this.tx, placesOf(scene.pendings));
+  async #evade(scene: Scene, positions: readonly number[]): Promise<void> {
+    const giver = new KeyGiver(this.#tx, placesOf(scene.pendings));
     const { moves, missing } = await giver.keysFor(scene.pendings, positions);
     if (missing.size > 0) {
       // No key left to give before the next push, which brings a block and moves them again.
-      this.tx.state.hasMisplaced = true;
+      this.#tx.state.hasMisplaced = true;
       for (const position of positions) {
         if (moves.has(position)) continue;
         moves.set(position, await giver.keyAboveAll(scene.pendings[position]!.table));
       }
     }
-    this.move(scene, moves);
+    this.#move(scene, moves);
   }
 
   /** Write the rows of all touched places as the page is to see them. */
-  private async show(scene: Scene): Promise<void> {
-    const { tables } = this.tx;
+  async #show(scene: Scene): Promise<void> {
+    const { tables } = this.#tx;
     const touched = new Map([...scene.touched, ...placesOf(scene.pendings)]);
     const shown = fold(tables, scene.pendings, scene.images, scene.evicted);
     for (const [place, key] of touched) {
@@ -527,7 +530,7 @@ export class Inbox {
       if (table === undefined) continue;
       const folded = shown.get(place);
       const row = folded === undefined ? (scene.images.get(place) ?? null) : folded;
-      await this.tx.writeRows(table, row === null ? [key] : [], row === null ? [] : [row]);
+      await this.#tx.writeRows(table, row === null ? [key] : [], row === null ? [] : [row]);
       this.done.note(table.name, key);
     }
   }
@@ -535,7 +538,7 @@ export class Inbox {
 
 /** Forget what was gathered: the next pull begins at the checkpoint that is shown. */
 export async function voidInbox(tx: Tx): Promise<void> {
-  await tx.clearInbox();
+  tx.clear("inbox");
   tx.state.cursor = tx.state.checkpoint;
   tx.state.repaired = null;
   tx.state.nextSchemas = null;

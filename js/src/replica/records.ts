@@ -69,7 +69,7 @@ export async function noteConflicts(
       isOpen: conflict.is_open ?? false,
       atMs,
     };
-    found.push({ ...record, id: await tx.putConflict(record) });
+    found.push({ ...record, id: await tx.putRecord("conflicts", record) });
   }
   return found;
 }
@@ -124,7 +124,7 @@ async function keep(
     reason: outcome.reason ?? "",
     columns: outcome.columns ?? [],
   };
-  return { ...record, id: await tx.putParked(record) };
+  return { ...record, id: await tx.putRecord("parked", record) };
 }
 
 function named(table: Table, row: Row | null): Named | null {
@@ -138,41 +138,49 @@ function wantedOf(table: Table, pending: Pending): Named {
 
 /** The rows that the pages of a checkpoint take away. */
 export class Leaving {
-  private readonly evicted = new Set<Place>();
-  private readonly reset = new Set<string>();
-  private isAllReset = false;
+  readonly #evicted = new Set<Place>();
+  readonly #reset = new Set<string>();
+  #isAllReset = false;
 
   /** `isSameLog`: what is not in a snapshot was taken away; else another hub has not got it. */
-  constructor(private readonly isSameLog: boolean) {}
+  readonly #isSameLog: boolean;
+
+  constructor(isSameLog: boolean) {
+    this.#isSameLog = isSameLog;
+  }
 
   see(page: Page): void {
-    if (page.reset) this.isAllReset = true;
+    if (page.reset) this.#isAllReset = true;
     for (const part of page.tables ?? []) {
-      if (part.reset) this.reset.add(part.table);
-      for (const key of part.evicts ?? []) this.evicted.add(placeOf(part.table, key));
+      if (part.reset) this.#reset.add(part.table);
+      for (const key of part.evicts ?? []) this.#evicted.add(placeOf(part.table, key));
     }
   }
 
   /** Take the hub's values of those rows out of the records. */
   async forget(tx: Tx, hidden: ReadonlySet<Place>, has: (place: Place) => Promise<boolean>) {
-    if (!this.isAllReset && !this.reset.size && !this.evicted.size && !hidden.size) return;
+    if (!this.#isAllReset && !this.#reset.size && !this.#evicted.size && !hidden.size) return;
     const isGone = async (table: string, key: Key): Promise<boolean> => {
       const place = placeOf(table, key);
-      if (this.evicted.has(place) || hidden.has(place)) return true;
-      const wasReset = this.isSameLog && (this.isAllReset || this.reset.has(table));
+      if (this.#evicted.has(place) || hidden.has(place)) return true;
+      const wasReset = this.#isSameLog && (this.#isAllReset || this.#reset.has(table));
       return wasReset && !(await has(place));
     };
     for (const record of await tx.conflicts()) {
       if (!(await isGone(record.table, record.key))) continue;
       const isMine = isWrittenAlike(record.result, record.replica);
       const result = isMine ? record.result : null;
-      await tx.putConflict({ ...record, base: null, hub: null, isOpen: false, result });
+      await tx.putRecord("conflicts", { ...record, base: null, hub: null, isOpen: false, result });
     }
     for (const record of await tx.parked()) {
       const keys = record.oldKey === null ? [record.key] : [record.key, record.oldKey];
       for (const key of record.old === null ? [] : keys) {
         if (!(await isGone(record.table, key))) continue;
-        await tx.putParked({ ...record, old: null, row: changed(record.old!, record.row) });
+        await tx.putRecord("parked", {
+          ...record,
+          old: null,
+          row: changed(record.old!, record.row),
+        });
         break;
       }
     }
@@ -191,11 +199,16 @@ export async function forgetErased(tx: Tx, erased: ReadonlySet<Place>): Promise<
   for (const record of await tx.conflicts()) {
     if (!erased.has(placeOf(record.table, record.key))) continue;
     const nothing = { base: null, hub: null, replica: null, result: null, isOpen: false };
-    await tx.putConflict({ ...record, ...nothing });
+    await tx.putRecord("conflicts", { ...record, ...nothing });
   }
   for (const record of await tx.parked()) {
     const keys = record.oldKey === null ? [record.key] : [record.key, record.oldKey];
     if (!keys.some((key) => erased.has(placeOf(record.table, key)))) continue;
-    await tx.putParked({ ...record, old: null, row: null, reason: "The row was erased." });
+    await tx.putRecord("parked", {
+      ...record,
+      old: null,
+      row: null,
+      reason: "The row was erased.",
+    });
   }
 }

@@ -57,27 +57,31 @@ class Stale extends Error {}
 
 /** Compares tables of one replica with the hub's. */
 export class Repair {
-  private cursor = "";
+  #cursor = "";
 
-  constructor(
-    private readonly store: Store,
-    private readonly hub: Conversation,
-    private readonly nowMs: () => number,
-  ) {}
+  readonly #store: Store;
+  readonly #hub: Conversation;
+  readonly #nowMs: () => number;
+
+  constructor(store: Store, hub: Conversation, nowMs: () => number) {
+    this.#store = store;
+    this.#hub = hub;
+    this.#nowMs = nowMs;
+  }
 
   /** Compare these tables and put the rows that differ into the inbox; how many. Null if the hub's
    * log does not reach back to this replica's cursor: the next pull brings every row. */
   async gather(names: readonly string[]): Promise<number | null> {
-    const [state, tables] = await this.store.read(async (tx) => [tx.state, tx.tables] as const);
+    const [state, tables] = await this.#store.read(async (tx) => [tx.state, tx.tables] as const);
     if (state.cursor === null) return null;
-    this.cursor = state.repaired ?? state.cursor;
+    this.#cursor = state.repaired ?? state.cursor;
     let found = 0;
     try {
       for (const name of names) {
         const table = tables.get(name);
         if (table === undefined) continue;
-        const keys = await this.differing(state, table);
-        await this.fetch(state, table, keys);
+        const keys = await this.#differing(state, table);
+        await this.#fetch(state, table, keys);
         found += keys.length;
       }
     } catch (error) {
@@ -87,8 +91,8 @@ export class Repair {
     return found;
   }
 
-  private async differing(state: State, table: Table): Promise<Key[]> {
-    const own = await this.digests(table);
+  async #differing(state: State, table: Table): Promise<Key[]> {
+    const own = await this.#digests(table);
     let digits = 0;
     while (digits < DIGITS_MAX && own.length > RANGE_ROWS_AIM * 16 ** digits) digits += 1;
     const prefixes = [...Array(16 ** digits).keys()].map((i) =>
@@ -96,7 +100,7 @@ export class Repair {
     );
     const ours = rangeSums(own, prefixes).map((range) => ({ ...range, sum: range.sum.slice(16) }));
     const ranges = new Set(
-      differingRanges(ours, await this.hubSums(state, table, digits, prefixes)),
+      differingRanges(ours, await this.#hubSums(state, table, digits, prefixes)),
     );
     if (ranges.size === 0) return [];
     const waiting = new Map<string, OwnRow>();
@@ -105,7 +109,7 @@ export class Repair {
     }
     const found = new Map<string, Key>();
     const note = (key: Key) => found.set(keyText(key), key);
-    for await (const answer of this.askThrough(state, table, "list", { prefixes: [...ranges] })) {
+    for await (const answer of this.#askThrough(state, table, "list", { prefixes: [...ranges] })) {
       (answer.keys ?? []).forEach((key, index) => {
         const hash = keyHash(table, key);
         const mine = waiting.get(hash);
@@ -119,7 +123,7 @@ export class Repair {
     return [...found.values()];
   }
 
-  private async hubSums(
+  async #hubSums(
     state: State,
     table: Table,
     digits: number,
@@ -127,7 +131,7 @@ export class Repair {
   ): Promise<RangeSum[]> {
     const rows = prefixes.map(() => 0);
     const sums = prefixes.map(() => 0n);
-    for await (const answer of this.askThrough(state, table, "sums", { digits })) {
+    for await (const answer of this.#askThrough(state, table, "sums", { digits })) {
       prefixes.forEach((_, index) => {
         rows[index]! += answer.rows![index]!;
         sums[index]! += BigInt(`0x${answer.sums![index]!}`);
@@ -140,8 +144,8 @@ export class Repair {
   }
 
   /** The digests of the hub's images that this replica has. */
-  private async digests(table: Table): Promise<OwnRow[]> {
-    const rows = await this.store.read((tx) => ownRows(tx, table));
+  async #digests(table: Table): Promise<OwnRow[]> {
+    const rows = await this.#store.read((tx) => ownRows(tx, table));
     const found: OwnRow[] = [];
     for (const [index, row] of rows.entries()) {
       if (index % ROWS_AT_ONCE === ROWS_AT_ONCE - 1) await turn();
@@ -151,21 +155,21 @@ export class Repair {
   }
 
   /** What the hub has under these keys, into the inbox. */
-  private async fetch(state: State, table: Table, keys: readonly Key[]): Promise<void> {
+  async #fetch(state: State, table: Table, keys: readonly Key[]): Promise<void> {
     let rest = keys;
     while (rest.length > 0) {
-      const answer = await this.ask(state, table, "rows", { keys: rest.slice(0, KEYS_MAX) });
-      await this.store.write(async (tx) => {
+      const answer = await this.#ask(state, table, "rows", { keys: rest.slice(0, KEYS_MAX) });
+      await this.#store.write(async (tx) => {
         const schemas = Object.fromEntries([...tx.tables.values()].map((t) => [t.name, t.version]));
         const { cursor, stamp, page } = { ...answer, cursor: tx.state.cursor ?? "" };
-        await new Inbox(tx, this.nowMs()).store({ cursor, stamp, schemas, tables: [page!] });
+        await new Inbox(tx, this.#nowMs()).store({ cursor, stamp, schemas, tables: [page!] });
         tx.state.repaired = answer.cursor;
       });
       rest = rest.slice(Math.max(1, answer.taken ?? 0));
     }
   }
 
-  private async *askThrough(
+  async *#askThrough(
     state: State,
     table: Table,
     ask: string,
@@ -173,18 +177,18 @@ export class Repair {
   ): AsyncGenerator<RepairAnswer> {
     let after: Key | null = null;
     do {
-      const answer: RepairAnswer = await this.ask(state, table, ask, { ...more, after });
+      const answer: RepairAnswer = await this.#ask(state, table, ask, { ...more, after });
       yield answer;
       after = answer.next ?? null;
     } while (after !== null);
   }
 
-  private async ask(state: State, table: Table, ask: string, more: object): Promise<RepairAnswer> {
+  async #ask(state: State, table: Table, ask: string, more: object): Promise<RepairAnswer> {
     const { replica, tables, where } = state;
-    const answer = await this.hub.call<RepairAnswer>("repair", {
+    const answer = await this.#hub.call<RepairAnswer>("repair", {
       protocol: PROTOCOL_VERSION,
       replica,
-      cursor: this.cursor,
+      cursor: this.#cursor,
       tables,
       where,
       table: table.name,
@@ -192,7 +196,7 @@ export class Repair {
       ...more,
     });
     if (answer.is_stale) throw new Stale();
-    this.cursor = answer.cursor;
+    this.#cursor = answer.cursor;
     return answer;
   }
 }

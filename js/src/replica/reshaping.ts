@@ -10,8 +10,8 @@
  * new.
  */
 
-import { valueFaults } from "../core/checks.js";
 import { defaultOf } from "../core/defaults.js";
+import { faultOf } from "../core/faults.js";
 import { keyText } from "../core/key.js";
 import type { Table } from "../core/schema.js";
 import { isWrittenAlike, type Row, type Value } from "../core/values.js";
@@ -22,28 +22,32 @@ type Named = Record<string, Value>;
 
 /** From one version of a table to the next. */
 export class Reshaping {
-  private readonly places: readonly (number | undefined)[];
-  private readonly defaults: readonly Value[];
-  private readonly lost: readonly string[];
-  private readonly hasOtherKey: boolean;
+  readonly #places: readonly (number | undefined)[];
+  readonly #defaults: readonly Value[];
+  readonly #lost: readonly string[];
+  readonly #hasOtherKey: boolean;
 
-  constructor(
-    private readonly before: Table,
-    private readonly after: Table,
-    private readonly now: Date,
-  ) {
-    this.places = after.names.map((name) => before.position.get(name));
-    this.defaults = after.columns.map((column) => defaultOf(column, now) ?? null);
-    this.lost = before.names.filter((name) => !after.position.has(name));
-    this.hasOtherKey = keyColumns(before) !== keyColumns(after);
+  readonly #before: Table;
+  readonly #after: Table;
+  readonly #now: Date;
+
+  constructor(before: Table, after: Table, now: Date) {
+    this.#before = before;
+    this.#after = after;
+    this.#now = now;
+
+    this.#places = after.names.map((name) => before.position.get(name));
+    this.#defaults = after.columns.map((column) => defaultOf(column, now) ?? null);
+    this.#lost = before.names.filter((name) => !after.position.has(name));
+    this.#hasOtherKey = keyColumns(before) !== keyColumns(after);
   }
 
   /** Rewrite a change; where its key cannot be told, null stands in it. */
   apply(pending: Pending): void {
-    const [old, row] = [this.row(pending.old), this.row(pending.row)];
-    if (this.hasOtherKey) {
-      const target = this.after.keyOf((row ?? old)!);
-      const source = old === null ? target : this.after.keyOf(old);
+    const [old, row] = [this.#row(pending.old), this.#row(pending.row)];
+    if (this.#hasOtherKey) {
+      const target = this.#after.keyOf((row ?? old)!);
+      const source = old === null ? target : this.#after.keyOf(old);
       pending.key = target;
       pending.oldKey = keyText(source) === keyText(target) ? null : source;
     }
@@ -53,25 +57,29 @@ export class Reshaping {
 
   /** Why this change cannot become one of the new table, if so. */
   fault(pending: Pending): string | null {
-    const [old, row] = [this.row(pending.old), this.row(pending.row)];
-    if (this.hasOtherKey) {
-      const keys = [old, row].filter((image) => image !== null).map((r) => this.after.keyOf(r));
+    const [old, row] = [this.#row(pending.old), this.#row(pending.row)];
+    if (this.#hasOtherKey) {
+      const keys = [old, row].filter((image) => image !== null).map((r) => this.#after.keyOf(r));
       if (keys.some((key) => key.some((value) => value === null))) {
-        return `Its key is ${this.after.key.join(", ")} now, which this change has no value for.`;
+        return `Its key is ${this.#after.key.join(", ")} now, which this change has no value for.`;
       }
     }
-    let wanted = [...this.after.names.keys()];
+    let wanted = [...this.#after.names.keys()];
     if (pending.op === "update") {
-      const changed = changedColumns(pending).map((index) => this.before.names[index]!);
-      if (changed.length > 0 && changed.every((name) => this.lost.includes(name))) {
+      const changed = changedColumns(pending).map((index) => this.#before.names[index]!);
+      if (changed.length > 0 && changed.every((name) => this.#lost.includes(name))) {
         return `It has no ${changed.join(", ")} any more.`;
       }
-      wanted = wanted.filter((index) => changed.includes(this.after.names[index]!));
+      wanted = wanted.filter((index) => changed.includes(this.#after.names[index]!));
     }
     if (row === null) return null;
-    const columns = wanted.map((index) => this.after.columns[index]!);
-    const [fault] = valueFaults(columns, [wanted.map((index) => row[index]!)]);
-    return fault ? `Column '${columns[fault.column]!.name}': ${fault.reason}` : null;
+    for (const index of wanted) {
+      const { name, type } = this.#after.columns[index]!;
+      const fault = faultOf(type, row[index]!);
+      if (fault !== null)
+        return `Column '${name}': ${typeof fault === "string" ? fault : fault[1]}`;
+    }
+    return null;
   }
 
   /** What the change replaced and set in columns that are gone, where it set something. */
@@ -79,9 +87,9 @@ export class Reshaping {
     if (pending.row === null) return [{}, {}];
     const was: Named = {};
     const wanted: Named = {};
-    for (const name of this.lost) {
-      const place = this.before.position.get(name)!;
-      const initial = defaultOf(this.before.columns[place]!, this.now) ?? null;
+    for (const name of this.#lost) {
+      const place = this.#before.position.get(name)!;
+      const initial = defaultOf(this.#before.columns[place]!, this.#now) ?? null;
       const before = pending.old === null ? initial : pending.old[place]!;
       if (isWrittenAlike(before, pending.row[place]!)) continue;
       was[name] = before;
@@ -90,9 +98,9 @@ export class Reshaping {
     return [was, wanted];
   }
 
-  private row(row: Row | null): Row | null {
+  #row(row: Row | null): Row | null {
     if (row === null) return null;
-    return this.places.map((place, i) => (place === undefined ? this.defaults[i]! : row[place]!));
+    return this.#places.map((place, i) => (place === undefined ? this.#defaults[i]! : row[place]!));
   }
 }
 

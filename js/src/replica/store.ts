@@ -13,7 +13,6 @@
  * The rule: inside a transaction only requests to IndexedDB are awaited, never the network.
  */
 
-import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB, unwrap } from "idb";
 import { writeJson } from "../core/json_text.js";
 import { type Table, type Tables, tablesOf } from "../core/schema.js";
 import type { Key, Row, Value } from "../core/values.js";
@@ -24,7 +23,16 @@ import type { ConflictRecord, ParkedRecord } from "./records.js";
 import { newState, type State } from "./state.js";
 
 const LAYOUT_VERSION = 1;
-const STORES = ["rows", "outbox", "base", "inbox", "conflicts", "parked", "state"] as const;
+const BY_ID: IDBObjectStoreParameters = { keyPath: "id", autoIncrement: true };
+const STORES: Readonly<Record<string, IDBObjectStoreParameters>> = {
+  rows: {},
+  outbox: { keyPath: "n" },
+  base: { keyPath: "place" },
+  inbox: { autoIncrement: true },
+  conflicts: BY_ID,
+  parked: BY_ID,
+  state: {},
+};
 
 // Rows that are written before the browser gets a turn: far less than a frame.
 const ROWS_AT_ONCE = 200;
@@ -36,89 +44,76 @@ export interface Base {
   readonly isEvicted: boolean;
 }
 
-interface Layout extends DBSchema {
-  rows: { key: IDBValidKey; value: Row };
-  outbox: { key: number; value: Pending };
-  base: { key: string; value: Base };
-  inbox: { key: number; value: Page };
-  conflicts: { key: number; value: ConflictRecord };
-  parked: { key: number; value: ParkedRecord };
-  state: { key: string; value: State };
-}
-
-type Mode = "readonly" | "readwrite";
-
 /** One replica's database. */
 export class Store {
-  private isClosed = false;
+  #isClosed = false;
+  readonly #database: IDBDatabase;
+  readonly #durability: IDBTransactionDurability;
 
-  private constructor(
-    private readonly database: IDBPDatabase<Layout>,
-    private readonly durability: "relaxed" | "strict",
-  ) {}
+  private constructor(database: IDBDatabase, durability: IDBTransactionDurability) {
+    this.#database = database;
+    this.#durability = durability;
+  }
 
   /** Open, or make, the database of this name. `onLost` is called if the browser takes it away. */
   static async open(
     name: string,
-    options: { durability?: "relaxed" | "strict"; onLost?: () => void } = {},
+    durability: IDBTransactionDurability,
+    onLost: () => void,
   ): Promise<Store> {
-    const database = await openDB<Layout>(databaseName(name), LAYOUT_VERSION, {
-      upgrade(fresh) {
-        fresh.createObjectStore("rows");
-        fresh.createObjectStore("outbox", { keyPath: "n" });
-        fresh.createObjectStore("base", { keyPath: "place" });
-        fresh.createObjectStore("inbox", { autoIncrement: true });
-        fresh.createObjectStore("conflicts", { keyPath: "id", autoIncrement: true });
-        fresh.createObjectStore("parked", { keyPath: "id", autoIncrement: true });
-        fresh.createObjectStore("state");
-      },
-      // Somebody deletes the database, or a newer release opens it: let go.
-      blocking: () => {
-        database.close();
-        options.onLost?.();
-      },
-      terminated: () => options.onLost?.(),
+    const request = indexedDB.open(databaseName(name), LAYOUT_VERSION);
+    request.onupgradeneeded = () => {
+      for (const [store, how] of Object.entries(STORES))
+        request.result.createObjectStore(store, how);
+    };
+    const database = await settled(request).catch((error) => {
+      throw translated(error);
     });
-    return new Store(database, options.durability ?? "relaxed");
+    database.onclose = onLost;
+    // Somebody deletes the database, or a newer release opens it: let go.
+    database.onversionchange = () => {
+      database.close();
+      onLost();
+    };
+    return new Store(database, durability);
   }
 
   /** Look at a state that stays as it is meanwhile. */
   read<Result>(look: (tx: Tx) => Promise<Result>): Promise<Result> {
-    return this.run("readonly", look);
+    return this.#run("readonly", look);
   }
 
   /** Change something: all of it happens, or nothing if `change` throws. */
   write<Result>(change: (tx: Tx) => Promise<Result>): Promise<Result> {
-    return this.run("readwrite", change);
+    return this.#run("readwrite", change);
   }
 
   close(): void {
-    this.isClosed = true;
-    this.database.close();
+    this.#isClosed = true;
+    this.#database.close();
   }
 
-  private async run<Result>(mode: Mode, work: (tx: Tx) => Promise<Result>): Promise<Result> {
-    if (this.isClosed) throw new ReuniteError("closed", "The database was closed: connect again.");
-    let inner: IDBPTransaction<Layout, typeof STORES, Mode>;
+  async #run<Result>(mode: IDBTransactionMode, work: (tx: Tx) => Promise<Result>): Promise<Result> {
+    if (this.#isClosed) throw new ReuniteError("closed", "The database was closed: connect again.");
+    let inner: IDBTransaction | null = null;
     try {
-      inner = this.database.transaction(STORES, mode, { durability: this.durability });
-    } catch (error) {
-      throw translated(error);
-    }
-    inner.done.catch(() => {}); // told below
-    try {
-      const tx = new Tx(inner, (await inner.objectStore("state").get("state")) ?? newState());
+      inner = this.#database.transaction(Object.keys(STORES), mode, {
+        durability: this.#durability,
+      });
+      const done = ended(inner);
+      const known = await settled<State | undefined>(inner.objectStore("state").get("state"));
+      const tx = new Tx(inner, known ?? newState());
       const result = await work(tx);
-      if (mode === "readwrite") await inner.objectStore("state").put!(tx.state, "state");
-      await inner.done;
+      if (mode === "readwrite") inner.objectStore("state").put(tx.state, "state");
+      await done;
       return result;
     } catch (error) {
       try {
-        inner.abort();
+        inner?.abort();
       } catch {
         // It has ended by itself.
       }
-      throw translated(inner.error ?? error);
+      throw translated(inner?.error ?? error);
     }
   }
 }
@@ -126,6 +121,23 @@ export class Store {
 /** The name that a replica's database has among all of an origin. */
 export function databaseName(name: string): string {
   return `reunite:${name}`;
+}
+
+function settled<Result>(request: IDBRequest<Result>): Promise<Result> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}
+
+/** The end of a transaction; whoever does not wait for it hears of a failure elsewhere. */
+function ended(inner: IDBTransaction): Promise<void> {
+  const end = new Promise<void>((resolve, reject) => {
+    inner.oncomplete = () => resolve();
+    inner.onabort = () => reject(inner.error ?? new DOMException("", "AbortError"));
+  });
+  end.catch(() => {});
+  return end;
 }
 
 function translated(error: unknown): unknown {
@@ -144,56 +156,56 @@ function translated(error: unknown): unknown {
 
 /** One transaction. `state` is written back when a writing one ends. */
 export class Tx {
-  private known: Tables | null = null;
+  #known: Tables | null = null;
+
+  readonly #inner: IDBTransaction;
 
   constructor(
-    private readonly inner: IDBPTransaction<Layout, typeof STORES, Mode>,
+    inner: IDBTransaction,
     readonly state: State,
-  ) {}
+  ) {
+    this.#inner = inner;
+  }
 
   /** The tables that rows are shown in. */
   get tables(): Tables {
-    this.known ??= tablesOf(this.state.schemas);
-    return this.known;
+    this.#known ??= tablesOf(this.state.schemas);
+    return this.#known;
   }
 
   /** The hub's tables are others now. */
   forgetTables(): void {
-    this.known = null;
+    this.#known = null;
   }
 
   // -- rows ---------------------------------------------------------------------------------------
 
   async row(table: string, key: Key): Promise<Row | null> {
-    return (await this.inner.objectStore("rows").get(rowKey(table, key))) ?? null;
+    return (await this.#get<Row | undefined>("rows", rowKey(table, key))) ?? null;
   }
 
   /** All rows of a table, in the order of their keys. */
   rows(table: string): Promise<Row[]> {
-    return this.inner.objectStore("rows").getAll(rangeOf(table));
+    return this.#all("rows", rangeOf(table));
   }
 
   async largestKey(table: string): Promise<Value> {
-    const cursor = await this.inner.objectStore("rows").openCursor(rangeOf(table), "prev");
+    const cursor = await settled(this.#store("rows").openCursor(rangeOf(table), "prev"));
     return cursor === null ? null : ((cursor.key as Value[])[1] ?? null);
   }
 
-  async clearTable(table: string): Promise<void> {
-    await this.inner.objectStore("rows").delete!(rangeOf(table));
-  }
-
-  async deleteRow(table: string, key: Key): Promise<void> {
-    await this.inner.objectStore("rows").delete!(rowKey(table, key));
+  clearTable(table: string): void {
+    this.#store("rows").delete(rangeOf(table));
   }
 
   /** Delete and put rows, a few at a time so that the page stays awake. */
   async writeRows(table: Table, gone: readonly Key[], puts: readonly Row[]): Promise<void> {
-    const store = unwrap(this.inner.objectStore("rows")) as unknown as IDBObjectStore;
+    const store = this.#store("rows");
     const { name, keyPositions } = table;
     let request: IDBRequest | null = null;
     let count = 0;
     for (const key of gone) {
-      request = store.delete(rowKey(name, key) as IDBValidKey);
+      request = store.delete(rowKey(name, key));
       count += 1;
       if (count % ROWS_AT_ONCE === 0) await settled(request);
     }
@@ -204,110 +216,100 @@ export class Tx {
       count += 1;
       if (count % ROWS_AT_ONCE === 0) await settled(request);
     }
-    if (request !== null && count % ROWS_AT_ONCE !== 0) await settled(request);
   }
 
   // -- outbox and base ----------------------------------------------------------------------------
 
   /** All pending changes in order of n. */
   outbox(): Promise<Pending[]> {
-    return this.inner.objectStore("outbox").getAll();
+    return this.#all("outbox");
   }
 
   /** So many pending changes from a number on. */
   outboxFrom(n: number, count: number): Promise<Pending[]> {
-    return this.inner.objectStore("outbox").getAll(IDBKeyRange.lowerBound(n), count);
+    return this.#all("outbox", IDBKeyRange.lowerBound(n), count);
   }
 
-  outboxCount(): Promise<number> {
-    return this.inner.objectStore("outbox").count();
+  count(store: "outbox" | "parked"): Promise<number> {
+    return settled(this.#store(store).count());
   }
 
-  async change(n: number): Promise<Pending | null> {
-    return (await this.inner.objectStore("outbox").get(n)) ?? null;
+  putChanges(pendings: Iterable<Pending>): void {
+    for (const pending of pendings) this.#store("outbox").put(pending);
   }
 
-  async putChanges(pendings: Iterable<Pending>): Promise<void> {
-    const store = this.inner.objectStore("outbox");
-    await Promise.all([...pendings].map((pending) => store.put!(pending)));
-  }
-
-  async removeChanges(numbers: Iterable<number>): Promise<void> {
-    const store = this.inner.objectStore("outbox");
-    await Promise.all([...numbers].map((n) => store.delete!(n)));
-  }
-
-  async clearOutbox(): Promise<void> {
-    await this.inner.objectStore("outbox").clear!();
+  removeChanges(numbers: Iterable<number>): void {
+    for (const n of numbers) this.#store("outbox").delete(n);
   }
 
   bases(): Promise<Base[]> {
-    return this.inner.objectStore("base").getAll();
+    return this.#all("base");
   }
 
-  async replaceBases(bases: readonly Base[]): Promise<void> {
-    const store = this.inner.objectStore("base");
-    await store.clear!();
-    await Promise.all(bases.map((base) => store.put!(base)));
+  replaceBases(bases: readonly Base[]): void {
+    this.clear("base");
+    for (const base of bases) this.#store("base").put(base);
+  }
+
+  clear(store: "outbox" | "base" | "inbox"): void {
+    this.#store(store).clear();
   }
 
   // -- inbox --------------------------------------------------------------------------------------
 
-  async addPage(page: Page): Promise<void> {
-    await this.inner.objectStore("inbox").add!(page);
-  }
-
-  async clearInbox(): Promise<void> {
-    await this.inner.objectStore("inbox").clear!();
-  }
-
-  pageCount(): Promise<number> {
-    return this.inner.objectStore("inbox").count();
+  addPage(page: Page): void {
+    this.#store("inbox").add(page);
   }
 
   /** The pages that gathered, one in memory at a time. */
   async *pages(): AsyncGenerator<Page> {
-    let cursor = await this.inner.objectStore("inbox").openCursor();
-    while (cursor !== null) {
+    let after: IDBKeyRange | null = null;
+    for (;;) {
       // Read on by key: whoever takes the page awaits other requests meanwhile.
-      const { key, value } = cursor;
-      yield value;
-      cursor = await this.inner.objectStore("inbox").openCursor(IDBKeyRange.lowerBound(key, true));
+      const cursor: IDBCursorWithValue | null = await settled(
+        this.#store("inbox").openCursor(after),
+      );
+      if (cursor === null) return;
+      after = IDBKeyRange.lowerBound(cursor.key, true);
+      yield cursor.value;
     }
   }
 
   // -- records ------------------------------------------------------------------------------------
 
   conflicts(): Promise<ConflictRecord[]> {
-    return this.inner.objectStore("conflicts").getAll();
+    return this.#all("conflicts");
   }
 
   parked(): Promise<ParkedRecord[]> {
-    return this.inner.objectStore("parked").getAll();
+    return this.#all("parked");
   }
 
-  async putConflict(record: Omit<ConflictRecord, "id"> | ConflictRecord): Promise<number> {
-    return this.inner.objectStore("conflicts").put!(record as ConflictRecord);
+  /** Keep a record, a new one if it has no id; its id. */
+  putRecord(
+    store: "conflicts" | "parked",
+    record: Omit<ConflictRecord, "id"> | Omit<ParkedRecord, "id">,
+  ): Promise<number> {
+    return settled(this.#store(store).put(record)) as Promise<number>;
   }
 
-  async putParked(record: Omit<ParkedRecord, "id"> | ParkedRecord): Promise<number> {
-    return this.inner.objectStore("parked").put!(record as ParkedRecord);
+  removeRecord(store: "conflicts" | "parked", id: number): void {
+    this.#store(store).delete(id);
   }
 
-  async removeParked(id: number): Promise<void> {
-    await this.inner.objectStore("parked").delete!(id);
+  // -- requests -----------------------------------------------------------------------------------
+
+  #store(name: string): IDBObjectStore {
+    return this.#inner.objectStore(name);
   }
 
-  async removeConflict(id: number): Promise<void> {
-    await this.inner.objectStore("conflicts").delete!(id);
+  #get<Result>(store: string, key: IDBValidKey): Promise<Result> {
+    return settled(this.#store(store).get(key));
   }
-}
 
-function settled(request: IDBRequest): Promise<void> {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve();
-    request.onerror = () => reject(request.error);
-  });
+  #all<Result>(store: string, range?: IDBKeyRange, count?: number): Promise<Result[]> {
+    return settled(this.#store(store).getAll(range, count));
+  }
 }
 
 /** Where a row stands. IndexedDB has no booleans among its keys, nor objects. */

@@ -6,8 +6,8 @@
  * The rule: what one call writes is one group, which the hub takes whole or not at all.
  */
 
-import { valueFaults } from "../core/checks.js";
 import { defaultOf } from "../core/defaults.js";
+import { faultOf } from "../core/faults.js";
 import { keyText } from "../core/key.js";
 import type { Table } from "../core/schema.js";
 import { nextStamp, parseStamp, type Stamp, stampText } from "../core/stamp.js";
@@ -47,54 +47,57 @@ export type Ground = Pick<Tx, "state" | "tables" | "row" | "writeRows">;
 /** Carries out some writes as one group. */
 export class Writer {
   readonly done = new Applied();
-  private readonly pendings: Pending[] = [];
-  private readonly stamp: string;
-  private readonly nowMs: number;
+  readonly #pendings: Pending[] = [];
+  readonly #stamp: string;
+  readonly #nowMs: number;
 
-  constructor(
-    private readonly tx: Ground & Partial<Pick<Tx, "putChanges">>,
-    private readonly device: Device,
-  ) {
-    this.nowMs = device.nowMs();
-    const stamp = nextStamp(lastStamp(tx.state, this.nowMs), [], this.nowMs);
-    this.stamp = stampText(stamp);
+  readonly #tx: Ground & Partial<Pick<Tx, "putChanges">>;
+  readonly #device: Device;
+
+  constructor(tx: Ground & Partial<Pick<Tx, "putChanges">>, device: Device) {
+    this.#tx = tx;
+    this.#device = device;
+
+    this.#nowMs = device.nowMs();
+    const stamp = nextStamp(lastStamp(tx.state, this.#nowMs), [], this.#nowMs);
+    this.#stamp = stampText(stamp);
   }
 
   /** Do one write; the key of its row afterwards. */
   async write(write: Write): Promise<Key> {
-    const table = this.tx.tables.get(write.table);
+    const table = this.#tx.tables.get(write.table);
     if (table === undefined) {
       throw new ReuniteError("unknown-table", `This replica has no table '${write.table}'.`);
     }
-    if (write.op === "insert") return this.insert(table, write.values);
-    const old = await this.tx.row(table.name, write.key);
+    if (write.op === "insert") return this.#insert(table, write.values);
+    const old = await this.#tx.row(table.name, write.key);
     if (old === null) {
       const message = `There is no row ${keyText(write.key)} in '${table.name}'.`;
       throw new ReuniteError("no-row", message);
     }
-    if (write.op === "update") return this.update(table, write.key, old, write.values);
-    await this.note(table, { op: "delete", key: write.key, oldKey: null, old, row: null });
+    if (write.op === "update") return this.#update(table, write.key, old, write.values);
+    await this.#note(table, { op: "delete", key: write.key, oldKey: null, old, row: null });
     return write.key;
   }
 
   /** Put what was written into the outbox. */
   async finish(): Promise<Applied> {
-    if (this.pendings.length > 0) {
-      await this.tx.putChanges?.(this.pendings);
-      this.tx.state.stamp = this.stamp;
-      this.tx.state.writes += 1;
+    if (this.#pendings.length > 0) {
+      this.#tx.putChanges?.(this.#pendings);
+      this.#tx.state.stamp = this.#stamp;
+      this.#tx.state.writes += 1;
     }
     return this.done;
   }
 
-  private async insert(table: Table, given: WireValues): Promise<Key> {
+  async #insert(table: Table, given: WireValues): Promise<Key> {
     refuseUnknown(table, given);
-    const now = new Date(this.nowMs);
+    const now = new Date(this.#nowMs);
     const values: Record<string, Value> = { ...given };
     for (const column of table.columns) {
       if (values[column.name] !== undefined) continue;
       if (table.key.includes(column.name)) {
-        values[column.name] = await this.newKey(table, column.name);
+        values[column.name] = await this.#newKey(table, column.name);
         continue;
       }
       const value = defaultOf(column, now);
@@ -107,19 +110,19 @@ export class Writer {
     const row = table.names.map((name) => values[name]!);
     refuseFaults(table, row, [...row.keys()]);
     const key = table.keyOf(row);
-    if ((await this.tx.row(table.name, key)) !== null) {
+    if ((await this.#tx.row(table.name, key)) !== null) {
       throw new ReuniteError("key-exists", `There is a row ${keyText(key)} in '${table.name}'.`);
     }
     if (table.hasGeneratedKey) {
-      const blocks = noteKey(this.tx.state.blocks, table.name, key);
-      if (blocks === null) this.tx.state.hasMisplaced = !isGiven(this.tx.state, table.name, key);
-      else this.tx.state.blocks = blocks;
+      const blocks = noteKey(this.#tx.state.blocks, table.name, key);
+      if (blocks === null) this.#tx.state.hasMisplaced = !isGiven(this.#tx.state, table.name, key);
+      else this.#tx.state.blocks = blocks;
     }
-    await this.note(table, { op: "insert", key, oldKey: null, old: null, row });
+    await this.#note(table, { op: "insert", key, oldKey: null, old: null, row });
     return key;
   }
 
-  private async update(table: Table, key: Key, old: Row, given: WireValues): Promise<Key> {
+  async #update(table: Table, key: Key, old: Row, given: WireValues): Promise<Key> {
     refuseUnknown(table, given);
     const row = [...old];
     const changed: number[] = [];
@@ -133,16 +136,16 @@ export class Writer {
     refuseFaults(table, row, changed);
     const target = table.keyOf(row);
     const hasMoved = keyText(target) !== keyText(key);
-    if (hasMoved && (await this.tx.row(table.name, target)) !== null) {
+    if (hasMoved && (await this.#tx.row(table.name, target)) !== null) {
       throw new ReuniteError("key-exists", `There is a row ${keyText(target)} in '${table.name}'.`);
     }
-    await this.note(table, { op: "update", key: target, oldKey: hasMoved ? key : null, old, row });
+    await this.#note(table, { op: "update", key: target, oldKey: hasMoved ? key : null, old, row });
     return target;
   }
 
-  private async newKey(table: Table, column: string): Promise<Value> {
+  async #newKey(table: Table, column: string): Promise<Value> {
     if (table.hasGeneratedKey) {
-      const key = await new KeyGiver(this.tx, new Map()).freeKey(table.name);
+      const key = await new KeyGiver(this.#tx, new Map()).freeKey(table.name);
       if (key === null) {
         const message = `No key is left to give in '${table.name}' before the next sync.`;
         throw new ReuniteError("keys-used-up", message);
@@ -151,34 +154,38 @@ export class Writer {
     }
     const { type } = table.column(column);
     if (table.key.length === 1 && (type === "text" || type === "uuid" || type === "any")) {
-      return uuid7(this.nowMs, this.device.newId());
+      return uuid7(this.#nowMs, this.#device.newId());
     }
     const message = `Give a value for '${column}', which is in the key of '${table.name}'.`;
     throw new ReuniteError("bad-request", message, { path: column });
   }
 
-  private async note(
+  async #note(
     table: Table,
     change: Pick<Pending, "op" | "key" | "oldKey" | "old" | "row">,
   ): Promise<void> {
-    const { state } = this.tx;
+    const { state } = this.#tx;
     const n = state.nextN;
     state.nextN += 1;
-    this.pendings.push({
+    this.#pendings.push({
       ...change,
-      uid: this.device.newId(),
+      uid: this.#device.newId(),
       n,
-      group: this.pendings[0]?.n ?? n,
+      group: this.#pendings[0]?.n ?? n,
       table: table.name,
-      stamp: this.stamp,
+      stamp: this.#stamp,
       mark: state.mark,
       covered: state.coveredN,
-      atMs: this.nowMs,
+      atMs: this.#nowMs,
       outcome: null,
     });
     const source = change.oldKey ?? change.key;
     const isGone = change.row === null || change.oldKey !== null;
-    await this.tx.writeRows(table, isGone ? [source] : [], change.row === null ? [] : [change.row]);
+    await this.#tx.writeRows(
+      table,
+      isGone ? [source] : [],
+      change.row === null ? [] : [change.row],
+    );
     this.done.note(table.name, source);
     this.done.note(table.name, change.key);
   }
@@ -211,15 +218,13 @@ function refuseUnknown(table: Table, given: WireValues): void {
 function refuseFaults(table: Table, row: Row, places: readonly number[]): void {
   for (const place of places) {
     const column = table.columns[place]!;
-    const isMissing =
-      row[place] === null && (column.nullable === false || table.key.includes(column.name));
-    const [fault] = valueFaults([column], [[row[place]!]]);
-    if (fault === undefined && !isMissing) continue;
-    const reason = fault?.reason ?? "a value is needed.";
+    const value = row[place]!;
+    const isNeeded = column.nullable === false || table.key.includes(column.name);
+    const fault = value === null && isNeeded ? "a value is needed." : faultOf(column.type, value);
+    if (fault === null) continue;
+    const [inside, reason] = typeof fault === "string" ? ["", fault] : fault;
     const message = `Column '${column.name}' of '${table.name}': ${reason}`;
-    throw new ReuniteError("bad-request", message, {
-      path: `${column.name}${fault?.inside ?? ""}`,
-    });
+    throw new ReuniteError("bad-request", message, { path: column.name + inside });
   }
 }
 

@@ -8,16 +8,17 @@ JOBS ?= 2
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint bench simulate planted crash docs hubs
+.PHONY: help setup run test check lint bench simulate planted crash docs hubs client
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
 
 setup: .venv/.ready  ## make the environment in .venv, from uv.lock
 
-.venv/.ready: pyproject.toml uv.lock
+.venv/.ready: pyproject.toml uv.lock js/package-lock.json
 	python3 -m venv .venv && .venv/bin/pip install -q uv && .venv/bin/uv sync --frozen --inexact --all-extras
 	$(PYTHON) -m tests.pgbouncer
+	$(PYTHON) -m tests.javascript
 	@touch $@
 
 run: setup  ## build the example data, start a hub and tell the story of a sync
@@ -31,6 +32,13 @@ lint: setup  ## formatting, lint, types, import layers
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
+	@if [ -d js/node_modules ]; then cd js && npx tsc --noEmit && npx biome ci . ; \
+		elif [ -n "$$CI" ]; then echo "js/node_modules is missing: make setup says why"; exit 1; \
+		else echo "TypeScript is not looked at: make setup says what is missing"; fi
+
+client: setup  ## build the browser client that hubs serve, from js/
+	cd js && npx vite build --logLevel error
+	cp js/dist/client.js src/reunite/server/client.js
 
 docs: setup  ## refresh the generated pages, run the manual's examples, check its links
 	$(PYTHON) -m docs.generate_reference

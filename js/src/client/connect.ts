@@ -53,6 +53,8 @@ export async function connect(url: string, options: ConnectOptions): Promise<Dat
       "Browsers keep IndexedDB locks and random ids for secure pages: serve this page by https, or open it on localhost.",
     );
   }
+  // Asked for at every visit: browsers say yes sooner to pages that people come back to.
+  void globalThis.navigator?.storage?.persist?.().catch(() => false);
   const { tables, where } = asked(options.tables);
   const transport = new Transport(url, options.token, options.fetch);
   const name = options.name ?? transport.base;

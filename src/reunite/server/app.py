@@ -2,7 +2,7 @@
 
     POST v1/register   POST v1/push   POST v1/pull   POST v1/repair
     GET v1/schema   GET v1/query/{table}   GET v1/live
-    GET livez   GET readyz   GET openapi.json   GET metrics, where it is asked for
+    GET livez   GET readyz   GET openapi.json   GET client.js   GET metrics, where it is asked for
 
 What it is       HTTP in front of `HubDoor`: nobody gets further without a token, a body within the
                  limits and a message; and every answer is JSON.
@@ -14,7 +14,7 @@ The rule         a use case runs whole in one worker thread. The event loop only
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
@@ -44,6 +44,7 @@ from reunite.protocol.routes import JSON_TYPE, ROUTES
 from reunite.server.answer import Answer
 from reunite.server.asking import Asking, Authenticate, ByHost, ByToken
 from reunite.server.body import BodyReader, content_encoding, is_small, unpack_body
+from reunite.server.browser import answer_client, for_pages_of
 from reunite.server.door import HubDoor
 from reunite.server.limits import ServerLimits
 from reunite.server.live import Streams
@@ -64,6 +65,7 @@ def create_app(
     authenticate: Authenticate | None = None,
     metrics: bool = False,
     streams: bool = True,
+    origins: Iterable[str] = (),
     **limits: int,
 ) -> Starlette:
     """An application that serves `hub`. `limits` are fields of `ServerLimits`.
@@ -74,6 +76,8 @@ def create_app(
                     application counts. Needs the extra `metrics`: raises CallerError without.
     streams         whether there are live streams, and pulls that wait. Without, `GET v1/live` is
                     answered 204, and live replicas pull once a second.
+    origins         whose web pages may talk to the hub besides its own: `https://shop.example`,
+                    or "*" for all. Raises BadRequestError for what is no origin.
 
     The hub stays the caller's to close. The application holds nothing that needs closing.
     """
@@ -102,13 +106,14 @@ def create_app(
         Route("/livez", server.answer_live, name="livez"),
         Route("/readyz", server.answer_ready, name="readyz"),
         Route("/openapi.json", server.answer_openapi, name="openapi"),
+        Route("/client.js", answer_client, name="client"),
     ]
     counts = Counts()
     if metrics:
         routes.append(Route("/metrics", server.metrics_endpoint(counts), name="metrics"))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Edge, counts)],
+        middleware=[*for_pages_of(tuple(origins)), Middleware(Edge, counts)],
         exception_handlers={
             ReuniteError: answer_reunite_error,
             HTTPException: answer_http_error,

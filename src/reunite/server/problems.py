@@ -132,7 +132,9 @@ class Edge:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *self._headers]
+                given = list(message.get("headers", ()))
+                names = {name for name, _ in given}
+                message["headers"] = [*given, *(h for h in self._headers if h[0] not in names)]
             else:
                 visit.bytes_out += len(message.get("body", b""))
             await send(message)

@@ -1,0 +1,143 @@
+/**
+ * The client in a real browser, as a page has it that the hub itself serves.
+ */
+
+import { afterEach, beforeEach, expect } from "vitest";
+import { TestHub } from "../stories/hub.js";
+import { TASKS } from "../stories/world.js";
+import { connect, inChromium, open } from "./chromium.js";
+
+let hub: TestHub;
+
+beforeEach(async () => {
+  hub = await TestHub.start(TASKS);
+});
+afterEach(() => hub.close());
+
+const isLive = () => window.db.status.phase === "live";
+const isSent = () => window.db.status.pending === 0 && window.db.status.phase === "live";
+const tasks = () => window.db.table("task").all();
+
+inChromium(
+  "edits made offline survive the end of the browser and are sent later",
+  async (browse) => {
+    const first = await browse();
+    const page = await open(first, hub);
+    await connect(page, hub);
+    await page.waitForFunction(isLive);
+    await first.setOffline(true);
+    await page.waitForFunction(() => window.db.status.phase === "offline");
+    await page.evaluate(() => window.db.table("task").create("t3", { title: "Offline" }));
+    await first.close();
+
+    const second = await browse();
+    const again = await open(second, hub);
+    await second.setOffline(true);
+    await connect(again, hub);
+    expect((await again.evaluate(tasks)).map((task) => task.id)).toEqual(["t1", "t2", "t3"]);
+    expect(await again.evaluate(() => window.db.status.pending)).toBe(1);
+    await second.setOffline(false);
+    await again.waitForFunction(isSent);
+    expect(await hub.sql("select title from task where id = 't3'")).toEqual([["Offline"]]);
+  },
+);
+
+inChromium("a line that is half open is opened anew when the network is back", async (browse) => {
+  const context = await browse();
+  const page = await open(context, hub);
+  await connect(page, hub);
+  await page.waitForFunction(isLive);
+  await context.setOffline(true);
+  await hub.sql("update task set title = 'Meanwhile' where id = 't1'");
+  await page.waitForFunction(() => window.db.status.phase === "offline");
+  await context.setOffline(false);
+  await page.waitForFunction(async () => {
+    return (await window.db.table("task").get("t1"))?.title === "Meanwhile";
+  });
+});
+
+inChromium("two tabs share one replica, and one goes on when the other crashes", async (browse) => {
+  const context = await browse();
+  const [first, second] = [await open(context, hub), await open(context, hub)];
+  await connect(first, hub);
+  await first.waitForFunction(isLive);
+  await connect(second, hub);
+  await second.waitForFunction(isLive);
+  expect(await second.evaluate(() => window.db.status.isLeader)).toBe(false);
+  await second.evaluate(() => {
+    window.seen = [];
+    window.db.table("task").live((rows) => window.seen.push(rows.length));
+  });
+  await first.evaluate(() => window.db.table("task").create("t3", { title: "Shared" }));
+  await second.waitForFunction(() => window.seen.at(-1) === 3);
+  await first.waitForFunction(isSent);
+
+  first.goto("chrome://crash").catch(() => {});
+  await second.waitForFunction(() => window.db.status.isLeader);
+  await second.evaluate(() => window.db.table("task").create("t4", { title: "Alone" }));
+  await second.waitForFunction(isSent);
+  expect(await hub.sql("select count(*) from task")).toEqual([[4]]);
+});
+
+inChromium("a database that is deleted under our feet is cloned anew", async (browse) => {
+  const context = await browse();
+  const page = await open(context, hub);
+  await connect(page, hub);
+  await page.waitForFunction(isLive);
+  const code = await page.evaluate(async () => {
+    const failed = new Promise<string>((resolve) => {
+      window.db.on("error", (error) => resolve(error.code));
+    });
+    for (const { name } of await indexedDB.databases()) indexedDB.deleteDatabase(name!);
+    return failed;
+  });
+  expect(code).toBe("storage-lost");
+  await connect(page, hub);
+  expect(await page.evaluate(tasks)).toHaveLength(2);
+});
+
+inChromium("many rows arrive with progress, and the page stays awake", async (browse) => {
+  const rows = 20_000;
+  await hub.sql(
+    `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${rows})
+     insert into task (id, title) select 'many' || i, 'Task ' || i from n`,
+  );
+  const context = await browse();
+  const page = await open(context, hub);
+  const found = await page.evaluate(async (token) => {
+    const progress: number[] = [];
+    let [turns, last] = [0, 0];
+    const timer = setInterval(() => {
+      turns += 1;
+    }, 0);
+    const db = await window.reunite.connect("/", {
+      token,
+      onProgress: ({ rows: now, rowsTotal }) => {
+        progress.push(now / (rowsTotal ?? now));
+        last = now;
+      },
+    });
+    clearInterval(timer);
+    return { progress, turns, last, count: (await db.table("task").all()).length };
+  }, hub.token);
+  expect(found.count).toBe(rows + 2);
+  expect(found.progress.length).toBeGreaterThan(3);
+  expect([...found.progress].sort((a, b) => a - b)).toEqual(found.progress);
+  // Written in steps, between which the page had its turns.
+  expect(found.turns).toBeGreaterThan(rows / 2_000);
+});
+
+inChromium("a page on plain http under another name is told what to do", async (browse) => {
+  const context = await browse("--host-resolver-rules=MAP shop.test 127.0.0.1");
+  const page = await open(context, hub, "shop.test");
+  const said = await page.evaluate(async (token) => {
+    try {
+      await window.reunite.connect("/", { token });
+    } catch (error) {
+      return { code: (error as { code: string }).code, message: (error as Error).message };
+    }
+    return null;
+  }, hub.token);
+  expect(said).toMatchObject({ code: "not-secure" });
+  expect(said!.message).toContain("https");
+});

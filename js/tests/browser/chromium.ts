@@ -1,0 +1,98 @@
+/**
+ * A real Chromium for tests, and a page that has the client as the hub serves it.
+ */
+
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { type BrowserContext, chromium, type Page } from "playwright-core";
+import { test } from "vitest";
+import type * as Client from "../../src/index.js";
+import type { TestHub } from "../stories/hub.js";
+
+const NAMES = ["chromium", "chromium-browser", "google-chrome"];
+const PROGRAM = (process.env.PATH ?? "")
+  .split(delimiter)
+  .flatMap((folder) => NAMES.map((name) => join(folder, name)))
+  .find(isProgram);
+
+const HTML = `<!doctype html><title>A page</title>
+<script type="module">import * as reunite from "/client.js"; window.reunite = reunite;</script>`;
+
+declare global {
+  interface Window {
+    reunite: typeof Client;
+    db: Client.Database;
+    seen: unknown[];
+  }
+}
+
+/** Opens a browser with the storage of those before it in the same test. */
+export type Browse = (...args: string[]) => Promise<BrowserContext>;
+
+/** A test in Chromium: without one it is skipped with a reason, but fails in CI. */
+export function inChromium(name: string, work: (browse: Browse) => Promise<void>): void {
+  test(name, async (context) => {
+    if (PROGRAM === undefined) {
+      const reason = "there is no Chromium in PATH: run make setup, or install one";
+      if (process.env.CI) throw new Error(`CI must test in a browser, and ${reason}`);
+      console.warn(`Not tested in a browser: ${reason}.`);
+      context.skip(reason);
+    }
+    const folder = mkdtempSync(join(tmpdir(), "reunite-chromium-"));
+    const begun: BrowserContext[] = [];
+    try {
+      await work(async (...args) => {
+        const browser = await browse(folder, args);
+        begun.push(browser);
+        return browser;
+      });
+    } finally {
+      for (const browser of begun) await browser.close().catch(() => {});
+      rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+    }
+  });
+}
+
+function browse(folder: string, args: readonly string[]): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(folder, {
+    executablePath: PROGRAM!,
+    args: ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server", ...args],
+  });
+}
+
+/** A page of the hub's own origin, or of another name for it, with the client loaded. */
+export async function open(context: BrowserContext, hub: TestHub, host?: string): Promise<Page> {
+  const page = await context.newPage();
+  const url = new URL("a-page", hub.url);
+  if (host !== undefined) {
+    url.hostname = host;
+    // Chromium asks people before a page under another name may load from this very machine.
+    const path = join(import.meta.dirname, "../../../src/reunite/server/client.js");
+    await page.route("**/client.js", (route) => route.fulfill({ path }));
+  }
+  await page.route("**/a-page", (route) => route.fulfill({ contentType: "text/html", body: HTML }));
+  await page.goto(url.href);
+  await page.waitForFunction(() => window.reunite !== undefined);
+  return page;
+}
+
+/** Have the page connect; its database is `window.db` from then on. */
+export async function connect(page: Page, hub: TestHub, options: object = {}): Promise<void> {
+  await page.evaluate(
+    async ([token, more]) => {
+      const times = { pauseMs: 10, pauseMsMax: 200, pongMs: 500 };
+      window.db = await window.reunite.connect("/", { token, times, ...more });
+    },
+    [hub.token, options] as const,
+  );
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

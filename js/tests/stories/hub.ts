@@ -42,7 +42,7 @@ class Hubs {
 
   private begin(): ChildProcess {
     if (!existsSync(PYTHON)) throw new Error(`There is no ${PYTHON}: run make setup first.`);
-    const begun = spawn(PYTHON, [join(import.meta.dirname, "../hub.py")], {
+    const begun = spawn(PYTHON, [join(ROOT, "tests/js/hubs.py")], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     createInterface({ input: begun.stdout! }).on("line", (line) => {
@@ -61,7 +61,7 @@ export class TestHub {
   private constructor(
     readonly url: string,
     readonly token: string,
-    private readonly folder: string,
+    readonly folder: string,
   ) {}
 
   static async start(options: HubOptions): Promise<TestHub> {

@@ -10,6 +10,8 @@ Each line on stdin is a command, answered by a line on stdout; the end of stdin 
     {"do": "sql", "hub": …, "sql": …, "values": […]}        a statement of another program
     {"do": "token", "hub": …, "principal": …}
     {"do": "migrate", "hub": …, "sql": …}                   a script while capture is off
+    {"do": "clone", "hub": …, "replica": …}                 a Python replica of the hub
+    {"do": "run", "hub": …, "replica": …, "sql": …, "values": […]}, {"do": "sync", …}
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ import json
 import sqlite3
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
-from reunite import Hub, Rules, row, user
+from reunite import Hub, Replica, Rules, row, user
 from reunite.server.embedding import ServerThread
 
 NAMES = {"Rules": Rules, "row": row, "user": user}
@@ -36,6 +39,7 @@ class Served:
             connection.execute("pragma journal_mode = wal")
             connection.executescript(command["tables"])
         self.port = 0
+        self.replicas: dict[str, Replica] = {}
         self.start()
 
     def start(self) -> None:
@@ -52,6 +56,20 @@ class Served:
     def stop(self) -> None:
         self.server.close()
         self.hub.close()
+
+    def close(self) -> None:
+        for replica in self.replicas.values():
+            replica.close()
+        self.stop()
+
+    def clone(self, name: str) -> None:
+        file = Path(self.file).with_name(f"{name}.db")
+        token = self.hub.create_token("owner")
+        self.replicas[name] = Replica.clone(file, url=self.server.url, token=token)
+
+    def run(self, name: str, statement: str, values: list[Any]) -> list[Any]:
+        with self.replicas[name].transaction() as connection:
+            return connection.execute(statement, values).fetchall()
 
     def execute(self, statement: str, values: list[Any]) -> list[Any]:
         with closing(sqlite3.connect(self.file, timeout=30)) as connection, connection:
@@ -75,7 +93,7 @@ def answer(command: dict[str, Any]) -> dict[str, Any]:
             SERVED[file] = served = Served(file, command)
             return {"url": served.server.url, "token": served.hub.create_token("owner")}
         case "close":
-            SERVED.pop(file).stop()
+            SERVED.pop(file).close()
         case "stop":
             SERVED[file].stop()
         case "start":
@@ -84,6 +102,13 @@ def answer(command: dict[str, Any]) -> dict[str, Any]:
             return {"rows": SERVED[file].execute(command["sql"], command["values"])}
         case "token":
             return {"token": SERVED[file].hub.create_token(command["principal"])}
+        case "clone":
+            SERVED[file].clone(command["replica"])
+        case "run":
+            found = SERVED[file].run(command["replica"], command["sql"], command["values"])
+            return {"rows": [list(values) for values in found]}
+        case "sync":
+            SERVED[file].replicas[command["replica"]].sync()
         case "migrate":
             SERVED[file].migrate(command["sql"])
     return {}
@@ -97,7 +122,7 @@ def main() -> None:
             found = {"error": f"{type(exc).__name__}: {exc}"}
         print(json.dumps(found), flush=True)
     for served in SERVED.values():
-        served.stop()
+        served.close()
 
 
 main()

@@ -99,7 +99,8 @@ export class TestHub {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  private ask(command: object): Promise<Answer> {
+  /** Any command of `tests/js/hubs.py`. */
+  ask(command: object): Promise<Answer> {
     return hubs.ask({ ...command, hub: join(this.folder, "hub.db") });
   }
 }

@@ -3,7 +3,7 @@
  */
 
 import "fake-indexeddb/auto";
-import { type ConnectOptions, connect, type Database } from "../../src/index.js";
+import { type ConnectOptions, connect, type Database, type Fetch } from "../../src/index.js";
 import { type HubOptions, TestHub } from "./hub.js";
 
 /** How long a test waits for something to happen. */
@@ -31,7 +31,7 @@ export class Wire {
   losing = 0;
   readonly asked: string[] = [];
 
-  readonly fetch = async (url: string, init: RequestInit): Promise<Response> => {
+  readonly fetch: Fetch = async (url: string, init: RequestInit): Promise<Response> => {
     const operation = new URL(url).pathname.split("/").at(-1)!;
     this.asked.push(operation);
     if (this.isCut) throw new TypeError("The wire is cut.");

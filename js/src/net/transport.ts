@@ -83,7 +83,7 @@ export class Transport {
     });
   }
 
-  /** A stream of the hub's events as bytes; null if its URL would be too long. */
+  /** A stream of the hub's events as bytes; null if the hub has none, or its URL would be too long. */
   async live(
     request: LiveRequest,
     signal: AbortSignal,
@@ -97,6 +97,7 @@ export class Transport {
     return this.#withToken(async (token) => {
       const headers = { ...this.#headers(token), "Last-Event-ID": cursor };
       const response = await this.#send(path, { headers, signal, cache: "no-store" });
+      if (response.status === 204) return null;
       const type = response.headers.get("content-type") ?? "";
       if (response.ok && response.body !== null && type.startsWith("text/event-stream")) {
         return response.body;

@@ -70,6 +70,20 @@ test("where streams do not come through, pulls that wait do", async () => {
   await until(() => db.status.pending === 0, "it is sent");
 });
 
+test("a hub without streams is asked once a second", async () => {
+  const { fetch } = globalThis;
+  const streamless = (url: string, init: RequestInit): Promise<Response> => {
+    if (!url.includes("v1/live")) return fetch(url, init);
+    const headers = { "Reunite-Protocol": "1" };
+    return Promise.resolve(new Response(null, { status: 204, headers }));
+  };
+  const { db } = await world.device({ ...LIVE, fetch: streamless });
+  await until(() => db.status.phase === "polling", "it polls");
+  await world.hub.sql("update task set title = 'Asked for' where id = 't1'");
+  await until(async () => (await title(db)) === "Asked for", "a pull brings it");
+  expect(db.status.error).toBeNull();
+});
+
 test("a line that falls silent is taken for dead", async () => {
   const { fetch } = globalThis;
   let streams = 0;

@@ -71,6 +71,14 @@ export interface Settings {
   readonly pongMs: number;
 }
 
+const CLOSED = new ReuniteError("closed", "The database was closed: connect again.");
+
+/** How a sync that another tab was asked for ended. */
+interface SyncAnswer {
+  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly report: SyncReport | null;
+}
+
 type Listeners = { [Name in keyof Events]: Set<(event: Events[Name]) => void> };
 
 export class Database {
@@ -88,9 +96,10 @@ export class Database {
   #keeper: Keeper | null = null;
   #busy: Promise<unknown> = Promise.resolve();
   #writing: Promise<unknown> = Promise.resolve();
-  readonly #waiting = new Map<string, (message: Message & { type: "synced" }) => void>();
+  readonly #waiting = new Map<string, (answer: SyncAnswer) => void>();
   readonly #endings: (() => void)[] = [];
   #isClosed = false;
+  readonly #closing = new AbortController();
   #isCounting = false;
   #wasCountWanted = false;
   #line: { phase: Status["phase"]; error: ReuniteError | null };
@@ -255,6 +264,9 @@ export class Database {
     if (this.#isClosed) return;
     this.#isClosed = true;
     for (const end of this.#endings) end();
+    this.#closing.abort(CLOSED);
+    for (const answer of this.#waiting.values()) answer({ error: CLOSED, report: null });
+    this.#waiting.clear();
     this.#watching.stop();
     this.#keeper?.stop();
     this.#tabs.close();
@@ -341,6 +353,11 @@ export class Database {
     this.#listen("pageshow", hurry);
     this.#listen("visibilitychange", hurry, globalThis.document);
     this.#checkLeader = () => this.#tabs.check(begin);
+    // A leader that was frozen says nothing, and nothing else may happen here either.
+    const look = () => globalThis.document?.visibilityState !== "hidden" && this.#tabs.check(begin);
+    const timer = setInterval(look, 3 * this.#settings.pongMs);
+    (timer as { unref?: () => void }).unref?.();
+    this.#endings.push(() => clearInterval(timer));
   }
 
   #checkLeader = (): void => {};
@@ -364,6 +381,8 @@ export class Database {
     this.#keeper = keeper;
     this.#setStatus({ isLeader: true });
     const running = keeper.run();
+    // What the leader before did not answer is this tab's to do.
+    for (const id of this.#waiting.keys()) void this.#answerSync(id);
     return async () => {
       keeper.stop();
       await running;
@@ -380,8 +399,8 @@ export class Database {
     signal: AbortSignal | null,
   ): Promise<Result> {
     const next = this.#busy.then(() => {
-      const hub = this.#conversation(signal);
-      const repair = this.#repairer(signal);
+      const until = signal ?? this.#closing.signal;
+      const [hub, repair] = [this.#conversation(until), this.#repairer(until)];
       const announce = (done: Applied) => this.#announce(done, false);
       return work(new Driver(this.#store, hub, repair, this.#settings.device, announce));
     });
@@ -407,9 +426,8 @@ export class Database {
     const id = this.#settings.device.newId();
     return new Promise((resolve, reject) => {
       this.#waiting.set(id, ({ error, report }) => {
-        const { code, message } = (error ?? {}) as { code?: string; message?: string };
-        if (code === undefined) resolve(report as SyncReport);
-        else reject(new ReuniteError(code, message ?? ""));
+        if (error === null) resolve(report!);
+        else reject(new ReuniteError(error.code, error.message));
       });
       this.#tabs.post({ type: "sync", id });
       this.#checkLeader();
@@ -465,19 +483,26 @@ export class Database {
         if (this.#keeper !== null) void this.#answerSync(message.id);
         return;
       case "synced":
-        this.#waiting.get(message.id)?.(message);
-        this.#waiting.delete(message.id);
+        this.#hearSynced(message.id, message as SyncAnswer);
     }
   }
 
+  /** Sync, and say so to the tab that asked; it may be this one. */
   async #answerSync(id: string): Promise<void> {
+    let answer: SyncAnswer;
     try {
-      const report = await this.#keeper!.sync();
-      this.#tabs.post({ type: "synced", id, error: null, report });
+      answer = { error: null, report: await this.#keeper!.sync() };
     } catch (error) {
       const { code, message } = asError(error);
-      this.#tabs.post({ type: "synced", id, error: { code, message }, report: null });
+      answer = { error: { code, message }, report: null };
     }
+    this.#hearSynced(id, answer);
+    this.#tabs.post({ type: "synced", id, ...answer });
+  }
+
+  #hearSynced(id: string, answer: SyncAnswer): void {
+    this.#waiting.get(id)?.(answer);
+    this.#waiting.delete(id);
   }
 
   #tellRecords(conflicts: readonly ConflictRecord[], parked: readonly ParkedRecord[]): void {
@@ -590,6 +615,6 @@ export class Database {
   }
 
   #refuseIfClosed(): void {
-    if (this.#isClosed) throw new ReuniteError("closed", "The database was closed: connect again.");
+    if (this.#isClosed) throw CLOSED;
   }
 }

@@ -79,6 +79,26 @@ inChromium("two tabs share one replica, and one goes on when the other crashes",
   expect(await hub.sql("select count(*) from task")).toEqual([[4]]);
 });
 
+inChromium("a leading tab that does not answer is replaced, and follows then", async (browse) => {
+  const context = await browse();
+  const [first, second] = [await open(context, hub), await open(context, hub)];
+  await connect(first, hub);
+  await first.waitForFunction(isLive);
+  await connect(second, hub);
+  const stuck = first.evaluate(() => {
+    const end = Date.now() + 5_000;
+    while (Date.now() < end);
+  });
+  await second.evaluate(() => window.db.table("task").create("t3", { title: "Not stuck" }));
+  await second.waitForFunction(() => window.db.status.isLeader);
+  await second.waitForFunction(isSent);
+  await stuck;
+  await first.waitForFunction(() => !window.db.status.isLeader);
+  await first.evaluate(() => window.db.table("task").create("t4", { title: "Once" }));
+  await first.waitForFunction(() => window.db.status.pending === 0);
+  expect(await hub.sql("select count(*) from task")).toEqual([[4]]);
+});
+
 inChromium("a database that is deleted under our feet is cloned anew", async (browse) => {
   const context = await browse();
   const page = await open(context, hub);

@@ -16,6 +16,9 @@ const PROGRAM = (process.env.PATH ?? "")
   .flatMap((folder) => NAMES.map((name) => join(folder, name)))
   .find(isProgram);
 
+// Much longer than anything takes, also on a machine that is overloaded.
+const PATIENCE_MS = 90_000;
+
 const HTML = `<!doctype html><title>A page</title>
 <script type="module">import * as reunite from "/client.js"; window.reunite = reunite;</script>`;
 
@@ -54,11 +57,14 @@ export function inChromium(name: string, work: (browse: Browse) => Promise<void>
   });
 }
 
-function browse(folder: string, args: readonly string[]): Promise<BrowserContext> {
-  return chromium.launchPersistentContext(folder, {
+async function browse(folder: string, args: readonly string[]): Promise<BrowserContext> {
+  const context = await chromium.launchPersistentContext(folder, {
     executablePath: PROGRAM!,
     args: ["--no-sandbox", "--disable-dev-shm-usage", "--no-proxy-server", ...args],
+    timeout: PATIENCE_MS,
   });
+  context.setDefaultTimeout(PATIENCE_MS);
+  return context;
 }
 
 /** A page of the hub's own origin, or of another name for it, with the client loaded. */

@@ -7,7 +7,7 @@ import { type ConnectOptions, connect, type Database, type Fetch } from "../../s
 import { type HubOptions, TestHub } from "./hub.js";
 
 /** How long a test waits for something to happen. */
-export const DEADLINE_MS = 30_000;
+export const DEADLINE_MS = 60_000;
 
 export const TASKS: HubOptions = {
   tables: `

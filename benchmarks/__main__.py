@@ -18,7 +18,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import capture, clone, live, postgresql, pull, push, repair, rules, writers
+from benchmarks import capture, clone, live, mobync, postgresql, pull, push, repair, rules, writers
 from benchmarks.figures import MEMORY_DISK, Figure, Settings
 
 BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "live": live.run,
     "postgresql": postgresql.run,
     "writers": writers.run,
+    "mobync": mobync.run,
 }
 
 # What the largest log and clone need on the memory disk.

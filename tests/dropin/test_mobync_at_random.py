@@ -7,7 +7,7 @@ import pytest
 from reunite.dropin.mobync import InMemorySynchronizer, Synchronizer
 from tests.dropin.mobync_world import MODEL, Implementation, live, rows
 
-SEEDS = 40
+SEEDS = 200
 
 
 @pytest.mark.parametrize(

@@ -76,15 +76,22 @@ def _of_touched(
         is_new = any(entry.type == CREATE and entry.id not in sent for _, entry in life)
         has_row = has_made or not (is_gone or is_new)
     last = {field: entry for _, entry in life for field in entry.values}
+    theirs = {field for field, entry in last.items() if entry.id not in sent}
+    # What the device set in a row that it has. Before it made the row, it had nothing to set.
+    ids = [entry.id for _, entry in life if entry.id in sent] if has_row else []
+    made = next((i for i, known in enumerate(ids) if sent[known].type == CREATE), 0)
+    absent = {
+        field: entry.values[field]
+        for field, entry in last.items()
+        if field not in theirs and entry.id not in ids[made:]
+    }
     for place, entry in life:
         if entry.id in sent:
             continue
-        values = {f: value for f, value in entry.values.items() if last[f].id not in sent}
-        if entry.type == CREATE and has_row:
-            found[place] = entry.replaced(values=values, type=UPDATE)
-        elif entry.type == CREATE:
-            kept = {f: e.values[f] for f, e in last.items() if e.id in sent}
-            found[place] = entry.replaced(values=values | kept)
+        values = {field: value for field, value in entry.values.items() if field in theirs}
+        if entry.type == CREATE:
+            kind = UPDATE if has_row else CREATE
+            found[place] = entry.replaced(values=values | absent, type=kind)
         else:
             found[place] = entry.replaced(values=values)
     return found

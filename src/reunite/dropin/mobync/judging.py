@@ -181,10 +181,10 @@ def _recall(row: _Row, folded: _Folded, stored: Entry) -> list[dict[str, Any]]:
         row.begin()
         row.has_died = False
         return lost
-    if folded.op is Op.INSERT and stored.type == CREATE:
+    met = [field for field in folded.values if field in row.unseen]
+    if folded.op is Op.INSERT:  # it is never refused
         row.has_died = False
-    met = {field for field in folded.values if field in row.unseen}
-    if stored.is_silent and folded.values and (row.has_died or not met):
+    elif stored.is_silent and folded.values and (row.has_died or not met):
         return [conflict(folded.carrier, DELETED, folded.values, None)]
     mine: dict[str, Any] = {}
     kept: dict[str, Any] = {}

@@ -65,7 +65,7 @@ def diffs_table(metadata: sa.MetaData, name: str = "diffs") -> sa.Table:
         sa.Column(Diff.JSON_DATA, sa.Text, nullable=False),
         sa.Column(_ROW_ID, sa.Text, nullable=False),
         sa.Index(f"{name}_by_clock", Diff.OWNER, Diff.LOGICAL_CLOCK, _POSITION),
-        sa.Index(f"{name}_by_row", Diff.MODEL, _ROW_ID),
+        sa.Index(f"{name}_by_row", Diff.MODEL, _ROW_ID, Diff.TYPE, _POSITION),
     )
 
 

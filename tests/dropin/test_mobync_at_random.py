@@ -7,14 +7,16 @@ import pytest
 from reunite.dropin.mobync import InMemorySynchronizer, Synchronizer
 from tests.dropin.mobync_world import MODEL, Implementation, live, rows
 
-SEEDS = 200
-
 
 @pytest.mark.parametrize(
-    "make", [lambda: InMemorySynchronizer([MODEL]), Implementation], ids=["in memory", "plain"]
+    ("make", "seeds"),
+    [(lambda: InMemorySynchronizer([MODEL]), 200), (Implementation, 40)],
+    ids=["in memory", "plain"],
 )
-def test_all_devices_end_with_the_rows_of_the_server(make: Callable[[], Synchronizer]) -> None:
-    for seed in range(SEEDS):
+def test_all_devices_end_with_the_rows_of_the_server(
+    make: Callable[[], Synchronizer], seeds: int
+) -> None:
+    for seed in range(seeds):
         synchronizer = make()
         devices = live(seed, synchronizer)
         for number, device in enumerate(devices):

@@ -134,6 +134,34 @@ def test_what_an_older_version_logged_is_read(synchronizer: Synchronizer) -> Non
     assert rows(synchronizer)["uuid1"]["field1"] == "1"
 
 
+def test_a_device_that_made_no_sense_gets_the_row_all_the_same() -> None:
+    """It updated a row that it had deleted, and then somebody made one of that id."""
+    synchronizer = InMemorySynchronizer([MODEL])
+    mobync = Mobync(synchronizer)
+    device, other = Device(mobync), Device(mobync)
+    device.edit("create", "row")
+    device.edit("delete", "row")
+    device.edit("update", "row", f=1)
+    device.call()
+    other.edit("create", "row", f=2)
+    other.sync()
+    device.sync()
+    assert device.rows == other.rows == rows(synchronizer) == {"row": {"f": 2}}
+
+
+def test_two_rows_of_one_id_that_say_the_same_are_no_conflict_when_told_again() -> None:
+    synchronizer = InMemorySynchronizer([MODEL])
+    mobync = Mobync(synchronizer)
+    first, second = Device(mobync), Device(mobync)
+    first.edit("delete", "row")
+    first.edit("create", "row", at=1001, f=0)
+    first.sync()
+    second.edit("create", "row", at=1000, f=0)
+    answer = second.call()
+    assert "conflicts" not in answer
+    assert second.call() == answer
+
+
 TYPES = st.sampled_from(["create", "update", "update", "delete"])
 VALUES = st.dictionaries(st.sampled_from(["f", "g"]), st.sampled_from([0, 1, True, None, "x"]))
 CALLS = st.lists(

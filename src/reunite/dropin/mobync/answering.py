@@ -65,7 +65,7 @@ def _of_touched(
     found: dict[int, Entry] = {}
     life = list(_since_delete(history).items())
     own = [sent[entry.id].type for _, entry in history if entry.id in sent]
-    is_gone = own[-1:] == [DELETE]
+    is_gone = [type_ for type_ in own if type_ != UPDATE][-1:] == [DELETE]
     has_made = not is_gone and any(e.id in sent and sent[e.id].type == CREATE for _, e in life)
     if life[0][1].type == DELETE:
         place, ended = life.pop(0)

@@ -6,9 +6,11 @@
 The public names; importing them pulls in neither a web framework nor an ORM.
 """
 
+from reunite.core.columns import Column
 from reunite.core.expression import Expression
 from reunite.core.fields import row, user
 from reunite.core.merge import MergeContext, MergeFunction
+from reunite.core.policy import Policy
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
 from reunite.core.schema import ColumnMerge, RowMerge
@@ -61,6 +63,7 @@ from reunite.replica import (
 __all__ = [
     "BadRequestError",
     "CallerError",
+    "Column",
     "ColumnMerge",
     "ConflictRecord",
     "ConstraintError",
@@ -84,6 +87,7 @@ __all__ = [
     "NotAuthenticatedError",
     "ParkedChange",
     "PeerError",
+    "Policy",
     "Principal",
     "RepairReport",
     "Replica",

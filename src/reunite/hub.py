@@ -26,7 +26,6 @@ from reunite.admission import Admission
 from reunite.auditing import Auditing
 from reunite.core.change import Op
 from reunite.core.principal import Principal
-from reunite.core.rules import Rules, check_rules, parse_rules, rules_text
 from reunite.core.schema import RowMerge, TableSchema
 from reunite.directory import StoredDirectory
 from reunite.engine.declaring import declared
@@ -53,6 +52,7 @@ from reunite.protocol.query import QueryAnswer, QueryRequest
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.repair import RepairAnswer, RepairRequest
 from reunite.protocol.version import PROTOCOL_VERSION
+from reunite.ruling import Ruling
 from reunite.tracking import Tracking, TrackOptions
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def random_id() -> str:
     return secrets.token_hex(16)
 
 
-class Hub(Tracking, Auditing, Admission, Working):
+class Hub(Tracking, Ruling, Auditing, Admission, Working):
     """The authority over a database: tracks its tables and answers its replicas.
 
         hub = Hub("shop.db")
@@ -144,47 +144,11 @@ class Hub(Tracking, Auditing, Admission, Working):
             rows=options.get("rows", RowMerge.DELETE_WINS),
             generated_key=options.get("generated_key"),
         )
-        self._track(schema, options.get("rules"), options.get("tenant"))
+        self._track(schema, options.get("rules"), options.get("tenant"), options.get("policy"))
         with self._store.read() as tx:
             self._declared.schemas[table] = tx.schemas()[table]
         self._declared.functions[table] = functions
         return self._declared.schemas[table]
-
-    def _track(self, schema: TableSchema, rules: Rules | None, tenant: str | None) -> None:
-        """Track a table that is not offered for a moment without the rules that it was to have."""
-        if rules is None and tenant is None:
-            self._store.track([schema])
-            return
-        self._store.track([])
-        with self._store.read() as tx:
-            known = tx.schemas()
-        check_rules((rules or Rules()).within(tenant), schema, known)
-        before = self.rules().get(schema.name)
-        wanted = rules or before or Rules.none()
-        tenant = tenant or wanted.tenant or (before.tenant if before else None)
-        self._keep_rules(schema.name, check_rules(wanted.within(tenant), schema, known))
-        try:
-            self._store.track([schema])
-        except BaseException:
-            self._keep_rules(schema.name, before)
-            raise
-
-    def _keep_rules(self, table: str, rules: Rules | None) -> None:
-        with self._store.write() as tx:
-            known = {name: of for name, of in parse_rules(tx.rules()).items() if name != table}
-            text = rules_text(known if rules is None else {**known, table: rules})
-            if text != tx.rules():
-                tx.keep_rules(text)
-        self._feed.wake()
-
-    def rules(self) -> Mapping[str, Rules]:
-        """The rules of tables that have some. Without any, who has a token may do everything."""
-        with self._store.read() as tx:
-            return parse_rules(tx.rules())
-
-    def drop_rules(self, table: str) -> None:
-        """Take the rules off a table: then it is closed, or all are open if none has any."""
-        self._keep_rules(table, None)
 
     def track_all(self) -> list[str]:
         """Track every table that has a primary key, and from now on every one that comes, under
@@ -370,13 +334,15 @@ class Hub(Tracking, Auditing, Admission, Working):
         return query(self._store, self._tables, principal, request)
 
     def schema(self, principal: Principal) -> SchemaAnswer:
-        """The tables that this hub offers."""
+        """The tables that this hub offers, with the columns that the principal may read."""
         tables = self._tables
         with self._store.read() as tx:
+            now = tables.at(tx)
+            found = now.shown_by(now.access(principal))
             return SchemaAnswer(
                 protocol=PROTOCOL_VERSION,
                 epoch=tx.head().epoch,
-                tables=tuple(tables.at(tx).asked(None).values()),
+                tables=tuple(found.asked(None).values()),
             )
 
     def number(self) -> Head:

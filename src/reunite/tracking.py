@@ -20,6 +20,7 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from reunite.core.mapped import MappedTable, check_columns_exist, mapped_tables
 from reunite.core.merge import MergeFunction
+from reunite.core.policy import Policy
 from reunite.core.rules import Rules
 from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
 from reunite.engine.ports import Store
@@ -39,6 +40,7 @@ class TrackOptions(TypedDict, total=False):
     generated_key: bool | None
     rules: Rules | None
     tenant: str | None
+    policy: Policy | None
 
 
 class Tracking(ABC):
@@ -99,6 +101,8 @@ class Tracking(ABC):
         tenant         the column that says whose compartment a row is in, "organization" or
                        "project.organization": `rules`, everything if there are none, are about
                        rows of the principal's own; None keeps it
+        policy         code that decides beside `rules`; everything if there are none. A process
+                       that was not given it serves nothing of the table; None keeps it
 
         Raises UnknownTableError, UntrackableTableError, BadRequestError (what the columns do not
         have or cannot do; a mapping with columns or a key that the table does not have). Calling

@@ -138,12 +138,12 @@ class MemoryHubDatabase:
 
     kind = "memory"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ddl: str = DDL) -> None:
         path = folder / "mirror.db"
         self._store = MemoryStore()
         self._mirror = sqlite3.connect(path, isolation_level=None)
         self._mirror.executescript(
-            "pragma synchronous = off; create temp table moved (name, old_id, new_id);" + DDL
+            "pragma synchronous = off; create temp table moved (name, old_id, new_id);" + ddl
         )
         self._reflecting = open_store(path)
         self._schemas: dict[str, TableSchema] = {}

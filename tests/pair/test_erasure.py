@@ -358,3 +358,21 @@ def test_those_who_never_saw_a_row_are_not_told_its_key(pair: Pair) -> None:
     assert pair.rows(replicas["red"], "note") == []
     assert b"key-red" not in replicas["red"].path.read_bytes()
     assert pair.rows(replicas["blue"], "note") == [("key-blue", "blue")]
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_what_waits_of_a_row_forgets_what_the_row_was(known: Pair, is_refused: bool) -> None:
+    """The erasure comes while a change of the row is not answered yet; what the user wrote stays
+    where it was refused."""
+    known.write(known.replica, f"update note set title = '{canary('own')}' where id = 'a'")
+    known.hub.erase("note", ("a",))
+    known.replica.pull()
+    if is_refused:
+        known.hub.track("note", rules=Rules(read=True, insert=True))
+        known.hub.track("product", rules=Rules.none())
+        known.hub.track("sale", rules=Rules.none())
+        known.at_hub("insert into note values ('a', 'another')")
+        known.hub.number()
+    known.replica.sync()
+    assert known.replica.status().pending == 0
+    assert in_files(known.replica.path) <= {"own", "other"}

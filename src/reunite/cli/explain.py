@@ -29,6 +29,7 @@ _BECAUSE = {
     "nobody": "the rule lets nobody",
     "rule": "the rule decides",
     "permission": "what is stored for its roles decides",
+    "policy": "code of the hub's program decides",
     "hidden": "who does not see a row cannot change it",
 }
 
@@ -57,6 +58,10 @@ def explain(
         emit({**msgspec.to_builtins(found), "is_visible": found.is_visible})
         return
     say(f"{user} {'sees' if found.is_visible else 'does not see'} the row {key} of {table}.")
+    for names, what in ((found.hidden, "does not get"), (found.read_only, "may not write")):
+        if names and found.is_visible:
+            say(f"{user} {what} {'its column' if len(names) == 1 else 'its columns'} "
+                f"{', '.join(names)}.")  # fmt: skip
     show_table(
         ("may", "", "because", "part", "holds", "row", "user"),
         [

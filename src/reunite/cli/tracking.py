@@ -49,6 +49,8 @@ def track_file(hub: Hub, path: str | Path) -> Tracked:
     """Track every table of the database that can be tracked."""
     is_hub = kind_of(path) is Kind.HUB
     known = {schema.name: schema for schema in hub.adopt()} if is_hub else {}
+    if is_hub:
+        check_policies(hub)
     tables, left_out = [], {}
     for table in tables_of(path):
         try:
@@ -98,6 +100,15 @@ def tables_of(path: str | Path) -> list[str]:
             return store.all_tables()
     with closing(connect_to_look(path)) as connection:
         return all_tables(connection)
+
+
+def check_policies(hub: Hub) -> None:
+    """Raises CallerError for a hub that needs a program's code to decide."""
+    for table, policy in hub.missing_policies().items():
+        raise CallerError(
+            f"The policy {policy} of {table} is code of a Python program: serve this hub from that "
+            "program, with `hub.serve()`."
+        )
 
 
 def _track_again(hub: Hub, schema: TableSchema) -> None:

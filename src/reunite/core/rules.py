@@ -15,13 +15,20 @@ that was not meant before (Kleene's logic is monotone in and and or).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import msgspec
 
+from reunite.core.columns import (
+    Column,
+    check_columns,
+    columns_json,
+    columns_of_json,
+    narrowed_schemas,
+)
 from reunite.core.expression import (
     And,
     Claim,
@@ -37,6 +44,7 @@ from reunite.core.expression import (
     to_json,
 )
 from reunite.core.matching import Judge, Reach, row_judge
+from reunite.core.policy import OnFailure, Policy, allows, read_rule
 from reunite.core.principal import CLAIM_VALUES_MAX, Principal
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
@@ -48,6 +56,8 @@ NEVER: Expression = Or(())
 _ALWAYS: Expression = And(())
 _NO_TABLES: Mapping[str, TableSchema] = MappingProxyType({})
 _OPERATIONS = ("read", "insert", "update", "delete")
+_OTHERS = ("tenant", "columns", "policy")
+_NO_POLICIES: Mapping[str, Policy] = MappingProxyType({})
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +71,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     tenant    the column that says whose compartment a row is in: all of the above is about rows of
               the principal's tenant only, and new rows without one get it. It may be a column of a
               row that foreign keys lead to, "project.organization"; then there is none to get.
+    columns   who may read and write single columns, by name; of the rows that all of the above is
+              about
+    policy    the name of the `Policy` that decides, too; a process that was not given it decides
+              that nobody may do anything
     """
 
     read: Rule = False
@@ -68,6 +82,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     update: Rule = False
     delete: Rule = False
     tenant: str | None = None
+    columns: Mapping[str, Column] = MappingProxyType({})
+    policy: str | None = None
 
     @classmethod
     def none(cls) -> Rules:
@@ -78,6 +94,14 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         """These rules, about rows of the principal's own tenant in this column."""
         return msgspec.structs.replace(self, tenant=tenant)
 
+    def after(self, before: Rules | None) -> Rules:
+        """These rules in the place of others, of which tenant and policy stay."""
+        if before is None:
+            return self
+        return msgspec.structs.replace(
+            self, tenant=self.tenant or before.tenant, policy=self.policy or before.policy
+        )
+
 
 def check_rules(
     rules: Rules, schema: TableSchema, schemas: Mapping[str, TableSchema] = _NO_TABLES
@@ -87,20 +111,31 @@ def check_rules(
     schemas = {**schemas, schema.name: schema}
     checked: dict[str, Rule] = {}
     for name in _OPERATIONS:
-        rule = getattr(rules, name)
-        path = f"rules.{name}"
-        if isinstance(rule, Expression):
-            rule = check_expression(rule, schema, path=path, knows_user=True, schemas=schemas)
-        elif not isinstance(rule, bool):
-            raise BadRequestError(
-                f"A rule is an expression over row and user, or True or False, not {rule!r}.",
-                path=path,
-            )
-        checked[name] = rule
+        checked[name] = _checked(getattr(rules, name), schema, schemas, f"rules.{name}")
+    check_columns(rules.columns, schema)
+    columns = {
+        name: Column(
+            read=_checked(column.read, schema, schemas, f"rules.columns.{name}.read"),
+            write=_checked(column.write, schema, schemas, f"rules.columns.{name}.write"),
+        )
+        for name, column in rules.columns.items()
+    }
     if rules.tenant is not None:
         of_tenant = _of_tenant(rules.tenant)
         check_expression(of_tenant, schema, path="rules.tenant", knows_user=True, schemas=schemas)
-    return Rules(**checked, tenant=rules.tenant)
+    return Rules(**checked, tenant=rules.tenant, columns=columns, policy=rules.policy)
+
+
+def _checked(
+    rule: Rule, schema: TableSchema, schemas: Mapping[str, TableSchema], path: str
+) -> Rule:
+    if isinstance(rule, Expression):
+        return check_expression(rule, schema, path=path, knows_user=True, schemas=schemas)
+    if isinstance(rule, bool):
+        return rule
+    raise BadRequestError(
+        f"A rule is an expression over row and user, or True or False, not {rule!r}.", path=path
+    )
 
 
 def _of_tenant(column: str) -> Expression:
@@ -115,7 +150,13 @@ def rules_json(rules: Rules) -> dict[str, Any]:
         for name in _OPERATIONS
         if (rule := getattr(rules, name)) is not False
     }
-    return found if rules.tenant is None else {**found, "tenant": rules.tenant}
+    if rules.tenant is not None:
+        found["tenant"] = rules.tenant
+    if rules.columns:
+        found["columns"] = columns_json(rules.columns)
+    if rules.policy is not None:
+        found["policy"] = rules.policy
+    return found
 
 
 def rules_of_json(value: object, *, path: str, is_ours: bool = False) -> Rules:
@@ -123,22 +164,27 @@ def rules_of_json(value: object, *, path: str, is_ours: bool = False) -> Rules:
     if not isinstance(value, dict):
         raise BadRequestError("Rules are a JSON object.", path=path)
     for name in value:
-        if name not in (*_OPERATIONS, "tenant"):
+        if name not in (*_OPERATIONS, *_OTHERS):
             raise BadRequestError(
-                f"There is no rule {name!r}: there are {', '.join(_OPERATIONS)} and tenant.",
+                f"There is no rule {name!r}: there are {', '.join((*_OPERATIONS, *_OTHERS))}.",
                 path=path,
             )
     tenant = value.get("tenant")
     if not isinstance(tenant, str | None):
         raise BadRequestError("The tenant is the name of a column.", path=f"{path}.tenant")
+    policy = value.get("policy")
+    if not isinstance(policy, str | None):
+        raise BadRequestError("The policy is the name of one.", path=f"{path}.policy")
     return Rules(
         tenant=tenant,
+        policy=policy,
+        columns=columns_of_json(value.get("columns", {}), path=f"{path}.columns", is_ours=is_ours),
         **{
             name: rule
             if isinstance(rule, bool)
             else from_json(rule, path=f"{path}.{name}", knows_user=True, is_ours=is_ours)
             for name, rule in value.items()
-            if name != "tenant"
+            if name in _OPERATIONS
         },
     )
 
@@ -147,12 +193,15 @@ def rules_of_json(value: object, *, path: str, is_ours: bool = False) -> Rules:
 
 
 class BoundRules(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules of a table for one principal: which rows, None for all of them."""
+    """The rules of a table for one principal: which rows, None for all of them; which columns it
+    does not get, and of which rows it writes those that it does not write of all."""
 
     read: Expression | None
     insert: Expression | None
     update: Expression | None
     delete: Expression | None
+    hidden: frozenset[str] = frozenset()
+    writes: Mapping[str, Expression] = MappingProxyType({})
 
 
 ALL_ROWS = BoundRules(read=None, insert=None, update=None, delete=None)
@@ -166,13 +215,23 @@ def bind_rules(
     schemas: Mapping[str, TableSchema] = _NO_TABLES,
 ) -> BoundRules:
     """Checked rules for this principal. A rule that does not fit the schemas any more, after a
-    migration, means no row."""
+    migration, means no row; where the column of one is gone, nobody knows what hides under which
+    name now."""
+    if not rules.columns.keys() <= schema.column.keys():
+        return NO_ROWS
     binder = _Binder(schema, principal, {**schemas, schema.name: schema})
     bound = {name: binder.bound(getattr(rules, name)) for name in _OPERATIONS}
     if rules.tenant is not None:
         own = binder.bound(_of_tenant(rules.tenant))
         bound = {name: narrowed(rule, own) for name, rule in bound.items()}
-    return BoundRules(**bound)
+    writes = {name: binder.bound(column.write) for name, column in rules.columns.items()}
+    return BoundRules(
+        **bound,
+        hidden=frozenset(
+            name for name, column in rules.columns.items() if binder.bound(column.read) is not None
+        ),
+        writes={name: rule for name, rule in writes.items() if rule is not None},
+    )
 
 
 def bind_rule(
@@ -351,15 +410,21 @@ class Access:
         schemas: Mapping[str, TableSchema],
         principal: Principal,
         grants: Mapping[str, Rules] = MappingProxyType({}),
+        *,
+        policies: Mapping[str, Policy] = _NO_POLICIES,
+        on_failure: OnFailure = lambda what, failure: None,
     ) -> None:
         self._rules = rules
         self._grants = grants
         self._is_open = not rules and not grants
+        self._policies, self._on_failure = policies, on_failure
         self.schemas = self._schemas = schemas
         self._principal = principal
         self._steps: dict[str, list[Expression]] = {}
         self._bound: dict[str, BoundRules] = {}
         self._judges: dict[tuple[str, str], Judge | None] = {}
+        self._column_judges: dict[tuple[str, str], Judge] = {}
+        self._shown: Mapping[str, TableSchema] | None = None
         self.reach: Reach | None = None  # where steps lead, once it is known; then rows are judged
 
     def of(self, table: str) -> BoundRules:
@@ -378,14 +443,44 @@ class Access:
                 rules = source.get(table)
                 if rules is not None:
                     bound = bind_rules(rules, schema, self._principal, self._schemas)
+                    if rules.policy is not None:
+                        bound = self._narrowed_by_policy(bound, schema)
                     found = bound if found is None else _both(found, bound)
         return NO_ROWS if found is None else found
+
+    def _narrowed_by_policy(self, bound: BoundRules, schema: TableSchema) -> BoundRules:
+        """What a policy lets the principal read, of what the rules do."""
+        policy = self._policies.get(schema.name)
+        if policy is None:
+            return NO_ROWS
+        rule = read_rule(policy, self._principal, schema.name, self._on_failure)
+        if isinstance(rule, Expression):
+            try:
+                check_rules(Rules(read=rule), schema, self._schemas)
+            except (BadRequestError, LimitExceededError) as exc:
+                self._on_failure(f"the policy of {schema.name!r}", exc)
+        read = narrowed(bound.read, bind_rule(rule, schema, self._principal, self._schemas))
+        return msgspec.structs.replace(bound, read=read)
+
+    def policy_allows(self, operation: str, table: str, *rows: Row) -> bool:
+        """Whether the policy of a table, if it has one, lets the principal do this: of an update
+        with the row as it was and as it is to be."""
+        policy = self._policy_of(table)
+        if policy is None:
+            return True
+        names = self._schemas[table].column_names
+        named = [dict(zip(names, row, strict=True)) for row in rows]
+        return allows(policy, operation, self._principal, table, named, self._on_failure)
+
+    def _policy_of(self, table: str) -> Policy | None:
+        rules = self._rules.get(table)
+        return None if rules is None or rules.policy is None else self._policies.get(table)
 
     def steps(self, table: str) -> Sequence[Expression]:
         """The bound rules of a table that go on to rows of other tables."""
         if table not in self._steps:
             bound = self.of(table)
-            rules = (bound.read, bound.insert, bound.update, bound.delete)
+            rules = (bound.read, bound.insert, bound.update, bound.delete, *bound.writes.values())
             self._steps[table] = [
                 rule for rule in rules if rule is not None and reached_tables(rule)
             ]
@@ -398,9 +493,38 @@ class Access:
         judge = self._judge(operation, table)
         return judge is None or judge(row) is True
 
+    def shown(self) -> Mapping[str, TableSchema]:
+        """The schemas as the principal knows them, without the columns that it may not read."""
+        if self._shown is None:
+            found = {name: self.of(name).hidden for name in self._rules if name in self._schemas}
+            hidden = {name: columns for name, columns in found.items() if columns}
+            self._shown = narrowed_schemas(self._schemas, hidden)
+        return self._shown
+
+    def may_write(self, table: str, column: str, row: Row) -> bool:
+        """Whether the principal may write this column, of a row that is, or is to be, like this."""
+        bound = self.of(table)
+        if column in bound.hidden:
+            return False
+        rule = bound.writes.get(column)
+        if rule is None:
+            return True
+        if (table, column) not in self._column_judges:
+            judge = row_judge(rule, self._schemas[table], self.reach)
+            self._column_judges[table, column] = judge
+        return self._column_judges[table, column](row) is True
+
+    def limited_columns(self, table: str) -> Collection[str]:
+        """The columns of a table that the principal may not write of all rows."""
+        bound = self.of(table)
+        return bound.hidden.union(bound.writes)
+
     def limits(self, operation: str, table: str) -> bool:
         """Whether there are rows of the table to which the principal may not do this."""
-        return not self._is_open and self._judge(operation, table) is not None
+        if self._is_open:
+            return False
+        is_asked = operation != "read" and self._policy_of(table) is not None
+        return is_asked or self._judge(operation, table) is not None
 
     def filled(self, table: str, rows: Sequence[Row]) -> Sequence[Row]:
         """New rows, those without a tenant with the principal's."""

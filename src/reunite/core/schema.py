@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -96,6 +97,15 @@ TYPES_BY_MERGE: Mapping[ColumnMerge, frozenset[ColumnType]] = MappingProxyType(
 )
 
 
+# Defaults that mean the same in every SQLite file: numbers, texts, NULL, and the clock's.
+_CLOCK = re.compile(r"\s*current_(?:timestamp|date|time)\s*", re.IGNORECASE)
+_PLAIN_DEFAULT = re.compile(
+    r"\s*(?:[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?|'(?:[^']|'')*'|null|true|false"
+    r"|current_(?:timestamp|date|time))\s*",
+    re.IGNORECASE,
+)
+
+
 class RowMerge(enum.StrEnum):
     """Who wins when one side deleted a row that the other changed or pointed to."""
 
@@ -116,6 +126,17 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     default: str | None = None  # the SQL text of the default, as declared
     merge: ColumnMerge = ColumnMerge.LAST_WRITER
     affinity: Affinity | None = None
+
+    @property
+    def has_plain_default(self) -> bool:
+        """Whether its default, if it has one, means the same in every SQLite file: a number, a
+        text, NULL, or the clock's."""
+        return self.default is None or bool(_PLAIN_DEFAULT.fullmatch(self.default))
+
+    @property
+    def has_clock_default(self) -> bool:
+        """Whether its default is the time at which a row is made."""
+        return self.default is not None and bool(_CLOCK.fullmatch(self.default))
 
     @property
     def effective_affinity(self) -> Affinity:
@@ -194,6 +215,14 @@ class TableSchema(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     def key_of(self, row: Row) -> Key:
         """The key of a whole row."""
         return tuple(row[index] for index in self.key_positions)
+
+
+def projected(rows: Sequence[Row], schema: TableSchema, shown: TableSchema) -> Sequence[Row]:
+    """Rows of a schema in the columns of another one, which has no others."""
+    if shown.column_names == schema.column_names:
+        return rows
+    places = [schema.position[name] for name in shown.column_names]
+    return [tuple([row[place] for place in places]) for row in rows]
 
 
 def revision_of(schemas: Iterable[TableSchema]) -> str:

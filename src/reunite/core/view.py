@@ -25,9 +25,11 @@ from reunite.core.expression import (
     reached_tables,
     to_json,
 )
+from reunite.core.schema import TableSchema
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NO_SCHEMAS: Mapping[str, TableSchema] = MappingProxyType({})
 
 
 class TableView(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,9 +40,14 @@ class TableView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """What a replica is sent, by table. The expressions are checked ones."""
+    """What a replica is sent, by table. The expressions are checked ones.
+
+    `shown` are the schemas that its rows are sent in, where a view is made to send rows: columns
+    may be missing. Each has the version of its table in the view, which says as much.
+    """
 
     tables: dict[str, TableView]
+    shown: Mapping[str, TableSchema] = _NO_SCHEMAS
 
     @cached_property
     def text(self) -> str:

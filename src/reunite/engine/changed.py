@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -31,12 +31,20 @@ def places_of(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
         yield from pointed_parents(tables.schemas, change.table, change.columns, change.set)
 
 
-def whole_rows(schema: TableSchema, columns: Sequence[str], rows: Sequence[Row]) -> Sequence[Row]:
-    """Rows of inserts, which hold every column, in the order of the schema's columns."""
+def whole_rows(
+    schema: TableSchema,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    default: Callable[[str], Row],
+) -> Sequence[Row]:
+    """Rows of inserts, which hold every column that their replica knows, in the order of the
+    schema's columns; `default` gives a row of a table to take the others from."""
     if columns == schema.column_names:
         return rows
-    places = [columns.index(name) for name in schema.column_names]
-    return [tuple([row[place] for place in places]) for row in rows]
+    if len(columns) == len(schema.columns):
+        places = [columns.index(name) for name in schema.column_names]
+        return [tuple([row[place] for place in places]) for row in rows]
+    return [with_values(schema, default(schema.name), columns, row) for row in rows]
 
 
 def with_values(

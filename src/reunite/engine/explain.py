@@ -17,7 +17,18 @@ from typing import Any
 
 import msgspec
 
-from reunite.core.expression import And, Claim, ClaimTerm, Expression, Not, Operator, Or, Term
+from reunite.core.expression import (
+    And,
+    Claim,
+    ClaimTerm,
+    Expression,
+    Not,
+    Operator,
+    Or,
+    Term,
+    Via,
+    check_expression,
+)
 from reunite.core.grants import FLAGS
 from reunite.core.key import Key
 from reunite.core.principal import Principal
@@ -27,7 +38,9 @@ from reunite.core.values import Row, Value
 from reunite.engine.directory import Granting
 from reunite.engine.history import check_key
 from reunite.engine.ports import Store, Transaction
+from reunite.engine.reaching import pointers
 from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError
 
 _OPERATIONS = ("read", "insert", "update", "delete")
 
@@ -51,7 +64,7 @@ _SIGNS = {
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a rule, such as `row.team in user.teams`; whether it holds, and of what: what the
-    row has there, and what the principal has, None for nothing."""
+    row has there, or the one to which steps lead, and what the principal has, None for nothing."""
 
     text: str
     holds: bool
@@ -63,9 +76,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the principal may do this to the row, and what decides it.
 
     because   `no-rules` (the hub has none), `closed` (other tables have rules, this one none),
-              `no-row`, `tenant` (the row is another's), `everybody` or `nobody` (the rule is True
-              or False), `rule`, `permission` (what is stored for its roles), or `hidden` (who
-              does not see a row cannot change it)
+              `no-row`, `policy` (code decides), `tenant` (the row is another's), `everybody` or
+              `nobody` (the rule is True or False), `rule`, `permission` (what is stored for its
+              roles), or `hidden` (who does not see a row cannot change it)
     reasons   the parts of the rule, where it is one that decides; of `permission` the roles, what
               each of them has, and its filters
     """
@@ -78,7 +91,11 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What a principal may do with a row as it is now: whether it reads it, would insert it as it
-    is, may update it (an update is judged by what it makes of the row, too), or delete it."""
+    is, may update it (an update is judged by what it makes of the row, too), or delete it.
+
+    hidden       columns that it does not get
+    read_only    others that it may not write in this row
+    """
 
     user: str
     table: str
@@ -88,6 +105,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     insert: Decision
     update: Decision
     delete: Decision
+    hidden: tuple[str, ...] = ()
+    read_only: tuple[str, ...] = ()
 
     @property
     def is_visible(self) -> bool:
@@ -117,8 +136,15 @@ def explain(
             if decision.is_allowed and not is_of_seen:
                 decision = Decision(operation=operation, is_allowed=False, because="hidden")
             decisions[operation] = decision
+        hidden, read_only = asked.columns()
     return Explanation(
-        user=principal.user, table=table, key=key, is_there=found is not None, **decisions
+        user=principal.user,
+        table=table,
+        key=key,
+        is_there=found is not None,
+        hidden=hidden,
+        read_only=read_only,
+        **decisions,
     )
 
 
@@ -155,6 +181,8 @@ class _Asked:
             return Decision(operation=operation, is_allowed=False, because="closed")
         bound = getattr(self._access.of(self._schema.name), operation)
         is_allowed = self._is_meant(bound)
+        if rules.policy is not None and self._is_denied_by_policy(operation, rules, is_allowed):
+            return Decision(operation=operation, is_allowed=False, because="policy")
         own = tenant_rule(rules)
         if own is not None:
             reason = self._reason(own)
@@ -215,6 +243,28 @@ class _Asked:
                 found, text=f"its filter {name}: {expression_text(condition)}"
             )
 
+    def _is_denied_by_policy(self, operation: str, rules: Rules, is_allowed: bool) -> bool:
+        """Whether the rules alone would allow it. An update is asked of as one to the same row."""
+        assert self._row is not None, "asked only of rows that are there"
+        if operation == "read":
+            plain = msgspec.structs.replace(rules, policy=None)
+            alone = Access({self._schema.name: plain}, self._schemas, self._principal)
+            return not is_allowed and self._is_meant(alone.of(self._schema.name).read)
+        rows = (self._row, self._row) if operation == "update" else (self._row,)
+        return is_allowed and not self._access.policy_allows(operation, self._schema.name, *rows)
+
+    def columns(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The columns that are hidden, and others that may not be written in this row."""
+        bound = self._access.of(self._schema.name)
+        names = [name for name in self._schema.column_names if name not in bound.hidden]
+        read_only = [
+            name for name in names if name in bound.writes and not self._writes(bound.writes[name])
+        ]
+        return tuple(sorted(bound.hidden)), tuple(read_only)
+
+    def _writes(self, bound: Expression) -> bool:
+        return self._row is not None and self._is_meant(bound)
+
     def _is_meant(self, bound: Expression | None) -> bool:
         """Whether a bound expression means the row."""
         if bound is None:
@@ -228,14 +278,32 @@ class _Asked:
         value = None
         match leaf:
             case Term(field, _, operand):
-                place = self._schema.position.get(field)
-                value = None if place is None or self._row is None else self._row[place]
+                value = self._value(field)
                 user = self._principal.has(operand.name) if isinstance(operand, Claim) else None
             case ClaimTerm(name, _, _):
                 user = self._principal.has(name)
             case _:
                 pass
         return Reason(text=expression_text(leaf), holds=holds, row=value, user=user)
+
+    def _value(self, field: str) -> Value:
+        """What the row has there, or the row to which steps lead; None where they end before."""
+        asking: Expression = Term(field, Operator.ISNULL, True)
+        try:
+            asking = check_expression(
+                asking, self._schema, path="rule", schemas=self._schemas, resolves=True
+            )
+        except BadRequestError:
+            return None  # a migration has taken away what the rule asks
+        schema, row = self._schema, self._row
+        while isinstance(asking, Via) and row is not None:
+            keys = pointers(asking, schema.column_names, [row])
+            schema = self._schemas[asking.parent]
+            row = next(iter(self._tx.rows(asking.parent, keys).values()), None)
+            asking = asking.part
+        if row is None or not isinstance(asking, Term):
+            return None
+        return row[schema.position[asking.field]]
 
 
 def _closed(operation: str) -> Decision:

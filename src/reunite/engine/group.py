@@ -135,9 +135,10 @@ class GroupJudge:
                 return False
             if self._tx.rows(table, keys):
                 return False
-            rows[table] = self._rights.filled(table, given.rows)
-            if not self._rights.may_insert(table, rows[table]):
+            made = self._rights.made(table, given.rows)
+            if made is None or not self._rights.may_insert(table, made):
                 return False
+            rows[table] = made
             for parent, parent_keys in self._pointed_to(table, rows[table]).items():
                 made = inserts[parent].keys if parent in inserts else ()
                 if self._rights.unseen(parent, parent_keys.difference(made)):
@@ -310,9 +311,8 @@ class GroupJudge:
         if slot.after is not None and schema.generated_key:
             raise RenumberNeededError(change)
         self.established[change.table, change.key] = change
-        (mine,) = self._rights.filled(
-            change.table, whole_rows(schema, change.columns, [change.set])
-        )
+        rows = whole_rows(schema, change.columns, [change.set], self._rights.default)
+        mine = self._rights.made_by(change, rows[0])
         if slot.after is None or not self._rights.sees(change.table, slot.after):
             # Before anything tells whether the key is taken.
             self._rights.check("insert", change, mine)
@@ -324,15 +324,16 @@ class GroupJudge:
             return APPLIED, False
         entries = self._entries.get((change.table, change.key), [])
         row = slot.after
-        stamps = hub_stamps(
-            schema, entries, change.key, row, schema.column_names, now_ms=self._now_ms
-        )
+        # What the principal may not write has its default in `mine`: nothing that anybody said.
+        names = [name for name in schema.column_names if name in change.columns]
+        columns = self._rights.writable(change, names, row, mine)
+        stamps = hub_stamps(schema, entries, change.key, row, columns, now_ms=self._now_ms)
         merged = self._calling_functions(
             change,
             lambda: merge_insert(
                 schema,
-                columns=schema.column_names,
-                mine=mine,
+                columns=columns,
+                mine=[mine[schema.position[name]] for name in columns],
                 theirs=row,
                 stamp=change.stamp,
                 hub_stamps=stamps,
@@ -341,6 +342,7 @@ class GroupJudge:
         )
         if merged.columns or not self._rights.may_insert(change.table, [mine]):
             self._rights.check("update", change, row, merged.row)
+            self._rights.check_columns(change, merged.columns, row, merged.row)
         if merged.columns:
             self._space.put(slot, merged.row)
         outcome = Outcome(kind=OutcomeKind.MERGED, conflicts=merged.conflicts)
@@ -382,6 +384,7 @@ class GroupJudge:
             ),
         )
         self._rights.check("update", change, row, merged.row)
+        self._rights.check_columns(change, _set_columns(schema, change), row, merged.row)
         if change.old_key is not None:
             self._move(schema, change, slot, merged.row)
         elif merged.columns:
@@ -395,7 +398,7 @@ class GroupJudge:
         for position, value in zip(schema.key_positions, change.key, strict=True):
             values[position] = value
         # Before anything tells whether the key is taken.
-        self._rights.check("update", change, tuple(values))
+        self._rights.check("update", change, row, tuple(values))
         target = self._space.slot(change.table, change.key)
         if target.after is not None:
             raise GroupRejectedError(
@@ -417,7 +420,8 @@ class GroupJudge:
         result: Value = None
         if image is not None:
             restored = with_values(schema, image, change.columns, change.set)
-            if not self._rights.may_restore(change.table, image, restored):
+            changed = _set_columns(schema, change)
+            if not self._rights.may_restore(change.table, image, restored, changed):
                 image = None
         if schema.rows is RowMerge.UPDATE_WINS and slot.after is None and image is not None:
             if self._space.is_vacated(change.table, key):
@@ -561,6 +565,15 @@ class GroupJudge:
             row=named(slot.after),
             principal=self._principal,
         )
+
+
+def _set_columns(schema: TableSchema, change: Change) -> list[str]:
+    """The columns to which an update gives another value."""
+    return [
+        name
+        for name, was, value in zip(change.columns, change.was, change.set, strict=True)
+        if not same(schema.column[name].type, was, value)
+    ]
 
 
 def _op_of(slot: Slot) -> Op:

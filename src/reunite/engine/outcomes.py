@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from typing import Any
+
 import msgspec
 
 from reunite.core.change import Op, OutcomeKind
+from reunite.core.rules import Access
 from reunite.engine.ports import StoredOutcome
 from reunite.protocol.push import ConflictMessage, OutcomeMessage
 
@@ -18,6 +22,42 @@ def checkpoint_outcome(stored: StoredOutcome) -> OutcomeMessage:
         outcome = msgspec.structs.replace(outcome, key=stored.key)
         stored = msgspec.structs.replace(stored, outcome=outcome)
     return outcome_message(stored)
+
+
+def shown_outcome(stored: StoredOutcome, access: Access) -> StoredOutcome:
+    """An outcome without what is in columns that the principal may not read, or not any more."""
+    hidden = access.of(stored.table).hidden
+    outcome = stored.outcome
+    if not hidden or not (outcome.conflicts or outcome.reason):
+        return stored
+    reason = outcome.reason
+    if reason is not None and any(name in reason for name in hidden):
+        reason = "The rules of this hub's table do not take the row."
+    outcome = msgspec.structs.replace(
+        outcome,
+        reason=reason,
+        columns=tuple(name for name in outcome.columns if name not in hidden),
+        conflicts=tuple(
+            msgspec.structs.replace(
+                each, **{name: _without(getattr(each, name), hidden) for name in _IMAGES}
+            )
+            if each.column is None
+            else each
+            for each in outcome.conflicts
+            if each.column not in hidden
+        ),
+    )
+    return msgspec.structs.replace(stored, outcome=outcome)
+
+
+_IMAGES = ("base", "hub", "replica", "result")
+
+
+def _without(image: Any, hidden: Container[str]) -> Any:
+    """A row by columns, or None, without some of them."""
+    if image is None:
+        return None
+    return {name: value for name, value in image.items() if name not in hidden}
 
 
 def outcome_message(stored: StoredOutcome) -> OutcomeMessage:

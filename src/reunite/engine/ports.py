@@ -143,6 +143,11 @@ class Transaction(Protocol):
         """
         ...
 
+    def defaults(self, table: str) -> Row:
+        """What a new row gets in each column where nothing is said; NULL where that is nothing, or
+        what only an insert can tell. One statement."""
+        ...
+
     def scan(
         self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
     ) -> Sequence[Row]:

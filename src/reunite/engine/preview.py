@@ -12,7 +12,7 @@ import msgspec
 
 from reunite.core.expression import And, Expression, IsTrue, Not
 from reunite.core.principal import Principal
-from reunite.core.rules import NEVER, Access, Rules, check_rules, parse_rules
+from reunite.core.rules import NEVER, Rules, check_rules, parse_rules
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
 
@@ -45,12 +45,11 @@ def preview(
         for name, rules in new_rules.items():
             schema = tables.schema(name, path="rules")
             if rules is not None:
-                # As `track` has it: a table stays sealed unless its rules are dropped.
-                before = now.get(name)
-                tenant = rules.tenant or (before.tenant if before else None)
-                then[name] = check_rules(rules.within(tenant), schema, tables.schemas)
+                # As `track` has it: a table stays sealed, and has its policy, unless its rules go.
+                kept = rules.after(now.get(name))
+                then[name] = check_rules(kept, schema, tables.schemas)
         today = tables.access(principal)
-        after = Access(then, tables.schemas, principal, tables.grants(principal))
+        after = tables.access_by(then, principal)
         return tuple(
             _table(tx, name, today.of(name).read, after.of(name).read)
             for name in sorted(tables.schemas)

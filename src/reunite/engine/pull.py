@@ -28,13 +28,14 @@ from reunite.core.cursor import (
 )
 from reunite.core.key import Key
 from reunite.core.principal import Principal
-from reunite.core.schema import TableSchema, revision_of
+from reunite.core.rules import OPEN, Access
+from reunite.core.schema import TableSchema, projected, revision_of
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row
 from reunite.core.view import Difference, View, difference, parse_view
 from reunite.engine.expansion import Expander
 from reunite.engine.numbered import NumberedStore
-from reunite.engine.outcomes import checkpoint_outcome
+from reunite.engine.outcomes import checkpoint_outcome, shown_outcome
 from reunite.engine.ports import Head, Position, ReplicaRecord, Touch, Transaction
 from reunite.engine.reading_on import check_key, check_snapshot, cursor_for
 from reunite.engine.register import check_known, check_protocol, own_replica
@@ -82,7 +83,8 @@ def pull(
         head = tx.head()
         tables = tables.at(tx)
         schemas = tables.readable(request.tables)
-        view = view_of(schemas, request.tables, request.where, tables.access(principal))
+        access = tables.access(principal)
+        view = view_of(schemas, request.tables, request.where, access)
         is_kept = tx.view(view.hash) is not None and record.views[-1:] == (view.hash,)
         if cursor is not None:
             cursor = cursor_for(tx, head, cursor, repaired, view, record)
@@ -102,6 +104,7 @@ def pull(
             checkpoint=0 if cursor is None else cursor.checkpoint,
             rows_max=rows_max,
             now_ms=now_ms,
+            access=access,
         )
         page = builder.page(cursor, request)
     is_visit = _is_visit(record, request, now_ms=now_ms)
@@ -142,10 +145,12 @@ class PageBuilder:
         rows_max: int,
         now_ms: int,
         bytes_max: int = PAGE_BYTES_MAX,
+        access: Access = OPEN,
     ) -> None:
         self._tx = tx
         self._schemas = schemas
         self._view = view
+        self._shown = {name: view.shown.get(name, schema) for name, schema in schemas.items()}
         self._old = old
         known = tx.commit(checkpoint) if view.reaches or (old and old.reaches) else None
         after_id = tx.trimmed_id() if known is None else known.last_id
@@ -155,6 +160,7 @@ class PageBuilder:
         self._rows_max = rows_max
         self._bytes_max = bytes_max
         self._now_ms = now_ms
+        self._access = access
         self._puts: dict[str, list[bytes]] = {}
         self._deletes: dict[str, list[Key]] = {}
         self._evicts: dict[str, list[Key]] = {}
@@ -418,7 +424,9 @@ class PageBuilder:
             outcomes = tx.outcomes(request.replica, after_n=request.known)
             own = {
                 "answered": record.last_n,
-                "outcomes": tuple(map(checkpoint_outcome, outcomes)),
+                "outcomes": tuple(
+                    checkpoint_outcome(shown_outcome(each, self._access)) for each in outcomes
+                ),
             }
         return self._page(
             Cursor(
@@ -448,10 +456,10 @@ class PageBuilder:
         return self._put(table, shown)
 
     def _put(self, table: str, rows: Sequence[Row]) -> int:
-        """Add rows, encoded once; their size in bytes."""
+        """Add rows, encoded once, in the columns that are shown; their size in bytes."""
         if not rows:
             return 0
-        text = _encode(rows)
+        text = _encode(projected(rows, self._schemas[table], self._shown[table]))
         self._puts.setdefault(table, []).append(text[1:-1])
         self._bytes += len(text)
         return len(text)
@@ -464,8 +472,8 @@ class PageBuilder:
         return Page(
             cursor=encode_cursor(cursor),
             stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),
-            schemas={name: schema.version for name, schema in self._schemas.items()},
-            revision=revision_of(self._schemas.values()),
+            schemas={name: schema.version for name, schema in self._shown.items()},
+            revision=revision_of(self._shown.values()),
             generations=self._generations(),
             tables=tuple(self._table_pages()),
             **fields,
@@ -479,7 +487,7 @@ class PageBuilder:
         return {name: generation for name, generation in found.items() if generation}
 
     def _table_pages(self) -> Iterator[TablePage]:
-        for name, schema in self._schemas.items():
+        for name, schema in self._shown.items():
             puts, deletes = self._puts.get(name), self._deletes.get(name)
             evicts, erases = self._evicts.get(name), self._erases.get(name)
             if puts or deletes or evicts or erases:

@@ -30,6 +30,7 @@ from reunite.core.change import APPLIED, Change, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
+from reunite.core.rules import Access
 from reunite.core.stamp import commit_stamp
 from reunite.engine.changed import Inserts, places_of, whole_rows
 from reunite.engine.erase import blanked
@@ -38,7 +39,7 @@ from reunite.engine.identity import check_log, check_past, formers
 from reunite.engine.lineage import is_gone
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.origins import Origins
-from reunite.engine.outcomes import outcome_message
+from reunite.engine.outcomes import outcome_message, shown_outcome
 from reunite.engine.parse import ParsedPush, PushedGroup, parse_push
 from reunite.engine.parts import Settling, take_part
 from reunite.engine.ports import (
@@ -104,6 +105,8 @@ def _push(
     # The same changes may be under way already, perhaps through another process.
     tx.hold({request.replica, *(former.replica for former in request.formers)})
     tables = tables.at(tx)
+    access = tables.access(principal)
+    shown = tables.shown_by(access)
     for name in request.lease:
         if not tables.schema(name, path="lease").generated_key:
             raise SchemaChangedError(
@@ -114,11 +117,12 @@ def _push(
 
     def settle(request: PushRequest, how: Settling) -> PushAnswer:
         record = own_replica(tx, principal, request.replica)
-        parsed = parse_push(request, tables, now_ms=now_ms)
+        parsed = parse_push(request, shown, now_ms=now_ms)
         session = _Session(
             tx,
             tables,
             principal,
+            access,
             record,
             request,
             parsed,
@@ -133,7 +137,7 @@ def _push(
         return session.finish()
 
     if any(group.part is not None for group in request.groups):
-        parse_push(request, tables, now_ms=now_ms)
+        parse_push(request, shown, now_ms=now_ms)
         return take_part(tx, request, settle, now_ms=now_ms)
     return settle(request, Settling())
 
@@ -154,6 +158,7 @@ class _Session:
         tx: WriteTransaction,
         tables: Tables,
         principal: Principal,
+        access: Access,
         record: ReplicaRecord,
         request: PushRequest,
         parsed: ParsedPush,
@@ -170,7 +175,8 @@ class _Session:
         self._tx = tx
         self._tables = tables
         self._principal = principal
-        self._rights = Rights(tx, tables.access(principal))
+        self._access = access
+        self._rights = Rights(tx, self._access)
         self._record = record
         self._request = request
         self._now_ms = now_ms
@@ -235,7 +241,9 @@ class _Session:
             schema = self._tables.schemas[run.run.table]
             given = inserts.setdefault(schema.name, Inserts(keys=[], rows=[]))
             given.keys.extend(run.keys)
-            given.rows.extend(whole_rows(schema, run.run.columns, run.run.set))
+            given.rows.extend(
+                whole_rows(schema, run.run.columns, run.run.set, self._rights.default)
+            )
         mark = min(run.run.mark for run in group.runs)
         if not self._new_judge().apply_inserts(inserts, mark=mark, has_way_back=self._has_way_back):
             return False
@@ -412,7 +420,7 @@ class _Session:
         """What becomes of the changes, and which of them made rows."""
         if all(change.op is Op.INSERT for change in changes):
             mark = min(change.mark for change in changes)
-            inserts = _inserts_of(changes, self._tables)
+            inserts = self._inserts_of(changes)
             judge = self._new_judge()
             if judge.apply_inserts(inserts, mark=mark, has_way_back=self._has_way_back):
                 self._has_written = True
@@ -432,6 +440,17 @@ class _Session:
                 if not exc.is_temporary or attempt == HOOK_TRIES_MAX:
                     raise
                 attempt += 1
+
+    def _inserts_of(self, changes: Sequence[Change]) -> dict[str, Inserts]:
+        """Inserts as rows by table."""
+        found: dict[str, Inserts] = {}
+        default = self._rights.default
+        for change in changes:
+            schema = self._tables.schemas[change.table]
+            given = found.setdefault(change.table, Inserts(keys=[], rows=[]))
+            given.keys.append(change.key)
+            given.rows.extend(whole_rows(schema, change.columns, [change.set], default))
+        return found
 
     def _meets_hook(self, changes: Sequence[Change]) -> bool:
         """Whether there is a hook for a table of these changes: it may well refuse them."""
@@ -536,7 +555,7 @@ class _Session:
             first_n=request.first_n,
             last_n=last_n,
             outcomes=tuple(
-                outcome_message(stored)
+                outcome_message(shown_outcome(stored, self._access))
                 for stored in self._settled
                 if stored.outcome.kind is not OutcomeKind.APPLIED or stored.outcome.key is not None
             ),
@@ -544,13 +563,3 @@ class _Session:
             renumber=self._renumber,
             blocks=blocks,
         )
-
-
-def _inserts_of(changes: Sequence[Change], tables: Tables) -> dict[str, Inserts]:
-    """Inserts as rows by table."""
-    found: dict[str, Inserts] = {}
-    for change in changes:
-        given = found.setdefault(change.table, Inserts(keys=[], rows=[]))
-        given.keys.append(change.key)
-        given.rows.extend(whole_rows(tables.schemas[change.table], change.columns, [change.set]))
-    return found

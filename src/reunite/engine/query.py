@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reunite.core.principal import Principal
 from reunite.core.rules import Access
+from reunite.core.schema import projected
 from reunite.core.values import check_columns
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
@@ -23,7 +24,8 @@ def query(store: Store, tables: Tables, principal: Principal, request: QueryRequ
 
 
 def _query(tx: Transaction, tables: Tables, access: Access, request: QueryRequest) -> QueryAnswer:
-    schema = tables.schema(request.table, path="table")
+    whole = tables.schema(request.table, path="table")
+    schema = access.shown().get(request.table, whole)
     unknown = [name for name in request.where if name not in schema.column]
     if unknown:
         raise BadRequestError(
@@ -52,6 +54,6 @@ def _query(tx: Transaction, tables: Tables, access: Access, request: QueryReques
     has_more = len(rows) > limit
     return QueryAnswer(
         columns=schema.column_names,
-        rows=rows[:limit],
-        next=schema.key_of(rows[limit - 1]) if has_more else None,
+        rows=list(projected(rows[:limit], whole, schema)),
+        next=whole.key_of(rows[limit - 1]) if has_more else None,
     )

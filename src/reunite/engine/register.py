@@ -125,7 +125,8 @@ def register(
         asked = tables.asked(request.tables)
         for name in request.where:
             tables.schema(name, path=f"where.{name}")
-        view_of(asked, request.tables, request.where, tables.access(principal))
+        access = tables.access(principal)
+        view = view_of(asked, request.tables, request.where, access, is_new=True)
         head = tx.head()
         tx.add_replica(
             ReplicaRecord(
@@ -146,7 +147,7 @@ def register(
         protocol=PROTOCOL_VERSION,
         replica=replica_id,
         epoch=head.epoch,
-        tables=tuple(asked.values()),
+        tables=tuple(view.shown.values()),
         blocks=blocks,
         stamp=commit_stamp(max(now_ms, head.at_ms)),
         mark=mark,

@@ -29,7 +29,7 @@ from reunite.core.expression import Expression
 from reunite.core.key import Key
 from reunite.core.matching import row_judge
 from reunite.core.principal import Principal
-from reunite.core.schema import TableSchema
+from reunite.core.schema import TableSchema, projected
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, check_columns
 from reunite.engine.numbered import NumberedStore
@@ -78,7 +78,7 @@ def repair(
         tables = tables.at(tx)
         schemas = tables.readable(request.tables)
         view = view_of(schemas, request.tables, request.where, tables.access(principal))
-        schema = schemas.get(request.table)
+        schema = view.shown.get(request.table)
         if schema is None:
             raise UnknownTableError(f"This hub offers no table {request.table!r}.", path="table")
         _check(request, schema)
@@ -96,7 +96,8 @@ def repair(
             view=view.hash,
         )
         blank = RepairAnswer(cursor=encode_cursor(here), stamp=stamp)
-        rows = VisibleRows(tx, schema, view.tables[request.table].where)
+        whole = schemas[request.table]
+        rows = VisibleRows(tx, whole, schema, view.tables[request.table].where)
         return _ANSWERS[request.ask](rows, request, blank)
 
 
@@ -122,17 +123,25 @@ def _check(request: RepairRequest, schema: TableSchema) -> None:
 
 
 class VisibleRows:
-    """The rows of one table that are in a view, in one snapshot."""
+    """The rows of one table that are in a view, in one snapshot, as `schema` shows them."""
 
-    def __init__(self, tx: Transaction, schema: TableSchema, where: Expression | None) -> None:
+    def __init__(
+        self,
+        tx: Transaction,
+        whole: TableSchema,
+        schema: TableSchema,
+        where: Expression | None,
+    ) -> None:
         self.schema = schema
+        self._whole = whole
         self.where = where
         self._tx = tx
         self._reach = Reaching(tx, tx.schemas())
-        self._judge = None if where is None else row_judge(where, schema, self._reach)
+        self._judge = None if where is None else row_judge(where, whole, self._reach)
 
     def scan(self, after: Key | None, limit: int) -> Sequence[Row]:
-        return self._tx.scan(self.schema.name, after=after, limit=limit, where=self.where)
+        rows = self._tx.scan(self.schema.name, after=after, limit=limit, where=self.where)
+        return projected(rows, self._whole, self.schema)
 
     def scan_keys(self, after: Key | None, limit: int) -> Sequence[Key]:
         return self._tx.scan_keys(self.schema.name, after=after, limit=limit, where=self.where)
@@ -141,8 +150,10 @@ class VisibleRows:
         rows = self._tx.rows(self.schema.name, keys)
         judge = self._judge
         if self.where is not None:
-            self._reach.prepare([self.where], self.schema.column_names, list(rows.values()))
-        return {key: row for key, row in rows.items() if judge is None or judge(row)}
+            self._reach.prepare([self.where], self._whole.column_names, list(rows.values()))
+        found = {key: row for key, row in rows.items() if judge is None or judge(row)}
+        shown = projected(list(found.values()), self._whole, self.schema)
+        return dict(zip(found, shown, strict=True))
 
 
 # -- the four answers -----------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from reunite.core.change import Change
 from reunite.core.key import Key
 from reunite.core.rules import Access
-from reunite.core.values import Row
+from reunite.core.values import Row, same
 from reunite.engine.ports import Transaction
 from reunite.engine.reaching import Made, Reaching
 
@@ -39,12 +39,22 @@ class GroupRejectedError(Exception):
         self.is_temporary = is_temporary
 
 
+def _column_refused(change: Change, column: str) -> GroupRejectedError:
+    return GroupRejectedError(
+        change,
+        "column-not-allowed",
+        f"The rules of this hub do not let you write {column!r} of this row.",
+        columns=(column,),
+    )
+
+
 class Rights:
     """The rights of one principal in one transaction."""
 
     def __init__(self, tx: Transaction, access: Access) -> None:
         self._tx = tx
         self._access = access
+        self._defaults: dict[str, Row] = {}
         self._reach = access.reach = Reaching(tx, access.schemas)
 
     def begin(self, made: Made | None = None) -> None:
@@ -68,30 +78,101 @@ class Rights:
         if not access.limits("insert", table):
             return True
         self.prepare(table, rows)
-        return all(access.may("insert", table, row) for row in rows)
+        return all(
+            access.may("insert", table, row) and access.policy_allows("insert", table, row)
+            for row in rows
+        )
 
-    def filled(self, table: str, rows: Sequence[Row]) -> Sequence[Row]:
-        """New rows, those without a tenant with the principal's."""
-        return self._access.filled(table, rows)
+    def default(self, table: str) -> Row:
+        """A row of a table's defaults. Those that are another value each time cost a statement
+        a row."""
+        if table not in self._defaults:
+            row = self._tx.defaults(table)
+            if not all(column.has_plain_default for column in self._access.schemas[table].columns):
+                return row
+            self._defaults[table] = row
+        return self._defaults[table]
+
+    def made(self, table: str, rows: Sequence[Row]) -> Sequence[Row] | None:
+        """New rows: those without a tenant get the principal's, and a column that the principal may
+        not write gets its default. None if one of them has another value there."""
+        rows = self._access.filled(table, rows)
+        if not self._access.of(table).writes:
+            return rows
+        self.prepare(table, rows)
+        made = []
+        for row in rows:
+            filled, refused = self._with_defaults(table, row)
+            if refused is not None:
+                return None
+            made.append(filled)
+        return made
+
+    def made_by(self, change: Change, row: Row) -> Row:
+        """The same for one insert. Raises GroupRejectedError where the other is None."""
+        (row,) = self._access.filled(change.table, [row])
+        self.prepare(change.table, [row])
+        filled, refused = self._with_defaults(change.table, row)
+        if refused is not None:
+            raise _column_refused(change, refused)
+        return filled
+
+    def _with_defaults(self, table: str, row: Row) -> tuple[Row, str | None]:
+        """A new row with defaults where the principal may not write; and the first column in which
+        something else stands there."""
+        access = self._access
+        schema, bound = access.schemas[table], access.of(table)
+        values = list(row)
+        for name in bound.writes:
+            if name in bound.hidden or access.may_write(table, name, row):
+                continue
+            column, place = schema.column[name], schema.position[name]
+            default = self.default(table)[place]
+            is_given = row[place] is not None and not same(column.type, row[place], default)
+            # A replica's clock has filled in what its table says, which nobody could know here.
+            if is_given and not column.has_clock_default:
+                return row, name
+            values[place] = default
+        return tuple(values), None
+
+    def writable(self, change: Change, columns: Sequence[str], *rows: Row) -> list[str]:
+        """Those of these columns that the principal may write in the row as it was and is to be."""
+        may_write = self._access.may_write
+        return [name for name in columns if all(may_write(change.table, name, row) for row in rows)]
+
+    def check_columns(self, change: Change, columns: Sequence[str], *rows: Row) -> None:
+        """Raises GroupRejectedError unless the principal may write all of these columns."""
+        if not self._access.limited_columns(change.table):
+            return
+        kept = set(self.writable(change, columns, *rows))
+        for name in columns:
+            if name not in kept:
+                raise _column_refused(change, name)
 
     def check(self, operation: str, change: Change, *rows: Row) -> None:
         """Raises GroupRejectedError unless the principal may do this to the change's row, as it
         was and as it is to be."""
-        for row in rows:
-            if not self._access.may(operation, change.table, row):
-                raise GroupRejectedError(
-                    change,
-                    "not-allowed",
-                    f"The rules of this hub do not let you {operation} this row.",
-                )
+        access, table = self._access, change.table
+        may = all(access.may(operation, table, row) for row in rows)
+        if not may or not access.policy_allows(operation, table, *rows):
+            raise GroupRejectedError(
+                change,
+                "not-allowed",
+                f"The rules of this hub do not let you {operation} this row.",
+            )
 
-    def may_restore(self, table: str, image: Row, restored: Row) -> bool:
-        """Whether the principal saw this row when it was deleted, and may change it into that."""
-        may = self._access.may
+    def may_restore(
+        self, table: str, image: Row, restored: Row, columns: Sequence[str] = ()
+    ) -> bool:
+        """Whether the principal saw this row when it was deleted, and may change it into that, by
+        writing these columns."""
+        may, may_write = self._access.may, self._access.may_write
         return (
             may("read", table, image)
             and may("update", table, image)
             and may("update", table, restored)
+            and self._access.policy_allows("update", table, image, restored)
+            and all(may_write(table, name, row) for name in columns for row in (image, restored))
         )
 
     def seen(self, table: str, keys: Collection[Key]) -> set[Key]:

@@ -11,8 +11,9 @@ from reunite.core.change import Op
 from reunite.core.grants import NO_GRANTS, Grants
 from reunite.core.key import Key
 from reunite.core.merge import MergeFunction
+from reunite.core.policy import OnFailure, Policy
 from reunite.core.principal import Principal
-from reunite.core.rules import Access, parse_rules
+from reunite.core.rules import Access, Rules, parse_rules
 from reunite.core.schema import TableSchema
 from reunite.engine.directory import Directory, NoDirectory
 from reunite.engine.ports import Transaction
@@ -32,9 +33,6 @@ class HookedChange(msgspec.Struct, frozen=True, kw_only=True):
 
 Hook: TypeAlias = Callable[[HookedChange, Any], None]
 
-# Told what of the team's own code raised what: replicas learn no more than that it did.
-OnFailure: TypeAlias = Callable[[str, Exception], None]
-
 
 class Tables:
     """The tracked tables of a hub, by name. With `has_all`, those that come later as well."""
@@ -50,6 +48,7 @@ class Tables:
         self.schemas: dict[str, TableSchema] = {}
         self.functions: dict[str, dict[str, MergeFunction]] = {}
         self.hooks: dict[tuple[str, Op], list[Hook]] = {}
+        self.policies: dict[str, Policy] = {}
         self.rules_text = ""
         self.directory = directory or NoDirectory()
         self.grants_stamp = ""
@@ -68,6 +67,7 @@ class Tables:
         names = now if self.has_all else self.schemas
         found.schemas = {name: now[name] for name in names if name in now}
         found.functions, found.hooks = self.functions, self.hooks
+        found.policies = self.policies
         found.rules_text = tx.rules()
         found._tx = tx
         found.grants_stamp = self.directory.stamp(tx)
@@ -75,12 +75,34 @@ class Tables:
 
     def access(self, principal: Principal) -> Access:
         """What this principal may do with them. Of tables `at` a transaction only."""
-        rules = parse_rules(self.rules_text)
-        return Access(rules, self.known, principal, self.grants(principal))
+        return self.access_by(parse_rules(self.rules_text), principal)
+
+    def access_by(self, rules: Mapping[str, Rules], principal: Principal) -> Access:
+        """The same, if these were the rules."""
+        return Access(
+            rules,
+            self.known,
+            principal,
+            self.grants(principal),
+            policies=self.policies,
+            on_failure=self.on_failure,
+        )
 
     def grants(self, principal: Principal) -> Grants:
         """What stored permissions say of this principal."""
         return NO_GRANTS if self._tx is None else self.directory.grants(self._tx, principal)
+
+    def shown_by(self, access: Access) -> Tables:
+        """The same with the schemas that a principal knows: without columns that it may not
+        read."""
+        shown = access.shown()
+        found = Tables(on_failure=self.on_failure, directory=self.directory)
+        found.known, found.rules_text = self.known, self.rules_text
+        found.functions, found.hooks = self.functions, self.hooks
+        found.policies = self.policies
+        found._tx, found.grants_stamp = self._tx, self.grants_stamp
+        found.schemas = {name: shown.get(name, schema) for name, schema in self.schemas.items()}
+        return found
 
     def schema(self, name: str, *, path: str | None = None) -> TableSchema:
         """The table's schema. Raises UnknownTableError."""

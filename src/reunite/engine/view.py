@@ -20,7 +20,7 @@ from reunite.core.expression import (
 )
 from reunite.core.key import Key
 from reunite.core.matching import Judge, judge_of, row_judge
-from reunite.core.rules import Access, narrowed
+from reunite.core.rules import NEVER, Access, narrowed
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
 from reunite.core.view import TableView, View
@@ -43,14 +43,18 @@ def view_of(
     asked: Sequence[str] | None,
     where: Mapping[str, Any],
     access: Access,
+    *,
+    is_new: bool = False,
 ) -> View:
     """The view of these tables: the rows that the principal may read, of those that the
     expressions of a request mean.
 
-    schemas        the tables that it can be sent, of those that it asked for
+    schemas        the tables that it can be sent, of those that it asked for; whole
     asked          the names it asked for, None for all
     where          JSON forms of expressions by table; of tables that are gone they are passed over
-    access         what the principal may read
+    access         what the principal may read; an expression that asks a column which it may not
+                   read, or not any more, means no row
+    is_new         such an expression is refused
 
     Raises BadRequestError, LimitExceededError with the path of what is wrong.
     """
@@ -61,15 +65,25 @@ def view_of(
                 path=f"where.{name}",
             )
     tables = {}
-    for name, schema in schemas.items():
+    known = access.shown()
+    shown = {name: known.get(name, schema) for name, schema in schemas.items()}
+    for name, schema in shown.items():
         chosen = None
         if name in where:
             path = f"where.{name}"
-            chosen = check_expression(from_json(where[name], path=path), schema, path=path)
+            wanted = from_json(where[name], path=path)
+            try:
+                chosen = check_expression(wanted, schema, path=path)
+            except BadRequestError:
+                if is_new or schema is schemas[name]:
+                    raise
+                # It must learn that the column is gone: whoever asks for it is told no row by it.
+                check_expression(wanted, schemas[name], path=path)
+                chosen = NEVER
         tables[name] = TableView(
             version=schema.version, where=narrowed(chosen, access.of(name).read)
         )
-    return View(tables=tables)
+    return View(tables=tables, shown=shown)
 
 
 class Sight:
@@ -105,7 +119,7 @@ class Sight:
             views = [new.tables[name]]
             before = None if old is None else old.tables.get(name)
             # Of another version the replica keeps nothing.
-            if before is not None and before.version == schema.version:
+            if before is not None and before.version == new.tables[name].version:
                 views.append(before)
             wheres = [view.where for view in views if view.where is not None]
             if new.tables[name].where is not None:

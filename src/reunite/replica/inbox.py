@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -28,7 +29,7 @@ from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.push import PushAnswer
 from reunite.replica import generations
 from reunite.replica.keys import KeyBlocks, without_given
-from reunite.replica.leaving import Leaving
+from reunite.replica.leaving import Leaving, forget_erased
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pages import aligned, gathered
 from reunite.replica.pending import (
@@ -172,11 +173,16 @@ class Inbox:
         if state.next_schemas is not None:
             self._change_schemas(scene, final.answered or 0, done)
         self._write_pages(final, scene, done)
+        scene.evicted.update(
+            self._leaving.missing(scene.pendings, self._schemas, partial(self._image, scene))
+        )
         self._follow_outcomes(scene)
         self._retire(scene, final, done)
         self._leaving.forget(
             self._connection, scene.evicted, has=lambda place: bool(self._image(scene, place))
         )
+        # Changes of the outbox hold what such rows were, and may go now.
+        state.has_traces |= bool(scene.evicted)
         self._close(scene)
         done.blocked = scene.blocked
 
@@ -317,6 +323,8 @@ class Inbox:
                     self._originals[id(pending)] = original, before[pending.table]
                 reshapings[pending.table].apply(pending)
                 scene.changed.add(index)
+        for name in reshapings:
+            self._leaving.make_anew(before[name], after[name])
         self._change_tables(self._connection, state.schemas, tuple(after.values()))
         made_anew = {name for name in before if not is_kept(before[name], after.get(name))}
         scene.forget(made_anew)
@@ -428,6 +436,7 @@ class Inbox:
         done.rejected += len(rejected) + self._park_all(scene, [], rejected)
         if scene.erased:
             self._records.forget(scene.erased)
+            scene.changed |= forget_erased(self._schemas, scene.pendings, scene.erased)
             self._state.must_scrub = True
 
     def _park_all(

@@ -31,7 +31,7 @@ from reunite.engine.ports import (
 )
 from reunite.errors import UnknownTableError
 from reunite.stores.memory.state import State, last_id_of
-from reunite.stores.memory.tables import Table
+from reunite.stores.memory.tables import Table, default_of
 
 
 class _Reach:
@@ -182,6 +182,10 @@ class MemoryTransaction:
     def rows(self, table: str, keys: Iterable[Key]) -> Mapping[Key, Row]:
         rows = self._table(table).rows
         return {key: rows[key] for key in keys if key in rows}
+
+    def defaults(self, table: str) -> Row:
+        found = self._table(table)
+        return tuple(default_of(found, name) for name in found.schema.column_names)
 
     def scan(
         self, table: str, *, after: Key | None, limit: int, where: Expression | None = None

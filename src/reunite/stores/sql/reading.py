@@ -346,6 +346,9 @@ class SqlTransaction:
             return {(row[place],): row for row in found}
         return {tuple([row[place] for place in places]): row for row in found}
 
+    def defaults(self, table: str) -> Row:
+        return self._catalogue.plan(table).defaults(self._session)
+
     def scan(
         self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
     ) -> Sequence[Row]:

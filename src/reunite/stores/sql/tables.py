@@ -169,6 +169,13 @@ class TablePlan(ABC):
             (*parameters, limit),
         )
 
+    def defaults(self, session: Session) -> Row:
+        """What each column gets where nothing is said."""
+        values = ", ".join(
+            f"{self.default_sql(name)} AS {quoted(name)}" for name in self.schema.column_names
+        )
+        return self.reader.read(session, f"(SELECT {values}) AS t", ())[0]
+
     def count(self, session: Session, where: Expression | None = None) -> int:
         """How many rows there are, or how many an expression means."""
         condition = self._condition(where)
@@ -208,6 +215,10 @@ class TablePlan(ABC):
     locking = ""  # what locks the rows of a SELECT, in order of the key
 
     # --- What a dialect completes -----------------------------------------------------------------
+
+    @abstractmethod
+    def default_sql(self, name: str) -> str:
+        """A column's default as an expression that is of the column's type."""
 
     @abstractmethod
     def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:

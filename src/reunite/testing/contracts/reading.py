@@ -53,6 +53,15 @@ def _everything(transaction: Transaction) -> object:
 
 
 class ReadingContract:
+    def test_defaults_are_what_a_new_row_gets(self, subject: StoreSubject) -> None:
+        """In the order of the columns, in wire form; NULL where nothing is declared."""
+        for schema in STANDARD_SCHEMAS:
+            with subject.store.read() as transaction:
+                found = transaction.defaults(schema.name)
+            wanted = {"amount": 0}
+            for column, value in zip(schema.columns, found, strict=True):
+                assert value == (None if column.default is None else wanted[column.name])
+
     def test_a_snapshot_does_not_move(self, subject: StoreSubject) -> None:
         """Neither while others write, nor while they number; and it holds nobody up."""
         with subject.foreign() as program:

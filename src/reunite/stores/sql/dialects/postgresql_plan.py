@@ -110,6 +110,9 @@ class FormerPlan(TablePlan):
             for key in dict.fromkeys(keys)
         ]
 
+    def default_sql(self, name: str) -> str:
+        raise self._is_former()
+
     def lease(self, session: Session, *, above: int, size: int) -> int:
         raise self._is_former()
 
@@ -208,6 +211,10 @@ class PostgresPlan(FormerPlan):
                 source.parameters,
             )
         ]
+
+    def default_sql(self, name: str) -> str:
+        default = self.schema.column[name].default or "NULL"
+        return f"CAST({default} AS {self._details.columns[name].sql})"
 
     def lease(self, session: Session, *, above: int, size: int) -> int:
         name, top = quoted(self.schema.key[0]), self.schema.generated_key_max

@@ -15,6 +15,7 @@ from reunite.core.values import Row, Value
 from reunite.stores.sql.dialects import sqlite, sqlite_log
 from reunite.stores.sql.dialects.sqlite_capture import touch_statement
 from reunite.stores.sql.dialects.sqlite_comparing import SqliteComparing
+from reunite.stores.sql.dialects.sqlite_reflection import as_expression
 from reunite.stores.sql.ports import Session, UnreadableTextError
 from reunite.stores.sql.tables import TablePlan, TupleSource
 from reunite.stores.sql.where import Condition
@@ -27,6 +28,11 @@ _TEMPORARY_INTEGER = -(2**63) + 1
 
 # Keys in one statement where they cannot travel as JSON (blobs, reals, text with NUL, tagged ones).
 KEYS_PER_STATEMENT = 200
+
+# What a default is made into, so that it is what an insert would have stored.
+_CAST_BY_TYPE = {
+    ColumnType.INTEGER: "INTEGER", ColumnType.REAL: "REAL", ColumnType.TEXT: "TEXT",
+}  # fmt: skip
 
 _JSON_TYPES = frozenset({
     ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID, ColumnType.BOOLEAN,
@@ -113,6 +119,14 @@ class SqlitePlan(TablePlan):
 
     def equals(self, name: str, value: Value) -> Condition:
         return Condition(f"t.{sqlite.quoted(name)} IS ?", (self._stored(name, value),))
+
+    def default_sql(self, name: str) -> str:
+        column = self.schema.column[name]
+        if column.default is None:
+            return "NULL"
+        kind = _CAST_BY_TYPE.get(column.type)
+        default = as_expression(column.default)
+        return default if kind is None else f"CAST({default} AS {kind})"
 
     def lease(self, session: Session, *, above: int, size: int) -> int:
         name, top = sqlite.quoted(self.schema.key[0]), self.schema.generated_key_max

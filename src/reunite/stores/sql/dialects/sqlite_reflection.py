@@ -276,7 +276,7 @@ def table_details(connection: sqlite3.Connection, table: str) -> TableDetails:
         rowid_name=free[0] if is_rowid_table and free else None,
         uniques=tuple(unique_indexes(connection, table)),
         required_defaults={
-            row[1]: _as_expression(row[4])
+            row[1]: as_expression(row[4])
             for row in infos
             if row[3] and row[4] is not None and row[6] == 0
         },
@@ -349,7 +349,7 @@ def _infos(
     ).fetchall()
 
 
-def _as_expression(default: str) -> str:
+def as_expression(default: str) -> str:
     """A default as it can stand anywhere: in a DEFAULT clause SQLite takes "x" for a text."""
     if default.startswith('"') and default.endswith('"'):
         return literal(default[1:-1].replace('""', '"'))

@@ -10,7 +10,6 @@ given again.
 
 from __future__ import annotations
 
-import re
 import sqlite3
 
 from reunite.core.schema import Affinity, Column, ColumnType, TableSchema
@@ -45,12 +44,6 @@ _DECLARED_BY_AFFINITY = {
     Affinity.BLOB: "BLOB",
 }
 _NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL})
-# Defaults that mean the same in every SQLite file: numbers, texts, NULL, and the clock's.
-_PORTABLE_DEFAULT = re.compile(
-    r"\s*(?:[+-]?\d+(?:\.\d*)?(?:e[+-]?\d+)?|'(?:[^']|'')*'|null|true|false"
-    r"|current_(?:timestamp|date|time))\s*",
-    re.IGNORECASE,
-)
 
 
 def create_table_sql(schema: TableSchema) -> str:
@@ -98,7 +91,7 @@ def unique_index_names(schema: TableSchema) -> list[str]:
 def plain_default(connection: sqlite3.Connection, column: Column) -> Value:
     """What a new row gets in this column where nothing is said, in wire form; NULL if that is no
     plain value."""
-    if column.default is None or not _PORTABLE_DEFAULT.fullmatch(column.default):
+    if column.default is None or not column.has_plain_default:
         return None
     expression = column.default
     if column.type in _NUMBERS:
@@ -116,7 +109,7 @@ def _column(schema: TableSchema, column: Column) -> str:
     words = [quoted(column.name), *([declared] if declared else [])]
     if not column.nullable:
         words.append("NOT NULL")
-    if column.default is not None and _PORTABLE_DEFAULT.fullmatch(column.default):
+    if column.default is not None and column.has_plain_default:
         words.append(f"DEFAULT {column.default.strip()}")
     return " ".join(words)
 

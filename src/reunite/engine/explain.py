@@ -164,7 +164,13 @@ class _Asked:
         self._directory = tables.directory
         self._grants = tables.grants(principal)
         # Of code's rules alone; what is stored is asked after them.
-        self._access = Access(parse_rules(tables.rules_text), tables.known, principal)
+        self._access = Access(
+            parse_rules(tables.rules_text),
+            tables.known,
+            principal,
+            policies=tables.policies,
+            on_failure=tables.on_failure,
+        )
         self._schema = schema
         self._principal = principal
         self._schemas = tx.schemas()

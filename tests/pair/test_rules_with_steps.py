@@ -20,6 +20,7 @@ from reunite.hub import Hub
 from reunite.protocol.codec import decode
 from reunite.protocol.live import LiveRequest
 from reunite.protocol.pull import Page
+from reunite.replica import Replica
 from reunite.testing import SeededIds
 from reunite.testing.wire import Request, WireObserver
 from tests.pair.test_rules import Answers, Office, ids, office_in, outcomes, write
@@ -377,3 +378,41 @@ def test_a_stream_is_told_when_a_parent_changes(office: Office) -> None:
     (delivery,) = desk.round().deliveries.values()
     assert delivery is not None
     assert b'"puts":[["t1",1,"one"],["t2",1,"two"]]' in b"".join(delivery.events)
+
+
+# --- Explained and erased -------------------------------------------------------------------------
+
+
+def test_an_explanation_shows_what_stands_where_steps_lead(office: Office) -> None:
+    (reason,) = office.hub.explain(CARL, "task", ("t1",)).read.reasons
+    assert (reason.text, reason.holds) == ("row.project.team.is_in(user.teams)", False)
+    assert (reason.row, reason.user) == ("red", ["blue"])
+    (nowhere,) = office.hub.explain(CARL, "task", ("t4",)).read.reasons
+    assert (nowhere.holds, nowhere.row) == (False, None)
+    office.hub.track("task", rules=Rules(read=row.project.client.org == user.tenant))
+    (reason,) = office.hub.explain(CARL, "task", ("t3",)).read.reasons
+    assert (reason.row, reason.user, reason.holds) == ("south", "south", True)
+
+
+def held_by(replica: Replica) -> bytes:
+    """The bytes of a file and its log."""
+    log = replica.path.with_name(f"{replica.path.name}-wal")
+    return replica.path.read_bytes() + (log.read_bytes() if log.exists() else b"")
+
+
+def test_an_erased_parent_takes_its_rows_out_of_files(office: Office) -> None:
+    """With those that its deletion takes along; who saw none of them is told keys at most."""
+    office.at_hub("update task set title = 'CANARY' where project_id = 1")
+    anna, carl = office.replica_of(ANNA), office.replica_of(CARL)
+    assert b"CANARY" in held_by(anna)
+    report = office.hub.erase("project", (1,))
+    assert {(each.table, each.key) for each in report.erased} == {
+        ("project", (1,)), ("task", ("t1",)), ("task", ("t2",)),
+    }  # fmt: skip
+    office.wire.observer = answers = Answers()
+    anna.sync()
+    carl.sync()
+    assert (ids(anna), ids(carl)) == ([], ["t3"])
+    assert b"CANARY" not in answers.text
+    assert b"CANARY" not in held_by(anna)
+    assert not office.hub.explain(ANNA, "task", ("t1",)).is_there

@@ -10,7 +10,7 @@ from reunite.core.change import Change, Op
 from reunite.core.key import Key
 from reunite.core.pointers import pointed_parents
 from reunite.core.schema import TableSchema
-from reunite.core.values import Row, Value
+from reunite.core.values import Row, Value, same
 from reunite.engine.reaching import Made
 from reunite.engine.tables import Tables
 
@@ -55,6 +55,15 @@ def with_values(
     for name, value in zip(columns, values, strict=True):
         changed[schema.position[name]] = value
     return tuple(changed)
+
+
+def columns_set(schema: TableSchema, change: Change) -> list[str]:
+    """The columns to which an update gives another value."""
+    return [
+        name
+        for name, was, value in zip(change.columns, change.was, change.set, strict=True)
+        if not same(schema.column[name].type, was, value)
+    ]
 
 
 def without_key(

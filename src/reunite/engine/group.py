@@ -23,6 +23,7 @@ from reunite.core.schema import RowMerge, TableSchema
 from reunite.core.values import Row, Value, same
 from reunite.engine.changed import (
     Inserts,
+    columns_set,
     rows_made,
     wanted_rows,
     whole_rows,
@@ -384,7 +385,7 @@ class GroupJudge:
             ),
         )
         self._rights.check("update", change, row, merged.row)
-        self._rights.check_columns(change, _set_columns(schema, change), row, merged.row)
+        self._rights.check_columns(change, columns_set(schema, change), row, merged.row)
         if change.old_key is not None:
             self._move(schema, change, slot, merged.row)
         elif merged.columns:
@@ -420,7 +421,7 @@ class GroupJudge:
         result: Value = None
         if image is not None:
             restored = with_values(schema, image, change.columns, change.set)
-            changed = _set_columns(schema, change)
+            changed = columns_set(schema, change)
             if not self._rights.may_restore(change.table, image, restored, changed):
                 image = None
         if schema.rows is RowMerge.UPDATE_WINS and slot.after is None and image is not None:
@@ -565,15 +566,6 @@ class GroupJudge:
             row=named(slot.after),
             principal=self._principal,
         )
-
-
-def _set_columns(schema: TableSchema, change: Change) -> list[str]:
-    """The columns to which an update gives another value."""
-    return [
-        name
-        for name, was, value in zip(change.columns, change.was, change.set, strict=True)
-        if not same(schema.column[name].type, was, value)
-    ]
 
 
 def _op_of(slot: Slot) -> Op:

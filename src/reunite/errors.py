@@ -174,7 +174,8 @@ class UpgradeRequiredError(PeerError):
 class ConstraintError(ReuniteError):
     """The database refused a write. Change the values that the message names.
 
-    `code` is `unique`, `foreign-key`, `not-null`, `check` or `constraint`.
+    `code` is `unique`, `foreign-key`, `not-null`, `check`, `constraint` or, where its own triggers
+    or tables failed, `write-failed`.
     """
 
     def __init__(

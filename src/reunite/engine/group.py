@@ -31,7 +31,7 @@ from reunite.engine.changed import (
     without_key,
 )
 from reunite.engine.lineage import hub_stamps, is_gone, last_image
-from reunite.engine.ports import LogEntry, Writes, WriteTransaction
+from reunite.engine.ports import LogEntry, UndoneError, Writes, WriteTransaction
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import HookedChange, Tables
 from reunite.engine.workspace import Slot, Workspace
@@ -39,6 +39,8 @@ from reunite.errors import ConstraintError, Veto
 
 # A hook that raises anything but Veto is tried again this often before its group is rejected.
 HOOK_TRIES_MAX = 2
+
+_HOOK_FAILED = "A hook of this hub failed on this change; it can be sent again later."
 
 
 class RenumberNeededError(Exception):
@@ -122,6 +124,8 @@ class GroupJudge:
         try:
             with self._tx.savepoint():
                 return self._insert_rows(inserts, mark=mark, has_way_back=True)
+        except UndoneError:
+            raise
         except ConstraintError:
             return False
 
@@ -173,9 +177,9 @@ class GroupJudge:
         try:
             self._read_keys(changes)
         except ConstraintError as exc:
-            if not self._has_way_back:
+            if not self._has_way_back or isinstance(exc, UndoneError):
                 raise
-            raise _rejected(changes, exc) from exc
+            raise rejected(changes, exc) from exc
 
     def _read_keys(self, changes: Sequence[Change]) -> None:
         row_keys: dict[str, dict[Key, None]] = {}
@@ -529,9 +533,9 @@ class GroupJudge:
         try:
             self._tx.apply(writes, has_way_back=self._has_way_back)
         except ConstraintError as exc:
-            if not self._has_way_back:
+            if not self._has_way_back or isinstance(exc, UndoneError):
                 raise
-            raise _rejected(changes, exc) from exc
+            raise rejected(changes, exc) from exc
 
     def _call_hooks(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:
         for slot in slots:
@@ -545,11 +549,10 @@ class GroupJudge:
                     raise GroupRejectedError(blamed, "vetoed", exc.message) from exc
                 except Exception as exc:
                     self._tables.on_failure(f"a hook for {op.value} of {blamed.table!r}", exc)
+                    if isinstance(exc, UndoneError):
+                        raise UndoneError(_HOOK_FAILED, code="hook-failed") from exc
                     raise GroupRejectedError(
-                        blamed,
-                        "hook-failed",
-                        "A hook of this hub failed on this change; it can be sent again later.",
-                        is_temporary=True,
+                        blamed, "hook-failed", _HOOK_FAILED, is_temporary=True
                     ) from exc
 
     def _hooked(self, slot: Slot, op: Op) -> HookedChange:
@@ -582,7 +585,8 @@ def _change_of(changes: Sequence[Change], slot: Slot) -> Change:
     return changes[-1]
 
 
-def _rejected(changes: Sequence[Change], exc: ConstraintError) -> GroupRejectedError:
+def rejected(changes: Sequence[Change], exc: ConstraintError) -> GroupRejectedError:
+    """What becomes of a group that the database refused."""
     blamed = _blame(changes, exc)
     return GroupRejectedError(blamed, str(exc.code), exc.message, columns=exc.columns)
 

@@ -44,6 +44,7 @@ from reunite.engine.records import (
     Update,
     Writes,
 )
+from reunite.errors import ConstraintError
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
@@ -71,10 +72,16 @@ __all__ = [
     "TableMigration",
     "Touch",
     "Transaction",
+    "UndoneError",
     "Update",
     "WriteTransaction",
     "Writes",
 ]
+
+
+class UndoneError(ConstraintError):
+    """The database refused a write and undid the whole transaction: SQLite's `RAISE(ROLLBACK)` and
+    `ON CONFLICT ROLLBACK` do that. Nothing more can be done in it."""
 
 
 class Transaction(Protocol):

@@ -34,7 +34,8 @@ from reunite.core.rules import Access
 from reunite.core.stamp import commit_stamp
 from reunite.engine.changed import Inserts, places_of, whole_rows
 from reunite.engine.erase import blanked
-from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError
+from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError, rejected
+from reunite.engine.halving import settle_in_halves
 from reunite.engine.identity import check_log, check_past, formers
 from reunite.engine.lineage import is_gone
 from reunite.engine.numbered import NumberedStore
@@ -47,6 +48,7 @@ from reunite.engine.ports import (
     LogEntry,
     ReplicaRecord,
     StoredOutcome,
+    UndoneError,
     WriteTransaction,
 )
 from reunite.engine.recognising import recognisable
@@ -80,17 +82,31 @@ def push(
     """
     check_protocol(request.protocol)
 
-    def work(*, has_way_back: bool) -> PushAnswer:
+    def work(
+        request: PushRequest, refusal: UndoneError | None, *, has_way_back: bool
+    ) -> PushAnswer:
         with store.write() as tx:
-            now_ms = store.clock.now_ms()
-            return _push(tx, tables, principal, request, now_ms=now_ms, has_way_back=has_way_back)
+            return _push(
+                tx,
+                tables,
+                principal,
+                request,
+                now_ms=store.clock.now_ms(),
+                has_way_back=has_way_back,
+                refusal=refusal,
+            )
 
-    try:
-        return work(has_way_back=False)
-    except (ConstraintError, _NoWayBackError):
-        # Rarely a group is refused after it has written something, mostly by a constraint of the
-        # hub. Nothing has happened; once more, so that only the group to blame is undone.
-        return work(has_way_back=True)
+    def settle(request: PushRequest, refusal: UndoneError | None) -> PushAnswer:
+        try:
+            return work(request, refusal, has_way_back=False)
+        except UndoneError:
+            raise
+        except (ConstraintError, _NoWayBackError):
+            # Rarely a group is refused after it has written something, mostly by a constraint of
+            # the hub. Nothing has happened; once more, so that only the group to blame is undone.
+            return work(request, refusal, has_way_back=True)
+
+    return settle_in_halves(request, settle)
 
 
 def _push(
@@ -101,6 +117,7 @@ def _push(
     *,
     now_ms: int,
     has_way_back: bool,
+    refusal: UndoneError | None,
 ) -> PushAnswer:
     # The same changes may be under way already, perhaps through another process.
     tx.hold({request.replica, *(former.replica for former in request.formers)})
@@ -129,6 +146,7 @@ def _push(
             now_ms=now_ms,
             has_way_back=has_way_back,
             is_slice=how.is_slice,
+            refusal=refusal,
         )
         if how.rejection is None:
             session.run()
@@ -166,8 +184,10 @@ class _Session:
         now_ms: int,
         has_way_back: bool,
         is_slice: bool,
+        refusal: UndoneError | None,
     ) -> None:
         self._is_slice = is_slice
+        self._refusal = refusal  # what became of its group, alone in a transaction
         self._parsed = parsed
         self._faults = parsed.faults
         self._has_way_back = has_way_back
@@ -234,7 +254,7 @@ class _Session:
 
     def _settle_inserts(self, group: PushedGroup) -> bool:
         """Settle a group that only brings new rows by its runs; whether that was possible."""
-        if self._faults or self._tainted or not group.inserts_only:
+        if self._refusal or self._faults or self._tainted or not group.inserts_only:
             return False
         inserts: dict[str, Inserts] = {}
         for run in group.runs:
@@ -407,6 +427,8 @@ class _Session:
             for change in changes:
                 if self._hangs_on_rejected(change):
                     raise GroupRejectedError(change, "depends-on-rejected", _DEPENDS)
+        if self._refusal is not None:
+            raise rejected(changes, self._refusal) from self._refusal
         outcomes, made = self._judge(changes)
         for change, outcome in zip(changes, outcomes, strict=True):
             self._add(change, outcome)
@@ -492,6 +514,8 @@ class _Session:
 
     def _reject(self, changes: Sequence[Change], error: GroupRejectedError) -> None:
         blamed = error.change
+        if error.code in ("write-failed", "unknown-table"):
+            self._tables.on_failure(f"a write of {blamed.table!r}", error)
         for change in changes:
             self._taint(change.n, change.table, change.key, change.old_key)
             if change.id == blamed.id or len(changes) == 1:

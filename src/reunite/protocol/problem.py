@@ -134,7 +134,7 @@ KINDS: Mapping[type[ReuniteError], Kind] = MappingProxyType(
     }
 )
 
-CONSTRAINT_CODES = ("unique", "foreign-key", "not-null", "check", "constraint")
+CONSTRAINT_CODES = ("unique", "foreign-key", "not-null", "check", "constraint", "write-failed")
 
 # What a sealed door says outside, without a seal: whoever hears it may only knock again.
 SEAL_CODES = (

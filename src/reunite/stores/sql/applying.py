@@ -23,10 +23,14 @@ from typing import Any
 from reunite.core.key import Key
 from reunite.core.values import Row
 from reunite.engine.ports import Update, Writes
-from reunite.errors import ConstraintError
+from reunite.errors import CallerError, ConstraintError, UnknownTableError
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.tables import TablePlan
+
+# What went wrong is the hub's own affair, and told in its log.
+_TABLE_GONE = "A table that this change leads to is not at the hub; it can be sent again later."
+_WRITE_FAILED = "The hub's database failed at this change; it can be sent again later."
 
 
 class Step:
@@ -68,11 +72,22 @@ class Step:
         self._try(is_parked=False, is_deferred=is_deferred)
 
     def _try(self, *, is_parked: bool, is_deferred: bool) -> None:
-        if not is_deferred:
-            self._write({})
-            return
-        with self._session.dialect.deferred(self._session, self._catalogue):
-            self._write(self._park() if is_parked else {})
+        try:
+            if not is_deferred:
+                self._write({})
+                return
+            with self._session.dialect.deferred(self._session, self._catalogue):
+                self._write(self._park() if is_parked else {})
+        except (self._session.driver_error, CallerError) as exc:
+            raise self._failed(exc) from exc
+
+    def _failed(self, exc: Exception) -> ConstraintError:
+        """Neither a constraint nor the storage: what the tables do by themselves fails with these
+        rows, a trigger or a CHECK that reads JSON, say, and with others perhaps not."""
+        table = self._plans[0].name if len(self._plans) == 1 else None
+        if isinstance(exc, UnknownTableError):
+            return ConstraintError(_TABLE_GONE, code="unknown-table", table=table)
+        return ConstraintError(_WRITE_FAILED, code="write-failed", table=table)
 
     def _write(self, moved: dict[tuple[str, Key], Key]) -> None:
         """`moved` are the temporary keys of parked rows."""

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from typing import Any
 
+from reunite.engine.ports import UndoneError
 from reunite.errors import (
     CallerError,
     ConstraintError,
@@ -261,11 +262,13 @@ class SqliteDatabase:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Session]:
         connection = self._take()
+        session = SqliteSession(connection)
         try:
             with translated():
                 connection.execute(begin)
             try:
-                yield SqliteSession(connection)
+                yield session
+                session.check_is_open()
                 with translated():
                     connection.execute("COMMIT")
             finally:
@@ -273,7 +276,10 @@ class SqliteDatabase:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
         finally:
-            self._give_back(connection)
+            if session.undone is None:
+                self._give_back(connection)
+            else:  # with pragmas that nobody could set back
+                connection.close()
 
     def _take(self) -> sqlite3.Connection:
         with self._lock:
@@ -301,13 +307,19 @@ def _may_not_end(action: int, operation: str | None, name: str | None, *_: str |
 
 
 class SqliteSession:
-    """A transaction on an `sqlite3` connection."""
+    """A transaction on an `sqlite3` connection.
+
+    Some errors end it: a full disk does, `RAISE(ROLLBACK)` in a trigger, `ON CONFLICT ROLLBACK`.
+    What came after that would take effect by itself, so nothing comes: `undone` is raised again.
+    """
 
     dialect = SQLITE
+    driver_error: type[Exception] = sqlite3.Error
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._depth = 0
+        self.undone: Exception | None = None
 
     @property
     def handle(self) -> sqlite3.Connection:
@@ -316,19 +328,46 @@ class SqliteSession:
     @contextmanager
     def lent(self) -> Iterator[sqlite3.Connection]:
         assert isinstance(self._connection, _Connection), "made by `connect_sqlite`"
-        self._connection.is_lent = True
-        self._connection.set_authorizer(_may_not_end)
+        connection = self._connection
+
+        def authorize(*asked: Any) -> int:
+            # What is undone already must not be followed by what would stay.
+            return _may_not_end(*asked) if connection.in_transaction else sqlite3.SQLITE_DENY
+
+        connection.is_lent = True
+        connection.set_authorizer(authorize)
         try:
-            yield self._connection
+            yield connection
         finally:
-            self._connection.set_authorizer(None)
-            self._connection.is_lent = False
+            connection.set_authorizer(None)
+            connection.is_lent = False
+            self.check_is_open()
+
+    def check_is_open(self) -> None:
+        """Raise `undone` again, or UndoneError if somebody else's statement ended it."""
+        if self.undone is None and not self._connection.in_transaction:
+            self.undone = UndoneError("A statement undid the transaction.", code="constraint")
+        if self.undone is not None:
+            raise self.undone
+
+    def _failed(self, exc: Exception) -> Exception:
+        """The error of ours for one of the driver's."""
+        error = error_of(exc)
+        if not self._connection.in_transaction:
+            if isinstance(error, ConstraintError):
+                error = UndoneError(
+                    error.message, code=error.code, table=error.table, columns=error.columns
+                )
+            self.undone = error
+        return error
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        if self.undone is not None:
+            raise self.undone
         try:
             return self._connection.execute(sql, parameters).fetchall()
         except _DRIVER_ERRORS as exc:
-            raise error_of(exc) from exc
+            raise self._failed(exc) from exc
 
     def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         with reading_loosely(self._connection):
@@ -338,10 +377,12 @@ class SqliteSession:
         return self.execute(sql)
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        if self.undone is not None:
+            raise self.undone
         try:
             self._connection.executemany(sql, rows)
         except _DRIVER_ERRORS as exc:
-            raise error_of(exc) from exc
+            raise self._failed(exc) from exc
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

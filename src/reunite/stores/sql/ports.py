@@ -25,7 +25,13 @@ LOCK_TIMEOUT_S = 10.0
 
 
 class Session(Protocol):
-    """One open transaction."""
+    """One open transaction.
+
+    Raises `driver_error` for a statement that is wrong, or that a trigger's fault makes so;
+    UndoneError where a constraint took the whole transaction with it: then nothing follows.
+    """
+
+    driver_error: type[Exception]
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         """Run one statement; all of its rows, none for a statement that returns nothing.

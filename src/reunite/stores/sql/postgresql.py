@@ -285,6 +285,7 @@ class PostgresSession:
     """
 
     dialect = POSTGRESQL
+    driver_error: type[Exception] = psycopg.Error
 
     def __init__(self, connection: psycopg.Connection[Any], found: Found) -> None:
         self._connection = connection
@@ -302,6 +303,8 @@ class PostgresSession:
     def lent(self) -> Iterator[psycopg.Connection[Any]]:
         with lent(self._connection) as connection:
             yield connection
+        if connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
+            raise errors.InFailedSqlTransaction("a statement failed, and nobody said so")
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         self._is_untouched = False
@@ -383,6 +386,9 @@ _CONSTRAINT_CODES: dict[type[psycopg.Error], str] = {
     errors.NotNullViolation: "not-null",
     errors.CheckViolation: "check",
 }
+# Classes of SQLSTATE: cases that nobody handled, a trigger without end, what functions may not do,
+# mistakes in PL/pgSQL; 55000 is what a sequence says that nobody asked.
+_MISTAKES = ("20", "21", "24", "27", "2D", "2F", "38", "39", "42", "54", "55000", "P0")
 _KEY = re.compile(r"Key \((?P<columns>.*?)\)=")
 
 
@@ -428,8 +434,8 @@ def _ours(exc: psycopg.Error) -> Exception:
         )
     if code.startswith("28") or isinstance(exc, errors.InvalidCatalogName):
         return CallerError(f"PostgreSQL: {text}. Check the URL.")
-    if isinstance(exc, psycopg.ProgrammingError) or code.startswith("42"):
-        return exc  # a mistake in a statement of ours or of a hook: not the storage's fault
+    if isinstance(exc, psycopg.ProgrammingError) or code.startswith(_MISTAKES):
+        return exc  # in a statement of ours, of a hook or of a trigger: not the storage's fault
     if isinstance(exc, errors.DiskFull):
         return StorageFullError(f"PostgreSQL: {text}. Make room on its disk, and try again.")
     if isinstance(exc, errors.ReadOnlySqlTransaction):

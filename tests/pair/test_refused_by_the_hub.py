@@ -1,0 +1,193 @@
+"""What the hub's own tables do to a push: triggers and constraints that fail, undo or ignore.
+
+Each time the change to blame is parked, once and with a reason, and the rest takes effect once.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reunite import HookedChange
+from reunite.replica import Replica, sending
+from tests.pair.conftest import Pair
+
+LESS = "update product set stock = stock - 1 where id = 1"
+
+
+def _refusing_by_rollback(pair: Pair) -> Replica:
+    pair.at_hub(
+        "create trigger refuse before insert on note when new.title = 'bad' "
+        "begin select raise(rollback, 'no'); end"
+    )
+    return pair.clone("till")
+
+
+def _synced(pair: Pair, replica: Replica) -> None:
+    for _ in range(3):
+        replica.sync()
+    assert replica.status().pending == 0
+
+
+@pytest.mark.hubs("sqlite")
+@pytest.mark.parametrize("by", ["groups", "another program", "parts"])
+def test_a_refusal_that_undoes_the_whole_push_lets_the_rest_take_effect_once(
+    pair: Pair, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    till = _refusing_by_rollback(pair)
+    first, last = "insert into note values ('n1', 'x')", "insert into note values ('n2', 'y')"
+    whole = [f"insert into note values ('w{i}', 'x')" for i in range(9)]
+    bad = [*whole, "insert into note values ('p', 'bad')"]
+    if by == "parts":
+        monkeypatch.setattr(sending, "WHOLE_MAX", 8)
+        monkeypatch.setattr(sending, "PART_MAX", 5)
+    if by == "another program":
+        pair.in_file(till, first, LESS, *bad, LESS, last)
+    else:
+        for group in ([first, LESS], [LESS], bad, [last]):
+            pair.write(till, *group)
+    _synced(pair, till)
+
+    kept = [f"w{i}" for i in range(9)] if by == "another program" else []
+    assert pair.at_hub("select stock from product where id = 1") == [(8,)]
+    assert pair.at_hub("select id from note order by 1") == [(key,) for key in ["n1", "n2", *kept]]
+    parked = {change.key: change.code for change in till.parked()}
+    assert len(parked) == 10 - len(kept)
+    assert parked["p",] == "constraint"
+    pair.at_hub("drop trigger refuse")
+    pair.assert_agreed()
+
+
+@pytest.mark.hubs("sqlite")
+def test_a_column_whose_conflicts_undo_the_transaction_parks_one_change(pair: Pair) -> None:
+    pair.at_hub(
+        "create table tag (id text primary key not null, v text unique on conflict rollback)"
+    )
+    pair.hub.track("tag")
+    till = pair.clone("till")
+    pair.at_hub("insert into tag values ('h', 'same')")
+    pair.in_file(till, "insert into tag values ('p', 'same')", LESS)
+    _synced(pair, till)
+    assert pair.at_hub("select stock from product where id = 1") == [(9,)]
+    assert [(change.table, change.code) for change in till.parked()] == [("tag", "unique")]
+    pair.assert_agreed()
+
+
+@pytest.mark.hubs("sqlite")
+def test_what_undoes_every_change_of_a_program_parks_each_of_them(pair: Pair) -> None:
+    till = _refusing_by_rollback(pair)
+    bad = [f"insert into note values ('p{i}', 'bad')" for i in range(9)]
+    pair.in_file(till, *bad[:5], LESS, *bad[5:])
+    _synced(pair, till)
+    assert len(till.parked()) == 9
+    assert pair.at_hub("select stock from product where id = 1") == [(9,)]
+    pair.assert_agreed()
+
+
+@pytest.mark.hubs("sqlite")
+@pytest.mark.parametrize("is_swallowed", [True, False])
+def test_a_hook_whose_statement_undoes_the_push_has_failed(pair: Pair, is_swallowed: bool) -> None:
+    pair.at_hub("create table seen (id text primary key, note text)")
+
+    @pair.hub.on_insert("note")
+    def look(change: HookedChange, db: Any) -> None:
+        try:
+            db.execute("insert or rollback into seen values ('one', ?)", change.key)
+        except Exception:
+            if not is_swallowed:
+                raise
+            db.execute("insert into seen values (?, 'after all')", change.key)
+
+    till = pair.clone("till")
+    for statement in (LESS, "insert into note values ('a', 'x'), ('b', 'y')", LESS):
+        pair.write(till, statement)
+    _synced(pair, till)
+    assert [change.code for change in till.parked()] == ["hook-failed"] * 2
+    assert pair.at_hub("select stock from product where id = 1") == [(8,)]
+    assert pair.at_hub("select * from seen") == []
+    pair.assert_agreed()
+
+
+FAILING = {
+    "sqlite": {
+        "no json": "select json_extract(new.title, '$') where new.title = 'bad'",
+        "no table": "insert into missing select 1 where new.title = 'bad'",
+        "no function": "select absent(new.title) where new.title = 'bad'",
+        "overflow": "select abs(-9223372036854775808) where new.title = 'bad'",
+    },
+    "postgresql": {
+        "no json": "perform new.title::json where new.title = 'bad'",
+        "no table": "if new.title = 'bad' then insert into missing values (1); end if",
+        "no function": "if new.title = 'bad' then perform absent(new.title); end if",
+        "overflow": "if new.title = 'bad' then perform 9223372036854775807 + 1::bigint; end if",
+        "asserted": "assert new.title <> 'bad'",
+        "no sequence": "if new.title = 'bad' then perform currval('lonely'); end if",
+        "too deep": "if new.title = 'bad' then "
+        "insert into note values (new.id || 'x', 'bad'); end if",
+    },
+}
+
+
+def _failing(pair: Pair, statement: str) -> None:
+    if pair.database.kind == "sqlite":
+        pair.at_hub(f"create trigger failing after insert on note begin {statement}; end")
+        return
+    pair.at_hub("create sequence lonely")
+    pair.at_hub(
+        "create function failing() returns trigger language plpgsql as "
+        f"$$ begin {statement}; return new; end $$"
+    )
+    pair.at_hub(
+        "create trigger failing after insert on note for each row execute function failing()"
+    )
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+@pytest.mark.parametrize("why", list(FAILING["postgresql"]))
+def test_a_trigger_of_the_hub_that_fails_parks_what_it_fails_at(
+    pair: Pair, why: str, hub_kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    if why not in FAILING[hub_kind]:
+        pytest.skip("of PostgreSQL")
+    _failing(pair, FAILING[hub_kind][why])
+    till = pair.clone("till")
+    pair.write(till, LESS)
+    pair.in_file(
+        till,
+        "insert into note values ('p', 'bad')",
+        "insert into product (id, name) values (7, 'Fig')",
+        LESS,
+    )
+    _synced(pair, till)
+    (parked,) = till.parked()
+    assert parked.table == "note"
+    if parked.code != "check":  # PostgreSQL knows many of these as errors of values
+        assert parked.code == ("unknown-table" if why == "no table" else "write-failed")
+        assert "missing" not in parked.reason
+        assert "absent" not in parked.reason
+        told = [record for record in caplog.records if record.name == "reunite.hub"]
+        assert any("a write of 'note'" in record.getMessage() for record in told)
+    assert pair.at_hub("select stock from product where id = 1") == [(8,)]
+    assert pair.at_hub("select count(*) from product") == [(3,)]
+
+    pair.at_hub("drop trigger failing" + (" on note" if hub_kind == "postgresql" else ""))
+    till.retry(parked.id)
+    _synced(pair, till)
+    assert pair.at_hub("select id from note") == [("p",)]
+    pair.assert_agreed()
+
+
+@pytest.mark.hubs("sqlite")
+def test_a_child_whose_parents_table_is_gone_is_parked_and_the_rest_drains(pair: Pair) -> None:
+    till = pair.clone("till")
+    pair.at_hub("pragma foreign_keys = off")
+    pair.at_hub("drop table product")
+    pair.in_file(
+        till,
+        "insert into sale (id, product_id, amount) values (7, 1, 5)",
+        "insert into note values ('mine', 'x')",
+    )
+    _synced(pair, till)
+    assert [(change.table, change.code) for change in till.parked()] == [("sale", "unknown-table")]
+    assert pair.at_hub("select * from note") == [("mine", "x")]

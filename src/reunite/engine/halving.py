@@ -71,7 +71,10 @@ def _halves(groups: _Groups) -> tuple[_Groups, _Groups] | None:
         if left < size:
             after.append(_cut(run, max(left, 0), size))
         left -= size
-    return tuple((msgspec.structs.replace(group, runs=tuple(runs)),) for runs in (before, after))  # type: ignore[return-value]
+    return (
+        (msgspec.structs.replace(group, runs=tuple(before)),),
+        (msgspec.structs.replace(group, runs=tuple(after)),),
+    )
 
 
 def _count(group: GroupMessage) -> int:

@@ -9,8 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from reunite.core.principal import CLAIM_VALUES_MAX
+from reunite.core.values import DECIMAL_LENGTH_MAX, JSON_DEPTH_MAX
 from reunite.engine.parse import parse_push
 from reunite.engine.tables import Tables
+from reunite.engine.undo import UNDO_CHANGES_MAX
+from reunite.engine.view import ERASURES_TOLD_MAX
 from reunite.protocol import limits, version
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.problem import codes
@@ -19,7 +23,8 @@ from reunite.protocol.register import RegisterAnswer
 from reunite.protocol.routes import PROTOCOL_HEADER, ROUTES
 from reunite.replica.http import ANSWER_BYTES_MAX
 from reunite.server import limits as server_limits
-from tests.docs.files import ROOT
+from reunite.server.sealed.door import HELLO_BYTES_MAX
+from tests.docs.files import ROOT, project_files
 from tests.unit.test_protocol_guard import message_types
 
 PAGE = ROOT / "docs" / "protocol.md"
@@ -148,7 +153,31 @@ def test_every_limit_stands_with_its_value() -> None:
         for name, value in vars(module).items()
         if name.isupper() and isinstance(value, int)
     }
-    assert told == limits_by_name | {"ANSWER_BYTES_MAX": ANSWER_BYTES_MAX}
+    elsewhere = {
+        "ANSWER_BYTES_MAX": ANSWER_BYTES_MAX,
+        "CLAIM_VALUES_MAX": CLAIM_VALUES_MAX,
+        "UNDO_CHANGES_MAX": UNDO_CHANGES_MAX,
+        "JSON_DEPTH_MAX": JSON_DEPTH_MAX,
+        "DECIMAL_LENGTH_MAX": DECIMAL_LENGTH_MAX,
+        "ERASURES_TOLD_MAX": ERASURES_TOLD_MAX,
+        "HELLO_BYTES_MAX": HELLO_BYTES_MAX,
+    }
+    assert told == limits_by_name | elsewhere
+
+
+def test_every_limit_that_an_error_names_is_told() -> None:
+    named = {
+        keyword.value.value
+        for path in project_files("src/reunite/**/*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "limit"
+        if isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, str)
+    }
+    assert "UNDO_CHANGES_MAX" in named, "this test no longer finds where limits are named"
+    told = {cells[0].strip("`") for cells in rows_of_tables()}
+    assert named - told == set()
 
 
 def test_every_version_is_told_as_in_its_history() -> None:

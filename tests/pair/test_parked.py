@@ -153,6 +153,23 @@ def test_a_hook_that_writes_another_table_reaches_everyone(pair: Pair) -> None:
     pair.assert_agreed()
 
 
+def test_the_number_of_a_parked_change_is_not_given_again(pair: Pair) -> None:
+    """Whoever says `retry 1` twice means the same change."""
+
+    @pair.hub.on_insert("note")
+    def no(change: HookedChange, program: Any) -> None:
+        raise Veto("no")
+
+    pair.write(pair.replica, "insert into note values ('n1', 'x')")
+    pair.replica.sync()
+    (first,) = pair.replica.parked()
+    pair.replica.discard(first.id)
+    pair.write(pair.replica, "insert into note values ('n2', 'x')")
+    pair.replica.sync()
+    (second,) = pair.replica.parked()
+    assert second.id > first.id
+
+
 def _with(program: Any) -> None:
     with program:
         pass

@@ -274,10 +274,12 @@ def _savepoint(connection: sqlite3.Connection) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        connection.execute("rollback to reunite_show")
+        # Some errors (a full disk) have rolled everything back already.
+        if connection.in_transaction:
+            connection.execute("rollback to reunite_show")
+            connection.execute("release reunite_show")
         raise
-    finally:
-        connection.execute("release reunite_show")
+    connection.execute("release reunite_show")
 
 
 def _where(schema: TableSchema) -> str:

@@ -112,8 +112,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         directory: Directory | None = None,
     ) -> None:
         super().__init__()
-        if keep is not None and keep < timedelta(0):
-            raise BadRequestError(f"{keep} is no age: the log is kept for 0 or more.")
+        _check_age(keep)
         if isinstance(database, str | Path | HasUrl):
             from reunite.stores.sql import open_store
 
@@ -252,6 +251,8 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         self._tables.schema(table)
 
         def add(hook: Hook) -> Hook:
+            if not callable(hook):
+                raise BadRequestError(f"A hook is a function; {hook!r} is none.")
             self._tables.hooks.setdefault((table, op), []).append(hook)
             return hook
 
@@ -465,6 +466,12 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _check_age(keep: Any) -> None:
+    is_age = isinstance(keep, timedelta) and keep >= timedelta(0)
+    if keep is not None and not is_age:
+        raise BadRequestError(f"{keep!r} is no age: give a timedelta of 0 or more.")
 
 
 def _feed_of(store: Store) -> Feed:

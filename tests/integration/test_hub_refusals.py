@@ -65,6 +65,18 @@ def test_history_refuses_what_is_no_key(hub: Hub, table: str, key: Any) -> None:
         hub.history(table, key)
 
 
+def test_what_is_of_another_type_is_refused_in_words(hub: Hub, tmp_path: Path) -> None:
+    for ask, words in (
+        (lambda: Hub(tmp_path / "hub.db", keep="30d"), "'30d' is no age: give a timedelta"),  # type: ignore[arg-type]
+        (lambda: hub.on_insert("seat")(3), "A hook is a function; 3 is none"),  # type: ignore[arg-type]
+        (lambda: hub.track("seat", merge={"guest": "custom"}), "or give a merge function"),
+        (lambda: hub.track("seat", merge={"guest": "nope"}), "last_writer, hub_wins"),
+        (lambda: hub.track("seat", rules="x"), "'x' are no Rules"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(BadRequestError, match=words):
+            ask()
+
+
 def test_history_names_the_columns_of_a_key(hub: Hub) -> None:
     with pytest.raises(BadRequestError, match="hall, number; this one has 1 for 2"):
         hub.history("seat", ["red"])
@@ -90,7 +102,7 @@ def test_trim_refuses_what_is_no_age(hub: Hub, age: float) -> None:
     assert len(hub.log()) == 3, "nothing was trimmed"
 
 
-@pytest.mark.parametrize("table", [None, 7, b"item", ["item"]])
+@pytest.mark.parametrize("table", [7, b"item", ["item"]])
 def test_a_table_is_tracked_by_its_name(hub: Hub, table: Any) -> None:
     with pytest.raises(BadRequestError, match="name"):
         hub.track(table)

@@ -63,7 +63,11 @@ def _check_merges(policy: ColumnMerge, column: Column, table: str) -> None:
 
 def _policy(policies: type[Any], name: Any) -> Any:
     try:
-        return policies(name)
+        found = policies(name)
     except ValueError:
-        known = ", ".join(policy.value for policy in policies)
-        raise BadRequestError(f"There is no policy {name!r}; there are {known}.") from None
+        found = ColumnMerge.CUSTOM
+    if found is not ColumnMerge.CUSTOM:
+        return found
+    known = [policy.value for policy in policies if policy is not ColumnMerge.CUSTOM]
+    others = ", or give a merge function" if policies is ColumnMerge else ""
+    raise BadRequestError(f"There is no policy {name!r}; there are {', '.join(known)}{others}.")

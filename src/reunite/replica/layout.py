@@ -55,14 +55,16 @@ LAYOUT = (
     create table if not exists reunite_conflict (
         id integer primary key autoincrement, uid text not null, n integer not null,
         table_name text not null, key text not null, column_name text, base text, hub text,
-        replica text, result text, policy text not null, is_open integer not null, at_ms integer not null, decided text
+        replica text, result text, policy text not null, is_open integer not null,
+        at_ms integer not null, decided text
     )
     """,
     """
     create table if not exists reunite_parked (
         id integer primary key autoincrement, uid text not null, n integer not null,
         table_name text not null, op text not null, key text not null, old_key text, old text,
-        row text, stamp text not null, at_ms integer not null, code text not null, reason text not null, columns text not null
+        row text, stamp text not null, at_ms integer not null, code text not null,
+        reason text not null, columns text not null
     )
     """,
 )

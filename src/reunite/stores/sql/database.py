@@ -327,8 +327,7 @@ class SqliteSession:
 
     @contextmanager
     def lent(self) -> Iterator[sqlite3.Connection]:
-        assert isinstance(self._connection, _Connection), "made by `connect_sqlite`"
-        connection = self._connection
+        connection: Any = self._connection  # a `_Connection`, or what passes things on to one
 
         def authorize(*asked: Any) -> int:
             # What is undone already must not be followed by what would stay.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -19,7 +20,7 @@ from reunite.core.schema import TableSchema
 from reunite.engine.news import Feed
 from reunite.engine.ports import Store
 from reunite.engine.tables import Tables
-from reunite.errors import CallerError, UnknownTableError
+from reunite.errors import BadRequestError, CallerError, UnknownTableError
 
 
 class Ruling(ABC):
@@ -58,6 +59,9 @@ class Ruling(ABC):
         if rules is None and tenant is None and policy is None:
             self._store.track([schema])
             return
+        given: Any = rules  # programs call this without our types being checked
+        if given is not None and not isinstance(given, Rules):
+            raise BadRequestError(f"{given!r} are no Rules: write Rules(read=…, insert=…).")
         known, before = self._known_rules()
         former = before.get(schema.name)
         named = None if policy is None else type(policy).__name__

@@ -1,5 +1,8 @@
 """Who may come to a hub: its directory, and the tokens that it gives out.
 
+    a token that was made here ──► its hash ──► Principal
+    a name and a password ──► a log-in ──► a signed token ──► the directory ──► Principal
+
 What it is       the part of the public `Hub` that knows principals.
 What it is not   the place where rights are judged: that is `core/rules.py`, for every principal.
 The rule         of a token the hub keeps nothing from which it could be made.
@@ -8,18 +11,23 @@ The rule         of a token the hub keeps nothing from which it could be made.
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 from abc import ABC
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from reunite.core.principal import Principal, check_principal
 from reunite.directory import StoredDirectory
-from reunite.engine.directory import Directory
+from reunite.directory.sessions import Sessions
+from reunite.directory.signing import KeyAlgorithm
+from reunite.engine.directory import Directory, KeyRecord, SessionRecord, TenantRecord
 from reunite.engine.news import Feed
-from reunite.engine.ports import Clock, Store
+from reunite.engine.ports import Clock, Store, Transaction
 from reunite.engine.register import check_shown
 from reunite.errors import BadRequestError, CallerError, NotAuthenticatedError
+from reunite.protocol.codec import decode, encode
+from reunite.protocol.token import RefreshRequest, TokenRequest
 
 # Random bytes in a token.
 TOKEN_BYTES = 32
@@ -35,6 +43,7 @@ class Admission(ABC):
     _clock: Clock
     _feed: Feed
     _directory: Directory
+    _sessions: Sessions
 
     @property
     def directory(self) -> StoredDirectory:
@@ -43,6 +52,72 @@ class Admission(ABC):
         if not isinstance(self._directory, StoredDirectory):
             raise CallerError("This hub's users are the host's: change them there.")
         return self._directory
+
+    # -- log-ins ------------------------------------------------------------------------------
+
+    def admit(self, operation: str, body: bytes, *, address: str) -> bytes:
+        """The door for those who have no token yet: an operation of `protocol.routes.TOKEN_ROUTES`
+        from this address, as JSON.
+
+        Raises NotAuthenticatedError, LimitExceededError, BadRequestError.
+        """
+        match operation:
+            case "token":
+                request = decode(body, TokenRequest)
+                return encode(self._sessions.log_in(request, address=address))
+            case "refresh":
+                return encode(self._sessions.refresh(decode(body, RefreshRequest)))
+            case _:
+                raise BadRequestError(f"There is no operation {operation!r}.")
+
+    def log_ins(self) -> Sequence[SessionRecord]:
+        """The log-ins that are there: whose, where, of what device, and when it came last."""
+        return self._sessions.all()
+
+    def revoke(
+        self,
+        *,
+        user: str | None = None,
+        device: str | None = None,
+        tenant: str | None = None,
+    ) -> int:
+        """End the log-ins of which all of this is true, and remove the tokens: of this user, with
+        this label, of this tenant. How many; live streams that were opened with them end.
+
+        It keeps nobody from logging in again: `directory.set_user_active` does. Raises
+        BadRequestError when nothing is said.
+        """
+        if user is None and device is None and tenant is None:
+            raise BadRequestError("Say whose tokens: of which user, device or tenant.")
+        count = self._sessions.end(user=user, device=device, tenant=tenant)
+        with self._store.write() as tx:
+            for token_hash, principal, label, _ in tx.tokens():
+                if (
+                    user in (None, principal.user)
+                    and device in (None, label)
+                    and (tenant is None or self._is_of(tx, principal, tenant))
+                ):
+                    count += tx.revoke_token(token_hash)
+        self._feed.wake()
+        return count
+
+    def _is_of(self, tx: Transaction, principal: Principal, tenant: str) -> bool:
+        """Whether a principal is of the tenant of this name."""
+        found = tx.records(TenantRecord, name=tenant)
+        value = msgspec.json.decode(found[0].value) if found else tenant
+        return type(principal.tenant) is type(value) and principal.tenant == value
+
+    def rotate_keys(self, algorithm: KeyAlgorithm = "EdDSA", *, is_sudden: bool = False) -> str:
+        """Sign log-ins' tokens with a new key; its id. Those of the former key are good until they
+        expire, within 15 minutes; with `is_sudden`, for a key that is known to others, no more.
+        Devices stay logged in. Raises BadRequestError for another algorithm than EdDSA, HS256."""
+        return self._sessions.rotate_keys(algorithm, is_sudden=is_sudden)
+
+    def signing_keys(self) -> Sequence[KeyRecord]:
+        """The keys of log-ins' tokens, without their secrets."""
+        return self._sessions.keys()
+
+    # -- tokens -------------------------------------------------------------------------------
 
     def create_token(
         self,
@@ -81,30 +156,34 @@ class Admission(ABC):
             return tx.tokens()
 
     def revoke_token(self, label_or_prefix: str) -> int:
-        """Remove the tokens of this label or whose hash begins so; how many. Live streams that
-        were opened with them end."""
+        """Remove the tokens of this label or whose hash begins so, and end the log-ins whose id
+        does; how many. Live streams that were opened with them end."""
         with self._store.write() as tx:
             revoked = tx.revoke_token(label_or_prefix)
+        revoked += self._sessions.end(id_prefix=label_or_prefix)
         self._feed.wake()
         return revoked
 
     def authenticate(self, token: str) -> Principal:
         """Who a token belongs to. Raises NotAuthenticatedError."""
-        token_hash = _hash(token)
         with self._store.read() as tx:
-            principal = tx.principal_of(token_hash)
-        # The look-up is by hash, so its time tells nothing of the token.
-        if principal is None or not hmac.compare_digest(token_hash, _hash(token)):
+            principal = self._holder(tx, token)
+        if principal is None:
             raise NotAuthenticatedError(
-                "Not a token of this hub: `reunite token create` makes one."
+                "Not a token of this hub, or one that has expired: log in again, or "
+                "`reunite token create` makes one."
             )
         return principal
 
     def holders(self, tokens: Iterable[str]) -> Mapping[str, Principal]:
         """Who these tokens belong to, without those that open nothing. One transaction."""
         with self._store.read() as tx:
-            found = ((token, tx.principal_of(_hash(token))) for token in tokens)
+            found = ((token, self._holder(tx, token)) for token in tokens)
             return {token: owner for token, owner in found if owner is not None}
+
+    def _holder(self, tx: Transaction, token: str) -> Principal | None:
+        # A look-up is by hash, so its time tells nothing of the token.
+        return self._sessions.principal(tx, token) or tx.principal_of(_hash(token))
 
 
 def _hash(token: str) -> str:

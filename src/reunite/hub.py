@@ -27,7 +27,7 @@ from reunite.auditing import Auditing
 from reunite.core.change import Op
 from reunite.core.principal import Principal
 from reunite.core.schema import RowMerge, TableSchema
-from reunite.directory import StoredDirectory
+from reunite.directory import Attempts, Sessions, StoredDirectory
 from reunite.engine.declaring import declared
 from reunite.engine.directory import Directory
 from reunite.engine.live import LiveDesk
@@ -130,6 +130,14 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         self._feed = feed or _feed_of(database)
         self._directory = directory or StoredDirectory(
             database, clock=self._clock, new_id=self._new_id, wake=self._feed.wake
+        )
+        self._sessions = Sessions(
+            database,
+            self._directory,
+            clock=self._clock,
+            new_id=self._new_id,
+            wake=self._feed.wake,
+            attempts=Attempts(now_s=time.monotonic),
         )
         self._declared = Tables(on_failure=_log_failure, directory=self._directory)
         self._jobs = Jobs(database, who=random_id(), clock=self._clock)

@@ -22,11 +22,11 @@ import msgspec
 from reunite.cli.content import odd_sentences, tracked_schemas
 from reunite.cli.opening import Kind, kind_of
 from reunite.cli.screen import counted
-from reunite.cli.token_file import token_file
 from reunite.cli.tracking import tables_of, without_key_sentences
 from reunite.core.schema import TableSchema
 from reunite.errors import CallerError, ReuniteError, StorageFaultError
 from reunite.replica.layout import LAYOUT
+from reunite.replica.login import token_file
 from reunite.replica.state import load_state
 from reunite.stores.sql.capture import trigger_statements
 from reunite.stores.sql.database import connect_to_look, error_of

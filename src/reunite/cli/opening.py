@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -127,7 +127,7 @@ def check_is_replica(path: Path) -> None:
 
 @contextmanager
 def open_replica(
-    path: Path, *, token: str | None = None, url: str | None = None
+    path: Path, *, token: str | Callable[[], str] | None = None, url: str | None = None
 ) -> Iterator[Replica]:
     """The replica in this file; without `url`, of the hub that it was cloned from."""
     check_is_replica(path)

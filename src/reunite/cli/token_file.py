@@ -11,13 +11,9 @@ from pathlib import Path
 
 from reunite.cli.options import TOKEN_VARIABLE
 from reunite.errors import NotAuthenticatedError
+from reunite.replica.login import Login, keep_token_text, kept_login, token_file
 
 _OWNER_ONLY = 0o600
-
-
-def token_file(replica: Path) -> Path:
-    """Where the token of this replica is kept."""
-    return replica.with_name(replica.name + "-token")
 
 
 def token_text(replica: Path) -> str | None:
@@ -28,32 +24,25 @@ def token_text(replica: Path) -> str | None:
         return None
 
 
-def remembered_token(replica: Path, given: str | None) -> str:
-    """The token given, or else the one remembered. Raises NotAuthenticatedError."""
+def remembered_token(replica: Path, given: str | None) -> str | Login:
+    """The token given, or else the one or the log-in remembered. Raises NotAuthenticatedError."""
     if given:
         return given
     found = token_text(replica)
     if found is None:
         raise NotAuthenticatedError(
-            f"There is no token for {replica}: give one with --token or {TOKEN_VARIABLE}."
+            f"There is no token for {replica}: give one with --token or {TOKEN_VARIABLE}, or log "
+            f"in with `reunite login {replica} --user NAME`."
         )
-    return found
+    return kept_login(replica, None) or found
 
 
 def remember_token(replica: Path, token: str | None) -> None:
     """Keep the token for the next sync, unless it came from the environment."""
     if not token or token == os.environ.get(TOKEN_VARIABLE):
         return
-    path = token_file(replica)
-    if token_text(replica) == token:
-        return
-    # Written aside, with its rights from the start, so that nobody else can ever read it.
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.unlink(missing_ok=True)
-    handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-    with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123 — a descriptor, not a path
-        file.write(token + "\n")
-    unfinished.replace(path)
+    if token_text(replica) != token:
+        keep_token_text(replica, token)
 
 
 def forget_token(replica: Path, former: str | None) -> None:

@@ -14,6 +14,14 @@ import msgspec
 from reunite.core.expression import Expression, check_expression, from_json, to_json
 from reunite.core.grants import GROUPS, TEMPLATES, Flags
 from reunite.core.principal import Principal, check_principal
+from reunite.directory.document import (
+    DirectoryProblem,
+    document_of,
+    keep_document,
+    parse_document,
+    permission_record,
+    problems_of,
+)
 from reunite.directory.passwords import Passwords
 from reunite.engine.directory import (
     GRANTS_STAMP,
@@ -269,6 +277,36 @@ class Managing:
                 FilterRecord, tenant=tenant, role=role, table_name=table, name=name
             )
 
+    # --- All of it as a document ------------------------------------------------------------------
+
+    def export(self) -> dict[str, Any]:
+        """All of it but passwords and log-ins, as JSON that `import_document` takes."""
+        with self._store.read() as tx:
+            found: dict[str, Any] = msgspec.to_builtins(document_of(tx))
+        return found
+
+    def validate(self, document: object) -> Sequence[DirectoryProblem]:
+        """What keeps a document from being imported, with where; nothing is changed."""
+        parsed = parse_document(document)
+        if isinstance(parsed, DirectoryProblem):
+            return [parsed]
+        with self._store.read() as tx:
+            return problems_of(tx, parsed)
+
+    def import_document(self, document: object) -> None:
+        """Make tenants, roles, memberships, permissions and filters what a document says, in one
+        transaction. Users that it names are added or changed; others lose their memberships.
+        Passwords stay. Raises BadRequestError with the first of `validate`'s problems; then
+        nothing was changed."""
+        parsed = parse_document(document)
+        with self._changing(MEMBERS_STAMP, GRANTS_STAMP) as tx:
+            problems = [parsed] if isinstance(parsed, DirectoryProblem) else problems_of(tx, parsed)
+            if problems or isinstance(parsed, DirectoryProblem):
+                raise BadRequestError(
+                    f"{problems[0].path}: {problems[0].text}", path=problems[0].path
+                )
+            keep_document(tx, parsed, now_ms=self._clock.now_ms())
+
     # --- Transactions -----------------------------------------------------------------------------
 
     def _all(self, kind: type[Record], **where: str) -> Sequence[Record]:
@@ -282,12 +320,6 @@ class Managing:
             for stamp in stamps:
                 tx.keep_stamp(stamp, self._new_id())
         self._wake()
-
-
-def permission_record(tenant: str, role: str, table: str, flags: Flags) -> PermissionRecord:
-    """A permission with these flags."""
-    can = {f"can_{name}": getattr(flags, name) for name in Flags.__struct_fields__}
-    return PermissionRecord(tenant=tenant, role=role, table_name=table, **can)
 
 
 def _one(tx: Transaction, kind: type[Record], **where: str) -> Record | None:

@@ -34,8 +34,11 @@ MEMBERS_STAMP = "members"
 GRANTS_STAMP = "grants"
 
 
+# Who says what the hub's signed tokens say: a name that it gave itself.
+ISSUER_STAMP = "issuer"
+
 # All of them.
-STAMPS = (MEMBERS_STAMP, GRANTS_STAMP)
+STAMPS = (MEMBERS_STAMP, GRANTS_STAMP, ISSUER_STAMP)
 
 
 class UserRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,21 +133,25 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class RecordKind(msgspec.Struct, frozen=True, kw_only=True):
     """The table of a kind of records: its columns, of which the first `key` are its key. What is
-    no text is an integer; true and false are 1 and 0."""
+    no text is an integer; true and false are 1 and 0. `index` is a column to look up by."""
 
     table: str
     columns: tuple[str, ...]
     key: int
     integers: frozenset[str]
+    index: str | None = None
 
 
-def _kind(table: str, record: type[msgspec.Struct], *, key: int) -> RecordKind:
+def _kind(
+    table: str, record: type[msgspec.Struct], *, key: int, index: str | None = None
+) -> RecordKind:
     fields = msgspec.structs.fields(record)
     return RecordKind(
         table=table,
         columns=tuple(field.name for field in fields),
         key=key,
         integers=frozenset(field.name for field in fields if field.type in (int, bool)),
+        index=index,
     )
 
 
@@ -156,7 +163,7 @@ RECORD_KINDS: Mapping[type[msgspec.Struct], RecordKind] = MappingProxyType(
         MemberRecord: _kind("reunite_member", MemberRecord, key=3),
         PermissionRecord: _kind("reunite_permission", PermissionRecord, key=3),
         FilterRecord: _kind("reunite_filter", FilterRecord, key=4),
-        SessionRecord: _kind("reunite_session", SessionRecord, key=1),
+        SessionRecord: _kind("reunite_session", SessionRecord, key=1, index="user_name"),
         KeyRecord: _kind("reunite_key", KeyRecord, key=1),
     }
 )

@@ -86,3 +86,6 @@ NAME_LENGTH_MAX = 255
 
 # Earlier identities that a push may name. A file that was forked more often forgets the oldest.
 FORMERS_MAX = 20
+
+# Attempts to log in that may fail in a minute, for one name and from one address.
+LOGIN_RATE_MAX = 10

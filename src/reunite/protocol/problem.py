@@ -62,6 +62,7 @@ RATE_LIMITS = frozenset(
         "PRINCIPAL_BYTES_MAX",
         "PRINCIPAL_RATE_MAX",
         "PRINCIPAL_STREAMS_MAX",
+        "LOGIN_RATE_MAX",
     }
 )
 

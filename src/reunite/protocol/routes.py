@@ -18,6 +18,7 @@ from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.query import QueryAnswer, QueryRequest
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
 from reunite.protocol.repair import RepairAnswer, RepairRequest
+from reunite.protocol.token import RefreshRequest, TokenAnswer, TokenRequest
 
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
@@ -100,6 +101,31 @@ ROUTES: Mapping[str, Route] = MappingProxyType(
                 request=QueryRequest,
                 answer=QueryAnswer,
                 summary="Rows of one table by key, without being a replica",
+            ),
+        )
+    }
+)
+
+# What needs no token, where a hub gives out tokens for names and passwords.
+TOKEN_ROUTES: Mapping[str, Route] = MappingProxyType(
+    {
+        route.operation: route
+        for route in (
+            Route(
+                operation="token",
+                method="POST",
+                path="v1/token",
+                request=TokenRequest,
+                answer=TokenAnswer,
+                summary="Log in with a name and a password",
+            ),
+            Route(
+                operation="refresh",
+                method="POST",
+                path="v1/token/refresh",
+                request=RefreshRequest,
+                answer=TokenAnswer,
+                summary="Get the next tokens for a refresh token, which is good once",
             ),
         )
     }

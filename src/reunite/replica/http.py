@@ -40,7 +40,7 @@ from reunite.protocol.encoding import ACCEPT_ENCODING, ENCODINGS, compress
 from reunite.protocol.live import EVENT_TYPE, LAST_EVENT_HEADER, LiveRequest
 from reunite.protocol.problem import Problem, error_from
 from reunite.protocol.query import QueryRequest
-from reunite.protocol.routes import JSON_TYPE, PROBLEM_TYPE, PROTOCOL_HEADER, ROUTES
+from reunite.protocol.routes import JSON_TYPE, PROBLEM_TYPE, PROTOCOL_HEADER, ROUTES, TOKEN_ROUTES
 from reunite.replica.transport import LiveEvent
 
 # How long the hub may take to begin an answer, or to go on with one.
@@ -135,6 +135,11 @@ class HttpTransport:
             return self._exchange(method, url, parameters, content, headers | authorization)
 
         return self._with_token(exchange)
+
+    def call_without_token(self, operation: str, body: bytes) -> bytes:
+        """An operation of `protocol.routes.TOKEN_ROUTES`."""
+        url = self._base + TOKEN_ROUTES[operation].path
+        return self._exchange("POST", url, {}, body, {"Content-Type": JSON_TYPE})
 
     def live(self, request: LiveRequest) -> HttpEvents | None:
         parameters = {"protocol": str(request.protocol), "replica": request.replica}

@@ -34,6 +34,7 @@ from reunite.replica.driver import Driver
 from reunite.replica.file import ReplicaFile
 from reunite.replica.groups import take_key
 from reunite.replica.live import LiveLink, LiveThread
+from reunite.replica.login import hub_at, kept_login, log_in, token_file
 from reunite.replica.repair import RepairReport
 from reunite.replica.reports import LiveReport, OnProgress, SyncReport
 from reunite.replica.state import State, void_inbox
@@ -78,7 +79,8 @@ class Replica:
     Any program may read and write the same file meanwhile. `close()` may be called twice.
 
     path           an SQLite file that `Replica.clone` made
-    url, token     the hub; the url defaults to the one that was cloned from
+    url, token     the hub; the url defaults to the one that was cloned from, the token to the
+                   log-in that is kept beside the file
     transport      instead of url and token: how to reach the hub
     page_rows      rows to ask for in a page; the hub's own limit by default
     on_checkpoint  called after each checkpoint has been committed
@@ -113,6 +115,9 @@ class Replica:
         url: str | None = None,
         *,
         token: str | Callable[[], str] | None = None,
+        username: str | None = None,
+        password: str | None = None,
+        tenant: str | None = None,
         tables: AskedTables = None,
         transport: Transport | None = None,
         clock: Clock | None = None,
@@ -122,6 +127,8 @@ class Replica:
     ) -> Replica:
         """Make `path` a replica of the hub at `url`, and fill it. Resumes where it broke off.
 
+        username       with `password` instead of a token; what refreshes this log-in is kept in
+                       `FILE-token`, its owner's alone. `tenant`: for members of several
         tables         names of the tables to have, all that the token may read by default; as a
                        mapping, each with an expression for the rows to have, or None for all of
                        them: `{"sale": row.store == 7, "product": None}`. The name "*" stands for
@@ -133,10 +140,12 @@ class Replica:
         """
         names, where = asked_tables(tables)
         existed = Path(path).exists()
+        if username is not None:
+            token = log_in(Path(path), url, username, password or "", tenant=tenant)
         if existed:
             # Before the file is touched: a refused clone leaves it as it was.
             with ExitStack() as closing_ours:
-                asked_hub = transport or closing_ours.enter_context(closing(_hub_at(url, token)))
+                asked_hub = transport or closing_ours.enter_context(closing(hub_at(url, token)))
                 ReplicaFile.check_free(Path(path), lambda: hub_tables(asked_hub, names))
         ReplicaFile.create(Path(path))
         replica = cls(
@@ -167,6 +176,8 @@ class Replica:
             replica.close()
             if not has_identity and not existed:
                 ReplicaFile.remove(Path(path))
+                if username is not None:
+                    token_file(Path(path)).unlink(missing_ok=True)
             raise
         return replica
 
@@ -341,8 +352,13 @@ class Replica:
 
     def _reach_hub(self) -> Transport:
         if self._transport is None:
-            self._transport = _hub_at(self._url, self._token)
+            token = self._token or kept_login(self._file.path, self._url)
+            self._transport = hub_at(self._url, token)
         return self._transport
+
+    def log_in(self, username: str, password: str, *, tenant: str | None = None) -> None:
+        """Log in again, when a log-in has ended. Raises as `clone` does."""
+        log_in(self._file.path, self._url, username, password, tenant=tenant)
 
     def _check_ready(self) -> None:
         if not self._file.state().is_ready:
@@ -581,14 +597,6 @@ def _known_names(state: State) -> set[str]:
 def _printable(name: str) -> str:
     """A file's name as the hub may show it."""
     return "".join(letter for letter in name if letter.isprintable())[:NAME_LENGTH_MAX]
-
-
-def _hub_at(url: str | None, token: str | Callable[[], str] | None) -> Transport:
-    if not url:
-        raise CallerError("The replica does not know its hub: give `url` and `token`.")
-    from reunite.replica.http import HttpTransport
-
-    return HttpTransport(url, token=token or "")
 
 
 class _SystemClock:

@@ -1,5 +1,6 @@
 """The ASGI application: routes, tokens and bodies in front of a hub.
 
+    POST v1/token   POST v1/token/refresh
     POST v1/register   POST v1/push   POST v1/pull   POST v1/repair
     GET v1/schema   GET v1/query/{table}   GET v1/live
     GET livez   GET readyz   GET openapi.json   GET client.js   GET metrics, where it is asked for
@@ -40,12 +41,19 @@ from reunite.protocol.limits import WAIT_S_MAX
 from reunite.protocol.live import LAST_EVENT_HEADER, LiveRequest
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.query import QueryRequest
-from reunite.protocol.routes import JSON_TYPE, ROUTES
+from reunite.protocol.routes import JSON_TYPE, ROUTES, TOKEN_ROUTES
 from reunite.server.answer import Answer
 from reunite.server.asking import Asking, Authenticate, ByHost, ByToken
-from reunite.server.body import BodyReader, content_encoding, is_small, unpack_body
+from reunite.server.body import (
+    SMALL_BODY_BYTES,
+    STRANGER_BODY_S,
+    BodyReader,
+    content_encoding,
+    is_small,
+    unpack_body,
+)
 from reunite.server.browser import answer_client, for_pages_of
-from reunite.server.door import HubDoor
+from reunite.server.door import HubDoor, TokenDoor
 from reunite.server.limits import ServerLimits
 from reunite.server.live import Streams
 from reunite.server.load import Load, Place
@@ -102,6 +110,16 @@ def create_app(
         )
         for operation, route in ROUTES.items()
     ]
+    if authenticate is None and isinstance(hub, TokenDoor):
+        routes += [
+            Route(
+                "/" + route.path,
+                partial(server.answer_stranger, hub, operation),
+                methods=[route.method],
+                name=operation,
+            )
+            for operation, route in TOKEN_ROUTES.items()
+        ]
     routes += [
         Route("/livez", server.answer_live, name="livez"),
         Route("/readyz", server.answer_ready, name="readyz"),
@@ -146,6 +164,9 @@ class _Server:
         self._hub = hub
         self._asking = asking
         self._limits = limits
+        self._stranger_limits = msgspec.structs.replace(
+            limits, body_bytes_max=SMALL_BODY_BYTES, body_idle_s_max=STRANGER_BODY_S
+        )
         self._workers = anyio.CapacityLimiter(limits.workers_max)
         self.load = Load(limits)
         self.streams = Streams(hub, limits, asking, self.load)
@@ -211,6 +232,20 @@ class _Server:
             return Answer(request, answer, place)
 
         return await self._in_worker(work)
+
+    async def answer_stranger(self, hub: TokenDoor, operation: str, request: Request) -> Response:
+        """Answer who has no token yet."""
+        visit_of(request.scope).operation = operation
+        address = request.client.host if request.client else ""
+        with self._place() as place:
+            body = await BodyReader(request, place, self._stranger_limits).read()
+
+            def work() -> Response:
+                encoding = content_encoding(request)
+                message = unpack_body(body, encoding, self._stranger_limits)
+                return Answer(request, hub.admit(operation, message, address=address), place)
+
+            return await self._in_worker(work)
 
     async def answer_schema(self, request: Request) -> Response:
         return await self._answer_get("schema", lambda: b"", request)

@@ -15,6 +15,9 @@ from reunite.server.load import Place
 
 SMALL_BODY_BYTES = 16 * 1024
 
+# For so long a stranger's body is waited for who wants to log in.
+STRANGER_BODY_S = 5
+
 # A body that is not there so soon is not waited for until it is known who sends it.
 AT_ONCE_S = 0.1
 

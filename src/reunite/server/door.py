@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from reunite.core.principal import Principal
 from reunite.engine.live import LiveDesk
@@ -44,4 +44,14 @@ class HubDoor(Protocol):
     @property
     def feed(self) -> Feed:
         """What wakes them."""
+        ...
+
+
+@runtime_checkable
+class TokenDoor(Protocol):
+    """A hub that gives out tokens for names and passwords."""
+
+    def admit(self, operation: str, body: bytes, *, address: str) -> bytes:
+        """Carry out an operation of `protocol.routes.TOKEN_ROUTES`; the answer as JSON. Blocks for
+        as long as a password's hash takes. Raises ReuniteError."""
         ...

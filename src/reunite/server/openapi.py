@@ -9,7 +9,14 @@ import msgspec
 
 from reunite.protocol.live import EVENT_TYPE, LAST_EVENT_HEADER
 from reunite.protocol.problem import Problem, codes
-from reunite.protocol.routes import JSON_TYPE, PROBLEM_TYPE, PROTOCOL_HEADER, ROUTES, Route
+from reunite.protocol.routes import (
+    JSON_TYPE,
+    PROBLEM_TYPE,
+    PROTOCOL_HEADER,
+    ROUTES,
+    TOKEN_ROUTES,
+    Route,
+)
 from reunite.protocol.version import PROTOCOL_VERSION
 
 _REF = "#/components/schemas/{name}"
@@ -27,11 +34,12 @@ def openapi_json() -> bytes:
 
 def openapi() -> dict[str, Any]:
     """The description; the server's URL is the folder that it was fetched from."""
-    types = [route.answer for route in ROUTES.values()]
-    types += [route.request for route in ROUTES.values() if route.request is not None]
+    routes = (*ROUTES.values(), *TOKEN_ROUTES.values())
+    types = [route.answer for route in routes]
+    types += [route.request for route in routes if route.request is not None]
     _, schemas = msgspec.json.schema_components([*types, Problem], ref_template=_REF)
     paths: dict[str, Any] = {}
-    for route in ROUTES.values():
+    for route in routes:
         paths.setdefault("/" + route.path, {})[route.method.lower()] = _operation(route)
     return {
         "openapi": "3.1.0",
@@ -65,6 +73,8 @@ def _operation(route: Route) -> dict[str, Any]:
     }
     if route.method == "POST" and route.request is not None:
         operation["requestBody"] = {"required": True, "content": _content(route.request)}
+    if route.operation in TOKEN_ROUTES:
+        operation["security"] = []
     if route.operation == "query":
         operation["parameters"] = _query_parameters()
     elif route.operation == "live":

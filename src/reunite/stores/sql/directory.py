@@ -17,7 +17,13 @@ from reunite.stores.sql.ports import Session
 
 def record_layout(*, text: str, integer: str) -> tuple[str, ...]:
     """The statements that make the tables, with a dialect's words for the two types."""
-    return tuple(_table(kind, text, integer) for kind in RECORD_KINDS.values())
+    kinds = RECORD_KINDS.values()
+    indexes = [
+        f"CREATE INDEX IF NOT EXISTS {kind.table}_{kind.index} ON {kind.table} ({kind.index})"
+        for kind in kinds
+        if kind.index is not None
+    ]
+    return (*(_table(kind, text, integer) for kind in kinds), *indexes)
 
 
 def record_tables() -> tuple[str, ...]:

@@ -54,7 +54,7 @@ A table shortens long values and says their size (`Once upon a time… (1.2 MB)`
 | 75 | the hub cannot be reached; nothing is lost, try later |
 
 The token of a hub is looked for in `--token`, then in the variable `REUNITE_TOKEN`, then in the file `FILE-token` beside the replica.
-That file is written when a token was given with `--token`, and only its owner may read it.
+That file is written when a token was given with `--token` or somebody logged in with `--user`, and only its owner may read it.
 The token is never in the replica itself, which is copied and backed up, and no command but `serve` and `token create` prints one.
 """
 

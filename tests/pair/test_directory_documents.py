@@ -56,7 +56,10 @@ def test_an_import_makes_rights_what_the_document_says(
         (lambda d: d["permissions"][0].update(role="Nobody"), "permissions[0].role"),
         (lambda d: d["permissions"][0].update(may=["fly"]), "permissions[0].may"),
         (lambda d: d["permissions"][0].update(may="push"), "permissions[0].may"),
-        (lambda d: d.update(permissions=(*d["permissions"], d["permissions"][0])), "permissions[2]"),
+        (
+            lambda d: d.update(permissions=(*d["permissions"], d["permissions"][0])),
+            "permissions[2]",
+        ),
         (lambda d: d["members"][0].update(tenant="green"), "members[0].tenant"),
         (lambda d: d["members"][0].update(user="nobody"), "members[0].user"),
         (lambda d: d["roles"][0].update(template="all"), "roles[0].template"),

@@ -18,19 +18,24 @@ from reunite.cli import (
     export,
     history,
     log,
+    login,
     migrate,
     parked,
+    permission,
     preview,
     query,
     repair,
     restore,
+    role,
     serve,
     status,
     sync,
+    tenant,
     token,
     trim,
     undo,
     uninstall,
+    user,
 )
 from reunite.cli.failures import ReuniteGroup
 from reunite.cli.screen import say
@@ -70,6 +75,7 @@ _ANYWHERE = "Anywhere"
 app.command(rich_help_panel=_AT_THE_HUB)(serve.serve)
 app.command(rich_help_panel=_ON_A_DEVICE)(clone.clone)
 app.command(rich_help_panel=_ON_A_DEVICE)(sync.sync)
+app.command(rich_help_panel=_ON_A_DEVICE)(login.login)
 app.command(rich_help_panel=_ON_A_DEVICE)(status.status)
 app.add_typer(conflicts.app, rich_help_panel=_ON_A_DEVICE)
 app.add_typer(parked.app, rich_help_panel=_ON_A_DEVICE)
@@ -84,6 +90,10 @@ app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)
 app.command(rich_help_panel=_AT_THE_HUB)(explain.explain)
 app.command(rich_help_panel=_AT_THE_HUB)(preview.preview)
 app.add_typer(token.app, rich_help_panel=_AT_THE_HUB)
+app.add_typer(user.app, rich_help_panel=_AT_THE_HUB)
+app.add_typer(tenant.app, rich_help_panel=_AT_THE_HUB)
+app.add_typer(role.app, rich_help_panel=_AT_THE_HUB)
+app.add_typer(permission.app, rich_help_panel=_AT_THE_HUB)
 app.command(rich_help_panel=_AT_THE_HUB)(migrate.migrate)
 app.command(rich_help_panel=_AT_THE_HUB)(trim.trim)
 app.command(rich_help_panel=_AT_THE_HUB)(backup.backup)

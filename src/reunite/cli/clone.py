@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from reunite.cli.choosing import TableOption, WhereOption, chosen
 from reunite.cli.opening import Kind, kind_of
-from reunite.cli.options import FileArgument, JsonOption, TokenOption, UrlArgument
+from reunite.cli.options import TOKEN_VARIABLE, FileArgument, JsonOption, TokenOption, UrlArgument
+from reunite.cli.password import typed_password
 from reunite.cli.progress import Stopwatch, progress_bars
 from reunite.cli.screen import emit, say
 from reunite.cli.token_file import (
@@ -19,6 +22,7 @@ from reunite.cli.token_file import (
 )
 from reunite.errors import CallerError, NotAuthenticatedError
 from reunite.replica import Replica
+from reunite.replica.login import Login, log_in
 
 
 def clone(
@@ -27,6 +31,15 @@ def clone(
     token: TokenOption = None,
     table: TableOption = None,
     where: WhereOption = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            "--user", metavar="NAME", help="Log in with a password instead of giving a token."
+        ),
+    ] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="The tenant to come to, for members of several.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a local copy of a hub's tables, with an outbox of its own.
@@ -34,7 +47,8 @@ def clone(
     With --where, a table has only the rows that a condition means; rows come and go as they change.
     A clone that broke off goes on where it was when the command is given again.
     The token is remembered in FILE-token, which only you may read, unless it comes from
-    REUNITE_TOKEN.
+    REUNITE_TOKEN. With --user, the password is asked for, or is what REUNITE_PASSWORD or a line of
+    stdin says; what refreshes that log-in is remembered there.
     """
     if not url:
         raise typer.BadParameter("Give the hub's URL, as `reunite serve` prints it.")
@@ -42,8 +56,16 @@ def clone(
     was_there = file.exists()
     if was_there:
         _refuse_what_is_ready(file)
-    known_token = remembered_token(file, token)
     former = token_text(file)
+    known_token: str | Login
+    if user is not None:
+        if token and token != os.environ.get(TOKEN_VARIABLE):
+            raise typer.BadParameter("--user and --token do not go together.")
+        token = None
+        password = typed_password(f"Password of {user}")
+        known_token = log_in(file, url, user, password, tenant=tenant)
+    else:
+        known_token = remembered_token(file, token)
     # Before the first row: a clone that is killed goes on without being told the token again.
     if file.parent.is_dir():
         remember_token(file, token)

@@ -10,6 +10,7 @@ import typer
 
 from reunite.cli.opening import open_hub, shown
 from reunite.cli.options import DatabaseArgument, JsonOption
+from reunite.cli.places import tell
 from reunite.cli.screen import counted, emit, moment, note, say, show_table
 from reunite.core.principal import Principal
 from reunite.errors import CallerError
@@ -112,10 +113,23 @@ def _json(value: object) -> str:
 
 @app.command("list")
 def show(database: DatabaseArgument, as_json: JsonOption = False) -> None:
-    """List the tokens, by the beginning of their hash. With --json, one object a line."""
+    """List the log-ins and the tokens, by the beginning of their id or hash. With --json, one
+    object a line."""
     with open_hub(database) as hub:
-        tokens = hub.tokens()
+        tokens, log_ins = hub.tokens(), hub.log_ins()
     if as_json:
+        for one in log_ins:
+            emit(
+                {
+                    "log_in": one.id,
+                    "user": one.user_name,
+                    "tenant": one.tenant,
+                    "device": one.device,
+                    "created_ms": one.created_ms,
+                    "used_ms": one.used_ms,
+                    "expires_ms": one.expires_ms,
+                }
+            )
         for token_hash, principal, label, created_ms in tokens:
             emit(
                 {
@@ -125,9 +139,25 @@ def show(database: DatabaseArgument, as_json: JsonOption = False) -> None:
                     "created_ms": created_ms,
                 }
             )
-    elif not tokens:
-        say("There are no tokens: nobody can come to this hub.")
-    else:
+        return
+    if not tokens and not log_ins:
+        say("There are no tokens and no log-ins: nobody can come to this hub.")
+    if log_ins:
+        show_table(
+            ("log-in", "user", "tenant", "device", "last came", "expires"),
+            [
+                (
+                    one.id[:HASH_LENGTH],
+                    one.user_name,
+                    one.tenant,
+                    one.device,
+                    moment(one.used_ms),
+                    moment(one.expires_ms),
+                )
+                for one in log_ins
+            ],
+        )
+    if tokens:
         show_table(
             ("hash", "principal", "has", "label", "created"),
             [
@@ -147,21 +177,62 @@ def show(database: DatabaseArgument, as_json: JsonOption = False) -> None:
 def revoke(
     database: DatabaseArgument,
     label_or_hash: Annotated[
-        str, typer.Argument(metavar="LABEL_OR_HASH", help="A label, or how a hash begins.")
-    ],
+        str | None,
+        typer.Argument(
+            metavar="[LABEL_OR_HASH]", help="A label, or how a hash or a log-in's id begins."
+        ),
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="All of this user's.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="All of this device's: the name of its file, or a label.")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="All of this tenant's members'.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke the tokens of this label, or whose hash begins so, at once."""
-    if not label_or_hash:
-        raise typer.BadParameter("Name a label, or how a hash begins.")
+    """Revoke tokens and end log-ins at once, live streams too.
+
+    With several of --user, --device and --tenant, those of which all is true.
+    """
+    is_general = user is not None or device is not None or tenant is not None
+    if bool(label_or_hash) is is_general:
+        raise typer.BadParameter(
+            "Name a label, or how a hash or an id begins; or --user, --device or --tenant."
+        )
     with open_hub(database) as hub:
-        count = hub.revoke_token(label_or_hash)
+        if label_or_hash:
+            count = hub.revoke_token(label_or_hash)
+        else:
+            count = hub.revoke(user=user, device=device, tenant=tenant)
     if not count:
+        what = f"has the label {label_or_hash!r} or a hash that begins so"
         raise CallerError(
-            f"No token has the label {label_or_hash!r} or a hash that begins so: "
+            f"No token {what if label_or_hash else 'and no log-in is such a one'}: "
             f"`reunite token list {shown(database)}` shows them."
         )
     if as_json:
         emit({"revoked": count})
     else:
         say(f"Revoked {counted(count, 'token')}.")
+
+
+@app.command("rotate-keys")
+def rotate_keys(
+    database: DatabaseArgument,
+    algorithm: Annotated[str, typer.Option(help="EdDSA or HS256.")] = "EdDSA",
+    suddenly: Annotated[
+        bool,
+        typer.Option(
+            "--suddenly", help="Tokens of the former key are good no more: others know it."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign the tokens of log-ins with a new key. Devices stay logged in."""
+    with open_hub(database) as hub:
+        name = hub.rotate_keys(algorithm, is_sudden=suddenly)  # type: ignore[arg-type]
+    tell(
+        as_json,
+        f"Tokens are signed with the key {name}, {algorithm}.",
+        key=name,
+        algorithm=algorithm,
+    )

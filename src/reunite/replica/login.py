@@ -88,7 +88,7 @@ class Login:
         busy = StorageUnavailableError("Another process is refreshing the log-in: try again.")
         with file_lock(lock.with_name(lock.name + "-lock"), busy=busy, timeout_s=_LOCK_TIMEOUT_S):
             kept = _read(self._replica)
-            if kept is None or kept.url != self._url:
+            if kept is None or kept.url.rstrip("/") != self._url.rstrip("/"):
                 raise NotAuthenticatedError("Nobody is logged in to this hub here: log in.")
             if kept.token == self._given or kept.good_until_s - _MARGIN_S <= self._now_s():
                 kept = self._refreshed(kept)

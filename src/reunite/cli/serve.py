@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
@@ -76,6 +76,14 @@ def serve(
         bool,
         typer.Option("--metrics", help="Answer GET metrics for Prometheus, to whoever asks."),
     ] = False,
+    limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=NUMBER",
+            help="Another limit of this server, such as principal_rate_max=1000 where many devices "
+            "share a token; may be given repeatedly.",
+        ),
+    ] = None,
     log: Annotated[
         LogForm | None,
         typer.Option(help="Write a line for each request to stderr: who, what, and how it ended."),
@@ -98,6 +106,7 @@ def serve(
             "Each worker counts for itself, and a scrape would meet any of them: serve one worker "
             "a port, or take --metrics away."
         )
+    limits = limits_of(limit or ())
     if log is not None:
         start_log(log)
     kept = None if keep is None else timedelta(seconds=duration_s(keep))
@@ -115,7 +124,7 @@ def serve(
             note("Tokens and rows travel as they are: put a proxy with TLS in front of this hub.")
         with numbering(hub):
             if workers == 1:
-                server.serve(hub, host, port, on_listening=announce, metrics=metrics)
+                server.serve(hub, host, port, on_listening=announce, metrics=metrics, **limits)
             else:
                 server.serve_in_workers(
                     partial(hub_of_worker, database, log),
@@ -124,8 +133,25 @@ def serve(
                     workers=workers,
                     on_listening=announce,
                     on_lost=note,
+                    **limits,
                 )
     note("Stopped.")
+
+
+def limits_of(texts: Sequence[str]) -> dict[str, int]:
+    """The limits that options like `principal_rate_max=1000` spell."""
+    from reunite.server.limits import ServerLimits
+
+    known = ServerLimits.__struct_fields__
+    found: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.lower().partition("=")
+        if name not in known:
+            raise typer.BadParameter(f"There is no limit {name!r}: there are {', '.join(known)}.")
+        if not (number.isascii() and number.isdecimal() and int(number)):
+            raise typer.BadParameter(f"{text!r} is not of the form NAME=NUMBER, of 1 or more.")
+        found[name] = int(number)
+    return found
 
 
 @contextmanager

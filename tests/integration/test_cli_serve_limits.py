@@ -1,0 +1,37 @@
+"""`reunite serve --limit`: a server's limits, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli_world import TABLES, execute, run
+from tests.integration.http_helpers import JSON, client_of
+from tests.integration.processes import ServeProcess
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "hub.db"
+    execute(path, TABLES)
+    return path
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_limit_is_what_serve_was_told(file: Path, workers: int) -> None:
+    options = ("--limit", "body_bytes_max=100", "--limit", "PRINCIPAL_RATE_MAX=1000")
+    with (
+        ServeProcess(file, "--workers", str(workers), *options) as served,
+        client_of(served.url, served.token) as client,
+    ):
+        answer = client.post("v1/register", content=b" " * 101, headers=JSON)
+        assert (answer.status_code, answer.json()["limit"]) == (413, "BODY_BYTES_MAX")
+
+
+@pytest.mark.parametrize(
+    "text", ["speed=1", "requests_max", "requests_max=0", "requests_max=-1", "requests_max=many"]
+)
+def test_what_is_no_limit_is_refused(file: Path, text: str) -> None:
+    told = run("serve", file, "--limit", text, code=2).stderr
+    assert "requests_max" in told

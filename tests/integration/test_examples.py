@@ -136,3 +136,21 @@ def test_the_cafe_on_postgresql(postgresql: str, tmp_path: Path) -> None:
             serving.end()
     for program in (serving, *tills):
         assert not [line for line in program.lines if "Traceback" in line], program.lines
+
+
+def test_two_tenants_on_one_hub() -> None:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "two_tenants.py"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+    )
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "ann has l1",
+        "max has l1, l2",
+        "joe has l3",
+        "ann, without the filter, has l1, l2",
+        "joe may not come any more: NotAuthenticatedError",
+    ]

@@ -12,7 +12,7 @@ from reunite.core.expression import Expression
 from reunite.core.fields import row
 from reunite.errors import BadRequestError, CallerError, HubUnreachableError, UnknownTableError
 from reunite.replica import Replica
-from reunite.replica.replica import AskedTables
+from reunite.replica.asked import AskedTables
 from reunite.testing.wire import Fault, Request, WireObserver
 from tests.pair.conftest import Pair
 

@@ -30,7 +30,7 @@ from reunite.core.expression import (
 )
 from reunite.core.fields import Field
 from reunite.errors import BadRequestError
-from reunite.replica.replica import ALL_OTHERS, AskedTables
+from reunite.replica.asked import ALL_OTHERS, AskedTables
 
 # Characters of a condition; a longer one is written in a program.
 CONDITION_LENGTH_MAX = 10_000

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from reunite.core.change import Op
-from reunite.core.expression import Expression, check_expression, from_json, to_json
+from reunite.core.expression import check_expression, from_json
 from reunite.core.key import Key
 from reunite.core.mapped import check_mapped
 from reunite.core.schema import TableSchema
@@ -28,6 +28,7 @@ from reunite.errors import (
     StorageUnavailableError,
 )
 from reunite.protocol.limits import NAME_LENGTH_MAX
+from reunite.replica.asked import AskedTables, asked_tables
 from reunite.replica.cloning import Cloning
 from reunite.replica.conversation import Conversation
 from reunite.replica.driver import Driver
@@ -46,12 +47,6 @@ Report = TypeVar("Report")
 Model = TypeVar("Model")
 
 logger = logging.getLogger("reunite.replica")
-
-# In a mapping of tables: all those that are not named.
-ALL_OTHERS = "*"
-
-# Names of tables, or by name the rows to have; None for everything.
-AskedTables: TypeAlias = Sequence[str] | Mapping[str, Expression | None] | None
 
 
 class Clock(Protocol):
@@ -564,29 +559,6 @@ class Replica:
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True):
             warnings.warn(f"{self!r} was dropped without close().", ResourceWarning, stacklevel=2)
-
-
-def asked_tables(
-    tables: AskedTables,
-) -> tuple[tuple[str, ...] | None, dict[str, Any]]:
-    """The names of tables, None for all, and the JSON forms of their expressions."""
-    if tables is None:
-        return None, {}
-    if isinstance(tables, str):
-        raise BadRequestError(f"Tables are a list of names; {tables!r} is one text.")
-    if not isinstance(tables, Mapping):
-        return tuple(tables), {}
-    for name, where in tables.items():
-        if where is not None and not isinstance(where, Expression):
-            raise BadRequestError(
-                f"The rows of {name!r} are chosen by an expression such as row.store == 7, or "
-                f"None for all; {where!r} is neither.",
-                path=f"tables.{name}",
-            )
-    spelled = {name: to_json(where) for name, where in tables.items() if where is not None}
-    if ALL_OTHERS in spelled:
-        raise BadRequestError("All other tables are taken whole: give None for '*'.")
-    return None if ALL_OTHERS in tables else tuple(tables), spelled
 
 
 def _known_names(state: State) -> set[str]:

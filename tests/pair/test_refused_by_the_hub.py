@@ -191,3 +191,89 @@ def test_a_child_whose_parents_table_is_gone_is_parked_and_the_rest_drains(pair:
     _synced(pair, till)
     assert [(change.table, change.code) for change in till.parked()] == [("sale", "unknown-table")]
     assert pair.at_hub("select * from note") == [("mine", "x")]
+
+
+def _ignoring(pair: Pair, event: str, otherwise: str = "") -> None:
+    """A trigger that passes over writes of the note `p`, and may do something else."""
+    row = "old" if event == "delete" else "new"
+    if pair.database.kind == "sqlite":
+        pair.at_hub(
+            f"create trigger passing before {event} on note when {row}.id = 'p' "
+            f"begin {otherwise}; select raise(ignore); end".replace("begin ;", "begin")
+        )
+        return
+    pair.at_hub(
+        "create function passing() returns trigger language plpgsql as "
+        f"$$ begin {otherwise}; return null; end $$".replace("begin ;", "begin")
+    )
+    pair.at_hub(
+        f"create trigger passing before {event} on note for each row "
+        f"when ({row}.id = 'p') execute function passing()"
+    )
+
+
+WRITES = {
+    "insert": "insert into note values ('p', 'mine')",
+    "update": "update note set title = 'mine' where id = 'p'",
+    "delete": "delete from note where id = 'p'",
+}
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+@pytest.mark.parametrize("by", ["groups", "another program"])
+@pytest.mark.parametrize("event", list(WRITES))
+def test_what_a_trigger_of_the_hub_passes_over_is_parked(pair: Pair, event: str, by: str) -> None:
+    if event != "insert":
+        pair.at_hub("insert into note values ('p', 'x')")
+    till = pair.clone("till")
+    _ignoring(pair, event)
+    statements = ["insert into note values ('n', 'x')", WRITES[event], LESS]
+    if by == "groups":
+        for statement in statements:
+            pair.write(till, statement)
+    else:
+        pair.in_file(till, *statements)
+    _synced(pair, till)
+    assert [(change.key, change.code) for change in till.parked()] == [(("p",), "ignored")]
+    assert pair.at_hub("select stock from product where id = 1") == [(9,)]
+    pair.assert_agreed()
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+@pytest.mark.parametrize(
+    ("event", "otherwise"),
+    [
+        ("delete", "update note set title = 'deleted' where id = 'p'"),
+        ("insert", "insert into note values ('instead', 'x')"),
+        ("update", "update product set name = 'instead' where id = 2"),
+    ],
+)
+def test_what_a_trigger_of_the_hub_does_in_a_changes_place_takes_it(
+    pair: Pair, event: str, otherwise: str
+) -> None:
+    if event != "insert":
+        pair.at_hub("insert into note values ('p', 'x')")
+    till = pair.clone("till")
+    _ignoring(pair, event, otherwise)
+    pair.write(till, WRITES[event], LESS)
+    _synced(pair, till)
+    assert till.parked() == []
+    assert pair.at_hub("select stock from product where id = 1") == [(9,)]
+    pair.assert_agreed()
+
+
+@pytest.mark.hubs("sqlite")
+def test_a_column_that_ignores_conflicts_parks_what_it_ignores(pair: Pair) -> None:
+    pair.at_hub("create table tag (id text primary key not null, v text unique on conflict ignore)")
+    pair.hub.track("tag")
+    till = pair.clone("till")
+    pair.at_hub("insert into tag values ('h', 'same')")
+    pair.write(till, "insert into tag values ('p', 'same'), ('q', 'other')")
+    pair.write(till, "insert into tag values ('r', 'third')")
+    _synced(pair, till)
+    assert {change.key: change.code for change in till.parked()} == {
+        ("p",): "ignored",
+        ("q",): "ignored",
+    }
+    assert pair.at_hub("select id from tag order by 1") == [("h",), ("r",)]
+    pair.assert_agreed()

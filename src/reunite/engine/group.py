@@ -30,11 +30,12 @@ from reunite.engine.changed import (
     with_values,
     without_key,
 )
+from reunite.engine.ignoring import IGNORED, ignored
 from reunite.engine.lineage import hub_stamps, is_gone, last_image
 from reunite.engine.ports import LogEntry, UndoneError, Writes, WriteTransaction
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import HookedChange, Tables
-from reunite.engine.workspace import Slot, Workspace
+from reunite.engine.workspace import Slot, Workspace, op_of, writes_of
 from reunite.errors import ConstraintError, Veto
 
 # A hook that raises anything but Veto is tried again this often before its group is rejected.
@@ -65,8 +66,10 @@ class GroupJudge:
         known_until: Mapping[str, Mapping[Key, int]],
         now_ms: int,
         has_way_back: bool = True,
+        after_id: int = 0,
     ) -> None:
         self._tx = tx
+        self._after_id = after_id  # the log's end before this group
         self._tables = tables
         self._principal = principal
         self._rights = rights
@@ -152,7 +155,8 @@ class GroupJudge:
                 if any(self._is_gone(parent, key, mark) for key in parent_keys):
                     return False
         writes = Writes(inserts=rows, updates={}, deletes={})
-        self._tx.apply(writes, has_way_back=has_way_back)
+        if not self._tx.apply(writes, has_way_back=has_way_back):
+            raise ConstraintError(IGNORED, code="ignored")  # judged row by row then
         return True
 
     def _pointed_to(self, table: str, rows: Sequence[Row]) -> dict[str, set[Key]]:
@@ -499,7 +503,7 @@ class GroupJudge:
         if not changed:
             return
         self._check_pointers(changes, changed)
-        self._write(changes, space.writes())
+        self._write(changes, changed)
         if self._tables.hooks:
             self._call_hooks(changes, changed)
 
@@ -528,18 +532,21 @@ class GroupJudge:
                 pointers.pop(known, None)
         return iter(pointers)
 
-    def _write(self, changes: Sequence[Change], writes: Writes) -> None:
+    def _write(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:
         self.has_written = True
         try:
-            self._tx.apply(writes, has_way_back=self._has_way_back)
+            is_whole = self._tx.apply(writes_of(slots), has_way_back=self._has_way_back)
         except ConstraintError as exc:
             if not self._has_way_back or isinstance(exc, UndoneError):
                 raise
             raise rejected(changes, exc) from exc
+        slot = None if is_whole else ignored(self._tx, slots, after_id=self._after_id)
+        if slot is not None:
+            raise GroupRejectedError(_change_of(changes, slot), "ignored", IGNORED)
 
     def _call_hooks(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:
         for slot in slots:
-            op = _op_of(slot)
+            op = op_of(slot)
             for hook in self._tables.hooks_of(slot.schema.name, op):
                 blamed = _change_of(changes, slot)
                 try:
@@ -569,12 +576,6 @@ class GroupJudge:
             row=named(slot.after),
             principal=self._principal,
         )
-
-
-def _op_of(slot: Slot) -> Op:
-    if slot.before is None:
-        return Op.INSERT
-    return Op.DELETE if slot.after is None else Op.UPDATE
 
 
 def _change_of(changes: Sequence[Change], slot: Slot) -> Change:

@@ -296,10 +296,11 @@ class WriteTransaction(Transaction, Protocol):
         Called before any of them is read."""
         ...
 
-    def apply(self, writes: Writes, *, has_way_back: bool = True) -> None:
-        """Apply as one step. Raises ConstraintError, and then has done nothing. Without the price
-        of a way back, it raises that for more, swaps among them, and the transaction is good for
-        nothing then: give it up, and do it again with one.
+    def apply(self, writes: Writes, *, has_way_back: bool = True) -> bool:
+        """Apply as one step; False if the database says that it wrote fewer rows. Raises
+        ConstraintError, and then has done nothing. Without the price of a way back, it raises that
+        for more, swaps among them, and the transaction is good for nothing then: give it up, and
+        do it again with one.
 
         Unique values may be swapped between rows, and taken from rows that the step deletes; a
         row that survives is never deleted and inserted; rows that are not there are passed over;

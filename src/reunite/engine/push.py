@@ -503,6 +503,7 @@ class _Session:
             known_until=self._known_until,
             now_ms=self._now_ms,
             has_way_back=has_way_back,
+            after_id=self._origins.last_id,
         )
 
     def _note_made(self, table: str, keys: Sequence[Key]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
@@ -118,3 +119,10 @@ def _update(slot: Slot, before: Row, after: Row) -> Update:
         columns=tuple(names[i] for i in places),
         values=tuple(after[i] for i in places),
     )
+
+
+def op_of(slot: Slot) -> Op:
+    """What a changed slot means for its row."""
+    if slot.before is None:
+        return Op.INSERT
+    return Op.DELETE if slot.after is None else Op.UPDATE

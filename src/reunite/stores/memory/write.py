@@ -129,9 +129,10 @@ class MemoryWriteTransaction(MemoryTransaction):
             raise RuntimeError("This transaction has ended: begin another one.")
         return self._writer
 
-    def apply(self, writes: Writes, *, has_way_back: bool = True) -> None:
+    def apply(self, writes: Writes, *, has_way_back: bool = True) -> bool:
         with self.savepoint() if has_way_back else nullcontext():
             self.writer.apply(writes)
+        return True
 
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         self.writer.touch(table, keys)

@@ -40,6 +40,7 @@ class Step:
         self._session = session
         self._catalogue = catalogue
         self._writes = writes
+        self.missed = 0  # rows that the database passed over, cascades among them
         names = {*writes.inserts, *writes.updates, *writes.deletes}
         order = catalogue.order
         self._plans = sorted(
@@ -91,6 +92,7 @@ class Step:
 
     def _write(self, moved: dict[tuple[str, Key], Key]) -> None:
         """`moved` are the temporary keys of parked rows."""
+        self.missed = 0
         self._insert_rows()
         for plan in self._plans:
             self._update(plan, self._writes.updates.get(plan.name, ()), moved)
@@ -98,14 +100,14 @@ class Step:
             keys = self._writes.deletes.get(plan.name, ())
             if keys:
                 with _named(plan, self._catalogue, self._session):
-                    plan.delete(self._session, keys)
+                    self.missed += len(keys) - plan.delete(self._session, keys)
 
     def _insert_rows(self) -> None:
         for plan in self._plans:
             rows = self._writes.inserts.get(plan.name, ())
             if rows:
                 with _named(plan, self._catalogue, self._session):
-                    plan.insert(self._session, rows)
+                    self.missed += len(rows) - plan.insert(self._session, rows)
 
     def _update(
         self, plan: TablePlan, updates: Sequence[Update], moved: dict[tuple[str, Key], Key]
@@ -119,7 +121,7 @@ class Step:
             values = [update.values for update in group]
             keys = [moved.get((plan.name, update.key), update.key) for update in group]
             with _named(plan, self._catalogue, self._session):
-                plan.update(self._session, columns, values, keys)
+                self.missed += len(keys) - plan.update(self._session, columns, values, keys)
 
     # --- Parking ----------------------------------------------------------------------------------
 

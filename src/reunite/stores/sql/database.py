@@ -368,6 +368,9 @@ class SqliteSession:
         except _DRIVER_ERRORS as exc:
             raise self._failed(exc) from exc
 
+    def execute_counted(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        return self.executemany(sql, [parameters])
+
     def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         with reading_loosely(self._connection):
             return self.execute(sql, parameters)
@@ -375,11 +378,11 @@ class SqliteSession:
     def execute_again(self, sql: str) -> list[Record]:
         return self.execute(sql)
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
         if self.undone is not None:
             raise self.undone
         try:
-            self._connection.executemany(sql, rows)
+            return self._connection.executemany(sql, rows).rowcount
         except _DRIVER_ERRORS as exc:
             raise self._failed(exc) from exc
 

@@ -40,6 +40,10 @@ class Session(Protocol):
         """
         ...
 
+    def execute_counted(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one statement that writes; how many rows it wrote, triggers' and cascades' apart."""
+        ...
+
     def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         """The same for a statement that reads; text that is no UTF-8 comes as bytes."""
         ...
@@ -49,9 +53,9 @@ class Session(Protocol):
         Not run if it would find what it found before, where that can be known for less."""
         ...
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
         """Run one statement for each of `rows`; a `COPY … FROM STDIN`, where a database has that,
-        once with all of them."""
+        once with all of them. How many rows they wrote, as `execute_counted` counts."""
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:

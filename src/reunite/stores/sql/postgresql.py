@@ -324,18 +324,23 @@ class PostgresSession:
         except psycopg.Error as exc:
             raise _ours(exc) from exc
 
+    def execute_counted(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        self.execute(sql, parameters)
+        return self._cursor.rowcount
+
     def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         return self.execute(sql, parameters)
 
-    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
         self._is_untouched = False
         with translated():
             if not sql.startswith("COPY "):
                 self._cursor.executemany(_numbered(sql), rows)
-                return
+                return self._cursor.rowcount
             with self._cursor.copy(sql) as copy:
                 for row in rows:
                     copy.write_row(row)
+        return self._cursor.rowcount
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:

@@ -255,14 +255,14 @@ class TablePlan(ABC):
         so many, nothing is reserved."""
 
     @abstractmethod
-    def insert(self, session: Session, rows: Sequence[Row]) -> None:
-        """Insert whole rows, in their order."""
+    def insert(self, session: Session, rows: Sequence[Row]) -> int:
+        """Insert whole rows, in their order; how many the database wrote."""
 
     @abstractmethod
     def update(
         self, session: Session, columns: tuple[str, ...], values: Sequence[Row], keys: Sequence[Key]
-    ) -> None:
-        """Set these columns in the rows of these keys."""
+    ) -> int:
+        """Set these columns in the rows of these keys; how many the database wrote."""
 
     @abstractmethod
     def set_stored(
@@ -276,8 +276,8 @@ class TablePlan(ABC):
         count. `token` is random, 16 hexadecimal digits."""
 
     @abstractmethod
-    def delete(self, session: Session, keys: Sequence[Key]) -> None:
-        """Delete the rows of these keys."""
+    def delete(self, session: Session, keys: Sequence[Key]) -> int:
+        """Delete the rows of these keys; how many the database deleted."""
 
     @abstractmethod
     def touch(self, session: Session, keys: Sequence[Key]) -> None:

@@ -66,13 +66,14 @@ class SqlWriteTransaction(SqlTransaction):
             self._replicas.clear()
             raise
 
-    def apply(self, writes: Writes, *, has_way_back: bool = True) -> None:
+    def apply(self, writes: Writes, *, has_way_back: bool = True) -> bool:
         self.last_id_before()  # asked before anything is written
         step = Step(self._session, self._catalogue, writes)
         if has_way_back:
             step.apply()
         else:
             step.apply_plainly()
+        return step.missed <= 0
 
     def touch(self, table: str, keys: Sequence[Key]) -> None:
         # In the words of the trigger, but straight into the log: an UPDATE would set off the

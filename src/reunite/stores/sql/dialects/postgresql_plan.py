@@ -116,12 +116,12 @@ class FormerPlan(TablePlan):
     def lease(self, session: Session, *, above: int, size: int) -> int:
         raise self._is_former()
 
-    def insert(self, session: Session, rows: Sequence[Row]) -> None:
+    def insert(self, session: Session, rows: Sequence[Row]) -> int:
         raise self._is_former()
 
     def update(
         self, session: Session, columns: tuple[str, ...], values: Sequence[Row], keys: Sequence[Key]
-    ) -> None:
+    ) -> int:
         raise self._is_former()
 
     def set_stored(
@@ -132,7 +132,7 @@ class FormerPlan(TablePlan):
     def temporary(self, name: str, token: str, count: int) -> Any:
         raise self._is_former()
 
-    def delete(self, session: Session, keys: Sequence[Key]) -> None:
+    def delete(self, session: Session, keys: Sequence[Key]) -> int:
         raise self._is_former()
 
     def touch(self, session: Session, keys: Sequence[Key]) -> None:
@@ -261,23 +261,22 @@ class PostgresPlan(FormerPlan):
         names = ", ".join(quoted(column.name) for column, _ in self._columns)
         return f"COPY {self.sql_name} ({names}) FROM STDIN"
 
-    def insert(self, session: Session, rows: Sequence[Row]) -> None:
+    def insert(self, session: Session, rows: Sequence[Row]) -> int:
         given = None
         if self._copy_sql is not None and len(rows) >= COPY_ROWS_MIN:
             given = copied(self.schema.columns, rows)
         if self._copy_sql is None or given is None:
-            session.execute(self._insert_sql, (records(self.schema.columns, rows),))
-        else:
-            session.executemany(self._copy_sql, given)
+            return session.execute_counted(self._insert_sql, (records(self.schema.columns, rows),))
+        return session.executemany(self._copy_sql, given)
 
     def update(
         self, session: Session, columns: tuple[str, ...], values: Sequence[Row], keys: Sequence[Key]
-    ) -> None:
+    ) -> int:
         given = [(self._details.columns[name], self.schema.column[name]) for name in columns]
         source, stored = recordset([*given, *self._keys], "g")
         sets = ", ".join(f"{quoted(name)} = {x}" for name, x in zip(columns, stored, strict=False))
         rows = [(*row, *key) for row, key in zip(values, keys, strict=True)]
-        session.execute(
+        return session.execute_counted(
             f"UPDATE {self.sql_name} AS t SET {sets} FROM {source} "
             f"WHERE {self.key_equals(stored[len(columns) :])}",
             (records([column for _, column in [*given, *self._keys]], rows),),
@@ -290,13 +289,15 @@ class PostgresPlan(FormerPlan):
         keys = self.key_equals(["?"] * len(self.schema.key))
         session.executemany(f"UPDATE {self.sql_name} AS t SET {sets} WHERE {keys}", rows)
 
-    def delete(self, session: Session, keys: Sequence[Key]) -> None:
-        for source in self.key_sources(keys):
-            session.execute(
+    def delete(self, session: Session, keys: Sequence[Key]) -> int:
+        return sum(
+            session.execute_counted(
                 f"DELETE FROM {self.sql_name} AS t USING {source.sql} "
                 f"WHERE {self.key_equals(source.columns)}",
                 source.parameters,
             )
+            for source in self.key_sources(keys)
+        )
 
     def touch(self, session: Session, keys: Sequence[Key]) -> None:
         own = [f"t.{quoted(name)}" for name in self.schema.key]

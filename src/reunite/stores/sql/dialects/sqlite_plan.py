@@ -179,16 +179,16 @@ class SqlitePlan(TablePlan):
 
     # --- Writing ----------------------------------------------------------------------------------
 
-    def insert(self, session: Session, rows: Sequence[Row]) -> None:
+    def insert(self, session: Session, rows: Sequence[Row]) -> int:
         stored = self._storer(self.schema.column_names).rows(rows)
-        session.executemany(self._insert_sql, stored)
+        return session.executemany(self._insert_sql, stored)
 
     def update(
         self, session: Session, columns: tuple[str, ...], values: Sequence[Row], keys: Sequence[Key]
-    ) -> None:
+    ) -> int:
         stored = self._storer(columns).rows(values)
         rows = [(*row, *self._key_storer.row(key)) for row, key in zip(stored, keys, strict=True)]
-        self.set_stored(session, columns, rows)
+        return session.executemany(self._update_sql(columns), rows)
 
     def set_stored(
         self, session: Session, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]
@@ -204,8 +204,8 @@ class SqlitePlan(TablePlan):
             case _:
                 return f"reunite:{token}:{count}"
 
-    def delete(self, session: Session, keys: Sequence[Key]) -> None:
-        session.executemany(self._delete_sql, self._key_storer.rows(keys))
+    def delete(self, session: Session, keys: Sequence[Key]) -> int:
+        return session.executemany(self._delete_sql, self._key_storer.rows(keys))
 
     def touch(self, session: Session, keys: Sequence[Key]) -> None:
         for source in self.key_sources(keys):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from reunite.core.change import Op
 from reunite.core.expression import Expression, Via, fields_of, vias_of
 from reunite.core.key import Key
 from reunite.core.matching import Judge
@@ -181,6 +182,8 @@ class Images:
         needed = self._needed.get(table, set())
         images = [now]
         for entry in entries:
+            if entry.is_erased and entry.op is not Op.INSERT:
+                return None  # what it was is in no log any more
             if entry.key == key and (entry.old is None or entry.old_key is not None):
                 images.append(None)
             if entry.old is not None and (entry.old_key or entry.key) == key:

@@ -18,6 +18,11 @@ const isLive = () => window.db.status.phase === "live";
 const isSent = () => window.db.status.pending === 0 && window.db.status.phase === "live";
 const tasks = () => window.db.table("task").all();
 
+/** A page may say that nothing waits before it has heard of the write. */
+async function reads(question: string, rows: unknown[][]) {
+  await expect.poll(() => hub.sql(question), { timeout: 60_000 }).toEqual(rows);
+}
+
 inChromium(
   "edits made offline survive the end of the browser and are sent later",
   async (browse) => {
@@ -38,7 +43,7 @@ inChromium(
     expect(await again.evaluate(() => window.db.status.pending)).toBe(1);
     await second.setOffline(false);
     await again.waitForFunction(isSent);
-    expect(await hub.sql("select title from task where id = 't3'")).toEqual([["Offline"]]);
+    await reads("select title from task where id = 't3'", [["Offline"]]);
   },
 );
 
@@ -76,7 +81,7 @@ inChromium("two tabs share one replica, and one goes on when the other crashes",
   await second.waitForFunction(() => window.db.status.isLeader);
   await second.evaluate(() => window.db.table("task").create("t4", { title: "Alone" }));
   await second.waitForFunction(isSent);
-  expect(await hub.sql("select count(*) from task")).toEqual([[4]]);
+  await reads("select count(*) from task", [[4]]);
 });
 
 inChromium("a leading tab that does not answer is replaced, and follows then", async (browse) => {
@@ -96,7 +101,7 @@ inChromium("a leading tab that does not answer is replaced, and follows then", a
   await first.waitForFunction(() => !window.db.status.isLeader);
   await first.evaluate(() => window.db.table("task").create("t4", { title: "Once" }));
   await first.waitForFunction(() => window.db.status.pending === 0);
-  expect(await hub.sql("select count(*) from task")).toEqual([[4]]);
+  await reads("select count(*) from task", [[4]]);
 });
 
 inChromium("a database that is deleted under our feet is cloned anew", async (browse) => {

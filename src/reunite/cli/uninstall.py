@@ -40,11 +40,12 @@ def uninstall(
         )
         if not yes:
             typer.confirm("Uninstall?", abort=True, err=True)
-        former = None if is_postgresql(database) else _setting(database, _FORMER_MODE)
+        has_file = not is_postgresql(database)
+        former = _setting(database, _FORMER_MODE) if has_file else None
         hub.uninstall()
     if as_json:
         emit({"uninstalled": shown(database)})
-    elif former not in (None, _setting(database, "PRAGMA journal_mode")):
+    elif has_file and former not in (None, _setting(database, "PRAGMA journal_mode")):
         say(
             f"{shown(database)} is without reunite. It is still in WAL mode, since another program "
             f"has it open: when that has ended, `sqlite3 {shown(database)} "

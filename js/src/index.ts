@@ -8,10 +8,11 @@
  */
 
 export { type ConnectOptions, connect } from "./client/connect.js";
-export { Database, type Events, type Status } from "./client/database.js";
+export { Database } from "./client/database.js";
 export type { FormOptions, KeyLike, RowObject } from "./client/forms.js";
 export type { Condition } from "./client/query.js";
 export type { Conflict, ParkedChange, PendingChange } from "./client/shown.js";
+export type { Events, Status } from "./client/status.js";
 export { Query, TableHandle } from "./client/table.js";
 export type { Transaction } from "./client/transaction.js";
 export { isError, ReuniteError } from "./errors.js";

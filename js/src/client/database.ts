@@ -6,7 +6,7 @@
 
 import type { Table } from "../core/schema.js";
 import { isError, ReuniteError } from "../errors.js";
-import { asError, Keeper, type Phase, type Times } from "../net/keeper.js";
+import { asError, Keeper, type Phase } from "../net/keeper.js";
 import { locksHere, type Message, Tabs } from "../net/tabs.js";
 import type { Transport } from "../net/transport.js";
 import type { Wheres } from "../protocol/messages.js";
@@ -18,58 +18,14 @@ import type { ConflictRecord, ParkedRecord } from "../replica/records.js";
 import { Repair } from "../replica/repair.js";
 import type { State } from "../replica/state.js";
 import { databaseName, type Store } from "../replica/store.js";
-import type { Device, Write } from "../replica/writing.js";
-import {
-  type FormOptions,
-  Forms,
-  type KeyLike,
-  type RowObject,
-  wireKey,
-  wireValues,
-} from "./forms.js";
+import type { Write } from "../replica/writing.js";
+import { Forms, type KeyLike, type RowObject, wireKey, wireValues } from "./forms.js";
 import { chosen, type QueryParts } from "./query.js";
 import { type Conflict, type ParkedChange, type PendingChange, Shown } from "./shown.js";
+import type { Events, Settings, Status } from "./status.js";
 import { TableHandle } from "./table.js";
 import { runTransaction, type Transaction, tableIn, writeAtOnce } from "./transaction.js";
 import { type Changes, Watching } from "./watching.js";
-
-/** How a replica stands. The same object until something is different. */
-export interface Status {
-  /** `live`, or `polling` where streams do not come through; `offline` with `error`; `idle` if it
-   * was connected with `live: false`. */
-  readonly phase: Phase | "idle";
-  readonly error: ReuniteError | null;
-  /** Changes that no checkpoint of the hub has covered yet. */
-  readonly pending: number;
-  /** Changes that the hub refused and nobody has looked after. */
-  readonly parked: number;
-  /** Conflicts that a person must decide. */
-  readonly openConflicts: number;
-  /** When the hub was last heard from, null if never. */
-  readonly syncedAt: Date | null;
-  /** Whether this tab does the network for all tabs. */
-  readonly isLeader: boolean;
-}
-
-/** What can be listened to. */
-export interface Events {
-  status: Status;
-  conflict: Conflict;
-  rejected: ParkedChange;
-  progress: Progress;
-  /** Something failed that nobody waits for. */
-  error: ReuniteError;
-}
-
-export interface Settings {
-  readonly name: string;
-  readonly label: string;
-  readonly forms: FormOptions;
-  readonly isLive: boolean;
-  readonly times: Times;
-  readonly device: Device;
-  readonly pongMs: number;
-}
 
 const CLOSED = new ReuniteError("closed", "The database was closed: connect again.");
 

@@ -295,6 +295,34 @@ def test_rules_that_change_reach_live_replicas(hub: Hub, tmp_path: Path) -> None
         live.until_rows("select id from task order by 1", [])
 
 
+def test_streams_of_those_whose_rights_stay_go_on_when_rules_change(
+    hub: Hub, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(ServerThread(hub, authenticate=Accounts()))
+        live = {}
+        for name in ("ann", "bob"):
+            replica = stack.enter_context(
+                Replica.clone(tmp_path / f"{name}.db", server.url, token=f"key-of-{name}")
+            )
+            live[name] = stack.enter_context(LiveReplica(replica, "task"))
+            live[name].seen.until_phase("live")
+        streams: Any = server._server._streams
+
+        def of(name: str) -> Any:
+            return next(
+                (each for each in streams._streams if each.watch.principal.user == name), None
+            )
+
+        wait_until(lambda: of("ann") is not None and of("bob") is not None)
+        before = {name: of(name) for name in live}
+        own = row.team.is_in(user.teams)
+        hub.track("task", rules=Rules(read=own & (user.id == "ann"), insert=True))
+        live["bob"].until_rows("select id from task", [])
+        wait_until(lambda: of("bob") not in (None, before["bob"]))
+        assert of("ann") is before["ann"]
+
+
 def test_a_pull_that_waits_is_not_answered_when_its_rights_are_gone(
     hub: Hub, database: Path
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reunite import Expression, Hub, row
+from reunite import Expression, Hub, row, user
 from reunite.core.expression import check_expression, to_json
 from reunite.core.matching import row_judge
 from reunite.core.principal import Principal
@@ -47,11 +47,13 @@ Rows = dict[int, int | None]
 class Reader:
     """A replica on a stream, as a mapping of rows."""
 
-    def __init__(self, hub: Hub, desk: LiveDesk, where: Expression | None) -> None:
+    def __init__(
+        self, hub: Hub, desk: LiveDesk, where: Expression | None, principal: Principal = ANN
+    ) -> None:
         self._desk = desk
         self.where = None if where is None else check_expression(where, SALE, path="where")
         asked = {} if self.where is None else {"sale": to_json(self.where)}
-        registered = hub.register(RegisterRequest(protocol=1, name="reader"), ANN)
+        registered = hub.register(RegisterRequest(protocol=1, name="reader"), principal)
         self.replica = registered.replica
         self.rows: Rows = {}
         self.answered = 0
@@ -61,12 +63,12 @@ class Reader:
             request = PullRequest(
                 protocol=1, replica=self.replica, known=0, cursor=cursor, where=asked
             )
-            page = msgspec.json.decode(msgspec.json.encode(hub.pull(request, ANN)), type=Page)
+            page = msgspec.json.decode(msgspec.json.encode(hub.pull(request, principal)), type=Page)
             self._apply(page)
             cursor, is_checkpoint = page.cursor, page.checkpoint
         assert cursor is not None
         opened = desk.open(
-            LiveRequest(protocol=1, replica=self.replica, cursor=cursor, where=asked), ANN
+            LiveRequest(protocol=1, replica=self.replica, cursor=cursor, where=asked), principal
         )
         assert opened is not None
         self.watch: Watch = opened.watch
@@ -107,8 +109,8 @@ class World:
         self.readers: list[Reader] = []
         self.rows: Rows = {}
 
-    def join(self, where: Expression | None) -> None:
-        self.readers.append(Reader(self.hub, self.desk, where))
+    def join(self, where: Expression | None, principal: Principal = ANN) -> None:
+        self.readers.append(Reader(self.hub, self.desk, where, principal))
 
     def leave(self, reader: Reader) -> None:
         self.readers.remove(reader)
@@ -143,6 +145,10 @@ class World:
                 origins=(),
                 outcomes=(),
             )
+
+    def rule(self, rules: Rules) -> None:
+        with self.store.write() as tx:
+            tx.keep_rules(rules_text({"sale": check_rules(rules, SALE)}))
 
     def round(self) -> None:
         news = self.desk.round()
@@ -254,17 +260,62 @@ def test_a_watch_of_before_a_change_never_goes_on(what: str, has_others: bool) -
     world.join(None)
     watch = world.readers.pop().watch
     if what == "rules":
-        with world.store.write() as tx:
-            tx.keep_rules(rules_text({"sale": check_rules(Rules(read=row.store == 1), SALE)}))
+        world.rule(Rules(read=row.store == 1))
     else:
         note = Column(name="note", type=ColumnType.TEXT)
         world.store.track([msgspec.structs.replace(SALE, columns=(*SALE.columns, note))])
     world.write([(1, 2)])
     assert world.desk.catch_up(watch) is None
-    assert world.desk.round().is_over
+    news = world.desk.round()
+    assert news.is_over or news.ended == {watch}
     if has_others:
         world.join(None)
     assert world.desk.catch_up(watch) is None
+
+
+def test_other_rights_end_the_watches_whose_view_they_change_and_no_others() -> None:
+    """A rule about writing concerns no stream; one about reading those who read something else
+    now. The others get what is new in the same round."""
+    world = World()
+    for store in (1, 2, 2):
+        world.join(row.store == store)
+    world.rule(Rules(read=True, insert=True))
+    world.write([(1, 1)])
+    world.round()
+    world.rule(Rules(read=row.store < 10, insert=True))
+    first, second, third = (reader.watch for reader in world.readers)
+    assert world.desk.round().ended == {first, second, third}
+    assert world.desk.round().ended == set()
+    assert world.desk.catch_up(first) is None
+
+    world = World()
+    world.rule(Rules(read=(row.store == 1) & (user.id == "ann") | (row.store == 2)))
+    for principal in (ANN, Principal(user="bob"), ANN):
+        world.join(None, principal)
+    world.rule(Rules(read=(row.store == 1) & (user.id == "bob") | (row.store == 2)))
+    world.write([(1, 1), (2, 2)])
+    assert world.desk.round().ended == {reader.watch for reader in world.readers}
+    world.readers.clear()
+    world.rule(Rules(read=(row.store == 2) | (user.id == "cid")))
+    for principal in (ANN, Principal(user="bob"), Principal(user="cid")):
+        world.join(None, principal)
+    world.rule(Rules(read=row.store == 2))
+    world.write([(3, 2)])
+    news = world.desk.round()
+    assert news.ended == {world.readers[2].watch}
+    assert set(news.deliveries) == {world.readers[0].watch.view.hash}
+    assert world.desk.round().ended == set()
+
+
+def test_a_watch_that_ended_before_anybody_was_told_is_forgotten() -> None:
+    world = World()
+    world.join(None)
+    world.rule(Rules(read=row.store == 1))
+    world.join(None)
+    former, now = (reader.watch for reader in world.readers)
+    assert world.desk.catch_up(now) is not None
+    world.desk.close([former])
+    assert world.desk.round().ended == set()
 
 
 def test_a_watch_that_was_closed_does_not_go_on() -> None:

@@ -6,6 +6,7 @@
 
 A stream is at the head or busy. Those at the head get what a round gives; one that is still writing
 when the next round comes is not waited for and nothing is kept for it: it catches up by itself.
+When rules or stored permissions change, those streams end whose view becomes another one.
 Where a stream cannot be served (a snapshot, another view, tables that changed, too much at a time)
 the answer is None: the replica pulls, and opens another one.
 
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from reunite.core.cursor import Cursor, decode_cursor
-from reunite.core.principal import Principal
+from reunite.core.principal import Principal, principal_text
 from reunite.core.schema import TableSchema
 from reunite.core.view import View
 from reunite.engine.numbered import NumberedStore
@@ -32,6 +33,7 @@ from reunite.engine.reading_on import is_of_log
 from reunite.engine.register import check_protocol, own_replica
 from reunite.engine.tables import Tables
 from reunite.engine.view import view_of
+from reunite.errors import CallerError
 from reunite.protocol.codec import encode
 from reunite.protocol.limits import LIVE_BYTES_MAX, LIVE_PAGE_BYTES, PAGE_ROWS_MAX
 from reunite.protocol.live import LiveRequest, event
@@ -39,9 +41,12 @@ from reunite.protocol.live import LiveRequest, event
 
 class Watch(msgspec.Struct, kw_only=True, eq=False):
     """A replica on a stream: its view, the cursor that it was sent last, and up to which of its
-    own numbers it was told (-1: nothing yet). The caller moves the two when it sends something."""
+    own numbers it was told (-1: nothing yet). The caller moves the two when it sends something.
+    `request` and `principal` are what the view was made of."""
 
     replica: str
+    request: LiveRequest
+    principal: Principal
     view: View
     cursor: Cursor
     answered: int
@@ -65,10 +70,12 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
     """What a round gives: pages by the hash of their view, None for a view that must pull; and the
-    last number answered of replicas that pushed. With `is_over`, all must pull."""
+    last number answered of replicas that pushed. `ended` are watches that must pull because of
+    other rights; with `is_over`, all must."""
 
     deliveries: Mapping[str, Delivery | None]
     answered: Mapping[str, int]
+    ended: frozenset[Watch] = frozenset()
     is_over: bool = False
 
 
@@ -80,6 +87,7 @@ class LiveDesk:
         self._tables = tables
         self._rights = ("", "")
         self._known: Mapping[str, TableSchema] = {}
+        self._ended: set[Watch] = set()  # and nobody was told yet
         self._forget({})
 
     def _forget(self, schemas: Mapping[str, TableSchema]) -> None:
@@ -103,12 +111,7 @@ class LiveDesk:
         with self._store.read() as tx:
             record = own_replica(tx, principal, request.replica)
             tables = self._tables.at(tx)
-            view = view_of(
-                tables.readable(request.tables),
-                request.tables,
-                request.where,
-                tables.access(principal),
-            )
+            view = _view_of(tables, request, principal)
             if not self._knows(tx, tables):
                 return None
             is_whole = cursor.snapshot is None and cursor.expansion is None and not cursor.id
@@ -117,7 +120,14 @@ class LiveDesk:
             delivery = self._pages(tx, view, cursor)
             if delivery is None:
                 return None
-        watch = Watch(replica=request.replica, view=view, cursor=delivery.cursor, answered=-1)
+        watch = Watch(
+            replica=request.replica,
+            request=request,
+            principal=principal,
+            view=view,
+            cursor=delivery.cursor,
+            answered=-1,
+        )
         if view.hash not in self._views:
             self._views[view.hash] = view
             self._offers.add(view.hash, view)
@@ -128,6 +138,7 @@ class LiveDesk:
     def close(self, watches: Iterable[Watch]) -> None:
         """End watches; those that have ended already are passed over."""
         for watch in watches:
+            self._ended.discard(watch)
             name = watch.view.hash
             if watch not in self._watches.get(name, ()):
                 continue
@@ -141,12 +152,12 @@ class LiveDesk:
 
     def catch_up(self, watch: Watch) -> Opened | None:
         """The pages since this watch's own last one; None too for a watch that has ended, as all
-        do when tables or rules change: its view is one of before."""
-        if watch not in self._watches.get(watch.view.hash, ()):
-            return None
+        do when tables change: its view is one of before."""
         with self._store.read() as tx:
             record = tx.replica(watch.replica)
-            if record is None or not self._knows(tx, self._tables.at(tx)):
+            if not self._is_watched(watch) or record is None:
+                return None
+            if not self._knows(tx, self._tables.at(tx)) or not self._is_watched(watch):
                 return None
             delivery = self._pages(tx, watch.view, watch.cursor)
         if delivery is None:
@@ -181,18 +192,45 @@ class LiveDesk:
                 for name in concerned
             }
         self._head, self._push_mark = head, pushes.mark
-        return Round(deliveries=deliveries, answered=pushes.last_n)
+        ended, self._ended = frozenset(self._ended), set()
+        return Round(deliveries=deliveries, answered=pushes.last_n, ended=ended)
+
+    def _is_watched(self, watch: Watch) -> bool:
+        return watch in self._watches.get(watch.view.hash, ())
 
     def _knows(self, tx: Transaction, tables: Tables) -> bool:
-        """Whether tables and rules are still those that the watched views were made of; with none,
-        they are from now on."""
+        """Whether the tables are still those that the watched views were made of; with no watches,
+        they are from now on. Watches whose views other rights make other ones end."""
         if self._head is None or not self._watches:
             self._forget(tables.schemas)
             self._known = dict(tables.known)
             self._rights = _rights_of(tables)
             self._head, self._push_mark = tx.head(), tx.pushes(None).mark
-        is_same = self._schemas == tables.schemas and self._rights == _rights_of(tables)
-        return is_same and self._known == tables.known
+        if self._schemas != tables.schemas or self._known != tables.known:
+            return False
+        if self._rights != _rights_of(tables):
+            self._end_changed(tables)
+            self._rights = _rights_of(tables)
+        return True
+
+    def _end_changed(self, tables: Tables) -> None:
+        """End the watches whose view is another one by these rights. Views are made again once for
+        each principal and what it asks for."""
+        now: dict[bytes, str] = {}
+        changed: list[Watch] = []
+        for watch in [each for of_view in self._watches.values() for each in of_view]:
+            request, principal = watch.request, watch.principal
+            who = principal.user, principal_text(principal)
+            asked = encode([who, request.tables, request.where])
+            if asked not in now:
+                try:
+                    now[asked] = _view_of(tables, request, principal).hash
+                except CallerError:
+                    now[asked] = ""  # the replica learns of it when it asks again
+            if now[asked] != watch.view.hash:
+                changed.append(watch)
+        self.close(changed)
+        self._ended.update(changed)
 
     def _pages(self, tx: Transaction, view: View, cursor: Cursor) -> Delivery | None:
         """The pages from a cursor to the end of this snapshot; None if it is not of this log, or
@@ -226,6 +264,16 @@ class LiveDesk:
             if page.checkpoint:
                 is_empty = len(events) == 1 and not page.tables
                 return Delivery(events=tuple(events), cursor=cursor, is_empty=is_empty)
+
+
+def _view_of(tables: Tables, request: LiveRequest, principal: Principal) -> View:
+    """The view that a request means. Raises CallerError."""
+    return view_of(
+        tables.readable(request.tables),
+        request.tables,
+        request.where,
+        tables.access(principal),
+    )
 
 
 def _rights_of(tables: Tables) -> tuple[str, str]:

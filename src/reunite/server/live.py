@@ -266,6 +266,8 @@ class Streams:
             for stream in list(self._streams):
                 stream.end(_PULL)
             return
+        for stream in [each for each in self._streams if each.watch in news.ended]:
+            stream.end(_PULL)
         for view, delivery in news.deliveries.items():
             if delivery is None:
                 for stream in list(self._by_view.get(view, ())):

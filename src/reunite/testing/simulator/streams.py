@@ -100,7 +100,7 @@ class FakeStreams:
         news = desk.round()
         self._book.count("round")
         for stream in list(self._streams.values()):
-            if news.is_over:
+            if news.is_over or stream.watch in news.ended:
                 stream.is_ending = True
                 continue
             view = stream.watch.view.hash

@@ -263,8 +263,9 @@ class Auditing(ABC):
     def preview(
         self, principal: str | Principal, new_rules: Mapping[str, Rules | None]
     ) -> Sequence[TablePreview]:
-        """How many rows of each table would appear and vanish for a principal, if tables had these
-        rules, None for none any more; counted by the database, and nothing is changed.
+        """How many rows of each table would appear and vanish for a principal, and which columns,
+        if tables had these rules, None for none any more; counted by the database, and nothing is
+        changed.
 
         A table that has a tenant keeps it, as with `track`, unless its rules go. Raises
         UnknownTableError, BadRequestError, LimitExceededError.

@@ -48,6 +48,9 @@ def test_the_command_counts_what_other_rules_would_change(world: World, tmp_path
     by_table = {each["table"]: each for each in run_lines(*ask)}
     assert by_table["airlines"]["then"] == 0
     assert by_table["planes"]["vanish"] == 2
+    file.write_text('{"airlines": {"read": true, "columns": {"name": {"read": false}}}}')
+    assert re.search(r"airlines +2 +2 +0 +0 +-name", run(*ask).stdout)
+    assert run_lines(*ask)[0]["columns_vanish"] == ["name"]
     file.write_text('{"nothing": {"read": true}}')
     assert "unknown-table" in run(*ask, code=1).stderr
     for wrong in ("{", "[]", '{"airlines": {"see": true}}', '{"airlines": 7}'):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from reunite import Principal, Replica, Rules, row, user
+from reunite import Column, Principal, Replica, Rules, row, user
 from reunite.errors import BadRequestError, UnknownTableError
 from tests.pair.conftest import Pair
 
@@ -118,6 +118,29 @@ def test_a_preview_keeps_the_tenant_as_track_does(pair: Pair) -> None:
     assert previewed(pair, north, {"note": Rules(read=True)})["note"] == (1, 1, 0, 0)
     assert previewed(pair, BOB, {"note": Rules(read=True)})["note"] == (0, 0, 0, 0)
     assert previewed(pair, north, {"note": None})["note"] == (1, 2, 1, 0)
+
+
+def test_columns_that_appear_and_vanish_are_named(pair: Pair) -> None:
+    """Of a table of which no row is read, no column is."""
+
+    def columns(rules: Rules | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        (found,) = (
+            each for each in pair.hub.preview(BOB, {"product": rules}) if each.table == "product"
+        )
+        return found.columns_appear, found.columns_vanish
+
+    def hiding(*names: str) -> Rules:
+        mine = {name: Column(read=user.id == "ann") for name in names}
+        return Rules(read=True, columns=mine)
+
+    assert columns(hiding("code", "stock")) == ((), ("code", "stock"))
+    pair.hub.track("product", rules=hiding("code"))
+    assert columns(hiding("stock")) == (("code",), ("stock",))
+    assert columns(Rules(read=True)) == (("code",), ())
+    assert columns(Rules(read=False)) == ((), ())
+    assert columns(hiding("code")) == ((), ())
+    pair.hub.track("product", rules=Rules(read=False))
+    assert columns(hiding("code")) == ((), ())
 
 
 def test_what_cannot_be_explained_or_previewed_is_refused(pair: Pair) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,7 @@ from reunite.cli.principals import (
 )
 from reunite.cli.screen import emit, show_table
 from reunite.core.rules import Rules, rules_of_json
+from reunite.engine.preview import TablePreview
 from reunite.errors import BadRequestError
 
 
@@ -36,8 +38,9 @@ def preview(
     claim: ClaimOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say how many rows of each table would appear and vanish for somebody, if tables had the rules
-    of a file; those that it does not name keep theirs, and null takes them off. Nothing is changed.
+    """Say how many rows of each table, and which columns, would appear and vanish for somebody, if
+    tables had the rules of a file; those that it does not name keep theirs, and null takes them
+    off. Nothing is changed.
     """
     who = principal_of(user, tenant, role, claim)
     wanted = _rules_in(rules)
@@ -48,12 +51,21 @@ def preview(
             emit(table)
         return
     show_table(
-        ("table", "now", "then", "appear", "vanish"),
+        ("table", "now", "then", "appear", "vanish", "columns"),
         [
-            (each.table, *(f"{n:,}" for n in (each.now, each.then, each.appear, each.vanish)))
+            (
+                each.table,
+                *(f"{n:,}" for n in (each.now, each.then, each.appear, each.vanish)),
+                ", ".join(_columns(each)),
+            )
             for each in found
         ],
     )
+
+
+def _columns(table: TablePreview) -> Iterator[str]:
+    yield from (f"+{name}" for name in table.columns_appear)
+    yield from (f"-{name}" for name in table.columns_vanish)
 
 
 def _rules_in(file: Path) -> dict[str, Rules | None]:

@@ -12,27 +12,30 @@ import msgspec
 
 from reunite.core.expression import And, Expression, IsTrue, Not
 from reunite.core.principal import Principal
-from reunite.core.rules import NEVER, Rules, check_rules, parse_rules
+from reunite.core.rules import NEVER, Access, Rules, check_rules, parse_rules
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
 
 
 class TablePreview(msgspec.Struct, frozen=True, kw_only=True):
     """How many rows of a table a principal reads now and would read then; how many of them would
-    appear, and how many vanish."""
+    appear, and how many vanish. The columns are those that it would get, or get no more, in the
+    rows that it reads; replicas then make the table anew."""
 
     table: str
     now: int
     then: int
     appear: int
     vanish: int
+    columns_appear: tuple[str, ...] = ()
+    columns_vanish: tuple[str, ...] = ()
 
 
 def preview(
     store: Store, tables: Tables, principal: Principal, new_rules: Mapping[str, Rules | None]
 ) -> tuple[TablePreview, ...]:
-    """What would become of the rows that the principal reads, by tracked table, if these tables had
-    these rules (None: no longer any) and the others stayed as they are. Nothing is changed.
+    """What would become of what the principal reads, by tracked table, if these tables had these
+    rules (None: no longer any) and the others stayed as they are. Nothing is changed.
 
     Raises UnknownTableError, BadRequestError for rules that a table cannot have,
     LimitExceededError. All counts are of one moment; each reads the table through, unless an
@@ -50,22 +53,32 @@ def preview(
                 then[name] = check_rules(kept, schema, tables.schemas)
         today = tables.access(principal)
         after = tables.access_by(then, principal)
-        return tuple(
-            _table(tx, name, today.of(name).read, after.of(name).read)
-            for name in sorted(tables.schemas)
-        )
+        return tuple(_table(tx, name, today, after) for name in sorted(tables.schemas))
 
 
-def _table(
-    tx: Transaction, table: str, now: Expression | None, then: Expression | None
-) -> TablePreview:
+def _table(tx: Transaction, table: str, today: Access, after: Access) -> TablePreview:
+    now, then = today.of(table).read, after.of(table).read
     count = _count(tx, table, now)
-    if now == then:
-        return TablePreview(table=table, now=count, then=count, appear=0, vanish=0)
-    appear, vanish = (_count(tx, table, _only(a, b)) for a, b in ((then, now), (now, then)))
+    appear = vanish = 0
+    if now != then:
+        appear, vanish = (_count(tx, table, _only(a, b)) for a, b in ((then, now), (now, then)))
     return TablePreview(
-        table=table, now=count, then=count + appear - vanish, appear=appear, vanish=vanish
+        table=table,
+        now=count,
+        then=count + appear - vanish,
+        appear=appear,
+        vanish=vanish,
+        columns_appear=_columns(table, after, today),
+        columns_vanish=_columns(table, today, after),
     )
+
+
+def _columns(table: str, access: Access, other: Access) -> tuple[str, ...]:
+    """The columns that are read by some rights and not by others; of no row, none is."""
+    if access.of(table).read == NEVER:
+        return ()
+    names = other.of(table).hidden - access.of(table).hidden
+    return tuple(name for name in access.schemas[table].column_names if name in names)
 
 
 def _count(tx: Transaction, table: str, where: Expression | None) -> int:

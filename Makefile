@@ -21,8 +21,8 @@ setup: .venv/.ready  ## make the environment in .venv, from uv.lock
 	$(PYTHON) -m tests.javascript
 	@touch $@
 
-run: setup  ## build the example data, start a hub and tell the story of a sync
-	.venv/bin/reunite demo
+run: setup  ## two devices in the browser, and the story of a sync in the terminal
+	$(PYTHON) examples/web --story --open $(ARGS)
 
 test: setup  ## all tests
 	$(PYTEST) -n $(JOBS) $(ARGS)

@@ -47,6 +47,16 @@ def demo(
     The data are all flights that left New York City in 2013, 336,776 of them.
     The hub goes on running afterwards, for you to play with, until Ctrl-C.
     """
+    tell(folder, port=port, small=small, once=once)
+
+
+def tell(
+    folder: Path, *, port: int = 8000, small: bool = False, once: bool = False, elsewhere: str = ""
+) -> None:
+    """Tell the story; `elsewhere` is a line for the end about what else there is to look at.
+
+    Raises CallerError when the folder is none or busy, or the data is missing.
+    """
     if folder.exists() and not folder.is_dir():
         raise CallerError(f"{folder} is not a folder: name another one with --folder.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +75,7 @@ def demo(
             with Story(hub, places, port=port) as story, numbering(hub):
                 story.tell(tracked)
                 if not once:
-                    story.say_what_to_try()
+                    story.say_what_to_try(elsewhere)
                     _wait_until_interrupted()
     if not once:
         say(f"\nStopped. The files stay in {folder}; the next run begins anew.")
@@ -104,8 +114,11 @@ def _remove(path: Path) -> None:
 
 
 def _command() -> str:
-    """How this very program is called in the reader's terminal."""
-    return "reunite" if shutil.which("reunite") else os.path.relpath(sys.argv[0])
+    """How the reader calls this command in a terminal."""
+    if shutil.which("reunite"):
+        return "reunite"
+    beside = Path(sys.executable).with_name("reunite")
+    return os.path.relpath(beside if beside.exists() else sys.argv[0])
 
 
 def _wait_until_interrupted() -> None:

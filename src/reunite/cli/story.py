@@ -214,8 +214,9 @@ class Story:
         _, findings = checks_of(self._places.hub)
         show_findings(findings)
 
-    def say_what_to_try(self) -> None:
-        """Print commands that work in another terminal while this one goes on."""
+    def say_what_to_try(self, elsewhere: str = "") -> None:
+        """Print commands that work in another terminal while this one goes on, and what else there
+        is."""
         hub, laptop, tablet = self._places.hub, self._places.laptop, self._places.tablet
         reunite = self._places.command
         commands = (
@@ -240,6 +241,8 @@ class Story:
                 box=box.SQUARE,
             )
         )
+        if elsewhere:
+            say(elsewhere, style="bold green")
 
     # -- telling ------------------------------------------------------------------------------
 

@@ -37,7 +37,7 @@ lint: setup  ## formatting, lint, types, import layers
 		else echo "TypeScript is not looked at: make setup says what is missing"; fi
 
 client: setup  ## build the browser client that hubs serve, from js/
-	cd js && npx vite build --logLevel error
+	cd js && node build.mjs
 	cp js/dist/client.js src/reunite/server/client.js
 
 docs: setup  ## refresh the generated pages, run the manual's examples, check its links

@@ -42,7 +42,9 @@ export class ReuniteError extends Error {
 
 /** Whether something that was caught is a reunite error of one of these codes (none: any). */
 export function isError(caught: unknown, ...codes: string[]): caught is ReuniteError {
-  return caught instanceof ReuniteError && (codes.length === 0 || codes.includes(caught.code));
+  // By name: the package's other entries bring a class of their own.
+  const isOurs = caught instanceof Error && caught.name === "ReuniteError";
+  return isOurs && (codes.length === 0 || codes.includes((caught as ReuniteError).code));
 }
 
 /** Codes after which hub and replica must agree anew on who the replica is. */

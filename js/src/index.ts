@@ -16,7 +16,7 @@ export type { Events, Status } from "./client/status.js";
 export { Query, TableHandle } from "./client/table.js";
 export type { Transaction } from "./client/transaction.js";
 export { isError, ReuniteError } from "./errors.js";
-export type { Fetch, Token } from "./net/transport.js";
+export type { Carriage, Carrier, Fetch, Token } from "./net/transport.js";
 export type { Expression } from "./protocol/messages.js";
 export type { Progress } from "./replica/conversation.js";
 export type { SyncReport } from "./replica/driver.js";

@@ -21,12 +21,13 @@ import { clamp, commitStamp, nextStamp, parseStamp, stampText } from "../src/cor
 import { isTagged, tagged, untagged, wireForm } from "../src/core/stored.js";
 import { add, canonicalText, larger, same } from "../src/core/values.js";
 import { ReuniteError } from "../src/errors.js";
+import { type Bytes, Initiator, Responder } from "../src/sealed/noise.js";
 
 // biome-ignore lint/suspicious/noExplicitAny: a case may hold anything
 type Any = any;
 
 const ROOT = join(import.meta.dirname, "../../conformance");
-const FOLDERS = ["values", "stamp", "merge", "squash", "cursor", "digest"];
+const FOLDERS = ["values", "stamp", "merge", "squash", "cursor", "digest", "noise"];
 const FILES = FOLDERS.flatMap((folder) =>
   readdirSync(join(ROOT, folder)).map((name) => `${folder}/${name}`),
 );
@@ -95,6 +96,31 @@ function readCursor(given: string): Any {
   return cursor;
 }
 
+function readNoise(given: Any): Any {
+  const [prologue, psk] = [fromHex(given.prologue), fromHex(given.psk)];
+  const initiator = new Initiator(psk, fromHex(given.initiator_ephemeral), prologue);
+  const responder = new Responder(psk, fromHex(given.responder_ephemeral), prologue);
+  const [first, second, ...later] = given.payloads.map(fromHex);
+  const messages = [initiator.write(first)];
+  expect(responder.read(messages[0]!)).toEqual(first);
+  const firstHash = toHex(initiator.hash);
+  messages.push(responder.write(second));
+  expect(initiator.read(messages[1]!)).toEqual(second);
+  expect(responder.hash).toEqual(initiator.hash);
+  for (const [index, payload] of later.entries()) {
+    const ends = [initiator.ciphers!, responder.ciphers!];
+    const [mine, theirs] = index % 2 === 0 ? ends : ends.reverse();
+    const number = Math.floor(index / 2);
+    const sealed = mine!.sending.seal(number, payload);
+    expect(theirs!.receiving.open(number, sealed)).toEqual(payload);
+    messages.push(sealed as Bytes);
+  }
+  return { first_hash: firstHash, messages: messages.map(toHex) };
+}
+
+const fromHex = (text: string) => new Uint8Array(Buffer.from(text, "hex"));
+const toHex = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+
 const READERS: Record<string, (given: Any) => Any> = {
   "values same": (g) => same(g.type, g.a, g.b),
   "values canonical_text": (g) => canonicalText(g.type, g.value),
@@ -118,6 +144,7 @@ const READERS: Record<string, (given: Any) => Any> = {
   "digest range_sums": (g) => rangeSums(g.digests, g.prefixes),
   "digest differing_ranges": (g) => differingRanges(g.ours, g.theirs),
   "digest split_range": splitRange,
+  "noise nnpsk0": readNoise,
 };
 
 /** What is compared: without members that have their default. */

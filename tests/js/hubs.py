@@ -5,12 +5,15 @@ Each line on stdin is a command, answered by a line on stdout; the end of stdin 
 
     {"do": "open", "hub": …, "tables": SQL, "track": {table: options}, "rules": {table: Python}}
         makes the tables and serves them; answers {"url", "token"}
+        with "sealed": {option: value} it stands behind a sealed door, and the token is the door's
     {"do": "stop", "hub": …}, {"do": "start", "hub": …}     a hub that is down and comes back
     {"do": "close", "hub": …}
     {"do": "sql", "hub": …, "sql": …, "values": […]}        a statement of another program
     {"do": "token", "hub": …, "principal": …}
     {"do": "migrate", "hub": …, "sql": …}                   a script while capture is off
     {"do": "clone", "hub": …, "replica": …}                 a Python replica of the hub
+    {"do": "pass", "hub": …, "seconds": …}                  time passes for a sealed door
+    {"do": "rotate", "hub": …}, {"do": "revoke", "hub": …, "token": …}
     {"do": "run", "hub": …, "replica": …, "sql": …, "values": […]}, {"do": "sync", …}
 """
 
@@ -19,12 +22,17 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from reunite import Hub, Replica, Rules, row, user
-from reunite.server.embedding import ServerThread
+import uvicorn
+
+from reunite import Hub, Principal, Replica, Rules, row, user
+from reunite.server.embedding import ServerThread, listen
+from reunite.server.sealed import DoorKeys, SealedDoor
 
 NAMES = {"Rules": Rules, "row": row, "user": user}
 
@@ -40,6 +48,7 @@ class Served:
             connection.executescript(command["tables"])
         self.port = 0
         self.replicas: dict[str, Replica] = {}
+        self.server: ServerThread | House
         self.start()
 
     def start(self) -> None:
@@ -50,8 +59,15 @@ class Served:
             if table in rules:
                 known["rules"] = eval(rules[table], NAMES)  # the test's own words
             self.hub.track(table, **known)
-        self.server = ServerThread(self.hub, port=self.port)
-        self.port = int(self.server.url.rsplit(":", 1)[1].strip("/"))
+        sealed = self.options.get("sealed")
+        if sealed is None:
+            self.server = ServerThread(self.hub, port=self.port)
+            self.url, self.token = self.server.url, self.hub.create_token("owner")
+            self.port = int(self.server.url.rsplit(":", 1)[1].strip("/"))
+        else:
+            self.server = self.house = House(self, self.port, sealed)
+            self.url, self.token = self.house.url, self.house.keys.token()
+            self.port = self.house.port
 
     def stop(self) -> None:
         self.server.close()
@@ -83,6 +99,30 @@ class Served:
             connection.executescript(script)
 
 
+class House:
+    """A hub behind a sealed door, with a clock of its own."""
+
+    def __init__(self, served: Served, port: int, options: dict[str, Any]) -> None:
+        self.now_s = time.time()
+        self.keys = DoorKeys(Path(served.file).parent / "keys", clock=lambda: self.now_s)
+        inner = served.hub.asgi(authenticate=lambda _: Principal(user="owner"))
+        self.door = SealedDoor(inner, self.keys, clock=lambda: self.now_s, **options)
+        self.listener = listen("127.0.0.1", port)
+        self.port = self.listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}/sync/001"
+        # Streams do not end by themselves.
+        config = uvicorn.Config(self.door, log_config=None, timeout_graceful_shutdown=1)
+        self.server = uvicorn.Server(config)
+        run = self.server.run
+        self.thread = threading.Thread(target=run, args=([self.listener],), daemon=True)
+        self.thread.start()
+
+    def close(self) -> None:
+        self.server.should_exit = True
+        self.thread.join()
+        self.listener.close()
+
+
 SERVED: dict[str, Served] = {}
 
 
@@ -91,7 +131,7 @@ def answer(command: dict[str, Any]) -> dict[str, Any]:
     match command["do"]:
         case "open":
             SERVED[file] = served = Served(file, command)
-            return {"url": served.server.url, "token": served.hub.create_token("owner")}
+            return {"url": served.url, "token": served.token}
         case "close":
             SERVED.pop(file).close()
         case "stop":
@@ -104,6 +144,12 @@ def answer(command: dict[str, Any]) -> dict[str, Any]:
             return {"token": SERVED[file].hub.create_token(command["principal"])}
         case "clone":
             SERVED[file].clone(command["replica"])
+        case "pass":
+            SERVED[file].house.now_s += command["seconds"]
+        case "rotate":
+            return {"token": SERVED[file].house.keys.rotate()}
+        case "revoke":
+            SERVED[file].house.door.revoke(command["token"])
         case "run":
             found = SERVED[file].run(command["replica"], command["sql"], command["values"])
             return {"rows": [list(values) for values in found]}

@@ -5,7 +5,7 @@
 import { ReuniteError } from "../errors.js";
 import { TIMES, type Times } from "../net/keeper.js";
 import { PONG_MS } from "../net/tabs.js";
-import { type Fetch, type Token, Transport } from "../net/transport.js";
+import { type Carriage, type Fetch, type Token, Transport } from "../net/transport.js";
 import type { Expression } from "../protocol/messages.js";
 import type { Progress } from "../replica/conversation.js";
 import { Store } from "../replica/store.js";
@@ -29,6 +29,8 @@ export interface ConnectOptions extends FormOptions {
   readonly onProgress?: (progress: Progress) => void;
   /** "strict" has the disk flushed with every write, so that it survives a power cut too. */
   readonly durability?: "relaxed" | "strict";
+  /** What carries the requests instead of plain HTTP: `sealed()` of `reunite/sealed`. */
+  readonly transport?: Carriage;
   /** Instead of the browser's own `fetch`, for tests. */
   readonly fetch?: Fetch;
   /** The current time in milliseconds, for tests. */
@@ -47,16 +49,19 @@ export interface ConnectOptions extends FormOptions {
  * hub does not answer the first time, `not-authenticated` for a token that it does not take.
  */
 export async function connect(url: string, options: ConnectOptions): Promise<Database> {
-  if (globalThis.isSecureContext === false) {
+  const carrier = options.transport?.(url, options.token);
+  if (globalThis.isSecureContext === false && carrier?.locks === undefined) {
     throw new ReuniteError(
       "not-secure",
-      "Browsers keep IndexedDB locks and random ids for secure pages: serve this page by https, or open it on localhost.",
+      "Browsers keep locks and persistent storage for secure pages: serve this page by https, or open it on localhost.",
     );
   }
   // Asked for at every visit: browsers say yes sooner to pages that people come back to.
   void globalThis.navigator?.storage?.persist?.().catch(() => false);
   const { tables, where } = asked(options.tables);
-  const transport = new Transport(url, options.token, options.fetch);
+  const transport = carrier
+    ? new Transport(carrier.base, "", carrier.fetch)
+    : new Transport(url, options.token, options.fetch);
   const name = options.name ?? transport.base;
   let database: Database | null = null;
   const store = await Store.open(name, options.durability ?? "relaxed", () => database?.lose());
@@ -69,6 +74,7 @@ export async function connect(url: string, options: ConnectOptions): Promise<Dat
     times: { ...TIMES, ...times },
     device: { nowMs: options.now ?? Date.now, newId },
     pongMs: pongMs ?? PONG_MS,
+    locks: carrier?.locks,
   });
   const stopProgress = options.onProgress && database.on("progress", options.onProgress);
   try {

@@ -75,7 +75,7 @@ export class Database {
     this.#watching = new Watching(store, this.#forms, (error) => this.#fail(error));
     this.#tabs = new Tabs(
       databaseName(settings.name),
-      locksHere(),
+      locksHere(settings.locks),
       (message) => this.#hear(message),
       settings.pongMs,
     );

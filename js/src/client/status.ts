@@ -2,6 +2,7 @@
 
 import type { ReuniteError } from "../errors.js";
 import type { Phase, Times } from "../net/keeper.js";
+import type { Locks } from "../net/tabs.js";
 import type { Progress } from "../replica/conversation.js";
 import type { Device } from "../replica/writing.js";
 import type { FormOptions } from "./forms.js";
@@ -44,4 +45,6 @@ export interface Settings {
   readonly times: Times;
   readonly device: Device;
   readonly pongMs: number;
+  /** Where the browser has none. */
+  readonly locks?: Locks | undefined;
 }

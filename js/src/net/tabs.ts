@@ -47,9 +47,9 @@ export interface HoldOptions {
   readonly steal?: boolean;
 }
 
-/** Those of the browser, or of this process where there are none (Node). */
-export function locksHere(): Locks {
-  return globalThis.navigator?.locks ? new BrowserLocks(navigator.locks) : PROCESS_LOCKS;
+/** Those of the browser; where it has none, these others, or those of this process (Node). */
+export function locksHere(others: Locks = PROCESS_LOCKS): Locks {
+  return globalThis.navigator?.locks ? new BrowserLocks(navigator.locks) : others;
 }
 
 class BrowserLocks implements Locks {

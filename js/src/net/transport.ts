@@ -15,10 +15,25 @@ import { parseJson, writeJson } from "../core/json_text.js";
 import { isError, ReuniteError } from "../errors.js";
 import type { Problem, Wheres } from "../protocol/messages.js";
 import { PROTOCOL_VERSION } from "../protocol/messages.js";
+import type { Locks } from "./tabs.js";
 
 /** A token, or what gives one; it is asked again when the hub refuses the one at hand. */
 export type Token = string | (() => string | Promise<string>);
 export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+
+/** What carries requests to a hub where plain HTTP does not do, such as `sealed()` of
+ * `reunite/sealed`. It authenticates them itself.
+ *
+ * base     the URL that requests begin with, as the hub's own would
+ * locks    for pages that have none of the browser's, since they are not secure */
+export interface Carrier {
+  readonly base: string;
+  readonly fetch: Fetch;
+  readonly locks?: Locks;
+}
+
+/** Makes a carrier from what `connect` was given. */
+export type Carriage = (url: string, token: Token) => Carrier;
 
 /** How long the hub may take to begin an answer. */
 const TIMEOUT_MS = 60_000;
@@ -143,6 +158,7 @@ export class Transport {
         credentials: "omit",
       });
     } catch (cause) {
+      if (isError(cause)) throw cause;
       throw unreachable("The hub does not answer.", { cause });
     }
     if (response.headers.get("reunite-protocol") === null) {
@@ -195,6 +211,7 @@ async function reading(response: Response): Promise<string> {
   try {
     return await response.text();
   } catch (cause) {
+    if (isError(cause)) throw cause;
     throw unreachable("The hub's answer was cut.", { cause });
   }
 }

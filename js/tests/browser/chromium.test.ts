@@ -5,7 +5,7 @@
 import { afterEach, beforeEach, expect } from "vitest";
 import { TestHub } from "../stories/hub.js";
 import { TASKS } from "../stories/world.js";
-import { connect, inChromium, open } from "./chromium.js";
+import { connect, connectSealed, inChromium, open, openSealed } from "./chromium.js";
 
 let hub: TestHub;
 
@@ -19,8 +19,8 @@ const isSent = () => window.db.status.pending === 0 && window.db.status.phase ==
 const tasks = () => window.db.table("task").all();
 
 /** A page may say that nothing waits before it has heard of the write. */
-async function reads(question: string, rows: unknown[][]) {
-  await expect.poll(() => hub.sql(question), { timeout: 60_000 }).toEqual(rows);
+async function reads(question: string, rows: unknown[][], of = hub) {
+  await expect.poll(() => of.sql(question), { timeout: 60_000 }).toEqual(rows);
 }
 
 inChromium(
@@ -165,4 +165,33 @@ inChromium("a page on plain http under another name is told what to do", async (
   }, hub.token);
   expect(said).toMatchObject({ code: "not-secure" });
   expect(said!.message).toContain("https");
+});
+
+inChromium("a page on plain http goes through a sealed door, one tab for all", async (browse) => {
+  const house = await TestHub.start({ ...TASKS, sealed: {} });
+  try {
+    const context = await browse(
+      "--host-resolver-rules=MAP shop.test 127.0.0.1",
+      "--disable-features=LocalNetworkAccessChecks",
+    );
+    const pages = [await openSealed(context, house), await openSealed(context, house)];
+    for (const page of pages) {
+      expect(await page.evaluate(() => window.isSecureContext)).toBe(false);
+      await connectSealed(page, house);
+      await page.waitForFunction(isLive);
+    }
+    const leads = () => window.db.status.isLeader;
+    expect(await Promise.all(pages.map((page) => page.evaluate(leads)))).toEqual([true, false]);
+    const [first, second] = pages;
+    await second!.evaluate(() => window.db.table("task").create("t3", { title: "Sealed" }));
+    await first!.waitForFunction(isSent);
+    await reads("select title from task where id = 't3'", [["Sealed"]], house);
+    await first!.close();
+    await second!.waitForFunction(leads);
+    await second!.evaluate(() => window.db.table("task").create("t4", { title: "Alone" }));
+    await second!.waitForFunction(isSent);
+    await reads("select count(*) from task", [[4]], house);
+  } finally {
+    await house.close();
+  }
 });

@@ -8,7 +8,9 @@ import { delimiter, join } from "node:path";
 import { type BrowserContext, chromium, type Page } from "playwright-core";
 import { test } from "vitest";
 import type * as Client from "../../src/index.js";
+import type { sealed } from "../../src/sealed/index.js";
 import type { TestHub } from "../stories/hub.js";
+import { built } from "./built.js";
 
 const NAMES = ["chromium", "chromium-browser", "google-chrome"];
 const PROGRAM = (process.env.PATH ?? "")
@@ -25,6 +27,7 @@ const HTML = `<!doctype html><title>A page</title>
 declare global {
   interface Window {
     reunite: typeof Client;
+    sealed: typeof sealed;
     db: Client.Database;
     seen: unknown[];
   }
@@ -92,6 +95,31 @@ export async function connect(page: Page, hub: TestHub, options: object = {}): P
     },
     [hub.token, options] as const,
   );
+}
+
+/** A page on plain HTTP under the name shop.test, where a sealed door is. */
+export async function openSealed(context: BrowserContext, house: TestHub): Promise<Page> {
+  const page = await context.newPage();
+  const url = new URL("/a-page", house.url);
+  url.hostname = "shop.test";
+  await page.route("**/*.js", (route) =>
+    route.fulfill({ path: built(new URL(route.request().url()).pathname) }),
+  );
+  const more = 'import { sealed } from "/sealed.js"; window.sealed = sealed;';
+  const body = HTML.replace("</script>", `${more}</script>`);
+  await page.route("**/a-page", (route) => route.fulfill({ contentType: "text/html", body }));
+  await page.goto(url.href);
+  await page.waitForFunction(() => window.sealed !== undefined);
+  return page;
+}
+
+/** Have the page connect through the door. */
+export async function connectSealed(page: Page, house: TestHub): Promise<void> {
+  await page.evaluate(async (token) => {
+    const times = { pauseMs: 10, pauseMsMax: 200, pongMs: 10_000 };
+    const transport = window.sealed();
+    window.db = await window.reunite.connect("/sync/001", { token, transport, times });
+  }, house.token);
 }
 
 function isProgram(path: string): boolean {

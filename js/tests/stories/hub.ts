@@ -17,6 +17,8 @@ export interface HubOptions {
   readonly track: Readonly<Record<string, object>>;
   /** What a principal may do with a table's rows: an expression in Python. */
   readonly rules?: Readonly<Record<string, string>>;
+  /** To stand behind a sealed door: its options. */
+  readonly sealed?: { readonly requests_per_door?: number };
 }
 
 interface Answer {

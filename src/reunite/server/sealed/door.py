@@ -58,6 +58,9 @@ REQUESTS_PER_DOOR = 100
 
 SEALED_TYPE = "application/octet-stream"
 
+# Pages of any origin may knock: what opens is the token, and no browser sends one by itself.
+HEADERS = {**COMMON_HEADERS, "Access-Control-Allow-Origin": "*"}
+
 # Bytes of a hello; it has nothing to say besides the handshake.
 HELLO_BYTES_MAX = 1_024
 
@@ -152,7 +155,7 @@ class SealedDoor:
         number = self._number_of(scope)
         if number is None:
             problem = http_problem("not-found", "There is nothing at this path.")
-            await problem_response(problem, COMMON_HEADERS)(scope, receive, send)
+            await problem_response(problem, HEADERS)(scope, receive, send)
             return
         incoming = _Incoming(receive)
         answering = _Answering(send)
@@ -188,7 +191,7 @@ class SealedDoor:
             problem = problem_from(told_outside(error))
         logger.info("refused %s from %s: %s", scope["path"], client, problem.code)
         if not answering.has_begun:
-            await answering.whole(problem_response(problem, COMMON_HEADERS))
+            await answering.whole(problem_response(problem, HEADERS))
 
     # -- hello --------------------------------------------------------------------------------
 
@@ -211,7 +214,7 @@ class SealedDoor:
         )
         self._sessions.add(session)
         body = bytes([WELCOME]) + session.id + answer
-        await answering.whole(Response(body, 200, dict(COMMON_HEADERS), media_type=SEALED_TYPE))
+        await answering.whole(Response(body, 200, dict(HEADERS), media_type=SEALED_TYPE))
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -440,7 +443,7 @@ class _Answer:
         }
         self._head = msgspec.json.encode(self._make_head(message["status"], headers))
         assert len(self._head) <= HEAD_BYTES_MAX, "the application's own headers are few"
-        outer = {**COMMON_HEADERS, "Content-Type": SEALED_TYPE}
+        outer = {**HEADERS, "Content-Type": SEALED_TYPE}
         raw = [(name.lower().encode(), value.encode()) for name, value in outer.items()]
         await self._answering.begin(200, raw)
         if headers.get("content-type", "").startswith("text/event-stream"):

@@ -10,11 +10,17 @@
 import { resolve } from "node:path";
 import { build } from "vite";
 
-const ENTRIES = { client: "src/index.ts", sealed: "src/sealed/index.ts" };
+const ENTRIES = {
+  client: "src/index.ts",
+  sealed: "src/sealed/index.ts",
+  react: "src/react/index.ts",
+  tanstack: "src/tanstack/index.ts",
+};
 
 const NOBLE =
   "/*! Contains noble cryptography, (c) Paul Miller, MIT License, github.com/paulmillr */";
-const noticeOf = ({ moduleIds }) => (moduleIds.some((id) => id.includes("@noble")) ? NOBLE : undefined);
+const noticeOf = ({ moduleIds }) =>
+  moduleIds.some((id) => id.includes("@noble")) ? NOBLE : undefined;
 
 const folder = resolve(process.argv[2] ?? "dist");
 const root = import.meta.dirname;
@@ -30,6 +36,7 @@ for (const [name, source] of Object.entries(ENTRIES)) {
       emptyOutDir: false,
       modulePreload: false,
       rolldownOptions: {
+        external: ["react"],
         input: { [name]: source },
         preserveEntrySignatures: "strict",
         output: {

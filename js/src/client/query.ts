@@ -2,10 +2,11 @@
  * Queries: which rows of a table are asked for, in which order, and how many.
  */
 
+import { keyText } from "../core/key.js";
 import type { Table } from "../core/schema.js";
 import { compareValues, type Row, same, type Value } from "../core/values.js";
 import { ReuniteError } from "../errors.js";
-import { type Forms, type RowObject, wireOf } from "./forms.js";
+import { type Forms, type KeyLike, type RowObject, wireKey, wireOf } from "./forms.js";
 
 /** Values by column that rows must have (an array: any of them), or a function of the row. */
 export type Condition<T> = Partial<Record<keyof T & string, unknown>> | ((row: T) => boolean);
@@ -14,6 +15,8 @@ export interface QueryParts {
   readonly conditions: readonly Condition<RowObject>[];
   readonly order: readonly { readonly column: string; readonly isDescending: boolean }[];
   readonly limit: number | null;
+  /** The key of the only row that is meant. */
+  readonly key?: KeyLike;
 }
 
 export const EVERYTHING: QueryParts = { conditions: [], order: [], limit: null };
@@ -26,6 +29,10 @@ export function chosen(
   rows: readonly Row[],
 ): RowObject[] {
   const tests = query.conditions.map((condition) => testOf(table, forms, condition));
+  if (query.key !== undefined) {
+    const key = keyText(wireKey(table, query.key));
+    tests.push((row) => keyText(table.keyOf(row)) === key);
+  }
   let found = tests.length === 0 ? rows : rows.filter((row) => tests.every((test) => test(row)));
   if (query.order.length > 0) {
     const terms = query.order.map(({ column, isDescending }) => ({

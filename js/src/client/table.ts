@@ -10,9 +10,9 @@ import { insertOf, updateOf } from "./transaction.js";
 /** Rows of a table that a page asks for. Each call gives a new query; the old one stays as it is. */
 export class Query<T extends object = RowObject> {
   constructor(
-    protected readonly database: Database,
+    readonly database: Database,
     readonly name: string,
-    protected readonly parts: QueryParts = EVERYTHING,
+    readonly parts: QueryParts = EVERYTHING,
   ) {}
 
   /** Only rows with these values (an array: any of them), or for which the function is true. */
@@ -50,6 +50,13 @@ export class TableHandle<T extends object = RowObject> extends Query<T> {
   /** The row under this key, null if there is none. */
   get(key: KeyLike): Promise<T | null> {
     return this.database.row(this.name, key) as Promise<T | null>;
+  }
+
+  /** Call back with the row under this key now, null if there is none, and whenever it is another
+   * one; returns what ends it. */
+  liveRow(key: KeyLike, callback: (row: T | null) => void): () => void {
+    const tell = ([row]: RowObject[]) => callback((row as T | undefined) ?? null);
+    return this.database.watch(this.name, { ...EVERYTHING, key }, tell);
   }
 
   /** Make a row; its key, which the replica makes if none is given and the table allows it. */

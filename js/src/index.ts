@@ -13,6 +13,7 @@ export type { FormOptions, KeyLike, RowObject } from "./client/forms.js";
 export type { Condition } from "./client/query.js";
 export type { Conflict, ParkedChange, PendingChange } from "./client/shown.js";
 export type { Events, Status } from "./client/status.js";
+export type { StorageStatus } from "./client/storage.js";
 export { Query, TableHandle } from "./client/table.js";
 export type { Transaction } from "./client/transaction.js";
 export { isError, ReuniteError } from "./errors.js";

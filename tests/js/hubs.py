@@ -10,6 +10,7 @@ Each line on stdin is a command, answered by a line on stdout; the end of stdin 
     {"do": "close", "hub": …}
     {"do": "sql", "hub": …, "sql": …, "values": […]}        a statement of another program
     {"do": "token", "hub": …, "principal": …}
+    {"do": "end", "hub": …, "token": …}                     a token that is good no longer
     {"do": "migrate", "hub": …, "sql": …}                   a script while capture is off
     {"do": "clone", "hub": …, "replica": …}                 a Python replica of the hub
     {"do": "pass", "hub": …, "seconds": …}                  time passes for a sealed door
@@ -48,6 +49,7 @@ class Served:
             connection.executescript(command["tables"])
         self.port = 0
         self.replicas: dict[str, Replica] = {}
+        self.labels: dict[str, str] = {}
         self.server: ServerThread | House
         self.start()
 
@@ -86,6 +88,12 @@ class Served:
     def run(self, name: str, statement: str, values: list[Any]) -> list[Any]:
         with self.replicas[name].transaction() as connection:
             return connection.execute(statement, values).fetchall()
+
+    def token_for(self, principal: str) -> str:
+        label = f"token {len(self.labels)}"
+        token = self.hub.create_token(principal, label=label)
+        self.labels[token] = label
+        return token
 
     def execute(self, statement: str, values: list[Any]) -> list[Any]:
         with closing(sqlite3.connect(self.file, timeout=30)) as connection, connection:
@@ -141,7 +149,9 @@ def answer(command: dict[str, Any]) -> dict[str, Any]:
         case "sql":
             return {"rows": SERVED[file].execute(command["sql"], command["values"])}
         case "token":
-            return {"token": SERVED[file].hub.create_token(command["principal"])}
+            return {"token": SERVED[file].token_for(command["principal"])}
+        case "end":
+            SERVED[file].hub.revoke_token(SERVED[file].labels[command["token"]])
         case "clone":
             SERVED[file].clone(command["replica"])
         case "pass":

@@ -23,11 +23,15 @@ import { Forms, type KeyLike, type RowObject, wireKey, wireValues } from "./form
 import { chosen, type QueryParts } from "./query.js";
 import { type Conflict, type ParkedChange, type PendingChange, Shown } from "./shown.js";
 import type { Events, Settings, Status } from "./status.js";
+import { storageNow } from "./storage.js";
 import { TableHandle } from "./table.js";
 import { runTransaction, type Transaction, tableIn, writeAtOnce } from "./transaction.js";
 import { type Changes, Watching } from "./watching.js";
 
 const CLOSED = new ReuniteError("closed", "The database was closed: connect again.");
+
+/** How long what was found of the storage is good. */
+const STORAGE_MS = 30_000;
 
 /** How a sync that another tab was asked for ended. */
 interface SyncAnswer {
@@ -58,6 +62,7 @@ export class Database {
   readonly #closing = new AbortController();
   #isCounting = false;
   #wasCountWanted = false;
+  #storageAt = 0;
   #line: { phase: Status["phase"]; error: ReuniteError | null };
   #current: Status;
 
@@ -87,6 +92,7 @@ export class Database {
       openConflicts: 0,
       syncedAt: null,
       isLeader: false,
+      storage: null,
     };
   }
 
@@ -524,9 +530,14 @@ export class Database {
       syncedMs: tx.state.syncedMs,
     }));
     const { syncedMs, ...counts } = found;
+    let { storage } = this.#current;
+    if (Date.now() >= this.#storageAt) {
+      this.#storageAt = Date.now() + STORAGE_MS;
+      storage = await storageNow(storage);
+    }
     const known = this.#current.syncedAt?.getTime() ?? 0;
     const syncedAt = syncedMs === known ? this.#current.syncedAt : new Date(syncedMs);
-    this.#setStatus({ ...counts, syncedAt });
+    this.#setStatus({ ...counts, syncedAt, storage });
   }
 
   #setStatus(changes: Partial<Status>): void {

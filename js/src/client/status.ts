@@ -7,6 +7,7 @@ import type { Progress } from "../replica/conversation.js";
 import type { Device } from "../replica/writing.js";
 import type { FormOptions } from "./forms.js";
 import type { Conflict, ParkedChange } from "./shown.js";
+import type { StorageStatus } from "./storage.js";
 
 /** How a replica stands. The same object until something is different. */
 export interface Status {
@@ -24,6 +25,9 @@ export interface Status {
   readonly syncedAt: Date | null;
   /** Whether this tab does the network for all tabs. */
   readonly isLeader: boolean;
+  /** The room for this page's origin, looked at twice a minute at most; null where browsers do not
+   * say. */
+  readonly storage: StorageStatus | null;
 }
 
 /** What can be listened to. */

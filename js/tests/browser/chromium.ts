@@ -97,6 +97,43 @@ export async function connect(page: Page, hub: TestHub, options: object = {}): P
   );
 }
 
+interface TraceEvent {
+  readonly name: string;
+  readonly pid: number;
+  readonly tid: number;
+  readonly tdur?: number;
+  readonly args?: { readonly name?: string };
+}
+
+/** Do something with a page; how long the longest task of any page's main thread took meanwhile, in
+ * milliseconds of a processor. */
+export async function watched<Result>(
+  context: BrowserContext,
+  page: Page,
+  work: () => Promise<Result>,
+): Promise<{ result: Result; taskMsMax: number }> {
+  const devtools = await context.newCDPSession(page);
+  const events: TraceEvent[] = [];
+  devtools.on("Tracing.dataCollected", ({ value }) => {
+    events.push(...(value as unknown as TraceEvent[]));
+  });
+  const complete = new Promise((resolve) => devtools.once("Tracing.tracingComplete", resolve));
+  const includedCategories = ["toplevel", "__metadata"];
+  await devtools.send("Tracing.start", { traceConfig: { includedCategories } });
+  const result = await work();
+  await devtools.send("Tracing.end");
+  await complete;
+  const main = events.filter(({ name, args }) => {
+    return name === "thread_name" && args?.name === "CrRendererMain";
+  });
+  const threads = new Set(main.map(({ pid, tid }) => `${pid} ${tid}`));
+  const tasks = events.filter(({ name, pid, tid, tdur }) => {
+    return /RunTask$/.test(name) && tdur !== undefined && threads.has(`${pid} ${tid}`);
+  });
+  if (tasks.length === 0) throw new Error("The trace has no tasks.");
+  return { result, taskMsMax: tasks.reduce((most, { tdur }) => Math.max(most, tdur!), 0) / 1_000 };
+}
+
 /** A page on plain HTTP under the name shop.test, where a sealed door is. */
 export async function openSealed(context: BrowserContext, house: TestHub): Promise<Page> {
   const page = await context.newPage();

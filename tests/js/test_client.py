@@ -13,7 +13,7 @@ from tests.javascript import JS, need
 SERVED = JS.parent / "src" / "reunite" / "server" / "client.js"
 
 # What a page has to load, compressed. The aim is 25,000.
-SIZE_MAX = 29_000
+SIZE_MAX = 29_200
 
 FILES = sorted(path.relative_to(JS).as_posix() for path in (JS / "tests").rglob("*.test.ts"))
 

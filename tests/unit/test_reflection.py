@@ -20,6 +20,9 @@ from reunite.stores.sql.dialects.sqlite_reflection import (
 )
 from reunite.stores.sql.dialects.sqlite_tables import create_index_sql, create_table_sql
 
+# The tables of a replica's file, which has whatever is referred to.
+ALL = ("parent", "t")
+
 
 @pytest.fixture
 def db() -> Iterator[sqlite3.Connection]:
@@ -81,7 +84,7 @@ def test_a_replicas_column_makes_of_values_what_the_hubs_makes_of_them(
     db.execute(f"create table t (id text primary key, x {declared})")
     db.execute("insert into t values ('a', ?)", (value,))
     with closing(sqlite3.connect(":memory:")) as replica:
-        replica.execute(create_table_sql(reflect(db, "t")))
+        replica.execute(create_table_sql(reflect(db, "t"), ALL))
         stored = db.execute("select x from t").fetchone()
         for given in (value, *stored):
             replica.execute("insert or replace into t values ('a', ?)", (given,))
@@ -95,7 +98,7 @@ def test_the_columns_of_a_strict_table_are_what_they_say(db: sqlite3.Connection)
     schema = reflect(db, "t")
     assert (schema.column["x"].type, schema.column["x"].affinity) == (ColumnType.ANY, None)
     with closing(sqlite3.connect(":memory:")) as replica:
-        replica.execute(create_table_sql(schema))
+        replica.execute(create_table_sql(schema, ALL))
         replica.execute("insert into t values (1, '5', 5)")
         assert replica.execute("select typeof(x) from t").fetchone() == ("text",)
 
@@ -105,7 +108,7 @@ def test_a_key_that_is_not_generated_takes_what_the_hubs_takes(db: sqlite3.Conne
     db.execute("create table t (id integer primary key) without rowid")
     db.execute("insert into t values ('x')")
     with closing(sqlite3.connect(":memory:")) as replica:
-        replica.execute(create_table_sql(reflect(db, "t")))
+        replica.execute(create_table_sql(reflect(db, "t"), ALL))
         replica.execute("insert into t values ('x')")
 
 
@@ -281,6 +284,19 @@ def test_the_terms_of_an_index_are_read_from_its_text(
     assert index_parts(sql) == expected
 
 
+def test_a_replicas_table_names_no_table_that_is_not_there(db: sqlite3.Connection) -> None:
+    """SQLite would refuse each write, whatever it says."""
+    db.executescript("""
+        create table parent (id integer primary key);
+        create table t (id integer primary key, parent integer references parent);
+    """)
+    with closing(sqlite3.connect(":memory:")) as replica:
+        replica.execute("pragma foreign_keys = on")
+        replica.execute(create_table_sql(reflect(db, "t"), ["t"]))
+        replica.execute("insert into t values (1, 7)")
+        assert reflect(replica, "t").foreign_keys == ()
+
+
 def test_a_replicas_table_is_made_from_the_schema(db: sqlite3.Connection) -> None:
     """No unique constraint inside, defaults where they are plain."""
     db.executescript("""
@@ -292,7 +308,7 @@ def test_a_replicas_table_is_made_from_the_schema(db: sqlite3.Connection) -> Non
     schema = reflect(db, "t")
     with closing(sqlite3.connect(":memory:")) as replica:
         replica.execute("create table parent (id integer primary key)")
-        replica.execute(create_table_sql(schema))
+        replica.execute(create_table_sql(schema, ALL))
         for statement in create_index_sql(schema):
             replica.execute(statement)
         made = reflect(replica, "t")

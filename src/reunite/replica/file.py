@@ -324,9 +324,10 @@ class ReplicaFile:
     def create_tables(self, connection: sqlite3.Connection, schemas: Sequence[TableSchema]) -> None:
         """Make the application's tables. Raises CallerError for names that are taken."""
         names = {name for (name,) in connection.execute("select name from sqlite_master")}
-        _refuse_taken(self.path, names & {schema.name for schema in schemas})
+        wanted = {schema.name for schema in schemas}
+        _refuse_taken(self.path, names & wanted)
         for schema in schemas:
-            connection.execute(create_table_sql(schema))
+            connection.execute(create_table_sql(schema, wanted))
         self._remember(connection, schemas)
 
     def change_tables(
@@ -362,7 +363,7 @@ class ReplicaFile:
                     connection.execute(f"drop index if exists {quoted(name)}")
         self._remember(connection, after)
         for schema in after:
-            connection.execute(create_table_sql(schema))
+            connection.execute(create_table_sql(schema, wanted))
         known = {schema.name for schema in before}
         return [*made_anew, *(schema.name for schema in after if schema.name not in known)]
 

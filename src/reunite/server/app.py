@@ -65,6 +65,7 @@ logger = logging.getLogger("reunite.server")
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 Result = TypeVar("Result")
+Run: TypeAlias = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 
 def create_app(
@@ -74,6 +75,7 @@ def create_app(
     metrics: bool = False,
     streams: bool = True,
     origins: Iterable[str] = (),
+    run: Run | None = None,
     **limits: int,
 ) -> Starlette:
     """An application that serves `hub`. `limits` are fields of `ServerLimits`.
@@ -86,11 +88,13 @@ def create_app(
                     answered 204, and live replicas pull once a second.
     origins         whose web pages may talk to the hub besides its own: `https://shop.example`,
                     or "*" for all. Raises BadRequestError for what is no origin.
+    run             what carries out a use case, which blocks, for a host that has threads of its
+                    own for that; by default one of this application's worker threads
 
     The hub stays the caller's to close. The application holds nothing that needs closing.
     """
     asking = ByToken(hub) if authenticate is None else ByHost(authenticate)
-    server = _Server(hub, ServerLimits(**limits), asking, has_streams=streams)
+    server = _Server(hub, ServerLimits(**limits), asking, has_streams=streams, run=run)
     endpoints: dict[str, Endpoint] = {
         "register": partial(server.answer_post, "register"),
         "push": partial(server.answer_post, "push"),
@@ -158,8 +162,15 @@ class _Server:
     """The endpoints of one application and what they share."""
 
     def __init__(
-        self, hub: HubDoor, limits: ServerLimits, asking: Asking, *, has_streams: bool
+        self,
+        hub: HubDoor,
+        limits: ServerLimits,
+        asking: Asking,
+        *,
+        has_streams: bool,
+        run: Run | None = None,
     ) -> None:
+        self._run = run
         self._has_streams = has_streams
         self._hub = hub
         self._asking = asking
@@ -315,6 +326,9 @@ class _Server:
         return answer
 
     async def _in_worker(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        if self._run is not None:
+            result: Result = await self._run(partial(work, *arguments))
+            return result
         return await anyio.to_thread.run_sync(work, *arguments, limiter=self._workers)
 
 

@@ -198,14 +198,15 @@ def _scope_of(environ: Environ) -> Scope:
         "raw_path": path.encode("latin-1"),
         "root_path": prefix.encode("latin-1").decode("utf-8", "replace"),
         "query_string": environ.get("QUERY_STRING", "").encode("latin-1"),
-        "headers": list(_headers_of(environ)),
+        "headers": list(environ_headers(environ)),
         "client": (address, 0) if address else None,
         "server": (environ.get("SERVER_NAME", ""), int(port) if port.isdecimal() else None),
         "state": {},
     }
 
 
-def _headers_of(environ: Mapping[str, Any]) -> Iterable[tuple[bytes, bytes]]:
+def environ_headers(environ: Mapping[str, Any]) -> Iterable[tuple[bytes, bytes]]:
+    """The headers of a request, as ASGI has them."""
     for name, value in environ.items():
         if name.startswith("HTTP_"):
             name = name.removeprefix("HTTP_")

@@ -34,6 +34,12 @@ def attribute(session: Session, principal: str, *, now_ms: int, after_id: int) -
         log.add_runs(session, (AT_THE_HUB, principal, 0, now_ms), runs)
 
 
+def last_change_id(session: Session) -> int:
+    """The largest id in the log; what is ascribed comes after it."""
+    ((last_id,),) = session.execute("SELECT coalesce(max(id), 0) FROM reunite_change")
+    return int(last_id)
+
+
 def _between(runs: Sequence[tuple[int, int]], first_id: int, last_id: int) -> list[tuple[int, int]]:
     """What of the ids from first to last is in none of the runs."""
     found = []
@@ -51,7 +57,7 @@ def acting(connection: Any, principal: str, *, now_ms: int) -> Iterator[None]:
     """What a connection of the application writes in the block, ascribed to a principal."""
     _begin(connection)
     with _session(connection) as session:
-        ((last_id,),) = session.execute("SELECT coalesce(max(id), 0) FROM reunite_change")
+        last_id = last_change_id(session)
     try:
         yield
     finally:

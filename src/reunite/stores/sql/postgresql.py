@@ -65,10 +65,14 @@ PREPARED_MAX = 300
 IDLE_MAX = 20
 
 # What values look like must not depend on what the role or the database has set.
-_SETTINGS = (
-    "SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO, YMD'; SET LOCAL "
-    "intervalstyle = 'postgres'; SET LOCAL extra_float_digits = 1; SET LOCAL bytea_output = 'hex'"
-)
+VALUE_SETTINGS = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "extra_float_digits": "1",
+    "bytea_output": "hex",
+}
+_SETTINGS = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in VALUE_SETTINGS.items())
 
 # Which transactions are visible, and where: another text whenever that changes, whoever committed.
 # Behind a pooler, the server may be another one than before.
@@ -80,7 +84,7 @@ _SNAPSHOT = (
 Found = dict[str, list[Record]]
 
 _MIGRATION_BEGIN = "BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0"
-_MIGRATION_LOCK = "SELECT pg_try_advisory_xact_lock(x'7265756e'::int, x'6d696772'::int)"
+MIGRATION_LOCK = "SELECT pg_try_advisory_xact_lock(x'7265756e'::int, x'6d696772'::int)"
 
 
 class PostgresDatabase:
@@ -139,7 +143,7 @@ class PostgresDatabase:
         try:
             with translated():
                 connection.execute(_MIGRATION_BEGIN)
-                found = connection.execute(_MIGRATION_LOCK).fetchone()
+                found = connection.execute(MIGRATION_LOCK).fetchone()
             if found is None or not found[0]:
                 raise StorageUnavailableError(
                     "The database's tables are being migrated: try again when that is over."
@@ -322,7 +326,7 @@ class PostgresSession:
             cursor = self._cursor.execute(_numbered(sql), parameters or None)
             return cursor.fetchall() if cursor.description else []
         except psycopg.Error as exc:
-            raise _ours(exc) from exc
+            raise error_of(exc) from exc
 
     def execute_counted(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         self.execute(sql, parameters)
@@ -403,10 +407,10 @@ def translated() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as exc:
-        raise _ours(exc) from exc
+        raise error_of(exc) from exc
 
 
-def _ours(exc: psycopg.Error) -> Exception:
+def error_of(exc: psycopg.Error) -> Exception:
     """The error of ours that says what `exc` says."""
     text = exc.diag.message_primary or str(exc) or type(exc).__name__
     code = exc.sqlstate or ""

@@ -108,6 +108,10 @@ class SqlStore:
         self, database: Database, *, new_epoch: Callable[[], str] = lambda: secrets.token_hex(8)
     ) -> None:
         self._database = database
+        # What makes the port's transactions; hosts have some of their own.
+        self.write_transaction: Callable[
+            [Session, Catalogue, Mapping[str, Any]], SqlWriteTransaction
+        ] = SqlWriteTransaction
         self._new_epoch = new_epoch
         self._catalogue = Catalogue(-1, {})
         self._tracks_all = False
@@ -143,7 +147,7 @@ class SqlStore:
             with self._database.write() as session:
                 meta, is_current = self._look(session)
                 if is_current:
-                    yield SqlWriteTransaction(session, self._known(session, meta), meta)
+                    yield self.write_transaction(session, self._known(session, meta), meta)
                     return
                 # Committed before anything else, so that no catalogue outlives a rollback.
                 self._follow(session)

@@ -119,7 +119,9 @@ def wire_expression(column_type: ColumnType, x: str) -> str:
                 f"ELSE {otherwise} END"
             )
         case ColumnType.BOOLEAN | ColumnType.JSON:
-            return x
+            # An expression has no declared type: then a connection that converts values by those
+            # types, as Django's do, leaves this one alone.
+            return f"+{x}"
         case _:
             return f"CASE WHEN {_is_own_text(x)} THEN {x} WHEN {x} IS NOT NULL THEN {otherwise} END"
 

@@ -11,6 +11,7 @@ given again.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 
 from reunite.core.schema import Affinity, Column, ColumnType, TableSchema
 from reunite.core.values import Value
@@ -46,8 +47,9 @@ _DECLARED_BY_AFFINITY = {
 _NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL})
 
 
-def create_table_sql(schema: TableSchema) -> str:
-    """The CREATE TABLE statement of a replica's table."""
+def create_table_sql(schema: TableSchema, tables: Collection[str]) -> str:
+    """The CREATE TABLE statement of a replica's table, in a file with these tables. A foreign key
+    to another one is left to the hub: SQLite would refuse every write, for want of the table."""
     parts = [_column(schema, column) for column in schema.columns]
     if not schema.generated_key:
         parts.append(f"PRIMARY KEY ({_names(schema.key)})")
@@ -56,6 +58,7 @@ def create_table_sql(schema: TableSchema) -> str:
         f"({_names(foreign_key.parent_columns)}) ON DELETE {foreign_key.on_delete.upper()} "
         f"ON UPDATE {foreign_key.on_update.upper()}"
         for foreign_key in schema.foreign_keys
+        if foreign_key.parent in tables
     ]
     return f"CREATE TABLE IF NOT EXISTS {quoted(schema.name)} ({', '.join(parts)})"
 

@@ -1,0 +1,51 @@
+"""What Django tells of its users and permissions, told to hubs.
+
+    a password changed               ──► the user's log-ins and tokens end
+    a membership, permission, filter ──► streams are opened anew, with the rights of now
+
+Requests need none of this: they ask the directory each time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db.models.signals import post_delete, post_save
+
+from reunite.contrib.django.conf import setting
+from reunite.engine.directory import GRANTS_STAMP, MEMBERS_STAMP
+
+_DIRECTORY = ("Organization", "UserOrganization", "ModelPermission", "DataFilter")
+
+
+def connect() -> None:
+    """Listen. Safe to repeat."""
+    post_save.connect(_end_log_ins, sender=get_user_model(), dispatch_uid="reunite-password")
+    for name in _DIRECTORY:
+        model = apps.get_model("reunite", name)
+        for signal in (post_save, post_delete):
+            signal.connect(_note_rights, sender=model, dispatch_uid=f"reunite-{name}-{id(signal)}")
+
+
+def _end_log_ins(sender: Any, instance: Any, created: bool, raw: bool, **_: Any) -> None:
+    # `set_password` leaves what it was given there until the user is saved.
+    if created or raw or getattr(instance, "_password", None) is None:
+        return
+    config = apps.get_app_config("reunite")
+    for using in setting("DATABASES"):
+        hub = config.hub(using)
+        if hub.is_installed():
+            hub.revoke(user=instance.get_username())
+
+
+def _note_rights(sender: Any, raw: bool = False, **_: Any) -> None:
+    if raw:
+        return
+    config = apps.get_app_config("reunite")
+    for using in setting("DATABASES"):
+        hub = config.hub(using)
+        if hub.is_installed():
+            hub.note_rights({name: secrets.token_hex(8) for name in (GRANTS_STAMP, MEMBERS_STAMP)})

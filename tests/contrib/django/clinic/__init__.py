@@ -1,0 +1,1 @@
+"""An application of a Django project: a clinic with organizations, on whose models tests lean."""

@@ -1,0 +1,185 @@
+"""A Django project with a database of its own for each test, migrated: SQLite, and PostgreSQL for
+those that ask for it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import django
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connections
+from django.test.utils import override_settings
+
+if not settings.configured:
+    settings.configure(
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "nowhere.db"}},
+        INSTALLED_APPS=[
+            "django.contrib.admin",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.sessions",
+            "django.contrib.messages",
+            "reunite.contrib.django",
+            "tests.contrib.django.clinic",
+        ],
+        MIDDLEWARE=[
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.middleware.csrf.CsrfViewMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+            "reunite.contrib.django.middleware.ActingUser",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
+        ROOT_URLCONF="tests.contrib.django.urls",
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        ALLOWED_HOSTS=["*"],
+        SECRET_KEY="for tests " * 6,
+        USE_TZ=True,
+        REUNITE={"MODELS": {"clinic.Visit": {"tenant": "patient.organization_id"}}},
+    )
+    django.setup()
+
+# What needs the applications.
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+
+from reunite import Replica
+from reunite.contrib.django.models import ModelPermission, Organization, UserOrganization
+from reunite.testing import FakeWire
+
+FLAGS = ModelPermission.FLAGS
+
+
+class Project:
+    """The project of one test."""
+
+    def __init__(self, folder: Path, closing: ExitStack) -> None:
+        self.folder = folder
+        self.closing = closing
+
+    @property
+    def hub(self) -> Any:
+        return apps.get_app_config("reunite").hub()
+
+    def user(self, name: str, *permissions: str, **more: Any) -> Any:
+        """A user of Django's, with the password "secret" and these of Django's permissions."""
+        user = get_user_model().objects.create_user(name, password="secret", **more)
+        for permission in permissions:
+            app, _, codename = permission.partition(".")
+            user.user_permissions.add(
+                Permission.objects.get(content_type__app_label=app, codename=codename)
+            )
+        return user
+
+    def organization(self, slug: str, **members: str) -> Organization:
+        """An organization, and the group that each of these users has in it."""
+        organization = Organization.objects.create(name=slug.title(), slug=slug)
+        for name, group in members.items():
+            UserOrganization.objects.create(
+                user=get_user_model().objects.get(username=name),
+                organization=organization,
+                group=Group.objects.get_or_create(name=group)[0],
+            )
+        return organization
+
+    def permit(self, organization: Organization, group: str, model: str, *flags: str) -> None:
+        """Exactly these flags for a group."""
+        ModelPermission.objects.update_or_create(
+            organization=organization,
+            group=Group.objects.get_or_create(name=group)[0],
+            model_name=model,
+            defaults={name: name in {f"can_{flag}" for flag in flags} for name in FLAGS},
+        )
+
+    def clone(self, user: str, tenant: str = "", **options: Any) -> Replica:
+        """A replica of this user's, over a wire without a network."""
+        with self.hub.reading() as tx:
+            principal = self.hub.users.member(tx, user, tenant)
+        transport = FakeWire(self.hub).transport(self.hub.create_token(principal))
+        path = self.folder / f"{user}{len(list(self.folder.iterdir()))}.db"
+        return self.closing.enter_context(Replica.clone(path, transport=transport, **options))
+
+    def set(self, **values: Any) -> None:
+        """Settings of reunite, beside those that all tests have."""
+        self.closing.enter_context(override_settings(REUNITE={**settings.REUNITE, **values}))
+        apps.get_app_config("reunite").forget()
+
+
+def _use(database: dict[str, Any]) -> None:
+    connections.close_all()
+    apps.get_app_config("reunite").forget()
+    connections.settings["default"] = connections.configure_settings({"default": database})[
+        "default"
+    ]
+    del connections["default"]
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with all tables, to be copied."""
+    path = tmp_path_factory.mktemp("django") / "template.db"
+    _use({"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)})
+    call_command("migrate", verbosity=0)
+    apps.get_app_config("reunite").forget()
+    connections["default"].close()
+    return path
+
+
+@pytest.fixture
+def on_postgresql(tmp_path: Path, postgresql: str) -> Iterator[Project]:
+    """The same on PostgreSQL."""
+    url = urlsplit(postgresql)
+    _use(
+        {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": url.path.lstrip("/"),
+            "USER": url.username,
+            "PASSWORD": url.password,
+            "HOST": url.hostname,
+            "PORT": url.port,
+        }
+    )
+    call_command("migrate", verbosity=0)
+    with ExitStack() as closing:
+        yield Project(tmp_path, closing)
+        apps.get_app_config("reunite").forget()
+        connections.close_all()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def everywhere(request: pytest.FixtureRequest) -> Project:
+    """A project on each kind of database."""
+    name = "project" if request.param == "sqlite" else "on_postgresql"
+    found: Project = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def project(tmp_path: Path, migrated: Path) -> Iterator[Project]:
+    path = tmp_path / "project.db"
+    shutil.copy(migrated, path)
+    _use({"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)})
+    with ExitStack() as closing:
+        yield Project(tmp_path, closing)
+        apps.get_app_config("reunite").forget()
+        connections.close_all()

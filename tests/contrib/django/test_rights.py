@@ -1,0 +1,204 @@
+"""Organizations, groups, permissions and filters decide what a replica has and may do."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from reunite.contrib.django.filters import column_path, conditions_of
+from reunite.contrib.django.models import DataFilter, ModelPermission, UserOrganization
+from reunite.core.rules import NEVER
+from tests.contrib.django.clinic.models import Patient, Tag, Visit
+from tests.contrib.django.conftest import Project
+from tests.contrib.django.test_capture import rows, write
+
+EVERY_FLAG = ("push", "pull", "create", "update", "delete", "read")
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def clinics(everywhere: Project) -> tuple[Project, Any, Any]:
+    """Two organizations with a patient each; Ann is in north, Bob in south, as nurses."""
+    everywhere.user("ann")
+    everywhere.user("bob")
+    north = everywhere.organization("north", ann="Nurses")
+    south = everywhere.organization("south", bob="Nurses")
+    for organization in (north, south):
+        for model in ("clinic.Patient", "clinic.Visit"):
+            everywhere.permit(organization, "Nurses", model, *EVERY_FLAG)
+        patient = Patient.objects.create(organization=organization, name=f"of {organization.slug}")
+        Visit.objects.create(patient=patient, at=AT, note=organization.slug)
+    return everywhere, north, south
+
+
+def names(replica: Any) -> list[str]:
+    return [name for (name,) in rows(replica, "select name from clinic_patient order by name")]
+
+
+def test_members_have_the_rows_of_their_organization_alone(clinics: Any) -> None:
+    project, north, south = clinics
+    replica = project.clone("ann", "north")
+    assert names(replica) == ["of north"]
+    assert rows(replica, "select note from clinic_visit") == [("north",)]
+    tables = {name for (name,) in rows(replica, "select name from sqlite_schema")}
+    assert "clinic_patient" in tables
+    columns = [name for _, name, *_ in rows(replica, "pragma table_info(clinic_patient)")]
+    assert sorted(columns) == ["born", "doctor_id", "id", "name", "organization_id"]
+    with replica.transaction() as db:
+        db.execute(
+            "insert into clinic_patient (name, organization_id) values ('new', ?)", (north.pk,)
+        )
+        db.execute(
+            "insert into clinic_visit (patient_id, at, note) select id, ?, 'x' from clinic_patient "
+            "where name = 'new'",
+            ("2026-01-01T00:00:00Z",),
+        )
+    report = replica.sync()
+    assert report.rejected == 0, replica.parked()
+    assert Patient.objects.get(name="new").portal_password == ""
+    # Neither the row of another organization, nor one of one's own that points there.
+    write(replica, "insert into clinic_patient (name, organization_id) values ('bad', ?)", south.pk)
+    other = Patient.objects.get(organization=south)
+    with sqlite3.connect(replica.path) as db:  # which asks for no foreign keys
+        db.execute(
+            "insert into clinic_visit (patient_id, at, note) values (?, ?, 'bad')",
+            (other.pk, "2026-01-01T00:00:00Z"),
+        )
+    db.close()
+    assert replica.sync().rejected == 2
+    assert not Visit.objects.filter(note="bad").exists()
+    assert not Patient.objects.filter(name="bad").exists()
+
+
+@pytest.mark.parametrize("missing", EVERY_FLAG)
+def test_each_flag_is_needed_for_what_it_says(project: Project, missing: str) -> None:
+    project.user("ann")
+    north = project.organization("north", ann="Nurses")
+    for name in ("keep", "go"):
+        Patient.objects.create(organization=north, name=name)
+    flags = [flag for flag in EVERY_FLAG if flag != missing]
+    project.permit(north, "Nurses", "clinic.Patient", *EVERY_FLAG)
+    replica = project.clone("ann", "north")
+    project.permit(north, "Nurses", "clinic.Patient", *flags)
+    for sql in (
+        "insert into clinic_patient (name, organization_id) select 'new', 1",
+        "update clinic_patient set name = 'kept' where name = 'keep'",
+        "delete from clinic_patient where name = 'go'",
+    ):
+        write(replica, sql)
+    replica.sync()
+    hidden = missing in ("pull", "read")
+    done = {
+        "create": Patient.objects.filter(name="new").exists(),
+        "update": Patient.objects.filter(name="kept").exists(),
+        "delete": not Patient.objects.filter(name="go").exists(),
+    }
+    for flag, was_done in done.items():
+        if missing == flag or missing == "push" or (hidden and flag != "create"):
+            assert not was_done, flag
+        elif not hidden:
+            assert was_done, flag
+    if hidden:
+        assert names(replica) == []
+
+
+def test_a_filter_narrows_what_is_read_and_written(clinics: Any) -> None:
+    project, north, _ = clinics
+    ann = get_user_model().objects.get(username="ann")
+    mine = Patient.objects.create(organization=north, name="mine", doctor=ann)
+    DataFilter.objects.create(
+        organization=north,
+        group=UserOrganization.objects.get(user=ann).group,
+        model_name="clinic.Patient",
+        filter_name="own",
+        filter_condition={"field": "doctor_id", "operator": "exact", "value": ann.pk},
+    )
+    replica = project.clone("ann", "north")
+    assert names(replica) == ["mine"]
+    write(replica, "update clinic_patient set doctor_id = null")
+    assert replica.sync().rejected == 1
+    mine.refresh_from_db()
+    assert mine.doctor == ann
+    DataFilter.objects.update(
+        filter_condition={"field": "nothing", "operator": "exact", "value": 1}
+    )
+    replica.sync()
+    assert names(replica) == []
+
+
+def test_rights_that_end_take_rows_away(clinics: Any) -> None:
+    project, north, _ = clinics
+    replica = project.clone("ann", "north")
+    ModelPermission.objects.filter(organization=north, model_name="clinic.Visit").delete()
+    replica.sync()
+    assert names(replica) == ["of north"]
+    assert rows(replica, "select * from clinic_visit") == []
+
+
+def test_models_without_organization_are_closed_in_one_unless_they_are_shared(
+    project: Project,
+) -> None:
+    project.user("ann")
+    north = project.organization("north", ann="Nurses")
+    project.permit(north, "Nurses", "clinic.Tag", *EVERY_FLAG)
+    Tag.objects.create(name="a")
+    assert rows(project.clone("ann", "north"), "select * from clinic_tag") == []
+    project.set(SHARED_MODELS=["clinic.Tag"])
+    replica = project.clone("ann", "north")
+    assert rows(replica, "select name from clinic_tag") == [("a",)]
+    write(replica, "delete from clinic_tag")
+    assert replica.sync().rejected == 1
+
+
+def test_members_and_others_are_who_the_directory_says(project: Project) -> None:
+    users = project.hub.users
+    assert users.member(None, "ann", "") is None
+    ann = project.user("ann")
+    assert users.member(None, "ann", "").claims["pk"] == ann.pk
+    assert list(users.tenants_of(None, "ann")) == [""]
+    north = project.organization("north", ann="Nurses")
+    assert list(users.tenants_of(None, "ann")) == ["north"]
+    assert users.member(None, "ann", "") is None
+    assert users.member(None, "ann", "north").tenant == north.pk
+    assert users.knows("ann", "secret")
+    assert not users.knows("ann", "wrong")
+    assert not users.knows("nobody", "secret")
+    north.is_active = False
+    north.save()
+    assert users.member(None, "ann", "north") is None
+
+
+def test_a_superuser_passes_every_flag_and_never_the_organization(clinics: Any) -> None:
+    project, north, _ = clinics
+    project.user("root", is_superuser=True)
+    UserOrganization.objects.create(
+        user=get_user_model().objects.get(username="root"),
+        organization=north,
+        group=UserOrganization.objects.first().group,
+    )
+    ModelPermission.objects.all().delete()
+    replica = project.clone("root", "north")
+    assert names(replica) == ["of north"]
+    assert names(project.clone("root", "")) == []
+
+
+def test_lookups_become_paths_and_what_cannot_be_understood_denies() -> None:
+    assert column_path(Visit, "patient__organization__slug") == "patient_id.organization_id.slug"
+    assert column_path(Visit, "patient") == "patient_id"
+    assert column_path(Visit, "patient_id") == "patient_id"
+    assert column_path(Visit, "pk") == "id"
+    for unknown in ("nothing", "patient__nothing", "patient__tags", "patient__visits", "tags__x"):
+        assert column_path(Visit, unknown) is None
+    for wrong in (
+        {"field": "note", "operator": "regex", "value": "x"},
+        {"field": "note", "operator": "exact", "value": None},
+        {"field": "note", "operator": "exact"},
+        {"field": "note__startswith", "operator": "exact", "value": "x"},
+        "note",
+        None,
+    ):
+        assert list(conditions_of(Visit, wrong, name="x")) == [NEVER]

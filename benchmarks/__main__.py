@@ -18,7 +18,19 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import capture, clone, live, mobync, postgresql, pull, push, repair, rules, writers
+from benchmarks import (
+    browser,
+    capture,
+    clone,
+    live,
+    mobync,
+    postgresql,
+    pull,
+    push,
+    repair,
+    rules,
+    writers,
+)
 from benchmarks.figures import MEMORY_DISK, Figure, Settings
 
 BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
@@ -29,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "repair": repair.run,
     "rules": rules.run,
     "live": live.run,
+    "browser": browser.run,
     "postgresql": postgresql.run,
     "writers": writers.run,
     "mobync": mobync.run,

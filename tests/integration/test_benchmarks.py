@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import postgresql, standard
+from benchmarks import browser, postgresql, standard
 from benchmarks.__main__ import BENCHMARKS
 from benchmarks.figures import Settings
 from tests.postgresql_server import why_missing
@@ -56,6 +56,7 @@ def test_a_quick_run_measures_everything_beside_its_limit(tmp_path: Path) -> Non
     answer = json.loads((tmp_path / "figures.json").read_bytes())
     figures = answer["figures"]
     missing = {"postgresql"} if why_missing() else set()
+    missing |= {"browser"} if browser.why_missing() else set()
     assert {figure["benchmark"] for figure in figures} == set(BENCHMARKS) - missing
     assert all(figure["ratio"] > 0 and figure["limit"] > 0 for figure in figures)
     assert answer["is_quick"] is True

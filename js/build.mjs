@@ -15,6 +15,8 @@ const ENTRIES = {
   sealed: "src/sealed/index.ts",
   react: "src/react/index.ts",
   tanstack: "src/tanstack/index.ts",
+  dsn: "src/dsn/index.ts",
+  reunite: "src/reunite.ts",
 };
 
 const NOBLE =

@@ -168,6 +168,13 @@ def test_jobs_begin_when_the_hub_is_served_and_late_ones_at_once(hubs: list[Hub]
         assert late.wait(30)
 
 
+def test_the_first_job_of_a_hub_that_is_served_already_begins_at_once(hubs: list[Hub]) -> None:
+    runs: list[str] = []
+    hubs[0].start_jobs()
+    hubs[0].every(seconds=LONG, name="late")(lambda: runs.append("run"))
+    wait_until(lambda: runs == ["run"])
+
+
 def test_a_job_may_close_its_hub(hubs: list[Hub]) -> None:
     closed = threading.Event()
 

@@ -11,6 +11,7 @@ import pytest
 from tests.javascript import JS, need
 
 SERVED = JS.parent / "src" / "reunite" / "server" / "client.js"
+DSN = JS.parent / "src" / "reunite" / "dropin" / "dsn_sync" / "client.js"
 
 # What a page has to load, compressed. The aim is 25,000.
 SIZE_MAX = 29_200
@@ -43,6 +44,7 @@ def test_the_module_that_hubs_serve_is_a_fresh_build(tmp_path: Path) -> None:
     need()
     run("node", "build.mjs", str(tmp_path))
     assert (tmp_path / "client.js").read_bytes() == SERVED.read_bytes(), "run `make client`"
+    assert (tmp_path / "dsn.js").read_bytes() == DSN.read_bytes(), "run `make client`"
 
 
 def test_the_module_is_small() -> None:

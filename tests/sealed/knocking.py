@@ -155,7 +155,8 @@ class Knocker:
 
     async def ask(self, method: str, path: str, body: bytes = b"") -> Inner:
         """Ask once. Raises Refused."""
-        number, message = self.sealed(method, path, body)
+        headers = {"content-type": "application/json"} if body else {}
+        number, message = self.sealed(method, path, body, headers)
         return self.opened(number, (await self.say(message)).body)
 
     async def ask_until_open(self, method: str, path: str, body: bytes = b"") -> Inner:

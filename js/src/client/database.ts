@@ -204,12 +204,15 @@ export class Database {
    * with `live: false`, or to be sure. */
   async sync(): Promise<SyncReport> {
     this.#refuseIfClosed();
-    if (this.#keeper !== null) return this.#keeper.sync();
+    const keeper = this.#keeper;
+    if (keeper !== null) return keeper.sync();
     let report: SyncReport | null = null;
     const led = await this.#tabs.tryLead(async () => {
       report = await this.#run((driver) => driver.sync(), null);
     });
-    return led ? report! : this.#syncByLeader();
+    if (led) return report!;
+    // This tab may have come to lead while it asked; then no other one would answer.
+    return this.#keeper !== null ? this.#keeper.sync() : this.#syncByLeader();
   }
 
   /** Compare tables (none named: all) with the hub's, and fetch the rows that differ; how many. */
@@ -261,9 +264,14 @@ export class Database {
     return this.#watching.watch(name, query, callback);
   }
 
-  /** One write, at once; the key of its row. */
-  async write(name: string, write: (table: Table) => Write): Promise<unknown> {
-    const { device } = this.#settings;
+  /** One write, at once; the key of its row. `uid` is the change's own, if it is to be known. */
+  async write(
+    name: string,
+    write: (table: Table) => Write,
+    uid: string | null = null,
+  ): Promise<unknown> {
+    const device =
+      uid === null ? this.#settings.device : { ...this.#settings.device, newId: () => uid };
     const { key, table, done } = await writeAtOnce(this.#store, device, (of) => write(of(name)));
     this.#announce(done, true);
     return this.#forms.key(table, key);

@@ -10,6 +10,8 @@ import type { Forms, RowObject } from "./forms.js";
 
 /** A local change that no checkpoint of the hub has covered yet. */
 export interface PendingChange {
+  /** The change's own id, here, among the parked ones and in conflicts. */
+  readonly uid: string;
   readonly table: string;
   readonly op: "insert" | "update" | "delete";
   readonly key: unknown;
@@ -23,6 +25,7 @@ export interface PendingChange {
 /** A change that the hub refused. */
 export interface ParkedChange {
   readonly id: number;
+  readonly uid: string;
   readonly table: string;
   readonly op: "insert" | "update" | "delete";
   readonly key: unknown;
@@ -39,6 +42,8 @@ export interface ParkedChange {
  * met, and the values are then objects, or null for no row. */
 export interface Conflict {
   readonly id: number;
+  /** Of the change that met something. */
+  readonly uid: string;
   readonly table: string;
   readonly key: unknown;
   readonly column: string | null;
@@ -70,6 +75,7 @@ export class Shown {
       }
     }
     return {
+      uid: pending.uid,
       table: pending.table,
       op: pending.op,
       key: this.#key(table, pending.key),
@@ -81,9 +87,10 @@ export class Shown {
 
   parked(tables: Tables, record: ParkedRecord): ParkedChange {
     const table = tables.get(record.table);
-    const { id, op, code, reason, columns } = record;
+    const { id, uid, op, code, reason, columns } = record;
     return {
       id,
+      uid,
       table: record.table,
       op,
       key: this.#key(table, record.key),
@@ -97,7 +104,7 @@ export class Shown {
 
   conflict(tables: Tables, record: ConflictRecord): Conflict {
     const table = tables.get(record.table);
-    const { id, column, policy, isOpen } = record;
+    const { id, uid, column, policy, isOpen } = record;
     const read = (value: Value): unknown => {
       if (table === undefined || value === null) return value;
       if (column === null) return this.#forms.named(table, value as Record<string, Value>);
@@ -105,6 +112,7 @@ export class Shown {
     };
     return {
       id,
+      uid,
       table: record.table,
       key: this.#key(table, record.key),
       column,

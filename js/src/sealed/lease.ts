@@ -128,11 +128,14 @@ function newHolder(): string {
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    (timer as { unref?: () => void }).unref?.();
-    signal.addEventListener("abort", () => {
+    const end = () => {
       clearTimeout(timer);
+      // A tab that leads pauses once a second for as long as it is open.
+      signal.removeEventListener("abort", end);
       resolve();
-    });
+    };
+    const timer = setTimeout(end, ms);
+    (timer as { unref?: () => void }).unref?.();
+    signal.addEventListener("abort", end);
   });
 }

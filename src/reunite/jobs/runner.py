@@ -58,23 +58,25 @@ class Jobs:
         self._lock = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._threads: list[threading.Thread] = []
+        self._has_begun = False
         self._stop = threading.Event()
 
     def __contains__(self, name: str) -> bool:
         return name in self._jobs
 
     def add(self, job: Job) -> None:
-        """Have a job; it begins at once if others have begun."""
+        """Have a job; it begins at once after `start`."""
         with self._lock:
             self._jobs[job.name] = job
-            if self._threads:
+            if self._has_begun:
                 self._begin(job)
 
     def start(self) -> None:
         """Begin to run them, in threads that end with the process. Does nothing a second time."""
         with self._lock:
-            if self._threads:
+            if self._has_begun:
                 return
+            self._has_begun = True
             self._stop.clear()
             for job in self._jobs.values():
                 self._begin(job)
@@ -83,6 +85,7 @@ class Jobs:
         """Wait for what runs, begin nothing more, and let other processes have the jobs."""
         with self._lock:
             threads, self._threads = self._threads, []
+            self._has_begun = False
             self._stop.set()
         for thread in threads:
             if thread is not threading.current_thread():  # a job may close its hub

@@ -40,9 +40,9 @@ class Client(NamedTuple):
 
 
 @cache
-def client() -> Client:
-    """The module, read once."""
-    plain = files("reunite.server").joinpath("client.js").read_bytes()
+def client(package: str = "reunite.server") -> Client:
+    """The module of a package, read once."""
+    plain = files(package).joinpath("client.js").read_bytes()
     tag = f'"{hashlib.sha256(plain).hexdigest()[:32]}"'
     return Client(plain, gzip.compress(plain, mtime=0), tag)
 
@@ -50,7 +50,11 @@ def client() -> Client:
 async def answer_client(request: Request) -> Response:
     """The module; nothing but its tag for a browser that has it."""
     visit_of(request.scope).operation = "client"
-    module = client()
+    return module_response(request, client())
+
+
+def module_response(request: Request, module: Client) -> Response:
+    """A module; nothing but its tag for a browser that has it."""
     headers = {
         "ETag": module.tag,
         # Keep it, and ask each time whether it is still the one.

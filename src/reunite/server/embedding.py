@@ -13,10 +13,12 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from reunite.errors import CallerError
 from reunite.server.app import create_app
@@ -69,6 +71,9 @@ class ServerThread:
         with ServerThread(hub) as server:
             Replica("till.db", url=server.url, token=token)
 
+    around         what the application is put behind, such as a sealed door
+    certificate    the files of a certificate and its key, in PEM; HTTPS then
+
     `url` is reachable when the block begins. On leaving, requests under way end first; `close()`
     may be called twice. The hub stays the caller's to close.
     """
@@ -80,14 +85,23 @@ class ServerThread:
         port: int = 0,
         *,
         drain_s: int = DRAIN_S,
+        around: Callable[[ASGIApp], ASGIApp] | None = None,
+        certificate: tuple[Path, Path] | None = None,
         **options: Any,
     ) -> None:
         self._has_started = False
         self._failure: BaseException | None = None
         self._news = threading.Event()
-        self._server = Server(hub, drain_s, options, on_started=self._note_start)
+        self._server = Server(
+            hub,
+            drain_s,
+            options,
+            on_started=self._note_start,
+            around=around,
+            certificate=certificate,
+        )
         self._listener = listen(host, port)
-        self.url = url_of(self._listener)
+        self.url = url_of(self._listener, scheme="http" if certificate is None else "https")
         self._thread = threading.Thread(target=self._run, name="reunite-server", daemon=True)
         self._thread.start()
         self._news.wait()
@@ -135,12 +149,22 @@ class Server(uvicorn.Server):
     """uvicorn, with a call when it listens and signals that end `run` instead of the process."""
 
     def __init__(
-        self, hub: HubDoor, drain_s: int, options: dict[str, Any], *, on_started: Callable[[], None]
+        self,
+        hub: HubDoor,
+        drain_s: int,
+        options: dict[str, Any],
+        *,
+        on_started: Callable[[], None],
+        around: Callable[[ASGIApp], ASGIApp] | None = None,
+        certificate: tuple[Path, Path] | None = None,
     ) -> None:
         app = create_app(hub, **options)
         self._streams: Streams = app.state.streams
+        certificate_file, key_file = certificate or (None, None)
         config = uvicorn.Config(
-            app,
+            around(app) if around is not None else app,
+            ssl_certfile=certificate_file,
+            ssl_keyfile=key_file,
             http=BoundedProtocol,
             lifespan="off",
             ws="none",
@@ -212,8 +236,8 @@ def _cannot_listen(host: str, port: int, error: OSError) -> str:
     return f"Cannot listen on {host} port {port}: {error}"
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, *, scheme: str = "http") -> str:
     """The URL under which this machine reaches the socket."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

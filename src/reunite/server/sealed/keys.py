@@ -16,6 +16,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -52,10 +53,39 @@ class _File(msgspec.Struct):
     keys: bytes
 
 
+class Vault(Protocol):
+    """Where the encrypted tokens are kept."""
+
+    def read(self) -> bytes | None:
+        """What was written last; None if nothing ever was."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Replace it, whole or not at all."""
+        ...
+
+
+class _FileVault:
+    """A file that its owner alone may read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def read(self) -> bytes | None:
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write(self, data: bytes) -> None:
+        _write_private(self._path, data)
+
+
 class DoorKeys:
     """The tokens of one door, kept in a folder.
 
     folder     where `door.keys` is, and `door.secret` if no secret is given; made if missing
+    vault      where the tokens are, instead of `door.keys`
     secret     what encrypts them, such as the environment's DSN_SYNC_SECRET
     life_s     seconds that a token is valid
     clock      seconds since 1970
@@ -70,6 +100,7 @@ class DoorKeys:
         folder: Path,
         *,
         secret: str | None = None,
+        vault: Vault | None = None,
         life_s: float = TOKEN_S,
         clock: Callable[[], float],
         random: Callable[[int], bytes] = os.urandom,
@@ -77,7 +108,7 @@ class DoorKeys:
         if life_s <= 0:
             raise CallerError("A token needs a life of more than 0 seconds.")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path = folder / _KEYS_NAME
+        self._vault = vault or _FileVault(folder / _KEYS_NAME)
         self._secret = secret.encode() if secret else _own_secret(folder / _SECRET_NAME, random)
         self._is_host_secret = bool(secret)
         self._life_s, self._clock, self._random = life_s, clock, random
@@ -106,7 +137,9 @@ class DoorKeys:
             secret=self._random(KEY_BYTES),
             ends_at=now + self._life_s,
         )
-        self._keep([key for key in self._keys if key.ends_at > now] + [made])
+        # Those that ended are known for a while, so that whoever comes with one hears why not.
+        known = [key for key in self._keys if key.ends_at + self._life_s > now]
+        self._keep([*known, made])
         return made.token
 
     def revoke(self, token: str) -> None:
@@ -114,6 +147,13 @@ class DoorKeys:
         `key-unknown` for a text that is no token."""
         key_id, _ = parse_token(token)
         self._keep([key for key in self._keys if key.id != key_id])
+
+    def adopt(self, others: DoorKeys) -> None:
+        """Take over tokens that were given out under other keys and have not ended."""
+        now, known = self._clock(), {key.id for key in self._keys}
+        found = [key for key in others._keys if key.ends_at > now and key.id not in known]
+        if found:
+            self._keep(sorted([*self._keys, *found], key=lambda key: key.ends_at))
 
     def find(self, key_id: bytes) -> DoorKey:
         """The token of this id. Raises SealError `key-unknown` or `key-expired`."""
@@ -134,9 +174,8 @@ class DoorKeys:
     # -- at rest ------------------------------------------------------------------------------
 
     def _read(self) -> list[DoorKey]:
-        try:
-            data = self._path.read_bytes()
-        except FileNotFoundError:
+        data = self._vault.read()
+        if data is None:
             return []
         try:
             file = msgspec.json.decode(data, type=_File)
@@ -144,9 +183,9 @@ class DoorKeys:
             return msgspec.json.decode(plain, type=list[DoorKey])
         except (msgspec.DecodeError, InvalidTag, ValueError) as error:
             raise CallerError(
-                f"The tokens in {self._path.name} cannot be read: they were written under another "
+                f"The tokens in {_KEYS_NAME} cannot be read: they were written under another "
                 "secret, or are damaged. Give the secret that they were written under, or delete "
-                "the file: then every client needs a new token."
+                "the tokens: then every client needs a new one."
             ) from error
 
     def _keep(self, keys: list[DoorKey]) -> None:
@@ -154,7 +193,7 @@ class DoorKeys:
         nonce = self._random(_NONCE_BYTES)
         sealed = wrapping.encrypt(nonce, msgspec.json.encode(keys), _BOUND)
         data = msgspec.json.encode(_File(salt=self._salt, nonce=nonce, keys=sealed))
-        _write_private(self._path, data)
+        self._vault.write(data)
         self._keys = keys
 
     def _unlocked(self, salt: bytes) -> AESGCM:

@@ -77,6 +77,11 @@ POISON = [
         arrives="select count(*) = 180 from note where length(title) = 40000",
     ),
     Poison(
+        name="a field of 17 MB",
+        write=("insert into note values ('p', hex(zeroblob(8500000)))",),
+        codes=("limit-exceeded",),
+    ),
+    Poison(
         name="a number without end",
         write=("update product set stock = 9e999 where id = 1",),
         codes=("bad-value",),

@@ -20,6 +20,7 @@ import msgspec
 from reunite.core.change import Change, Op
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
+from reunite.core.sizes import FIELD_BYTES_MAX, ROW_BYTES_MAX, excesses
 from reunite.core.stamp import clamp, parse_stamp
 from reunite.core.values import value_faults
 from reunite.engine.tables import Tables
@@ -82,12 +83,19 @@ class PushedGroup:
         return all(run.run.op is Op.INSERT for run in self.runs)
 
 
+class ChangeFault(msgspec.Struct, frozen=True):
+    """Why a change cannot be taken, whatever the hub holds: the code and reason of a rejection."""
+
+    code: str
+    reason: str
+
+
 class ParsedPush(msgspec.Struct, frozen=True, kw_only=True):
     """A push that has the right shape. `faults` says what is wrong with the values of single
     changes, by id: their groups are rejected, so that one bad value never holds up the rest."""
 
     groups: list[PushedGroup]
-    faults: dict[str, str]
+    faults: dict[str, ChangeFault]
 
     def runs(self) -> Iterator[CheckedRun]:
         """The runs of all groups."""
@@ -112,7 +120,7 @@ def parse_push(request: PushRequest, tables: Tables, *, now_ms: int) -> ParsedPu
             f"A push names at most {FORMERS_MAX} earlier identities.", limit="FORMERS_MAX"
         )
     groups = []
-    faults: dict[str, str] = {}
+    faults: dict[str, ChangeFault] = {}
     n = request.first_n
     for index, message in enumerate(request.groups):
         path = f"groups[{index}]"
@@ -134,7 +142,7 @@ def _checked_runs(
     n: int,
     path: str,
     now_ms: int,
-    faults: dict[str, str],
+    faults: dict[str, ChangeFault],
 ) -> Iterator[CheckedRun]:
     for index, run in enumerate(message.runs):
         run_path = f"{path}.runs[{index}]"
@@ -154,11 +162,18 @@ def _checked_runs(
         n += len(run.ids)
 
 
-def _faults(run: Run, schema: TableSchema, path: str) -> dict[str, str]:
+def _faults(run: Run, schema: TableSchema, path: str) -> dict[str, ChangeFault]:
     """What is wrong with the values that changes set or name, by change id."""
     columns = [schema.column[name] for name in run.columns]
     key_columns = [schema.column[name] for name in schema.key]
-    found: dict[str, str] = {}
+    found: dict[str, ChangeFault] = {}
+    for excess in excesses(columns, run.set):
+        name = None if excess.column is None else columns[excess.column].name
+        place = "" if excess.column is None else f"[{excess.column}]"
+        found[run.ids[excess.row]] = ChangeFault(
+            "limit-exceeded",
+            f"{_too_large(name, excess.size)} (at {path}.set[{excess.row}]{place})",
+        )
     # Keys name rows that are there, whatever they hold; those of moves are in `set`, too.
     for name, shape, rows, is_loose in (
         ("set", columns, run.set, False),
@@ -166,16 +181,27 @@ def _faults(run: Run, schema: TableSchema, path: str) -> dict[str, str]:
         ("old_keys", key_columns, run.old_keys, True),
     ):
         for fault in value_faults(shape, rows, is_loose=is_loose):
-            found.setdefault(
-                run.ids[fault.row],
+            reason = (
                 f"Column {shape[fault.column].name!r}: {fault.reason} "
-                f"(at {path}.{name}[{fault.row}][{fault.column}]{fault.inside})",
+                f"(at {path}.{name}[{fault.row}][{fault.column}]{fault.inside})"
             )
+            found.setdefault(run.ids[fault.row], ChangeFault("bad-value", reason))
     for fault in value_faults(columns, run.was, is_loose=True):
-        found.setdefault(
-            run.ids[fault.row], f"Column {columns[fault.column].name!r}: {fault.reason}"
-        )
+        reason = f"Column {columns[fault.column].name!r}: {fault.reason}"
+        found.setdefault(run.ids[fault.row], ChangeFault("bad-value", reason))
     return found
+
+
+def _too_large(column: str | None, size: int) -> str:
+    if column is None:
+        return (
+            f"The row: {size:,} bytes are more than one change may set (ROW_BYTES_MAX, "
+            f"{ROW_BYTES_MAX:,}): keep less in it, or divide it between rows."
+        )
+    return (
+        f"Column {column!r}: {size:,} bytes are more than a field may hold (FIELD_BYTES_MAX, "
+        f"{FIELD_BYTES_MAX:,}): divide it between rows, or keep it elsewhere and its address here."
+    )
 
 
 def _keys_of_inserts(run: Run, schema: TableSchema) -> Sequence[Key]:

@@ -421,8 +421,8 @@ class _Session:
     def _apply(self, changes: Sequence[Change]) -> None:
         if self._faults:
             for change in changes:
-                if change.id in self._faults:
-                    raise GroupRejectedError(change, "bad-value", self._faults[change.id])
+                if fault := self._faults.get(change.id):
+                    raise GroupRejectedError(change, fault.code, fault.reason)
         if self._tainted:
             for change in changes:
                 if self._hangs_on_rejected(change):

@@ -10,8 +10,15 @@ from reunite.core.expression import (
     EXPRESSION_TERMS_MAX,
     EXPRESSION_VALUES_MAX,
 )
+from reunite.core.sizes import FIELD_BYTES_MAX, ROW_BYTES_MAX
 
-__all__ = ["EXPRESSION_DEPTH_MAX", "EXPRESSION_TERMS_MAX", "EXPRESSION_VALUES_MAX"]
+__all__ = [
+    "EXPRESSION_DEPTH_MAX",
+    "EXPRESSION_TERMS_MAX",
+    "EXPRESSION_VALUES_MAX",
+    "FIELD_BYTES_MAX",
+    "ROW_BYTES_MAX",
+]
 
 # A request's body, before and after decompression. Replicas send smaller pushes.
 BODY_BYTES_MAX = 64 * 1024 * 1024

@@ -57,8 +57,9 @@ class Field:
     def __ge__(self, value: object) -> Expression:
         return self._term(Operator.GTE, value)
 
-    def is_in(self, values: Iterable[object]) -> Expression:
-        """Whether the field has one of these values. An empty list means no row."""
+    def is_in(self, values: Iterable[object] | UserField) -> Expression:
+        """Whether the field has one of these values, or of those that the principal has. An empty
+        list means no row."""
         if isinstance(values, UserField):
             return Term(self._name, Operator.IN, values.claim)
         if isinstance(values, str | bytes):

@@ -15,6 +15,7 @@ The rule         what is checked is written down in design section 18 and in `ch
     writers.py  programs       files.py   replica files       checks/     who judges
     actions.py  what happens   world.py   all of it together  run.py      one run, and shrinking
     streams.py  live streams
+    rights.py   a world in which rights change, and who may see what; rights_tables.py  its rules
     mortal.py   who may die at a statement     postgresql.py  a hub with transactions side by side
     own.py      a team's own tables instead of the shop; stories.py   what is written to them
 """
@@ -46,6 +47,7 @@ class Simulator:
     only     the numbers of the steps that happen; None for all of them
     tables   a team's own tables, instead of the shop that reunite tests itself with
     live     replicas of the shop hold live streams as well
+    rights   the world of `rights.py` instead of the shop
 
     `run` returns counts of what happened, and raises SimulationFailed, an AssertionError whose
     message tells the end of the story and how to repeat the run. With `shrinks`, it first looks
@@ -63,10 +65,11 @@ class Simulator:
         only: Sequence[int] | None = None,
         tables: OwnTables | None = None,
         live: bool = False,
+        rights: bool = False,
     ) -> None:
         chosen = None if only is None else tuple(only)
         self.schedule = Schedule(
-            seed=seed, hub=hub, steps=steps, only=chosen, tables=tables, live=live
+            seed=seed, hub=hub, steps=steps, only=chosen, tables=tables, live=live, rights=rights
         )
 
     def run(self, *, shrinks: bool = False) -> dict[str, int]:

@@ -67,6 +67,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="replicas hold live streams; fresh seeds do every other time",
     )
+    parser.add_argument(
+        "--rights",
+        action="store_true",
+        help="rules, claims, erasures and undos instead of the shop; fresh seeds do now and then",
+    )
     parser.add_argument("--steps", type=int, default=STEPS, help="steps before the wire heals")
     parser.add_argument("--only", type=_numbers, help="of these steps, only some: 3,8,21")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
@@ -102,6 +107,7 @@ def _schedules(options: argparse.Namespace) -> Iterator[Schedule]:
                 steps=options.steps,
                 only=options.only,
                 live=options.live or (is_fresh and seed % 2 == 1),
+                rights=options.rights or (is_fresh and seed % 5 == 0),
             )
 
 

@@ -43,9 +43,10 @@ def in_postgresql(ddl: str) -> str:
 
 
 class PostgresPlace:
-    """A database of one run, and the connections of other programs to it."""
+    """A database of one run, with the shop's tables or others, and the connections of other
+    programs to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ddl: str | None = None) -> None:
         server = os.environ.get(SERVER_VARIABLE)
         if not server:
             raise CallerError(
@@ -57,8 +58,8 @@ class PostgresPlace:
         self._at_server(f"create database {self._name}")
         self.url = urlunsplit(urlsplit(server)._replace(path=f"/{self._name}"))
         self.program = self._connected()
-        self.program.execute(in_postgresql(DDL).encode())
-        for facts in FACTS.values():
+        self.program.execute(in_postgresql(ddl or DDL).encode())
+        for facts in FACTS.values() if ddl is None else ():
             if facts.generated:
                 first = 1 + len(FIRST_ROWS[facts.name])
                 self.program.execute(

@@ -15,6 +15,7 @@ from pathlib import Path
 from reunite.testing.simulator import actions
 from reunite.testing.simulator.book import InvariantBroken
 from reunite.testing.simulator.own import OwnTables, OwnWorld
+from reunite.testing.simulator.rights import RightsWorld
 from reunite.testing.simulator.world import World
 
 STEPS = 70
@@ -32,7 +33,8 @@ _MEMORY_FOLDER = Path("/dev/shm")
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """What is run. `only` are the steps that happen; None for all of them. `tables` are a team's
-    own, on an SQLite hub; None for the shop. With `live`, replicas hold streams as well."""
+    own, on an SQLite hub; None for the shop. With `live`, replicas hold streams as well. With
+    `rights`, it is the world in which rights change, not the shop (in memory means SQLite then)."""
 
     seed: int
     hub: str = "memory"
@@ -40,6 +42,7 @@ class Schedule:
     only: tuple[int, ...] | None = None
     tables: OwnTables | None = None
     live: bool = False
+    rights: bool = False
 
     @property
     def command(self) -> str:
@@ -49,6 +52,8 @@ class Schedule:
             only = "" if self.only is None else f", only={self.only}"
             return f"Simulator(seed={self.seed}{steps}{only}, tables=...).run()"
         parts = [f"python -m reunite.testing.simulator --seed {self.seed} --hub {self.hub}"]
+        if self.rights:
+            parts.append("--rights")
         if self.live:
             parts.append("--live")
         if self.steps != STEPS:
@@ -95,7 +100,7 @@ def run(schedule: Schedule) -> dict[str, int]:
     try:
         world = _world(schedule, folder)
         try:
-            if isinstance(world, OwnWorld):
+            if not isinstance(world, World):
                 world.live(schedule.numbers, schedule.steps)
                 return world.counts
             _live(world, schedule)
@@ -109,7 +114,9 @@ def run(schedule: Schedule) -> dict[str, int]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _world(schedule: Schedule, folder: Path) -> World | OwnWorld:
+def _world(schedule: Schedule, folder: Path) -> World | OwnWorld | RightsWorld:
+    if schedule.rights:
+        return RightsWorld(seed=schedule.seed, hub=schedule.hub, folder=folder)
     if schedule.tables is not None:
         return OwnWorld(schedule.tables, seed=schedule.seed, folder=folder)
     return World(seed=schedule.seed, hub=schedule.hub, folder=folder, live=schedule.live)

@@ -34,11 +34,12 @@ from reunite.engine.ports import (
     LogFilter,
     Scrubbable,
     Store,
+    UndoneError,
 )
 from reunite.engine.preview import TablePreview, preview
 from reunite.engine.tables import Tables
 from reunite.engine.undo import UndoReport, undo
-from reunite.errors import BadRequestError, CallerError
+from reunite.errors import BadRequestError, CallerError, ConstraintError
 
 # The stores on which a block of `acting_as` has its transaction, in this thread or task.
 _writing: ContextVar[tuple[object, ...]] = ContextVar("reunite_acting", default=())
@@ -199,15 +200,23 @@ class Auditing(ABC):
         dry_run    only tell what would come of it
 
         No rule is asked, no hook is called. Raises BadRequestError (there is no such commit, or
-        it was trimmed), LimitExceededError (`UNDO_CHANGES_MAX`), StorageUnavailableError.
+        it was trimmed), LimitExceededError (`UNDO_CHANGES_MAX`), StorageUnavailableError, and
+        ConstraintError where the database undoes all of it (SQLite's RAISE(ROLLBACK), a
+        constraint of PostgreSQL that waits for COMMIT); then nothing has happened.
         """
         if actor is not None:
             _principal(actor)
+        given: Any = commit  # programs call this without our types being checked
+        if not isinstance(given, int) or isinstance(given, bool):
+            raise BadRequestError(
+                f"{given!r} is no commit: give its number, as `hub.log` has it in `seq`."
+            )
         self.number()
         now_ms = self._clock.now_ms()
-        report, first_id = undo(
-            self._store, self._tables, commit, actor=actor, now_ms=now_ms, is_dry_run=dry_run
-        )
+        with _told_as_refused():
+            report, first_id = undo(
+                self._store, self._tables, commit, actor=actor, now_ms=now_ms, is_dry_run=dry_run
+            )
         if first_id is None:
             return report
         self.number()
@@ -234,7 +243,8 @@ class Auditing(ABC):
             _principal(actor)
         self.number()
         now_ms = self._clock.now_ms()
-        report = erase(self._store, self._tables, table, _key(key), actor=actor, now_ms=now_ms)
+        with _told_as_refused():
+            report = erase(self._store, self._tables, table, _key(key), actor=actor, now_ms=now_ms)
         self.number()
         return msgspec.structs.replace(report, left=self.scrub())
 
@@ -271,6 +281,20 @@ class Auditing(ABC):
         UnknownTableError, BadRequestError, LimitExceededError.
         """
         return preview(self._store, self._tables, _principal(principal), new_rules)
+
+
+@contextmanager
+def _told_as_refused() -> Iterator[None]:
+    """What the database undid whole, as what it is for a caller: refused."""
+    try:
+        yield
+    except UndoneError as exc:
+        raise ConstraintError(
+            f"The database refused, and undid all of it: {exc.message}",
+            code=exc.code,
+            table=exc.table,
+            columns=exc.columns,
+        ) from exc
 
 
 def _principal(given: str | Principal) -> Principal:

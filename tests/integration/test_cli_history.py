@@ -38,7 +38,7 @@ def test_a_row_is_shown_as_it_was(world: World) -> None:
         "motto": None,
     }
     assert "American Airlines Inc." in run("history", world.hub_file, *AA, "--at", "1000d").stdout
-    assert deleted["row"] is None
+    assert deleted["new"] is None
     assert run_json("history", world.hub_file, *AA, "--at", "2999-01-01") is None
     assert "no row" in run("history", world.hub_file, *AA, "--at", "2999-01-01").stdout
 
@@ -81,7 +81,7 @@ def test_an_export_that_fails_leaves_no_file_and_takes_none_away(
 
 def test_a_commit_is_undone(world: World) -> None:
     execute(world.hub_file, "update airlines set name = 'Wrong', motto = 'Wrong'")
-    done = run_lines("log", world.hub_file)[-1]["seq"]
+    done = run_lines("log", world.hub_file)[-1]["commit"]
     execute(world.hub_file, "update airlines set name = 'Later' where carrier = 'AA'")
     told = run("undo", world.hub_file, done, "--dry-run").stdout
     assert "can be undone in 2 rows" in told
@@ -95,7 +95,7 @@ def test_a_commit_is_undone(world: World) -> None:
         ("AA", "Later", None),
         ("UA", "United", "Fly"),
     ]
-    assert run_lines("log", world.hub_file, "--actor", "ann")[0]["seq"] == done + 2
+    assert run_lines("log", world.hub_file, "--actor", "ann")[0]["commit"] == done + 2
     assert "Nothing of commit" in run("undo", world.hub_file, done).stdout
     report = run_json("undo", world.hub_file, done + 2)
     assert (report["rows"], report["conflicts"]) == (2, [])
@@ -115,7 +115,7 @@ def test_a_row_is_erased_at_the_hub_and_on_its_replicas(in_conflict: World) -> N
     run("sync", tablet)
     assert b"Tablet Air" not in tablet.read_bytes()
     (fact,) = run_lines("erase", hub, "--list")
-    assert (fact["table"], fact["key"], fact["principal"]) == ("airlines", ["AA"], "ann")
+    assert (fact["table"], fact["key"], fact["actor"]) == ("airlines", ["AA"], "ann")
     assert "ann" in run("erase", hub, "--list").stdout
     assert all(line["erased"] for line in map(json.loads, exported(hub)))
     assert "erased" in run("history", hub, *AA).stdout

@@ -18,7 +18,7 @@ def test_history_shows_who_when_where_and_what(in_conflict: World) -> None:
     assert re.search(r"owner +tablet.db +update +name +Laptop Air +Tablet Air", told[2])
     first, second = run_lines("history", in_conflict.hub_file, "airlines", '["AA"]')
     assert first["changed"] == {"name": ["American Airlines Inc.", "Laptop Air"]}
-    assert (second["principal"], second["seq"]) == ("owner", 2)
+    assert (second["actor"], second["commit"]) == ("owner", 2)
 
 
 def test_history_of_a_row_written_at_the_hub(world: World) -> None:

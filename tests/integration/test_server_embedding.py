@@ -52,6 +52,20 @@ def test_serve_tells_its_url_and_ends_cleanly_at_a_signal(number: signal.Signals
     assert (process.returncode, out, err) == (0, "ended\n", "")
 
 
+def test_a_server_whose_jobs_do_not_start_has_not_started(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looked as if it served, and had ended."""
+
+    def fail() -> None:
+        raise LookupError("no jobs")
+
+    monkeypatch.setattr(hub, "start_jobs", fail)
+    with pytest.raises(RuntimeError, match="did not start") as caught:
+        ServerThread(hub)
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
 def test_what_a_callback_raises_ends_the_server_and_is_raised(hub: FakeHub) -> None:
     def fail(url: str) -> None:
         raise LookupError(url)

@@ -154,3 +154,6 @@ def test_what_cannot_be_explained_or_previewed_is_refused(pair: Pair) -> None:
         pair.hub.preview("ann", {"nothing": Rules.none()})
     with pytest.raises(BadRequestError):
         pair.hub.preview("ann", {"note": Rules(read=row.color == "red")})
+    for no_rules in (Rules.none(), {"note": "all"}):
+        with pytest.raises(BadRequestError, match="rules by table"):
+            pair.hub.preview("ann", no_rules)  # type: ignore[arg-type]

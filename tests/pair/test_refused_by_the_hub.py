@@ -5,11 +5,12 @@ Each time the change to blame is parked, once and with a reason, and the rest ta
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from reunite import HookedChange
+from reunite import ConstraintError, HookedChange
 from reunite.replica import Replica, sending
 from tests.pair.conftest import Pair
 
@@ -277,3 +278,71 @@ def test_a_column_that_ignores_conflicts_parks_what_it_ignores(pair: Pair) -> No
     }
     assert pair.at_hub("select id from tag order by 1") == [("h",), ("r",)]
     pair.assert_agreed()
+
+
+@pytest.mark.hubs("postgresql")
+@pytest.mark.parametrize("by", ["groups", "another program"])
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [("raise exception 'no'", "check"), ("perform 1 / (length(new.title) - 3)", "check"),
+     ("insert into missing values (1)", "unknown-table")],
+    ids=["raised", "divided", "no table"],
+)  # fmt: skip
+def test_what_is_refused_at_commit_is_found_in_halves(
+    pair: Pair, by: str, statement: str, code: str
+) -> None:
+    """A constraint trigger that waits for COMMIT made every push fail, each time."""
+    pair.at_hub(
+        "create function refuse() returns trigger language plpgsql as "
+        f"$$ begin {statement}; return new; end $$"
+    )
+    pair.at_hub(
+        "create constraint trigger late after insert on note deferrable initially deferred "
+        "for each row when (new.title = 'bad') execute function refuse()"
+    )
+    till = pair.clone("till")
+    groups = (["insert into note values ('n1', 'x')", LESS],
+              ["insert into note values ('p', 'bad')"],
+              [LESS, "insert into note values ('n2', 'y')"])  # fmt: skip
+    if by == "another program":
+        pair.in_file(till, *(each for group in groups for each in group))
+    else:
+        for group in groups:
+            pair.write(till, *group)
+    _synced(pair, till)
+    assert pair.at_hub("select stock from product where id = 1") == [(8,)]
+    assert pair.at_hub("select id from note order by 1") == [("n1",), ("n2",)]
+    assert [(change.key, change.code) for change in till.parked()] == [(("p",), code)]
+    pair.assert_agreed()
+
+
+@pytest.mark.hubs("sqlite")
+def test_an_undo_and_an_erasure_that_the_database_undoes_are_refused(pair: Pair) -> None:
+    pair.at_hub("insert into note values ('n1', 'x')")
+    seq = pair.hub.number().seq
+    pair.at_hub(
+        "create trigger keep before delete on note begin select raise(rollback, 'kept'); end"
+    )
+    for ask in (lambda: pair.hub.undo(seq), lambda: pair.hub.erase("note", ("n1",))):
+        with pytest.raises(ConstraintError, match="undid all of it: kept") as caught:
+            ask()
+        assert type(caught.value) is ConstraintError
+    assert pair.at_hub("select id from note") == [("n1",)]
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+def test_reasons_are_told_in_the_words_of_tables(pair: Pair) -> None:
+    """They were the driver's: UNIQUE constraint failed, or duplicate key value violates …"""
+    till = pair.clone("till")
+    pair.at_hub("insert into product (id, name, code) values (99, 'Plum', 'C')")
+    pair.write(till, "insert into product (name, code) values ('Kiwi', 'C')")
+    pair.write(till, "update product set stock = 0 where id = 1")
+    pair.at_hub("alter table sale add column why text check (why <> 'none')")
+    till.sync()
+    assert [change.reason for change in till.parked()] == [
+        "product has another row with the same code."
+    ]
+    pair.write(till, "insert into sale (product_id, amount, why) values (1, 1, 'none')")
+    till.sync()
+    _, reason = (change.reason for change in till.parked())
+    assert re.fullmatch(r"A CHECK of the hub does not hold: .*why.*\.", reason), reason

@@ -236,3 +236,9 @@ def test_a_row_that_was_written_over_comes_back(pair: Pair) -> None:
     done = commit(pair, "insert or replace into product (id, name, code) values (1, 'New', 'N')")
     assert pair.hub.undo(done).conflicts == ()
     assert tables(pair)["product"] == before["product"]
+
+
+@pytest.mark.parametrize("commit", ["1", None, True, 1.0])
+def test_what_is_no_commit_is_refused_in_words(pair: Pair, commit: Any) -> None:
+    with pytest.raises(BadRequestError, match="is no commit"):
+        pair.hub.undo(commit)

@@ -380,3 +380,13 @@ def test_claims_are_bounded() -> None:
     assert isinstance(found, Term)
     with pytest.raises(LimitExceededError):
         check_principal(Principal(user="a", roles=("x",), claims=most.claims))
+
+
+@pytest.mark.parametrize(
+    ("rule", "instead"),
+    [(lambda row: True, "hub.track"), (row.id, "Compare it"), ("all", "Compare it")],
+)
+def test_what_is_no_rule_is_refused_with_what_to_write_instead(rule: Any, instead: str) -> None:
+    with pytest.raises(BadRequestError, match=instead) as caught:
+        check_rules(Rules(read=rule), TASK)
+    assert caught.value.path == "rules.read"

@@ -97,7 +97,7 @@ def _list(database: str, *, as_json: bool) -> None:
                     "table": each.table,
                     "key": each.key,
                     "at_ms": each.at_ms,
-                    "principal": each.principal,
+                    "actor": each.principal,
                     "changes": each.changes,
                 }
             )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import msgspec
 import typer
 
+from reunite.cli.entries import told
 from reunite.cli.filters import (
     ActorOption,
     ReplicaOption,
@@ -64,7 +64,7 @@ def history(
         names = replica_names(hub)
     if as_json:
         for entry in entries:
-            emit({**msgspec.to_builtins(entry), "changed": changed(entry)})
+            emit({**told(entry), "changed": changed(entry)})
     elif not entries:
         what = "no such change" if any(asked.values()) else "no change"
         say(f"The log has {what} of {table} {key}.")

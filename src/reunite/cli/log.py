@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from reunite.cli.entries import told
 from reunite.cli.filters import (
     ActorOption,
     ReplicaOption,
@@ -52,7 +53,7 @@ def log(
         names = replica_names(hub)
     if as_json:
         for entry in entries:
-            emit(entry)
+            emit(told(entry))
     elif not entries:
         if table or any(asked.values()):
             say("The log has no such change.")

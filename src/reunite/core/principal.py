@@ -96,7 +96,9 @@ def check_principal(principal: Principal) -> Principal:
     # Hosts make principals without our types being checked.
     given: Any = principal
     if not isinstance(given, Principal):
-        raise BadRequestError(f"A {type(given).__name__} is no Principal: write Principal(user=…).")
+        raise BadRequestError(
+            f"What is of type {type(given).__name__} is no Principal: write Principal(user=…)."
+        )
     user, tenant, roles, claims = (getattr(principal, name) for name in principal.__struct_fields__)
     if not isinstance(user, str) or not user:
         raise BadRequestError("A principal has a name, a text.", path="user")

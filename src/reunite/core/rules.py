@@ -129,12 +129,16 @@ def check_rules(
 def _checked(
     rule: Rule, schema: TableSchema, schemas: Mapping[str, TableSchema], path: str
 ) -> Rule:
-    if isinstance(rule, Expression):
-        return check_expression(rule, schema, path=path, knows_user=True, schemas=schemas)
-    if isinstance(rule, bool):
-        return rule
+    given: Any = rule  # programs call this without our types being checked
+    if isinstance(given, Expression):
+        return check_expression(given, schema, path=path, knows_user=True, schemas=schemas)
+    if isinstance(given, bool):
+        return given
+    instead = f"not {given!r}. Compare it, as in row.owner == user.id"
+    if callable(given):
+        instead = "not a function. Code that decides is a Policy: hub.track(…, policy=…)"
     raise BadRequestError(
-        f"A rule is an expression over row and user, or True or False, not {rule!r}.", path=path
+        f"A rule is an expression over row and user, or True or False, {instead}.", path=path
     )
 
 

@@ -7,6 +7,7 @@ The rule         the counts are of the very expressions that views would be made
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ from reunite.core.principal import Principal
 from reunite.core.rules import NEVER, Access, Rules, check_rules, parse_rules
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
+from reunite.errors import BadRequestError
 
 
 class TablePreview(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +43,7 @@ def preview(
     LimitExceededError. All counts are of one moment; each reads the table through, unless an
     index serves its rule.
     """
+    _check_given(new_rules)
     with store.read() as tx:
         tables = tables.at(tx)
         now = parse_rules(tables.rules_text)
@@ -54,6 +57,14 @@ def preview(
         today = tables.access(principal)
         after = tables.access_by(then, principal)
         return tuple(_table(tx, name, today, after) for name in sorted(tables.schemas))
+
+
+def _check_given(new_rules: Any) -> None:
+    # Programs call this without our types being checked.
+    if not isinstance(new_rules, Mapping) or not all(
+        isinstance(rules, Rules | None) for rules in new_rules.values()
+    ):
+        raise BadRequestError('A preview takes rules by table: {"task": Rules(read=…)}.')
 
 
 def _table(tx: Transaction, table: str, today: Access, after: Access) -> TablePreview:

@@ -90,7 +90,7 @@ class ServerThread:
         **options: Any,
     ) -> None:
         self._has_started = False
-        self._failure: BaseException | None = None
+        self._failure: BaseException | None = None  # set by the thread
         self._news = threading.Event()
         self._server = Server(
             hub,
@@ -116,6 +116,7 @@ class ServerThread:
     def _run(self) -> None:
         try:
             self._server.run(sockets=[self._listener])
+            self._failure = self._server.start_failure
         except BaseException as exc:
             self._failure = exc
         finally:
@@ -183,8 +184,8 @@ class Server(uvicorn.Server):
         await super().startup(sockets=sockets)
         if self.started:
             try:
-                self._on_started()
                 self._hub.start_jobs()
+                self._on_started()
             except Exception as exc:
                 # Raised from here, it would leave the sockets open and `run` waiting for them.
                 self.start_failure = exc

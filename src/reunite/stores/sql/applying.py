@@ -26,11 +26,10 @@ from reunite.engine.ports import Update, Writes
 from reunite.errors import CallerError, ConstraintError, UnknownTableError
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.ports import Session
+from reunite.stores.sql.refusals import TABLE_GONE, WRITE_FAILED
 from reunite.stores.sql.tables import TablePlan
 
 # What went wrong is the hub's own affair, and told in its log.
-_TABLE_GONE = "A table that this change leads to is not at the hub; it can be sent again later."
-_WRITE_FAILED = "The hub's database failed at this change; it can be sent again later."
 
 
 class Step:
@@ -87,8 +86,8 @@ class Step:
         rows, a trigger or a CHECK that reads JSON, say, and with others perhaps not."""
         table = self._plans[0].name if len(self._plans) == 1 else None
         if isinstance(exc, UnknownTableError):
-            return ConstraintError(_TABLE_GONE, code="unknown-table", table=table)
-        return ConstraintError(_WRITE_FAILED, code="write-failed", table=table)
+            return ConstraintError(TABLE_GONE, code="unknown-table", table=table)
+        return ConstraintError(WRITE_FAILED, code="write-failed", table=table)
 
     def _write(self, moved: dict[tuple[str, Key], Key]) -> None:
         """`moved` are the temporary keys of parked rows."""

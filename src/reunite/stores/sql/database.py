@@ -31,6 +31,7 @@ from reunite.stores.sql.dialects.sqlite import register_functions
 from reunite.stores.sql.dialects.sqlite_comparing import register_comparisons
 from reunite.stores.sql.dialects.sqlite_dialect import SQLITE
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Record, Session, UnreadableTextError
+from reunite.stores.sql.refusals import refusal_text
 
 # Pages that one connection keeps in memory: what a large push touches should fit.
 CACHE_KIB = 16 * 1024
@@ -421,6 +422,7 @@ _CONSTRAINT_CODES = {
     sqlite3.SQLITE_MISMATCH: "check",
 }
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+_CHECK_FAILED = "CHECK constraint failed: "
 _COLUMNS_FAILED = re.compile(r"(?:UNIQUE|NOT NULL) constraint failed: (?P<columns>.+)", re.DOTALL)
 _TABLE_MISSING = re.compile(r"no such table: (?:main\.)?(?P<table>.+)", re.DOTALL)
 
@@ -445,7 +447,9 @@ def error_of(exc: Exception) -> Exception:
     if isinstance(exc, sqlite3.IntegrityError):
         code = _CONSTRAINT_CODES.get(exc.sqlite_errorcode, "constraint")
         table, columns = _failed_columns(text)
-        return ConstraintError(text, code=code, table=table, columns=columns)
+        check = text.removeprefix(_CHECK_FAILED) if text.startswith(_CHECK_FAILED) else None
+        reason = refusal_text(code, text, table=table, columns=columns, check=check)
+        return ConstraintError(reason, code=code, table=table, columns=columns)
     if isinstance(exc, sqlite3.DataError):
         return ConstraintError(f"SQLite cannot hold a value: {text}.", code="check")
     if text.startswith("Could not decode to UTF-8"):

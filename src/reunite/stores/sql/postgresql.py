@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from reunite.engine.ports import UndoneError
 from reunite.errors import (
     CallerError,
     ConstraintError,
@@ -37,6 +38,7 @@ from reunite.errors import (
 )
 from reunite.stores.sql.dialects.postgresql_dialect import POSTGRESQL
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Record, Session
+from reunite.stores.sql.refusals import TABLE_GONE, WRITE_FAILED, refusal_text
 
 try:
     import psycopg
@@ -206,7 +208,7 @@ class PostgresDatabase:
                 status = connection.info.transaction_status
                 if status == psycopg.pq.TransactionStatus.INERROR:
                     raise StorageUnavailableError("The transaction has failed and was undone.")
-                connection.execute("COMMIT")
+                _commit(connection)
         finally:
             # Still open: the block raised, or COMMIT was refused.
             if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
@@ -401,6 +403,23 @@ _MISTAKES = ("20", "21", "24", "27", "2D", "2F", "38", "39", "42", "54", "55000"
 _KEY = re.compile(r"Key \((?P<columns>.*?)\)=")
 
 
+def _commit(connection: psycopg.Connection[Any]) -> None:
+    """Raises UndoneError if a trigger or constraint that waited for COMMIT refuses."""
+    try:
+        connection.execute("COMMIT")
+    except psycopg.Error as exc:
+        error = _ours(exc)
+        if isinstance(error, ConstraintError):
+            raise UndoneError(
+                error.message, code=error.code, table=error.table, columns=error.columns
+            ) from exc
+        if isinstance(error, UnknownTableError):
+            raise UndoneError(TABLE_GONE, code="unknown-table") from exc
+        if error is exc:
+            raise UndoneError(WRITE_FAILED, code="write-failed") from exc
+        raise error from exc
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn driver errors inside the block into ours."""
@@ -420,7 +439,10 @@ def error_of(exc: psycopg.Error) -> Exception:
             "constraint",
         )
         table = POSTGRESQL.table_of(exc.diag.schema_name, exc.diag.table_name)
-        return ConstraintError(text, code=code, table=table, columns=_failed_columns(exc))
+        columns = _failed_columns(exc)
+        check = exc.diag.constraint_name
+        reason = refusal_text(code, text, table=table, columns=columns, check=check)
+        return ConstraintError(reason, code=code, table=table, columns=columns)
     if isinstance(exc, psycopg.DataError) or code.startswith(("22", "23", "44", "428C9")):
         return ConstraintError(f"PostgreSQL cannot hold a value: {text}.", code="check")
     if exc.diag.source_function == "RevalidateCachedQuery":

@@ -8,6 +8,7 @@ The rule         a table is never offered for a moment without the rules that it
 
 from __future__ import annotations
 
+import logging
 from abc import ABC
 from collections.abc import Mapping
 from typing import Any
@@ -20,7 +21,10 @@ from reunite.core.schema import TableSchema
 from reunite.engine.news import Feed
 from reunite.engine.ports import Store
 from reunite.engine.tables import Tables
+from reunite.engine.telling_keys import telling_key
 from reunite.errors import BadRequestError, CallerError, UnknownTableError
+
+logger = logging.getLogger("reunite.hub")
 
 
 class Ruling(ABC):
@@ -80,6 +84,11 @@ class Ruling(ABC):
         except BaseException:
             self._keep_rules(schema.name, former)
             raise
+        if tenant is not None:
+            with self._store.read() as tx:
+                told = telling_key(tx, tx.schemas()[schema.name], wanted)
+            if told is not None:
+                logger.warning("%s", told)
 
     def _known_rules(self) -> tuple[Mapping[str, TableSchema], Mapping[str, Rules]]:
         """The tracked tables and their rules; none of a database that is no hub's yet."""

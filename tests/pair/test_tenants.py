@@ -52,6 +52,45 @@ def with_keys_off(replica: Replica, *statements: str) -> None:
             db.execute(statement)
 
 
+UUID = "'0190163d-8694-7000-8000-00000000000a'"
+TELLING = [
+    ("id text primary key not null, org text", "('a', 'red')", "org"),
+    ("id bigint primary key not null, org text", "(7, 'red')", "org"),
+    ("a text, b bigint, org text, primary key (a, b)", "('a', 1, 'red')", "org"),
+    ("id text primary key not null, team text references team (id)", "('a', 'red')", "team.id"),
+]
+NOT_TELLING = [
+    ("id text primary key not null, org text", f"({UUID}, 'red')", "org"),
+    ("id uuid primary key not null, org text", f"({UUID}, 'red')", "org"),
+    ("org text, n bigint, primary key (org, n)", "('red', 1)", "org"),
+    ("id integer primary key, org text", "(1, 'red')", "org"),
+]
+
+
+@pytest.mark.hubs("sqlite")
+@pytest.mark.parametrize(
+    ("table", "is_telling"),
+    [*((each, True) for each in TELLING), *((each, False) for each in NOT_TELLING)],
+    ids=lambda each: each[0] if isinstance(each, tuple) else str(each),
+)
+def test_track_warns_of_keys_that_tell_of_other_tenants(
+    house: Office,
+    table: tuple[str, str, str],
+    is_telling: bool,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    columns, values, tenant = table
+    house.at_hub(f"create table told ({columns})")
+    house.at_hub(f"insert into told values {values}")
+    caplog.clear()
+    house.hub.track("told", rules=Rules.none())
+    assert not caplog.messages, "without a tenant there is nobody to tell"
+    house.hub.track("told", tenant=tenant)
+    assert [("'told'" in each, "UUID" in each) for each in caplog.messages] == (
+        [(True, True)] if is_telling else []
+    )
+
+
 def test_each_tenant_has_its_own_rows(house: Office) -> None:
     assert ids(house.replica_of(NORTH)) == ["r1", "r2"]
     assert ids(house.replica_of(SOUTH)) == ["b1"]

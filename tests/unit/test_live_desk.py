@@ -334,3 +334,18 @@ def test_a_page_is_built_once_for_all_of_a_view() -> None:
     with patch.object(live, "PageBuilder", wraps=live.PageBuilder) as builder:
         world.round()
     assert builder.call_count == 1
+
+
+def test_a_thousand_principals_with_the_same_rights_share_one_page() -> None:
+    world = World()
+    world.rule(Rules(read=row.store.is_in(user.stores)))
+    for n in range(1_000):
+        world.join(None, Principal(user=f"user{n}", claims={"stores": [1, 2]}))
+    world.write([(1, 1), (2, 3)])
+    with patch.object(live, "PageBuilder", wraps=live.PageBuilder) as builder:
+        world.round()
+    assert builder.call_count == 1
+    assert {reader.watch.view.hash for reader in world.readers} == {
+        world.readers[0].watch.view.hash
+    }
+    assert all(reader.rows == {1: 1} for reader in world.readers)

@@ -8,7 +8,7 @@ import pytest
 
 from reunite.core.principal import Principal
 from reunite.errors import LimitExceededError
-from reunite.server.limits import ServerLimits
+from reunite.server.limits import PRINCIPAL_STREAMS_MAX, ServerLimits
 from reunite.server.load import Load, Place
 
 ANN = Principal(user="ann", tenant="acme")
@@ -133,3 +133,13 @@ def test_principals_that_are_idle_are_forgotten(monkeypatch: pytest.MonkeyPatch)
     assert {"ann", "ben"} <= {user for user, _ in load._shares}
     busy.close()
     streaming()
+
+
+def test_thousands_of_streams_of_one_principal_end_at_their_share() -> None:
+    load = load_with()
+    leaves = [load.open_stream(ANN) for _ in range(PRINCIPAL_STREAMS_MAX)]
+    for _ in range(2_000):
+        assert limit_of(load.open_stream, ANN) == "PRINCIPAL_STREAMS_MAX"
+    load.open_stream(BEN)
+    leaves.pop()()
+    load.open_stream(ANN)

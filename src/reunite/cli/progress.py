@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from reunite.cli.screen import err
+from reunite.cli.screen import counted, err
 from reunite.replica import SyncProgress
 
 _WORD_BY_PHASE = {
@@ -26,7 +26,8 @@ class _Rows(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         total = f" / {int(task.total):,}" if task.total else ""
-        return Text(f"{int(task.completed):,}{total} rows")
+        count = int(task.total or task.completed)
+        return Text(f"{int(task.completed):,}{total} row{'' if count == 1 else 's'}")
 
 
 class _Rate(ProgressColumn):
@@ -93,4 +94,6 @@ class Stopwatch:
     def rate(self, rows: int) -> str:
         """`368,000 rows in 9.1 s (40,000 rows/s)`."""
         seconds = time.perf_counter() - self._began
-        return f"{rows:,} rows in {seconds:.1f} s ({rows / max(seconds, 0.001):,.0f} rows/s)"
+        return (
+            f"{counted(rows, 'row')} in {seconds:.1f} s ({rows / max(seconds, 0.001):,.0f} rows/s)"
+        )

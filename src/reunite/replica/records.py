@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Collection, Mapping
 
@@ -13,6 +14,9 @@ from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.protocol.push import OutcomeMessage
 from reunite.replica.pending import Pending, Place, changed_columns
+
+# Where a value stood in the message: for who writes a client, not for who wrote the row.
+_PLACE = re.compile(r" \(at groups\[[^ ]*\)$")
 
 _INSERT_CONFLICT = """
     insert into reunite_conflict
@@ -115,7 +119,7 @@ class Records:
                 pending.stamp,
                 pending.at_ms,
                 outcome.code or "",
-                outcome.reason or "",
+                _PLACE.sub("", outcome.reason or ""),
                 _json(outcome.columns),
             ),
         )

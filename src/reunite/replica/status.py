@@ -36,7 +36,11 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A conflict of one of this replica's changes. `column` None is about the whole row."""
+    """A conflict of one of this replica's changes. `column` None is about the whole row.
+
+    Values stand in it as they travel (docs/protocol.md): decimals and large integers as texts, and
+    what does not fit its column's type as a text that begins with `reunite:`.
+    """
 
     id: int
     table: str

@@ -408,7 +408,7 @@ def _commit(connection: psycopg.Connection[Any]) -> None:
     try:
         connection.execute("COMMIT")
     except psycopg.Error as exc:
-        error = _ours(exc)
+        error = error_of(exc)
         if isinstance(error, ConstraintError):
             raise UndoneError(
                 error.message, code=error.code, table=error.table, columns=error.columns

@@ -1,8 +1,10 @@
-"""The acceptance scenarios of dsn-sync, DS-S1 to DS-S14, over the network and the sealed door."""
+"""The acceptance scenarios of dsn-sync, DS-S1 to DS-S14, over the network and the sealed door.
+
+From the page's side they are told again in `js/tests/dsn`, and there alone S6: what is heard live.
+"""
 
 import logging
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -101,24 +103,6 @@ def test_s5_a_handler_that_says_no_or_raises_leaves_nothing(
     assert "user_005" in record.getMessage()
     assert "the mail server is down" in caplog.text
     assert "mail server" not in page.replica.parked()[-1].reason
-
-
-def test_s6_a_stream_tells_of_changes_within_a_second(backend: DSNSync, page: Page) -> None:
-    """A waiting pull is answered when the backend writes."""
-    page.replica.sync()
-    seen = threading.Event()
-    page.replica.watch("users", lambda *_: seen.set())
-    waiting = threading.Thread(target=wait_for_news, args=(page, seen), daemon=True)
-    waiting.start()
-    backend.sync("users", "user_009", {"name": "New"})
-    assert seen.wait(DEADLINE_S)
-    waiting.join(DEADLINE_S)
-
-
-def wait_for_news(page: Page, seen: threading.Event) -> None:
-    end = time.monotonic() + DEADLINE_S
-    while not seen.is_set() and time.monotonic() < end:
-        page.replica.sync()
 
 
 def test_s8_data_key_and_tokens_outlive_the_process(tmp_path: Path, postgresql: str) -> None:

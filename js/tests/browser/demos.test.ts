@@ -201,6 +201,37 @@ inChromium(
   },
 );
 
+inChromium(
+  "a browser that knows an earlier run follows the next one, and loses nothing",
+  async (browse) => {
+    const context = await browse();
+    const earlier = await Demos.start();
+    let page = await earlier.open(context);
+    await says(page, "Ada", /^live$/);
+    await setLine(page, "Ada", false);
+    await says(page, "Ada", /^offline/);
+    const ada = device(page, "Ada");
+    await ada.getByLabel("New task").fill("From yesterday");
+    await ada.getByRole("button", { name: "Add", exact: true }).click();
+    await says(page, "Ada", /1 change waits/);
+    await page.close();
+    await earlier.stop();
+
+    const later = await Demos.start(new URL(earlier.url).port);
+    try {
+      page = await later.open(context);
+      for (const name of ["Ada", "Ben"]) {
+        await says(page, name, /^live$/);
+        await device(page, name).getByText("From yesterday").waitFor();
+        await device(page, name).getByText("De-ice the wings").waitFor();
+      }
+      await page.close();
+    } finally {
+      await later.stop();
+    }
+  },
+);
+
 function isFocused(element: Element): boolean {
   return element === document.activeElement;
 }

@@ -22,10 +22,10 @@ export class Demos {
     private readonly folder: string,
   ) {}
 
-  static async start(): Promise<Demos> {
+  static async start(port = "0"): Promise<Demos> {
     const folder = mkdtempSync(join(tmpdir(), "reunite-demos-"));
     const program = join(ROOT, "examples/web");
-    const begun = spawn(PYTHON, [program, "--port", "0", "--folder", folder], {
+    const begun = spawn(PYTHON, [program, "--port", port, "--folder", folder], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     const lines = createInterface({ input: begun.stdout! });

@@ -81,3 +81,24 @@ export class Backend {
     return found;
   }
 }
+
+/** The shop of `examples/dsn_sync_shop`, as its page says. */
+export async function startShop(): Promise<{ address: string; stop: () => Promise<void> }> {
+  const folder = mkdtempSync(join(tmpdir(), "reunite-shop-"));
+  const program = join(ROOT, "examples/dsn_sync_shop/backend.py");
+  const shop = spawn(PYTHON, [program, "--port", "0", "--page-port", "0"], {
+    cwd: folder,
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  const ended = new Promise<void>((resolve) => shop.once("exit", () => resolve()));
+  const address = await new Promise<string>((resolve, reject) => {
+    createInterface({ input: shop.stdout! }).once("line", resolve);
+    void ended.then(() => reject(new Error("The shop has ended.")));
+  });
+  const stop = async () => {
+    shop.kill("SIGINT");
+    await ended;
+    rmSync(folder, { recursive: true, force: true });
+  };
+  return { address, stop };
+}

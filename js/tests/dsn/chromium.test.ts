@@ -6,7 +6,7 @@ import type { BrowserContext, Page } from "playwright-core";
 import { afterEach, beforeEach, expect } from "vitest";
 import type { connectDSN, DsnClient } from "../../src/reunite.js";
 import { inChromium } from "../browser/chromium.js";
-import { Backend, CONNECTS, EXAMPLES, SHOP } from "./backend.js";
+import { Backend, CONNECTS, EXAMPLES, SHOP, startShop } from "./backend.js";
 
 declare global {
   interface Window {
@@ -191,6 +191,32 @@ inChromium(
     const now = await backend.ask<string>("token");
     for (const token of [backend.token, now]) expect(stored).not.toContain(token.split(".")[1]);
     expect(stored).toContain("u4");
+  },
+);
+
+inChromium(
+  "the example's shop sells its two laptops to two pages, and no third one",
+  async (browse) => {
+    const shop = await startShop();
+    try {
+      const context = await browse(...FLAGS);
+      const pages = [await context.newPage(), await context.newPage()];
+      for (const page of pages) {
+        await page.goto(shop.address);
+        await page.getByText("Laptop, $999.99, 2 left").waitFor();
+      }
+      const [first, second] = pages as [Page, Page];
+      await first.getByRole("button", { name: "Order Laptop" }).click();
+      await first.getByText("Laptop is yours.").waitFor();
+      await second.getByText("Laptop, $999.99, 1 left").waitFor();
+      await second.getByRole("button", { name: "Order Laptop" }).click();
+      await second.getByText("Laptop is yours.").waitFor();
+      await first.getByText("Laptop, $999.99, 0 left").waitFor();
+      expect(await first.getByRole("button", { name: "Order Laptop" }).isDisabled()).toBe(true);
+      await first.getByText("prod_001: $999.99, confirmed").nth(1).waitFor();
+    } finally {
+      await shop.stop();
+    }
   },
 );
 

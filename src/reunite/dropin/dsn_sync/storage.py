@@ -41,6 +41,9 @@ _OWN_TABLES = (
     f"create table if not exists {_DOOR} (id integer not null primary key, sealed text not null)",
 )
 
+# Seconds that a database may take to answer, before it counts as one that is not there.
+CONNECT_S_MAX = 10
+
 # Who wrote, in the history, when it was the backend.
 BACKEND = "backend"
 
@@ -243,7 +246,10 @@ class Storage:
             import psycopg
 
             url = self.place.replace("postgresql+psycopg:", "postgresql:", 1)
-            with _translated(psycopg.Error), psycopg.connect(url) as connection:
+            with (
+                _translated(psycopg.Error),
+                psycopg.connect(url, connect_timeout=CONNECT_S_MAX) as connection,
+            ):
                 yield connection.execute
             return
         path = self.place.removeprefix("sqlite:///")

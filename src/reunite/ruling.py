@@ -84,7 +84,7 @@ class Ruling(ABC):
         except BaseException:
             self._keep_rules(schema.name, former)
             raise
-        if tenant is not None:
+        if tenant is not None and (former is None or former.tenant != tenant):
             with self._store.read() as tx:
                 told = telling_key(tx, tx.schemas()[schema.name], wanted)
             if told is not None:

@@ -336,6 +336,7 @@ class RightsWorld(WireObserver):
 
     def _write_at_hub(self) -> None:
         self._change_a_row("hub", self._hub.execute, self._chance.choice(ORGS), COLUMNS)
+        self._check.look()
 
     def _write(self) -> None:
         name = self._chance.choice(USERS)
@@ -361,6 +362,7 @@ class RightsWorld(WireObserver):
         key = self._chance.choice(sorted(found))
         self._log(f"hub: erase {table} {key}")
         report = self._hub.hub.erase(table, (key,))
+        self._check.look()
         self._check.erase({(each.table, str(each.key[0])) for each in report.erased})
         if self._hub.path is not None:
             self._check.check_erased(self._hub.path)
@@ -372,6 +374,7 @@ class RightsWorld(WireObserver):
             seq = self._chance.randrange(max(1, head.seq - 20), head.seq + 1)
             self._log(f"hub: undo {seq}")
             self._hub.hub.undo(seq)
+            self._check.look()
 
     # -- devices ------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ column, and by that to one tenant. Who may see which is decided here, naively, f
     each page     its rows have only canaries that their principal may see at this moment
     each answer   has only those that the principal could see once, or wrote
     each file     after a sync: in no byte of it or of its log anything that a hidden row holds or
-                  has held, but what the user wrote
+                  has held since it was made, but what the user wrote
     the hub       after a push: each row that changed might be written by who sent it
     erasures      what was erased at the hub is in no byte of its file afterwards, and of those of
                   replicas after their next sync, whatever was undone or pushed late
@@ -65,6 +65,8 @@ class RightsCheck:
     erased: set[bytes] = field(default_factory=set)
     _before: dict[str, list[Named]] = field(default_factory=dict)
     _places: dict[bytes, set[_Place]] = field(default_factory=dict)
+    _there: set[tuple[str, str]] = field(default_factory=set)
+    _free: set[bytes] = field(default_factory=set)
 
     # -- what happens -------------------------------------------------------------------------
 
@@ -88,6 +90,19 @@ class RightsCheck:
             if {place[:2] for place in places} <= gone
             and not any(canary in own for own in self.own.values())
         }
+
+    def look(self) -> None:
+        """Note which rows are gone. What they held is nobody's secret from then on, also if an undo
+        makes the row again where somebody does not see it."""
+        now = {(table, named["id"]) for table in COLUMNS for named in self.rows(table)}
+        gone = self._there - now
+        if gone:
+            self._free |= {
+                canary
+                for canary, places in self._places.items()
+                if any(place[:2] in gone for place in places)
+            }
+        self._there = now
 
     # -- who may see what ---------------------------------------------------------------------
 
@@ -131,6 +146,7 @@ class RightsCheck:
 
     def arriving(self, request: Request) -> None:
         """The hub is about to see a request."""
+        self.look()
         self.once[request.token] |= self.seen(request.token)
         self._before = {table: self.rows(table) for table in COLUMNS}
 
@@ -144,6 +160,7 @@ class RightsCheck:
                     place = run.columns.index("id") if run.set and not run.keys else 0
                     times.update((run.table, key[place]) for key in run.keys or run.set)
         self._check_writes(self.principals[name], times)
+        self.look()
         now = self.seen(name)
         self.once[name] |= now
         told = set(_CANARY.findall(answer))
@@ -210,7 +227,7 @@ class RightsCheck:
         gone = self._hidden_from(principal)
         hidden = {
             canary
-            for canary in found - now
+            for canary in found - now - self._free
             if any(
                 place[:2] in gone or not self._may_read(principal, *place[::2])
                 for place in self._places[canary]

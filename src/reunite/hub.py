@@ -309,9 +309,12 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
             new_id=self._new_id(),
         )
 
-    def push(self, request: PushRequest, principal: Principal) -> PushAnswer:
-        """Judge and apply a replica's changes."""
-        answer = push(self._numbered, self._tables, principal, request)
+    def push(
+        self, request: PushRequest, principal: Principal, *, whole: bool = False
+    ) -> PushAnswer:
+        """Judge and apply a replica's changes; with `whole`, all of the request or, raising
+        RefusedError, nothing."""
+        answer = push(self._numbered, self._tables, principal, request, whole=whole)
         if not self._number_news():
             # Nothing took effect, or another process was quicker: streams are told what was
             # answered all the same.

@@ -55,6 +55,7 @@ from reunite.engine.recognising import recognisable
 from reunite.engine.register import check_protocol, lease_blocks, own_replica
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import Tables
+from reunite.engine.whole import refuse_rejected, settle_whole
 from reunite.errors import (
     ConstraintError,
     SchemaChangedError,
@@ -72,8 +73,11 @@ def push(
     tables: Tables,
     principal: Principal,
     request: PushRequest,
+    *,
+    whole: bool = False,
 ) -> PushAnswer:
-    """Judge and apply what a replica sends; the outcomes of all of it.
+    """Judge and apply what a replica sends; the outcomes of all of it. With `whole`, nothing of a
+    request takes effect of which a change is rejected: raises RefusedError.
 
     Raises the errors of `parse_push`, and UnknownReplicaError, EpochChangedError,
     HubRestoredError, IdentityForkedError, NumberGapError, UpgradeRequiredError,
@@ -86,7 +90,7 @@ def push(
         request: PushRequest, refusal: UndoneError | None, *, has_way_back: bool
     ) -> PushAnswer:
         with store.write() as tx:
-            return _push(
+            answer = _push(
                 tx,
                 tables,
                 principal,
@@ -95,6 +99,9 @@ def push(
                 has_way_back=has_way_back,
                 refusal=refusal,
             )
+            if whole:
+                refuse_rejected(request, answer)
+            return answer
 
     def settle(request: PushRequest, refusal: UndoneError | None) -> PushAnswer:
         try:
@@ -106,7 +113,7 @@ def push(
             # the hub. Nothing has happened; once more, so that only the group to blame is undone.
             return work(request, refusal, has_way_back=True)
 
-    return settle_in_halves(request, settle)
+    return settle_whole(request, settle) if whole else settle_in_halves(request, settle)
 
 
 def _push(

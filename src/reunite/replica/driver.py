@@ -208,7 +208,7 @@ class Driver:
 
     def compare(self, tables: Sequence[str] | None = None) -> RepairReport:
         """What is not as the hub had it at this replica's checkpoint; nothing is changed."""
-        return self._repair().compare(tables, self._pages_ahead())
+        return self._repair().compare(tables, self.pages_ahead())
 
     def _repair(self) -> Repair:
         return Repair(
@@ -219,7 +219,7 @@ class Driver:
             inbox=self._inbox,
         )
 
-    def _pages_ahead(self) -> Iterator[Page]:
+    def pages_ahead(self) -> Iterator[Page]:
         """What the hub has for this replica after what it shows."""
         state = self._file.state()
         state.cursor, state.repaired = state.checkpoint, None

@@ -107,7 +107,7 @@ class ReplicaFile:
                 connection.execute("pragma journal_mode = wal").fetchall()
                 connection.execute("begin immediate")
                 names = {name for (name,) in connection.execute("select name from sqlite_master")}
-                _refuse_hub(path, names)
+                refuse_hub(path, names)
                 for statement in (*outbox_layout(), *LAYOUT):
                     connection.execute(statement)
                 note_layout(connection)
@@ -124,7 +124,7 @@ class ReplicaFile:
             closing(connect_to_look(path)) as db,
         ):
             names = {name for (name,) in db.execute("select name from sqlite_master")}
-        _refuse_hub(path, names)
+        refuse_hub(path, names)
         if "reunite_state" not in names:
             _refuse_taken(path, names & wanted())
 
@@ -543,7 +543,8 @@ def _versions(connection: sqlite3.Connection) -> dict[tuple[str, int], TableSche
     }
 
 
-def _refuse_hub(path: Path, names: set[str]) -> None:
+def refuse_hub(path: Path, names: set[str]) -> None:
+    """Raise CallerError if these are the tables of a hub's database."""
     if "reunite_commit" in names:
         raise CallerError(f"{path} is a hub's database: clone into another file.")
 

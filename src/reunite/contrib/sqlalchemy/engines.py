@@ -92,7 +92,7 @@ def _bind(engine: Engine, replica: Replica) -> None:
             engine.dialect.colspecs = {**engine.dialect.colspecs, **POSTGRESQL_FORMS}
     finally:
         connection.close()
-    engine.update_execution_options(**{_IS_REPLICA: True})
+    give_keys(engine)
 
     @event.listens_for(engine, "connect")
     def prepare(driver: Any, record: Any) -> None:
@@ -124,6 +124,11 @@ def _bind(engine: Engine, replica: Replica) -> None:
     def forget(connection: Connection) -> None:
         connection.info.pop(_FIRST, None)
 
+
+def give_keys(engine: Engine) -> None:
+    """Give rows that the ORM inserts over this engine, of a replica's file, generated keys of the
+    replica's block."""
+    engine.update_execution_options(**{_IS_REPLICA: True})
     if not event.contains(Session, "before_flush", _give_keys):
         event.listen(Session, "before_flush", _give_keys)
 

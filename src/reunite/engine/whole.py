@@ -1,0 +1,51 @@
+"""A push that is taken whole or not at all: what the hub would reject of it undoes all of it.
+
+For programs that are told of a refusal and mend it themselves. A replica's own pushes are settled
+group by group, so that one rejected change never keeps others back.
+
+The rule         what is rejected is found inside the transaction, so a refusal leaves no trace.
+"""
+
+from __future__ import annotations
+
+from reunite.core.change import Op, OutcomeKind
+from reunite.engine.halving import Settle
+from reunite.engine.ports import UndoneError
+from reunite.errors import ReuniteError
+from reunite.protocol.push import OutcomeMessage, PushAnswer, PushRequest
+
+
+class RefusedError(ReuniteError):
+    """A push that was to be taken whole holds what the hub rejects: `outcome` is the first of it,
+    None where the database undid all of it. Nothing was done: mend the change, and push again."""
+
+    def __init__(self, reason: str, outcome: OutcomeMessage | None = None) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+
+
+def refuse_rejected(request: PushRequest, answer: PushAnswer) -> None:
+    """Raise RefusedError if anything was rejected, so that the transaction is undone: but for
+    deletes of rows that others point to by now, and what hangs on them, which do no harm undone."""
+    rejected = [each for each in answer.outcomes if each.kind is OutcomeKind.REJECTED]
+    if not rejected:
+        return
+    deleted = {
+        uid
+        for group in request.groups
+        for run in group.runs
+        if run.op is Op.DELETE
+        for uid in run.ids
+    }
+    for outcome in rejected:
+        is_still_needed = outcome.code == "foreign-key" and outcome.id in deleted
+        if not (is_still_needed or outcome.code == "depends-on-rejected"):
+            raise RefusedError(f"{outcome.code}: {outcome.reason}", outcome)
+
+
+def settle_whole(request: PushRequest, settle: Settle) -> PushAnswer:
+    """The answer to all of it. Raises RefusedError for what the database undoes, too."""
+    try:
+        return settle(request, None)
+    except UndoneError as exc:
+        raise RefusedError(str(exc)) from exc

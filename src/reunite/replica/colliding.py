@@ -1,0 +1,76 @@
+"""Colliding: unique values that unsent rows share with rows of the hub that are on their way.
+
+For programs that want to be told before a pull, and to give their rows other values first. A pull
+by itself sets such a row aside until the hub has judged it.
+
+The rule         nothing is changed here; the hub is only read.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from reunite.core.key import Key, parse_key
+from reunite.core.schema import TableSchema, Unique
+from reunite.core.values import Row
+from reunite.protocol.pull import Page
+from reunite.replica.pages import aligned
+from reunite.stores.sql.dialects.sqlite import Storer, quoted
+
+
+class Collision(NamedTuple):
+    """An unsent row, and the columns in which it has the values of a row of the hub."""
+
+    table: str
+    key: Key
+    columns: tuple[str, ...]
+
+
+def collisions(
+    connection: sqlite3.Connection, schemas: Mapping[str, TableSchema], pages: Iterable[Page]
+) -> list[Collision]:
+    """The unsent rows that would be in the way of these pages. One read for each unique constraint
+    of a row that comes, where its table has unsent rows."""
+    unsent: dict[str, set[Key]] = {}
+    for table, key in connection.execute(
+        "select distinct table_name, key from reunite_change where outcome is null"
+    ):
+        unsent.setdefault(table, set()).add(parse_key(key))
+    coming: dict[str, dict[Key, Row | None]] = {}
+    for page in pages:
+        for part in page.tables:
+            if part.table in unsent and part.table in schemas:
+                schema = schemas[part.table]
+                rows = coming.setdefault(part.table, {})
+                rows.update(dict.fromkeys([*part.deletes, *part.evicts]))
+                rows.update({schema.key_of(row): row for row in aligned(schema, part)})
+    return [
+        Collision(table, key, unique.columns)
+        for table, rows in coming.items()
+        for unique in schemas[table].uniques
+        for key in _in_the_way(connection, schemas[table], unique, rows)
+        if key in unsent[table]
+    ]
+
+
+def _in_the_way(
+    connection: sqlite3.Connection,
+    schema: TableSchema,
+    unique: Unique,
+    rows: Mapping[Key, Row | None],
+) -> Iterator[Key]:
+    places = [schema.position[name] for name in unique.columns]
+    columns = [schema.columns[place] for place in places]
+    where = " and ".join(f"{quoted(name)} = ?" for name in unique.columns)
+    names = ", ".join(map(quoted, schema.key))
+    text = f"select {names} from {quoted(schema.name)} where {where}"
+    storer = Storer(columns)
+    for key, row in rows.items():
+        values = None if row is None else tuple(row[place] for place in places)
+        if values is None or None in values:
+            continue
+        for found in connection.execute(text, storer.row(values)):
+            if tuple(found) != key:
+                yield tuple(found)

@@ -1,0 +1,107 @@
+"""Joining: a file that has tables and rows already becomes a replica of a hub with such tables.
+
+    file with tables ─► reunite's tables, triggers, every row as a pending insert
+    first push       ─► the hub does not know the replica: it gets an identity, and the inserts go
+    first pull       ─► all rows of the hub; what was pending is merged on top
+
+What it is       for files that were there before the hub: a database of another sync, or a program
+                 that is offered sync after years.
+What it is not   a clone: nothing is fetched here, and nothing that the file holds is lost.
+The rule         one transaction; a row is pending from the moment on in which it is captured.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from reunite.core.key import key_text
+from reunite.core.schema import TableSchema
+from reunite.errors import CallerError, UnknownTableError
+from reunite.replica.file import refuse_hub
+from reunite.replica.layout import LAYOUT, note_layout
+from reunite.replica.rows import RowForms
+from reunite.replica.state import State, load_state, save_changes
+from reunite.stores.sql.capture import renew_outbox_triggers
+from reunite.stores.sql.database import connect_sqlite, translated
+from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
+from reunite.stores.sql.layout import outbox_layout
+
+_PENDING = """
+    insert into reunite_change (table_name, op, key, row, schema) values (?, 'insert', ?, ?, ?)
+"""
+
+
+def join(path: Path, tables: Iterable[str]) -> list[TableSchema]:
+    """Make a file a replica of these tables, which must be in it, with their rows as pending
+    inserts; nothing for those that it is a replica of already. The schemas of all.
+
+    Raises UnknownTableError, UntrackableTableError, and CallerError for a hub's database.
+    """
+    with translated(), closing(connect_sqlite(path)) as connection:
+        names = {name for (name,) in connection.execute("select name from sqlite_master")}
+        refuse_hub(path, names)
+        connection.execute("pragma journal_mode = wal").fetchall()
+        connection.execute("begin immediate")
+        try:
+            for statement in (*outbox_layout(), *LAYOUT):
+                connection.execute(statement)
+            note_layout(connection)
+            state = load_state(connection)
+            before = msgspec.structs.replace(state)
+            _join(connection, state, sorted(set(tables)))
+            save_changes(connection, before, state)
+            connection.execute("commit")
+        finally:
+            if connection.in_transaction:
+                connection.execute("rollback")
+        return list(state.schemas)
+
+
+def _join(connection: sqlite3.Connection, state: State, tables: Sequence[str]) -> None:
+    if state.tables is None and state.is_ready:
+        raise CallerError("This replica has all tables of its hub already.")
+    known = {schema.name for schema in state.schemas}
+    new = [reflect(connection, name) for name in tables if name not in known]
+    for schema in new:
+        check_keys_have_no_null(connection, schema)
+        connection.execute(
+            "insert or replace into reunite_schema (table_name, version, schema) values (?, ?, ?)",
+            (schema.name, schema.version, msgspec.json.encode(schema).decode()),
+        )
+        _make_pending(connection, schema)
+    state.schemas = tuple(sorted((*state.schemas, *new), key=lambda schema: schema.name))
+    state.tables = tuple(schema.name for schema in state.schemas)
+    state.is_ready = True
+    renew_outbox_triggers(connection, new)
+
+
+def _make_pending(connection: sqlite3.Connection, schema: TableSchema) -> None:
+    forms = RowForms({schema.name: schema}, {})
+    connection.executemany(
+        _PENDING,
+        [
+            (
+                schema.name,
+                key_text(schema.key_of(row)),
+                msgspec.json.encode(row).decode(),
+                schema.version,
+            )
+            for row in forms.read_all(connection, schema)
+        ],
+    )
+
+
+def missing(connection: sqlite3.Connection, tables: Iterable[str]) -> list[str]:
+    """Those of these tables that the file does not have yet."""
+    found = []
+    for name in tables:
+        try:
+            reflect(connection, name)
+        except UnknownTableError:
+            found.append(name)
+    return found

@@ -31,7 +31,7 @@ from reunite.engine.changed import (
     without_key,
 )
 from reunite.engine.ignoring import IGNORED, ignored
-from reunite.engine.lineage import hub_stamps, is_gone, last_image
+from reunite.engine.lineage import hub_stamps, is_gone, last_image, may_return
 from reunite.engine.ports import LogEntry, UndoneError, Writes, WriteTransaction
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import HookedChange, Tables
@@ -232,8 +232,8 @@ class GroupJudge:
         if mark < self._trimmed_id:
             # The log cannot say; keys that the database generates may be another row's by now.
             return self._tables.schemas[table].generated_key
-        entries = self._entries.get((table, key), ())
-        return is_gone(entries, key, mark=mark, is_mine=self._is_mine)
+        found, schema = self._entries.get((table, key), ()), self._tables.schemas[table]
+        return is_gone(found, key, mark=mark, is_mine=self._is_mine, returns=may_return(schema))
 
     def _is_lost(self, change: Change, row: Row) -> bool:
         """Whether the row that an update or delete means is gone, whatever holds its key now."""
@@ -283,9 +283,8 @@ class GroupJudge:
         """A parent that the replica saw and that is gone counts as deleted, whatever holds its
         key now."""
         for parent, key in self._parents(change):
-            if not self._is_gone(parent, key, change.mark):
-                continue
-            self._restore_parent(change, parent, key)
+            if self._is_gone(parent, key, change.mark):
+                self._restore_parent(change, parent, key)
 
     def _restore_parent(self, change: Change, parent: str, key: Key) -> None:
         schema = self._tables.schemas[parent]

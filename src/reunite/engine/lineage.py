@@ -4,7 +4,9 @@ SQLite gives the largest rowid anew after a delete, and programs choose natural 
 speaks of the row that its replica saw at its mark. So the log after the mark decides: once anyone
 but this replica deleted the key's row, moved it away, or made another under it, the row that the
 replica meant is gone, whatever holds the key now; once this replica's own insert (or move) took
-effect there, the row is its own again. A log trimmed past the mark counts as gone.
+effect there, the row is its own again. A log trimmed past the mark counts as gone. Where updates
+win, a push brings deleted rows back; generated keys are leased once, so what a push puts under one
+that was deleted is that row again.
 
 The rule: an entry without a pushed change (`n` None) is not this replica's, even inside its own
 push: the replica knows nothing of what cascades and hooks did at the hub.
@@ -12,20 +14,31 @@ push: the replica knows nothing of what cascades and hooks did at the hub.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
-from reunite.core.change import Op
+from reunite.core.change import Change, Op
 from reunite.core.key import Key
-from reunite.core.schema import TableSchema
+from reunite.core.schema import RowMerge, TableSchema
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row, Value, same
-from reunite.engine.ports import LogEntry
+from reunite.engine.ports import LogEntry, Transaction
+
+
+def may_return(schema: TableSchema) -> bool:
+    """Whether what a push puts under a key of which a row was deleted is that row again."""
+    return schema.rows is RowMerge.UPDATE_WINS and schema.generated_key
 
 
 def is_gone(
-    entries: Sequence[LogEntry], key: Key, *, mark: int, is_mine: Callable[[LogEntry], bool]
+    entries: Sequence[LogEntry],
+    key: Key,
+    *,
+    mark: int,
+    is_mine: Callable[[LogEntry], bool],
+    returns: bool = False,
 ) -> bool:
-    """Whether the row that stood under `key` at `mark` is gone. `entries` are the key's, by id."""
+    """Whether the row that stood under `key` at `mark` is gone. `entries` are the key's, by id;
+    `returns` says that a push may have brought it back."""
     gone = False
     for entry in entries:
         if entry.place <= mark:
@@ -34,9 +47,21 @@ def is_gone(
         if is_mine(entry):
             if arrives or entry.pushed_op is Op.INSERT:
                 gone = False
+        elif returns and gone and arrives and entry.n is not None:
+            gone = False
         elif arrives or entry.old_key == key or (entry.op is Op.DELETE and entry.key == key):
             gone = True
     return gone
+
+
+def lost_for_good(
+    tx: Transaction, schema: TableSchema, keys: Collection[Key], changes: Sequence[Change]
+) -> set[Key]:
+    """Those of these missing rows that none of the changes, where updates win, brings back."""
+    if schema.rows is not RowMerge.UPDATE_WINS:
+        return set(keys)
+    mark = min(change.mark for change in changes)
+    return set(keys) - {entry.key for entry in tx.entries(schema.name, keys, after_id=mark)}
 
 
 def hub_stamps(

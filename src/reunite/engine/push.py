@@ -37,7 +37,7 @@ from reunite.engine.erase import blanked
 from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError, rejected
 from reunite.engine.halving import settle_in_halves
 from reunite.engine.identity import check_log, check_past, formers
-from reunite.engine.lineage import is_gone
+from reunite.engine.lineage import is_gone, lost_for_good
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.origins import Origins
 from reunite.engine.outcomes import outcome_message, shown_outcome
@@ -403,7 +403,9 @@ class _Session:
                 missing = {
                     (parent, key)
                     for parent, keys in wanted.items()
-                    for key in keys - self._rights.seen(parent, keys)
+                    for key in lost_for_good(
+                        self._tx, schemas[parent], keys - self._rights.seen(parent, keys), changes
+                    )
                 }
         except ConstraintError:
             return list(changes)  # a key that the database cannot hold: halving finds it

@@ -120,6 +120,51 @@ def test_a_parent_that_wins_is_brought_back_by_its_new_child(pair: Pair) -> None
     assert tablet.parked() == []
 
 
+def test_a_row_that_one_replica_brought_back_is_what_the_others_meant(pair: Pair) -> None:
+    pair.hub.track("product", merge={"stock": "counter"}, rows="update_wins")
+    tablet, phone = pair.clone("tablet"), pair.clone("phone")
+    pair.at_hub("delete from product where id = 1")
+    pair.write(tablet, "insert into sale (product_id, amount) values (1, 1)")
+    pair.write(
+        phone,
+        "insert into sale (product_id, amount) values (1, 2)",
+        "update product set name = 'Pear' where id = 1",
+    )
+    tablet.sync()
+    phone.sync()
+    assert phone.parked() == []
+    assert pair.at_hub("select name from product where id = 1") == [("Pear",)]
+    pair.assert_agreed()
+
+
+def test_what_the_hub_puts_under_a_key_of_a_deleted_row_is_another_row(pair: Pair) -> None:
+    pair.hub.track("product", merge={"stock": "counter"}, rows="update_wins")
+    pair.at_hub("delete from product where id = 1")
+    pair.at_hub("insert into product (id, name, code, stock) values (1, 'Other', 'O', 0)")
+    pair.write(pair.replica, "insert into sale (product_id, amount) values (1, 2)")
+    pair.replica.sync()
+    assert [parked.code for parked in pair.replica.parked()] == ["parent-deleted"]
+    pair.assert_agreed()
+
+
+def test_a_deleted_parent_comes_back_for_a_run_of_changes_of_which_one_is_refused(
+    pair: Pair,
+) -> None:
+    pair.hub.track("product", merge={"stock": "counter"}, rows="update_wins")
+    pair.at_hub("delete from product where id = 1")
+    # One run of another program's changes: the second points nowhere.
+    pair.in_file(
+        pair.replica,
+        "insert into sale (product_id, amount) values (1, 2)",
+        "pragma foreign_keys = off",
+        "insert into sale (product_id, amount) values (777, 3)",
+    )
+    pair.replica.sync()
+    assert [parked.code for parked in pair.replica.parked()] == ["foreign-key"]
+    assert pair.at_hub("select name from product where id = 1") == [("Apple",)]
+    pair.assert_agreed()
+
+
 def test_a_pushed_delete_cascades_at_the_hub_and_reaches_every_replica(pair: Pair) -> None:
     tablet = pair.clone("tablet")
     pair.at_hub("insert into sale (product_id, amount) values (1, 7)")

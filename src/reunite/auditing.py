@@ -25,6 +25,7 @@ from reunite.engine.erase import ErasureReport, erase
 from reunite.engine.explain import Explanation, explain
 from reunite.engine.export import exported
 from reunite.engine.history import HistoryEntry, history, log, row_at, trail
+from reunite.engine.news_since import changes_after
 from reunite.engine.ports import (
     Clock,
     Erasure,
@@ -32,6 +33,7 @@ from reunite.engine.ports import (
     HostStore,
     LogEntry,
     LogFilter,
+    Position,
     Scrubbable,
     Store,
     UndoneError,
@@ -110,6 +112,13 @@ class Auditing(ABC):
         only = _filter(table, actor, replica, since, until)
         self.number()
         return log(self._store, self._tables, after_id=after_id, limit=limit, only=only)
+
+    def changes_after(self, place: Position) -> tuple[list[LogEntry], Position]:
+        """The next changes of all tables after a place in the log, and the place after them; the
+        same place if nothing is new. `Position(seq=0, id=0)` is where the log begins. Unlike `log`
+        it never passes a change that becomes visible late: for programs that follow the log."""
+        self.number()
+        return changes_after(self._store, place)
 
     def export(
         self,

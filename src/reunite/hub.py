@@ -42,6 +42,7 @@ from reunite.engine.repair import repair
 from reunite.engine.retention import Keeper, trim
 from reunite.engine.status import HubLogStatistics, HubStatus, log_statistics
 from reunite.engine.tables import Hook, Tables
+from reunite.engine.whole import Whole
 from reunite.errors import BadRequestError, UnknownTableError
 from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
 from reunite.jobs import Jobs, Working
@@ -310,10 +311,10 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         )
 
     def push(
-        self, request: PushRequest, principal: Principal, *, whole: bool = False
+        self, request: PushRequest, principal: Principal, *, whole: Whole | None = None
     ) -> PushAnswer:
         """Judge and apply a replica's changes; with `whole`, all of the request or, raising
-        RefusedError, nothing."""
+        RefusedError, nothing, and what `whole` does is done in the same transaction."""
         answer = push(self._numbered, self._tables, principal, request, whole=whole)
         if not self._number_news():
             # Nothing took effect, or another process was quicker: streams are told what was
@@ -384,8 +385,11 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
 
     # -- looking ------------------------------------------------------------------------------
 
-    def trim(self, *, older_than_s: float) -> int:
+    def trim(self, *, older_than_s: float, seen_within_s: float | None = None) -> int:
         """Remove log older than this that every replica seen since then has read; how much.
+
+        seen_within_s   replicas count that were seen within so long, all for `math.inf`; as long
+                        as the log is kept by default
 
         Raises BadRequestError for an age that is negative or not finite.
         """
@@ -396,6 +400,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         return trim(
             self._store,
             older_than_ms=self._clock.now_ms() - int(older_than_s * 1000),
+            seen_since_ms=_since(self._clock.now_ms(), seen_within_s),
             pause=lambda: time.sleep(TRIM_PAUSE_S),
         )
 
@@ -477,6 +482,13 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _since(now_ms: int, within_s: float | None) -> int | None:
+    """The time so long ago; 0 for longer than there are times."""
+    if within_s is None or math.isnan(within_s):
+        return None
+    return 0 if within_s * 1000 >= now_ms else now_ms - int(within_s * 1000)
 
 
 def _check_age(keep: Any) -> None:

@@ -80,17 +80,31 @@ class HandlerNet(Net):
         data = self.tamper(json.loads(json.dumps(data)))
         code, answer = 200, None
         try:
-            if url == "register":
-                answer = self.server.handle_register()
-            elif url == "push":
-                answer = self.server.handle_push(data)
-            elif url == "pull":
-                answer = self.server.handle_pull(data)
+            answer = self._handled(url, data)
         except handlers.PushRejected as exc:
             code, answer = 400, {"error": [repr(arg) for arg in exc.args]}
         if self.lose():
             raise NetworkError("the answer is lost")
-        return code, "", json.loads(json.dumps(answer))
+        body = json.dumps(answer)
+        if monitor := options.get("monitor"):
+            monitor({"status": "connect", "size": len(body)})
+            monitor({"status": "downloading", "size": len(body), "received": len(body)})
+        return code, "", json.loads(body)
+
+    def _handled(self, url: str, data: Any) -> Any:
+        match url:
+            case "register":
+                return self.server.handle_register()
+            case "push":
+                return self.server.handle_push(data)
+            case "pull":
+                return self.server.handle_pull(data)
+            case "repair":
+                return self.server.handle_repair(data)
+            case "query":
+                return self.server.handle_query(data)
+            case _:
+                raise NetworkError(f"nobody answers at {url}")
 
 
 class Node:
@@ -115,8 +129,16 @@ class Node:
     def push(self) -> dict[str, int]:
         return self.client.push("push")
 
-    def pull(self) -> Any:
-        return self.client.pull("pull")
+    def pull(self, **options: Any) -> Any:
+        return self.client.pull("pull", **options)
+
+    def repair(self, **options: Any) -> Any:
+        return self.client.repair("repair", **options)
+
+    def add(self, *objects: Any) -> None:
+        with self.session() as session:
+            session.add_all(objects)
+            session.commit()
 
     def synchronize(self, tries: int = 5) -> None:
         """The README's loop, and a pull, whatever is lost on the way."""

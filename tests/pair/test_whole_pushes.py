@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reunite.core.principal import Principal
-from reunite.engine.whole import RefusedError
+from reunite.engine.whole import RefusedError, Whole
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.push import PushRequest
 from reunite.replica import Replica
@@ -24,7 +24,7 @@ class WholeLine:
     def call(self, operation: str, body: bytes) -> bytes:
         hub, principal = self._pair.hub, Principal(user="owner")
         if operation == "push":
-            return encode(hub.push(decode(body, PushRequest), principal, whole=True))
+            return encode(hub.push(decode(body, PushRequest), principal, whole=Whole()))
         return hub.answer(operation, body, principal)
 
     def close(self) -> None:

@@ -55,7 +55,7 @@ from reunite.engine.recognising import recognisable
 from reunite.engine.register import check_protocol, lease_blocks, own_replica
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import Tables
-from reunite.engine.whole import refuse_rejected, settle_whole
+from reunite.engine.whole import Whole, begin_whole, end_whole, settle_whole
 from reunite.errors import (
     ConstraintError,
     SchemaChangedError,
@@ -74,7 +74,7 @@ def push(
     principal: Principal,
     request: PushRequest,
     *,
-    whole: bool = False,
+    whole: Whole | None = None,
 ) -> PushAnswer:
     """Judge and apply what a replica sends; the outcomes of all of it. With `whole`, nothing of a
     request takes effect of which a change is rejected: raises RefusedError.
@@ -90,6 +90,7 @@ def push(
         request: PushRequest, refusal: UndoneError | None, *, has_way_back: bool
     ) -> PushAnswer:
         with store.write() as tx:
+            begin_whole(tx, whole)
             answer = _push(
                 tx,
                 tables,
@@ -99,13 +100,12 @@ def push(
                 has_way_back=has_way_back,
                 refusal=refusal,
             )
-            if whole:
-                refuse_rejected(request, answer)
+            end_whole(tx, whole, request, answer)
             return answer
 
     def settle(request: PushRequest, refusal: UndoneError | None) -> PushAnswer:
         try:
-            return work(request, refusal, has_way_back=False)
+            return work(request, refusal, has_way_back=bool(whole and whole.has_way_back))
         except UndoneError:
             raise
         except (ConstraintError, _NoWayBackError):

@@ -27,14 +27,21 @@ TRIM_EVERY_MS = 60_000
 TRIM_STEP_EVERY_MS = 250
 
 
-def trim(store: Store, *, older_than_ms: int, pause: Callable[[], None]) -> int:
-    """Remove the commits before `older_than_ms` that every replica seen since then has read.
+def trim(
+    store: Store,
+    *,
+    older_than_ms: int,
+    seen_since_ms: int | None = None,
+    pause: Callable[[], None],
+) -> int:
+    """Remove the commits before `older_than_ms` that every replica has read which was seen since
+    `seen_since_ms`, by default since then.
 
     How many changes went. A replica that has not been seen for longer does not hold the log back:
     it gets a snapshot when it comes again, and keeps its outbox. `pause` is called between
     transactions, so that other writers get their turn.
     """
-    removed = _let_go(store, older_than_ms=older_than_ms)
+    removed = _let_go(store, older_than_ms=older_than_ms, seen_since_ms=seen_since_ms)
     while _sweep(store) == SWEEP_CHANGES_MAX:
         pause()
     return removed
@@ -80,12 +87,13 @@ def _sweep(store: Store) -> int:
         return tx.sweep(limit=SWEEP_CHANGES_MAX)
 
 
-def _let_go(store: Store, *, older_than_ms: int) -> int:
+def _let_go(store: Store, *, older_than_ms: int, seen_since_ms: int | None = None) -> int:
+    since_ms = older_than_ms if seen_since_ms is None else seen_since_ms
     until = _old_enough(store, older_than_ms=older_than_ms)
     if until == 0:
         return 0
     with store.write() as tx:
-        readers = [record.seen_seq for record in tx.replicas() if record.seen_ms >= older_than_ms]
+        readers = [record.seen_seq for record in tx.replicas() if record.seen_ms >= since_ms]
         until = min([until, *readers])
         return 0 if until <= tx.trimmed_seq() else tx.trim(until_seq=until)
 

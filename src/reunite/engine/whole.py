@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from reunite.core.change import Op, OutcomeKind
 from reunite.engine.halving import Settle
-from reunite.engine.ports import UndoneError
+from reunite.engine.ports import UndoneError, WriteTransaction
 from reunite.errors import ReuniteError
 from reunite.protocol.push import OutcomeMessage, PushAnswer, PushRequest
 
@@ -24,7 +24,38 @@ class RefusedError(ReuniteError):
         self.outcome = outcome
 
 
-def refuse_rejected(request: PushRequest, answer: PushAnswer) -> None:
+class Whole:
+    """What a program that takes pushes whole does in their transaction: overwrite what you need.
+
+    `has_way_back` says that a refusal is to be expected, so nothing is done twice. What `before`
+    or `after` raises undoes all, and comes to whoever pushed.
+    """
+
+    has_way_back = False
+
+    def before(self, tx: WriteTransaction) -> None:
+        """Called before anything is judged; again, if the push must be settled another way."""
+
+    def after(self, tx: WriteTransaction) -> None:
+        """Called when everything has taken effect, and nothing is rejected."""
+
+
+def begin_whole(tx: WriteTransaction, whole: Whole | None) -> None:
+    """What is to be done before a push, if it is to be taken whole."""
+    if whole is not None:
+        whole.before(tx)
+
+
+def end_whole(
+    tx: WriteTransaction, whole: Whole | None, request: PushRequest, answer: PushAnswer
+) -> None:
+    """What is to be done after it. Raises RefusedError."""
+    if whole is not None:
+        _refuse_rejected(request, answer)
+        whole.after(tx)
+
+
+def _refuse_rejected(request: PushRequest, answer: PushAnswer) -> None:
     """Raise RefusedError if anything was rejected, so that the transaction is undone: but for
     deletes of rows that others point to by now, and what hangs on them, which do no harm undone."""
     rejected = [each for each in answer.outcomes if each.kind is OutcomeKind.REJECTED]

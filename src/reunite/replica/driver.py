@@ -80,11 +80,13 @@ class Driver:
         *,
         now_ms: Callable[[], int],
         on_checkpoint: Callable[[set[str]], None],
+        on_page: Callable[[Page], None] | None = None,
     ) -> None:
         self._file = file
         self._hub = hub
         self._now_ms = now_ms
         self._note_checkpoint = on_checkpoint
+        self._note_page = on_page
         self._report = SyncReport()
         self._batch_max = _FIRST_BATCH
         # Of a group that goes in parts: the part sent last, and up to where the hub holds it.
@@ -368,6 +370,8 @@ class Driver:
     ) -> bool:
         """Let a page that follows the cursor `asked_from` gather, or show what gathered; False if
         another process has moved on meanwhile. `schemas` are the hub's, if they are others."""
+        if self._note_page is not None:
+            self._note_page(page)
         with self._file.writing(bulk=is_large(page)) as (connection, state):
             if state.cursor != asked_from:
                 return False
@@ -435,6 +439,24 @@ class Driver:
                 numbers = numbers_of_group(connection, batch.first_n)
             self._inbox(connection, state).give_up(numbers, code=error.code, reason=error.message)
         self._batch_max = _FIRST_BATCH
+
+    # -- beginning anew -----------------------------------------------------------------------
+
+    def start_over(self) -> None:
+        """Forget how far the hub's log was read: the next pull brings all rows. What is shown, and
+        what is pending, stays until then."""
+        with self._file.writing() as (connection, state):
+            state.checkpoint = None
+            self._inbox(connection, state).void()
+
+    def set_aside(self, *, code: str, reason: str) -> None:
+        """Park all that waits, and show the hub's rows in its place."""
+        with self._file.writing() as (connection, state):
+            inbox = self._inbox(connection, state)
+            inbox.rearrange()
+            inbox.give_up(range(state.known_n + 1, state.next_n), code=code, reason=reason)
+            if state.sent_n <= state.known_n:
+                state.next_n = state.known_n + 1  # nobody has heard of the numbers
 
     # -- plumbing -----------------------------------------------------------------------------
 

@@ -13,21 +13,22 @@ The rule         one transaction; a row is pending from the moment on in which i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
-from reunite.core.key import key_text
+from reunite.core.key import Key, key_text
 from reunite.core.schema import TableSchema
-from reunite.errors import CallerError, UnknownTableError
+from reunite.errors import CallerError
 from reunite.replica.file import refuse_hub
 from reunite.replica.layout import LAYOUT, note_layout
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State, load_state, save_changes
 from reunite.stores.sql.capture import renew_outbox_triggers
 from reunite.stores.sql.database import connect_sqlite, translated
+from reunite.stores.sql.dialects.sqlite import quoted
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
 from reunite.stores.sql.layout import outbox_layout
 
@@ -36,9 +37,20 @@ _PENDING = """
 """
 
 
-def join(path: Path, tables: Iterable[str]) -> list[TableSchema]:
+def join(
+    path: Path,
+    tables: Iterable[str],
+    *,
+    silent: Collection[str] = (),
+    pending: Mapping[str, Collection[Key]] | None = None,
+    then: Callable[[sqlite3.Connection], None] | None = None,
+) -> list[TableSchema]:
     """Make a file a replica of these tables, which must be in it, with their rows as pending
     inserts; nothing for those that it is a replica of already. The schemas of all.
+
+    silent      tables whose rows are not the hub's business
+    pending     the keys of the rows that the hub does not know, where it knows the others
+    then        done in the same transaction
 
     Raises UnknownTableError, UntrackableTableError, and CallerError for a hub's database.
     """
@@ -53,8 +65,13 @@ def join(path: Path, tables: Iterable[str]) -> list[TableSchema]:
             note_layout(connection)
             state = load_state(connection)
             before = msgspec.structs.replace(state)
-            _join(connection, state, sorted(set(tables)))
+            for schema in _join(connection, state, sorted(set(tables))):
+                if schema.name not in silent:
+                    keys = None if pending is None else pending.get(schema.name, ())
+                    _make_pending(connection, schema, keys)
             save_changes(connection, before, state)
+            if then is not None:
+                then(connection)
             connection.execute("commit")
         finally:
             if connection.in_transaction:
@@ -62,7 +79,25 @@ def join(path: Path, tables: Iterable[str]) -> list[TableSchema]:
         return list(state.schemas)
 
 
-def _join(connection: sqlite3.Connection, state: State, tables: Sequence[str]) -> None:
+def leave(path: Path) -> None:
+    """Make a replica's file an ordinary one: its rows stay, what is pending goes."""
+    with translated(), closing(connect_sqlite(path)) as connection:
+        connection.execute("begin immediate")
+        try:
+            ours = connection.execute(
+                "select type, name from sqlite_schema where type in ('trigger', 'table') "
+                "and name like 'reunite\\_%' escape '\\' order by type desc"
+            ).fetchall()
+            for kind, name in ours:
+                connection.execute(f"drop {kind} if exists {quoted(name)}")
+            connection.execute("commit")
+        finally:
+            if connection.in_transaction:
+                connection.execute("rollback")
+
+
+def _join(connection: sqlite3.Connection, state: State, tables: Sequence[str]) -> list[TableSchema]:
+    """Note the tables that are new, which are given."""
     if state.tables is None and state.is_ready:
         raise CallerError("This replica has all tables of its hub already.")
     known = {schema.name for schema in state.schemas}
@@ -73,14 +108,17 @@ def _join(connection: sqlite3.Connection, state: State, tables: Sequence[str]) -
             "insert or replace into reunite_schema (table_name, version, schema) values (?, ?, ?)",
             (schema.name, schema.version, msgspec.json.encode(schema).decode()),
         )
-        _make_pending(connection, schema)
     state.schemas = tuple(sorted((*state.schemas, *new), key=lambda schema: schema.name))
     state.tables = tuple(schema.name for schema in state.schemas)
     state.is_ready = True
     renew_outbox_triggers(connection, new)
+    return new
 
 
-def _make_pending(connection: sqlite3.Connection, schema: TableSchema) -> None:
+def _make_pending(
+    connection: sqlite3.Connection, schema: TableSchema, keys: Collection[Key] | None
+) -> None:
+    """Note rows as inserts: all, or those with these keys."""
     forms = RowForms({schema.name: schema}, {})
     connection.executemany(
         _PENDING,
@@ -92,16 +130,6 @@ def _make_pending(connection: sqlite3.Connection, schema: TableSchema) -> None:
                 schema.version,
             )
             for row in forms.read_all(connection, schema)
+            if keys is None or schema.key_of(row) in keys
         ],
     )
-
-
-def missing(connection: sqlite3.Connection, tables: Iterable[str]) -> list[str]:
-    """Those of these tables that the file does not have yet."""
-    found = []
-    for name in tables:
-        try:
-            reflect(connection, name)
-        except UnknownTableError:
-            found.append(name)
-    return found

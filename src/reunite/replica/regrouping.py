@@ -14,6 +14,9 @@ from reunite.replica.file import ReplicaFile
 from reunite.replica.outbox import Outbox
 from reunite.replica.replica import Replica
 
+# The code of parked changes that were set aside, not rejected.
+SET_ASIDE = "set-aside"
+
 
 class WholeReplica(Replica):
     """A replica whose hub takes a push whole or not at all."""
@@ -22,6 +25,16 @@ class WholeReplica(Replica):
         """Make one group of all that waits, before `push`; how many changes."""
         with self._file.sync_lock():
             return regroup(self._file, now_ms=self.now_ms())
+
+    def start_over(self) -> None:
+        """Have the next pull bring all rows; what is pending stays on top."""
+        with self._file.sync_lock():
+            self._driver(None).start_over()
+
+    def set_aside(self, why: str) -> None:
+        """Park all that is pending, with the code `set-aside`, and show the hub's rows."""
+        with self._file.sync_lock():
+            self._driver(None).set_aside(code=SET_ASIDE, reason=f"Set aside by {why}.")
 
     def collisions(self) -> list[Collision]:
         """The unsent rows that hold unique values of rows that a pull would bring. Reads the hub as

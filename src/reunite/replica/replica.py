@@ -28,6 +28,7 @@ from reunite.errors import (
     StorageUnavailableError,
 )
 from reunite.protocol.limits import NAME_LENGTH_MAX
+from reunite.protocol.pull import Page
 from reunite.replica.asked import AskedTables, asked_tables
 from reunite.replica.cloning import Cloning
 from reunite.replica.conversation import Conversation
@@ -80,6 +81,10 @@ class Replica:
     page_rows      rows to ask for in a page; the hub's own limit by default
     on_checkpoint  called after each checkpoint has been committed
     """
+
+    # Called with each page of the hub before it is kept, outside of transactions; a page that
+    # another process keeps in its place is told of all the same.
+    on_page: Callable[[Page], None] | None = None
 
     def __init__(
         self,
@@ -335,6 +340,7 @@ class Replica:
             self._conversation(on_progress),
             now_ms=self._now_ms,
             on_checkpoint=on_checkpoint,
+            on_page=self.on_page,
         )
 
     def _conversation(self, on_progress: OnProgress | None) -> Conversation:

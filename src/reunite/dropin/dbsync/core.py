@@ -14,10 +14,15 @@ import hashlib
 import hmac
 import json
 import logging
-from collections.abc import Mapping, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, Protocol, TextIO, TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.inspection import inspect
+from sqlalchemy.orm import declarative_base
 
 logger = logging.getLogger("dbsync")
 
@@ -26,7 +31,30 @@ mode = "modeless"
 
 DIRECTIONS = ("push", "pull")
 
+Base = declarative_base()
+
+_LOG_FORM = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+_IS_HEARD = "update reunite_guard set suspended = "
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 _default: dict[str, Engine] = {}
+_listening = threading.local()
+
+
+class Side(Protocol):
+    """What both sides can do for the functions at the top."""
+
+    def create_all(self) -> None: ...
+    def drop_all(self) -> None: ...
+    def is_synched(self, obj: Any) -> bool: ...
+    def is_tracked(self, model: type) -> bool: ...
+    def save_extensions(self, obj: Any) -> None: ...
+    def get_latest_version_id(self) -> int: ...
+
+
+# The default client and server, of those that were imported.
+sides: dict[str, Side] = {}
 
 
 class ConfigurationError(Exception):
@@ -47,12 +75,146 @@ def get_engine() -> Engine:
         raise ConfigurationError("database engine hasn't been set yet") from None
 
 
-def set_mode(side: str) -> None:
+def set_mode(side: str, default: Side) -> None:
     """Note which side was imported last, and warn if the other one was before."""
+    sides[side] = default
     global mode  # noqa: PLW0603 — a name of the original's
     if mode not in ("modeless", side):
         logger.warning("both sides of dbsync are imported in one process; the last is %s", side)
     mode = side
+
+
+def side() -> Side:
+    """The default object of the side that was imported last. Raises ConfigurationError without an
+    engine, or before either was imported."""
+    get_engine()
+    try:
+        return sides[mode]
+    except KeyError:
+        raise ConfigurationError("import dbsync.client or dbsync.server first") from None
+
+
+def create_all() -> None:
+    """Make the tables that syncing needs, and log what is written from here on; may be called
+    again. Raises ConfigurationError without an engine."""
+    side().create_all()
+
+
+def drop_all() -> None:
+    """Take out what `create_all` made; the application's rows stay, what is unpushed goes."""
+    side().drop_all()
+
+
+def generate_content_types() -> None:
+    """Take up the classes that were tracked since; `create_all` and every sync call do it too."""
+    side().create_all()
+
+
+def is_synched(obj: Any) -> bool:
+    """Whether nothing of an object is unpushed. Raises TypeError for one of a class that is not
+    tracked."""
+    return side().is_synched(obj)
+
+
+def save_extensions(obj: Any) -> None:
+    """Call the save function of each extension of an object, with its field's value."""
+    side().save_extensions(obj)
+
+
+def get_latest_version_id() -> int:
+    """The last version, as far as this side knows."""
+    return side().get_latest_version_id()
+
+
+def set_log_target(fo: str | TextIO) -> None:
+    """Have warnings written to a stream, or to a file of this path."""
+    handler = logging.FileHandler(fo) if isinstance(fo, str) else logging.StreamHandler(fo)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter(_LOG_FORM))
+    for former in list(logger.handlers):
+        logger.removeHandler(former)
+        former.close()
+    logger.addHandler(handler)
+
+
+def set_listening_mutex(_: Any) -> None:
+    """For programs that call it: there is no mutex."""
+
+
+# -- capture off, for one thread ------------------------------------------------------------------
+
+
+def toggle_listening(enabled: bool | None = None) -> None:
+    """Switch capture of what this thread writes over a client's engine; None turns it round.
+
+    A server's log has no gaps: there it does nothing.
+    """
+    was = getattr(_listening, "enabled", True)
+    _listening.enabled = (not was) if enabled is None else enabled
+
+
+def with_listening(enabled: bool) -> Callable[[Function], Function]:
+    """Decorate a function that writes with capture on or off, whatever it is outside."""
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def run(*args: Any, **options: Any) -> Any:
+            with listening(enabled):
+                return function(*args, **options)
+
+        return run  # type: ignore[return-value]
+
+    return decorate
+
+
+@contextmanager
+def listening(enabled: bool) -> Iterator[None]:
+    """Capture on or off in the block, for this thread."""
+    was = getattr(_listening, "enabled", True)
+    _listening.enabled = enabled
+    try:
+        yield
+    finally:
+        _listening.enabled = was
+
+
+def watch_listening(engine: Engine) -> None:
+    """Have transactions over a client's engine heed `toggle_listening`: the guard that triggers ask
+    is set inside them, so nobody else sees it."""
+    if not event.contains(engine, "begin", _hush):
+        event.listen(engine, "begin", _hush)
+        event.listen(engine, "commit", _hear)
+
+
+def _hush(connection: Connection) -> None:
+    if not getattr(_listening, "enabled", True):
+        connection.exec_driver_sql(f"{_IS_HEARD}1")
+        connection.info["dbsync_hushed"] = True
+
+
+def _hear(connection: Connection) -> None:
+    if connection.info.pop("dbsync_hushed", False):
+        connection.exec_driver_sql(f"{_IS_HEARD}0")
+
+
+# -- tracking and messages ------------------------------------------------------------------------
+
+
+def tracked(args: tuple[Any, ...], track: Callable[[Any, frozenset[str]], Any]) -> Any:
+    """What `@track`, `@track()` and `@track("push")` do with a class, or give to decorate one."""
+    if len(args) == 1 and not isinstance(args[0], str):
+        return track(args[0], directions_of(()))
+    directions = directions_of(args)
+    return lambda model: track(model, directions)
+
+
+def primary_key(obj: Any) -> tuple[Any, ...]:
+    """An object's key, in the order of its table's columns."""
+    mapper: Any = inspect(type(obj))
+    return tuple(
+        getattr(obj, mapper.get_property_by_column(column).key)
+        for column in mapper.local_table.primary_key
+    )
 
 
 def directions_of(given: tuple[str, ...]) -> frozenset[str]:

@@ -4,7 +4,7 @@ The functions are those of a default `Client`, whose engine is that of `dbsync.s
 """
 
 from reunite.dropin.dbsync import core
-from reunite.dropin.dbsync.client import net
+from reunite.dropin.dbsync.client import net, serverquery
 from reunite.dropin.dbsync.client.errors import (
     BadResponseError,
     PullSuggested,
@@ -13,20 +13,26 @@ from reunite.dropin.dbsync.client.errors import (
     ResyncNeeded,
     UniqueConstraintError,
 )
-from reunite.dropin.dbsync.client.node import Client, Node
+from reunite.dropin.dbsync.client.node import Client, Node, Rescued
 
 default = Client()
 
 track = default.track
+extend = default.extend
 register = default.register
 isregistered = default.isregistered
 get_node = default.get_node
 save_node = default.save_node
 push = default.push
 pull = default.pull
+repair = default.repair
+query_server = default.query_server
 unsynched_objects = default.unsynched_objects
-isconnected = default.isconnected
+trim = default.trim
 conflicts = default.conflicts
+rescued_changes = default.rescued_changes
+extension_errors = default.extension_errors
+isconnected = default.isconnected
 isready = default.isready
 set_authentication_callback = default.set_authentication_callback
 set_default_decoder = default.set_default_decoder
@@ -35,7 +41,7 @@ set_default_headers = default.set_default_headers
 set_default_timeout = default.set_default_timeout
 set_pull_suggestion_criterion = default.set_pull_suggestion_criterion
 
-core.set_mode("client")
+core.set_mode("client", default)
 
 __all__ = [
     "BadResponseError",
@@ -44,9 +50,12 @@ __all__ = [
     "PullSuggested",
     "PushRejected",
     "RegisterRejected",
+    "Rescued",
     "ResyncNeeded",
     "UniqueConstraintError",
     "conflicts",
+    "extend",
+    "extension_errors",
     "get_node",
     "isconnected",
     "isready",
@@ -54,8 +63,12 @@ __all__ = [
     "net",
     "pull",
     "push",
+    "query_server",
     "register",
+    "repair",
+    "rescued_changes",
     "save_node",
+    "serverquery",
     "set_authentication_callback",
     "set_default_decoder",
     "set_default_encoder",
@@ -63,5 +76,6 @@ __all__ = [
     "set_default_timeout",
     "set_pull_suggestion_criterion",
     "track",
+    "trim",
     "unsynched_objects",
 ]

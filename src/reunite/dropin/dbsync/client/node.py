@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,29 +18,41 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Engine
-from sqlalchemy.inspection import inspect
+from sqlalchemy.orm import Session
 
 from reunite.contrib.sqlalchemy.engines import give_keys
 from reunite.core.change import Op
-from reunite.core.key import parse_key
+from reunite.core.key import key_text, parse_key
 from reunite.dropin.dbsync import core
+from reunite.dropin.dbsync.adopted import Deferred
 from reunite.dropin.dbsync.client import errors
-from reunite.dropin.dbsync.client.net import Monitor, Net, NetworkError
-from reunite.errors import HubUnreachableError
-from reunite.protocol.problem import Problem, error_from
-from reunite.replica.colliding import Collision
-from reunite.replica.joining import join
-from reunite.replica.regrouping import WholeReplica
+from reunite.dropin.dbsync.client.line import Line, Telling, is_good
+from reunite.dropin.dbsync.client.net import Monitor
+from reunite.dropin.dbsync.client.talking import Talking
+from reunite.dropin.dbsync.codec import name_of, shown_key, table_of
+from reunite.dropin.dbsync.extending import ExtensionError, Extensions
+from reunite.protocol.pull import Page
+from reunite.replica.joining import join, leave
+from reunite.replica.regrouping import SET_ASIDE, WholeReplica
 from reunite.replica.status import ConflictRecord
 
 Model = TypeVar("Model", bound=type)
 
-_NODES = """
+_TABLES = (
+    """
     create table if not exists reunite_dbsync_node (
         node_id integer primary key, registered text not null, registry_user_id integer,
-        secret text not null, counter integer not null default 0
+        secret text not null, counter integer not null default 0,
+        version integer not null default 0, seen integer not null default 0
     )
-"""
+    """,
+    "create table if not exists reunite_dbsync_quiet (table_name text primary key)",
+    """
+    create trigger if not exists reunite_dbsync_quiet after insert on reunite_change
+    when new.table_name in (select table_name from reunite_dbsync_quiet)
+    begin delete from reunite_change where id = new.id; end
+    """,
+)
 
 
 class Node(NamedTuple):
@@ -52,18 +64,28 @@ class Node(NamedTuple):
     secret: str
 
 
-class Client:
+class Rescued(NamedTuple):
+    """An unpushed change that `repair` set aside: what it wanted, and what it replaced."""
+
+    model: type | None
+    pk: Any
+    command: str
+    values: dict[str, Any]
+    replaced: dict[str, Any]
+
+
+class Client(Talking):
     """One node: the client side of one database.
 
     engine    None for the one of `dbsync.set_engine`, when it is first needed; of an SQLite file
     """
 
     def __init__(self, engine: Engine | None = None) -> None:
+        super().__init__()
         self._engine = engine
         self._models: dict[type, frozenset[str]] = {}
         self._joined: tuple[str, frozenset[str]] | None = None
-        self._suggests: Callable[[int | None, str, Any], bool] = lambda code, reason, answer: False
-        self.net = Net()
+        self._extensions = Extensions()
 
     @property
     def engine(self) -> Engine:
@@ -82,25 +104,57 @@ class Client:
 
     def track(self, *args: Any) -> Any:
         """Track a class: `@track`, `@track()`, `@track("push")`, `@track("pull")`, or both."""
-        if len(args) == 1 and isinstance(args[0], type):
-            return self._track(args[0], core.directions_of(()))
-        directions = core.directions_of(args)
-        return lambda model: self._track(model, directions)
+        return core.tracked(args, self._track)
 
     def _track(self, model: Model, directions: frozenset[str]) -> Model:
         self._models[model] = self._models.get(model, frozenset()) | directions
+        self._joined = None
         return model
+
+    def is_tracked(self, model: type) -> bool:
+        """Whether a class is tracked."""
+        return model in self._models
+
+    def extend(self, *args: Any, **options: Any) -> None:
+        """Have a virtual field travel with the rows of a class; see `Extensions.extend`."""
+        self._extensions.extend(*args, **options)
+        self._joined = None
+
+    def extension_errors(self) -> list[ExtensionError]:
+        """What functions of extensions failed at in the last sync call; the next tries again."""
+        return list(self._extensions.errors)
+
+    def save_extensions(self, obj: Any) -> None:
+        """Call the save functions of an object with its fields' values."""
+        self._extensions.save_extensions(obj)
 
     def create_all(self) -> None:
         """Make the file a node's: from here on, what is written to tracked tables is logged."""
-        names = frozenset(_table_of(model) for model in self._models)
-        if self._joined == (str(self.path), names):
+        names = {name_of(model) for model in self._models}
+        sides = {
+            name for name, model in self._extensions.side_tables.items() if model in self._models
+        }
+        wanted = frozenset(names | sides)
+        if self._joined == (str(self.path), wanted):
             return
-        join(self.path, names)
+        self._extensions.create(self.engine)
+        quiet = [
+            name_of(model) for model, directions in self._models.items() if "push" not in directions
+        ]
+        join(self.path, names | sides, silent=quiet)
         with self._file() as db:
-            db.execute(_NODES)
+            for statement in _TABLES:
+                db.execute(statement)
+            db.execute("delete from reunite_dbsync_quiet")
+            db.executemany("insert into reunite_dbsync_quiet values (?)", [(n,) for n in quiet])
         give_keys(self.engine)
-        self._joined = str(self.path), names
+        core.watch_listening(self.engine)
+        self._joined = str(self.path), wanted
+
+    def drop_all(self) -> None:
+        """Take out what `create_all` put into the file; the application's rows stay."""
+        leave(self.path)
+        self._joined = None
 
     @contextmanager
     def _file(self) -> Iterator[sqlite3.Connection]:
@@ -112,8 +166,8 @@ class Client:
     def register(self, registry_url: str, extra_data: Any = None, **options: Any) -> Any:
         """Become a node; the server's answer. Raises RegisterRejected, NetworkError."""
         self.create_all()
-        code, reason, answer = self.net.ask("POST", registry_url, extra_data or {}, **options)
-        if not _is_good(code) or not isinstance(answer, Mapping) or "node" not in answer:
+        code, reason, answer = self.send("POST", registry_url, extra_data or {}, options)
+        if not is_good(code) or not isinstance(answer, Mapping) or "node" not in answer:
             raise errors.RegisterRejected(code, reason, answer)
         node = answer["node"]
         self.save_node(
@@ -129,7 +183,7 @@ class Client:
         self.create_all()
         with self._file() as db:
             db.execute(
-                "insert or replace into reunite_dbsync_node values (?, ?, ?, ?, 0)",
+                "insert or replace into reunite_dbsync_node values (?, ?, ?, ?, 0, 0, 0)",
                 (node_id, registered.isoformat(), register_user_id, secret),
             )
 
@@ -149,219 +203,277 @@ class Client:
         """Whether this file is a node."""
         return self.get_node() is not None
 
+    def get_latest_version_id(self) -> int:
+        """The last version that the server told this node; 0 if none."""
+        self.create_all()
+        with self._file() as db:
+            (version,) = db.execute("select max(version) from reunite_dbsync_node").fetchone()
+        return int(version or 0)
+
+    def _note_version(self, line: Line, *, has_seen: bool) -> int:
+        """Keep what the server calls its latest version; which that is."""
+        if line.version is not None:
+            with self._file() as db:
+                db.execute(
+                    "update reunite_dbsync_node set version = max(version, ?1), "
+                    "seen = iif(?2, ?1, seen)",
+                    (line.version, has_seen),
+                )
+            return line.version
+        return self.get_latest_version_id()
+
     # -- syncing ------------------------------------------------------------------------------
 
-    def push(self, push_url: str, extra_data: Any = None, **options: Any) -> dict[str, int]:
+    def push(
+        self,
+        push_url: str,
+        extra_data: Any = None,
+        *,
+        include_extensions: bool = True,
+        **options: Any,
+    ) -> dict[str, int]:
         """Send all that is unpushed; `{"new_version_id": n}`. Raises PushRejected, PullSuggested,
         NetworkError: then nothing of it is stored at the server, and all of it stays here."""
-        self.create_all()
-        options.pop("include_extensions", None)
-        line = _Line(self, push_url, extra_data, options, errors.PushRejected)
+        self._begin()
+        extra = {"extra_data": extra_data}
+        line = Line(self, push_url, extra=extra, options=options, refusal=errors.PushRejected)
         with self._replica(line) as replica:
+            self._settle_adopted(replica, line)
+            if include_extensions:
+                self._load_extensions(replica)
             replica.regroup()
             line.carry(replica.push)
-        return {"new_version_id": line.version}
+        if include_extensions:
+            self._extensions.hand_over(self.engine)
+        return {"new_version_id": self._note_version(line, has_seen=line.is_latest)}
 
     def pull(
-        self, pull_url: str, extra_data: Any = None, monitor: Monitor = None, **options: Any
+        self,
+        pull_url: str,
+        extra_data: Any = None,
+        *,
+        monitor: Monitor = None,
+        include_extensions: bool = True,
+        **options: Any,
     ) -> Any:
-        """Merge what is new at the server; its last answer. Raises BadResponseError,
-        NetworkError."""
-        self.create_all()
-        options.pop("include_extensions", None)
-        line = _Line(
-            self, pull_url, extra_data, {**options, "monitor": monitor}, errors.BadResponseError
-        )
-        with self._replica(line) as replica:
-            found: list[Collision] = []
-            line.carry(lambda: found.extend(replica.collisions()))
-            if found:
-                models = {_table_of(model): model for model in self._models}
-                raise errors.UniqueConstraintError(
-                    [
-                        (models[table], key[0] if len(key) == 1 else key, columns)
-                        for table, key, columns in found
-                    ]
-                )
+        """Merge what is new at the server; its last answer. Raises BadResponseError, ResyncNeeded,
+        UniqueConstraintError, NetworkError: then nothing is applied."""
+        self._begin()
+        telling = Telling(monitor, "merging")
+        extra = {"extra_data": extra_data, "include_extensions": include_extensions}
+        line = Line(
+            self, pull_url, extra=extra, options=options, refusal=errors.BadResponseError,
+            telling=telling,
+        )  # fmt: skip
+        with telling.errors_told(), self._replica(line, arrive=include_extensions) as replica:
+            self._check_unique(replica, line)
+            telling.is_applying = True
+            self._settle_adopted(replica, line)
             line.carry(replica.pull)
-            # A delete of what others need by now: the row has come back.
-            for parked in replica.parked():
-                if parked.op is Op.DELETE:
-                    replica.discard(parked.id)
-        if monitor is not None:
-            monitor({"status": "done"})
+            self._give_up_deletes(replica)
+        self._note_version(line, has_seen=True)
+        if include_extensions:
+            self._extensions.hand_over(self.engine)
+        telling.tell(status="done")
         return line.answer
 
+    def repair(
+        self,
+        repair_url: str,
+        include_extensions: bool = True,
+        extra_data: Mapping[str, Any] | None = None,
+        *,
+        monitor: Monitor = None,
+        reapply: bool = False,
+        **options: Any,
+    ) -> Any:
+        """Replace all tracked rows by the server's; its last answer. Unpushed changes are set aside
+        (`rescued_changes`); with `reapply` they stay unpushed changes. Raises BadResponseError,
+        NetworkError; then nothing has happened."""
+        self._begin()
+        telling = Telling(monitor, "repairing")
+        telling.is_applying = True
+        extra = dict(extra_data or {})
+        if not include_extensions:
+            extra["exclude_extensions"] = "1"
+        line = Line(
+            self, repair_url, method="GET", extra=extra, options=options,
+            refusal=errors.BadResponseError, telling=telling,
+        )  # fmt: skip
+        with telling.errors_told(), self._replica(line, arrive=include_extensions) as replica:
+            replica.start_over()
+            line.carry(replica.pull)
+            if not reapply:
+                replica.set_aside("repair")
+        self._note_version(line, has_seen=True)
+        if include_extensions:
+            self._extensions.hand_over(self.engine)
+        telling.tell(status="done")
+        return line.answer
+
+    def _begin(self) -> None:
+        self.create_all()
+        self._extensions.errors.clear()
+
     @contextmanager
-    def _replica(self, line: _Line) -> Iterator[WholeReplica]:
+    def _replica(self, line: Line, *, arrive: bool = False) -> Iterator[WholeReplica]:
         with WholeReplica(self.path, transport=line) as replica:
+            if arrive and self._extensions.models:
+                replica.on_page = self._note_arrivals
             yield replica
 
-    def signed(self, operation: str, body: bytes, extra_data: Any) -> dict[str, Any]:
+    def _check_unique(self, replica: WholeReplica, line: Line) -> None:
+        found = line.carry(replica.collisions)
+        if found:
+            models = self._models_by_table()
+            raise errors.UniqueConstraintError(
+                [(models[table], shown_key(key), columns) for table, key, columns in found]
+            )
+
+    def _give_up_deletes(self, replica: WholeReplica) -> None:
+        """A delete of what others need by now: the row has come back."""
+        for parked in replica.parked():
+            if parked.op is Op.DELETE and parked.code != SET_ASIDE:
+                replica.discard(parked.id)
+
+    def _settle_adopted(self, replica: WholeReplica, line: Line) -> None:
+        """Updates and deletes of a file that dbsync wrote are made again, on the server's rows."""
+        deferred = Deferred(self.engine, self._models_by_table())
+        if deferred.is_any():
+            deferred.keep_values()
+            line.carry(replica.pull)
+            deferred.make_again()
+
+    # -- extensions -----------------------------------------------------------------------------
+
+    def _load_extensions(self, replica: WholeReplica) -> None:
+        models = {name_of(model): model for model in self._models}
+        with self._file() as db:
+            unpushed = db.execute(
+                "select distinct table_name, key from reunite_change where outcome is null"
+            ).fetchall()
+        self._extensions.load(
+            self.engine,
+            [
+                (models[table], parse_key(key))
+                for table, key in unpushed
+                if table in models and self._extensions.of(models[table])
+            ],
+        )
+
+    def _note_arrivals(self, page: Page) -> None:
+        """Remember what the rows were that a page is about to change."""
+        models = self._extensions.models
+        with Session(self.engine) as session:
+            for part in page.tables:
+                model = models.get(part.table)
+                if model is None:
+                    continue
+                places = [part.columns.index(column.name) for column in table_of(model).primary_key]
+                keys = [tuple(row[place] for place in places) for row in part.puts]
+                for key in (*keys, *map(tuple, part.deletes), *map(tuple, part.evicts)):
+                    old = self._extensions.state_of(session, model, key)
+                    self._extensions.note(session, model, key, old)
+            session.commit()
+
+    # -- messages -------------------------------------------------------------------------------
+
+    def signed(self, operation: str, body: bytes, extra: Mapping[str, Any]) -> dict[str, Any]:
         """A message of this node. Raises PushRejected if it is none yet."""
         node = self.get_node()
         if node is None:
             raise errors.PushRejected(None, "this node is not registered", None)
         with self._file() as db:
-            (counter,) = db.execute(
+            counter, seen = db.execute(
                 "update reunite_dbsync_node set counter = max(counter + 1, ?) where node_id = ? "
-                "returning counter",
+                "returning counter, seen",
                 (time.time_ns() // 1_000, node.node_id),
             ).fetchone()
         message = {
+            **extra,
             "node_id": node.node_id,
             "operation": operation,
             "body": msgspec.json.decode(body),
             "counter": counter,
-            "extra_data": extra_data,
+            "version": seen,
         }
         return {**message, "signature": core.signature(message, node.secret)}
 
-    def rejected(self, code: int, reason: str, answer: Any) -> errors.PushRejected:
-        """What a refusal of a push is."""
-        suggests = isinstance(answer, Mapping) and answer.get("suggest_pull") is True
-        if suggests or self._suggests(code, reason, answer):
-            return errors.PullSuggested(code, reason, answer)
-        return errors.PushRejected(code, reason, answer)
-
     # -- looking ------------------------------------------------------------------------------
+
+    def _models_by_table(self) -> dict[str, type]:
+        own = {name_of(model): model for model in self._models}
+        return own | self._extensions.side_tables
 
     def unsynched_objects(self) -> list[tuple[type, Any, str]]:
         """What is unpushed of classes that are tracked both ways: (class, key, command)."""
         self.create_all()
         models = {
-            _table_of(model): model
+            name_of(model): model
             for model, directions in self._models.items()
             if len(directions) == len(core.DIRECTIONS)
         }
-        with self._file() as db:
-            rows = db.execute(
-                "select table_name, key, op from reunite_change where outcome is null order by id"
-            ).fetchall()
         ops: dict[tuple[str, str], list[str]] = {}
-        for table, key, op in rows:
+        for table, key, op in self._unpushed():
             if table in models:
                 ops.setdefault((table, key), []).append(op[0])
         squashed = {place: core.squashed(found) for place, found in ops.items()}
         return [
-            (models[table], parsed[0] if len(parsed := parse_key(key)) == 1 else parsed, op)
+            (models[table], shown_key(parse_key(key)), op)
             for (table, key), op in squashed.items()
             if op is not None
         ]
 
+    def _unpushed(self) -> list[tuple[str, str, str]]:
+        with self._file() as db:
+            adopted = Deferred(self.engine, {}).places(db)
+            changes = db.execute(
+                "select table_name, key, op from reunite_change where outcome is null order by id"
+            ).fetchall()
+        return [*adopted, *changes]
+
+    def is_synched(self, obj: Any) -> bool:
+        """Whether nothing of an object is unpushed. Raises TypeError for one of a class that is
+        not tracked."""
+        model = type(obj)
+        if model not in self._models:
+            raise TypeError(f"the given object of class {model.__name__} isn't being tracked")
+        self.create_all()
+        columns = table_of(model).primary_key
+        row = core.primary_key(obj)
+        place = name_of(model), key_text(row)
+        assert len(row) == len(columns)
+        return place not in {(table, key) for table, key, _ in self._unpushed()}
+
+    def trim(self) -> None:
+        """For programs that call it: what was pushed leaves this file's log with the next pull, so
+        there is nothing to delete."""
+        self.create_all()
+
+    def rescued_changes(self) -> list[Rescued]:
+        """What `repair` has set aside, oldest first."""
+        self.create_all()
+        models = self._models_by_table()
+        with self._looking() as replica:
+            return [
+                Rescued(
+                    models.get(each.table),
+                    shown_key(each.key),
+                    each.op.value[0],
+                    each.set,
+                    each.was,
+                )
+                for each in replica.parked()
+                if each.code == SET_ASIDE
+            ]
+
     def conflicts(self) -> list[ConflictRecord]:
         """What the server decided where this node's changes met others, newest last."""
         self.create_all()
-        with WholeReplica(
-            self.path, transport=_Line(self, "", None, {}, errors.PushRejected)
-        ) as it:
-            return it.conflicts()
+        with self._looking() as replica:
+            return replica.conflicts()
 
-    def isready(self, ping_url: str) -> bool:
-        """Whether the server answers there with success."""
-        try:
-            code, _, _ = self.net.ask("HEAD", ping_url)
-        except NetworkError:
-            return False
-        return _is_good(code)
-
-    # -- what the original lets programs set --------------------------------------------------
-
-    def set_pull_suggestion_criterion(self, predicate: Any) -> Any:
-        """`predicate(code, reason, response)` says whether a refusal means: pull first."""
-        assert callable(predicate), "criterion must be a function"
-        self._suggests = predicate
-        return predicate
-
-    def set_default_encoder(self, encode: Any) -> Any:
-        """What makes a body of a dictionary; `json.dumps` at first."""
-        assert callable(encode), "encoder must be a function"
-        self.net.encode = encode
-        return encode
-
-    def set_default_decoder(self, decode: Any) -> Any:
-        """What reads an answer's body; `json.loads` at first."""
-        assert callable(decode), "decoder must be a function"
-        self.net.decode = decode
-        return decode
-
-    def set_default_headers(self, headers: Any) -> Any:
-        """The headers of every request."""
-        assert isinstance(headers, dict), "headers must be a dictionary"
-        self.net.headers = headers
-        return headers
-
-    def set_default_timeout(self, timeout: Any) -> Any:
-        """Seconds that an answer may take; 0 or less for ever."""
-        assert isinstance(timeout, int | float), "timeout must be a number"
-        self.net.timeout_s = timeout
-        return timeout
-
-    def set_authentication_callback(self, authenticate: Any) -> Any:
-        """`authenticate(url)` gives an authentication object as `requests` has them, or None."""
-        assert callable(authenticate), "authentication callback must be a function"
-        self.net.authenticate = authenticate
-        return authenticate
-
-    def isconnected(self, ping_url: str) -> bool:
-        """Whether anything answers there."""
-        try:
-            self.net.ask("HEAD", ping_url)
-        except NetworkError:
-            return False
-        return True
-
-
-class _Line:
-    """A transport whose every message is a signed one, POSTed to one URL of the application's."""
-
-    is_remote = False  # one message at a time: their counters rise
-
-    def __init__(
-        self,
-        client: Client,
-        url: str,
-        extra_data: Any,
-        options: Mapping[str, Any],
-        refusal: type[errors.AnswerError],
-    ) -> None:
-        self._client = client
-        self._url = url
-        self._extra_data = extra_data
-        self._options = options
-        self._refusal = refusal
-        self.version = 0
-        self.answer: Any = None
-
-    def carry(self, use_case: Callable[[], Any]) -> None:
-        """Run a use case of the replica over this line."""
-        try:
-            use_case()
-        except HubUnreachableError as exc:
-            raise self._refusal(None, str(exc), None) from exc
-
-    def call(self, operation: str, body: bytes) -> bytes:
-        message = self._client.signed(operation, body, self._extra_data)
-        code, reason, answer = self._client.net.ask("POST", self._url, message, **self._options)
-        self.answer = answer
-        if not _is_good(code) or not isinstance(answer, Mapping):
-            if self._refusal is errors.PushRejected:
-                raise self._client.rejected(code, reason, answer)
-            raise self._refusal(code, reason, answer)
-        if "problem" in answer:
-            raise error_from(msgspec.convert(answer["problem"], Problem))
-        if "answer" not in answer or "new_version_id" not in answer:
-            raise self._refusal(code, "the answer has no version", answer)
-        self.version = answer["new_version_id"]
-        return msgspec.json.encode(answer["answer"])
-
-    def close(self) -> None:
-        """Nothing is held between two messages."""
-
-
-def _is_good(code: int) -> bool:
-    return 200 <= code < 300
-
-
-def _table_of(model: type) -> str:
-    return str(inspect(model).local_table.name)
+    @contextmanager
+    def _looking(self) -> Iterator[WholeReplica]:
+        with self._replica(Line(self, "", refusal=errors.BadResponseError)) as replica:
+            yield replica

@@ -10,58 +10,44 @@ The rule         a push is taken whole or not at all.
 
 from __future__ import annotations
 
+import json
+import math
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Engine,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.inspection import inspect
+from sqlalchemy import Engine, Table, insert, select, update
 
+from reunite.core.cursor import decode_cursor
 from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
 from reunite.core.schema import ColumnMerge, RowMerge
 from reunite.dropin.dbsync import core
+from reunite.dropin.dbsync.codec import table_of
+from reunite.dropin.dbsync.extending import ExtensionError, Extensions
+from reunite.dropin.dbsync.server import tables
+from reunite.dropin.dbsync.server.arriving import Arriving
 from reunite.dropin.dbsync.server.handlers import PullRejected, PullSuggested, PushRejected
-from reunite.engine.whole import RefusedError
+from reunite.dropin.dbsync.server.own_rows import Names, note_pushed, without_others
+from reunite.dropin.dbsync.server.querying import everything, queried
+from reunite.dropin.dbsync.server.sessions import session_over
+from reunite.engine.ports import WriteTransaction
+from reunite.engine.whole import RefusedError, Whole
 from reunite.errors import ReuniteError
 from reunite.hub import Hub
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.problem import problem_from
-from reunite.protocol.push import PushRequest
+from reunite.protocol.pull import Page
+from reunite.protocol.push import PushAnswer, PushRequest
 
 Model = TypeVar("Model", bound=type)
 
 SECRET_BYTES = 64
 MERGE = "merge"
 STRICT = "strict"
-
-# Types whose values a query's text is turned into.
-_SIMPLE = frozenset({int, float, str})
-
-metadata = MetaData()
-nodes = Table(
-    "reunite_dbsync_node",
-    metadata,
-    Column("node_id", Integer, primary_key=True),
-    Column("registered", DateTime, nullable=False),
-    Column("registry_user_id", Integer),
-    Column("secret", String(2 * SECRET_BYTES), nullable=False),
-    Column("counter", BigInteger, nullable=False, default=0),
-)
 
 
 class Event:
@@ -86,7 +72,11 @@ class Server:
         self._engine = engine
         self._models: dict[type, frozenset[str]] = {}
         self._hub: Hub | None = None
+        self._lock = threading.RLock()
         self._policy = MERGE
+        self._version_offset = 0
+        self._extensions = Extensions()
+        self._arriving = Arriving(self._extensions)
         self.before_push = Event()
         self.after_push = Event()
 
@@ -97,43 +87,80 @@ class Server:
 
     def track(self, *args: Any) -> Any:
         """Track a class: `@track`, `@track()`, `@track("push")`, `@track("pull")`, or both."""
-        if len(args) == 1 and isinstance(args[0], type):
-            return self._track(args[0], core.directions_of(()))
-        directions = core.directions_of(args)
-        return lambda model: self._track(model, directions)
+        return core.tracked(args, self._track)
 
     def _track(self, model: Model, directions: frozenset[str]) -> Model:
         self._models[model] = self._models.get(model, frozenset()) | directions
         if self._hub is not None:
-            self._offer(self._hub, model)
+            _offer(self._hub, table_of(model))
         return model
 
-    def _offer(self, hub: Hub, model: type) -> None:
-        table: Any = inspect(model).local_table
-        key = {column.name for column in table.primary_key}
-        wins: dict[str, str | ColumnMerge | MergeFunction] = {
-            column.name: ColumnMerge.REPLICA_WINS
-            for column in table.columns
-            if column.name not in key
-        }
-        hub.track(model, merge=wins, rows=RowMerge.UPDATE_WINS)
+    def is_tracked(self, model: type) -> bool:
+        """Whether a class is tracked."""
+        return model in self._models
+
+    def extend(self, *args: Any, **options: Any) -> None:
+        """Have a virtual field travel with the rows of a class; see `Extensions.extend`."""
+        self._extensions.extend(*args, **options)
+        if self._hub is not None:
+            self._offer_extensions(self._hub)
+
+    def extension_errors(self) -> list[ExtensionError]:
+        """What functions of extensions failed at in the last call; the next tries again."""
+        return list(self._extensions.errors)
+
+    def save_extensions(self, obj: Any) -> None:
+        """Call the save functions of an object with its fields' values."""
+        self._extensions.save_extensions(obj)
+
+    def is_synched(self, obj: Any) -> bool:
+        """True: what a server has is what there is. Raises TypeError for an object of a class that
+        is not tracked."""
+        if type(obj) not in self._models:
+            name = type(obj).__name__
+            raise TypeError(f"the given object of class {name} isn't being tracked")
+        return True
 
     @property
     def hub(self) -> Hub:
         """The hub over the engine's database, with the tracked classes."""
-        if self._hub is None:
-            metadata.create_all(self.engine)
-            hub = Hub(self.engine)
-            for model in self._models:
-                self._offer(hub, model)
-            self._hub = hub
-        return self._hub
+        with self._lock:
+            if self._hub is None:
+                tables.metadata.create_all(self.engine)
+                self._version_offset = int(tables.read_state(self.engine, "version_offset") or 0)
+                hub = Hub(self.engine)
+                try:
+                    for model in self._models:
+                        _offer(hub, table_of(model))
+                    self._offer_extensions(hub)
+                except BaseException:
+                    hub.close()
+                    raise
+                self._hub = hub
+            return self._hub
+
+    def _offer_extensions(self, hub: Hub) -> None:
+        self._extensions.create(self.engine)
+        for name, model in self._extensions.side_tables.items():
+            if model in self._models:
+                _offer(hub, self._extensions.table(name))
+
+    def create_all(self) -> None:
+        """Make the hub's tables, and log from here on what is written to tracked ones."""
+        assert self.hub is not None
+
+    def drop_all(self) -> None:
+        """Take out what `create_all` put into the database; the application's rows stay."""
+        self.hub.uninstall()
+        self.close()
+        tables.metadata.drop_all(self.engine)
 
     def close(self) -> None:
         """Release the database. May be called twice."""
-        if self._hub is not None:
-            self._hub.close()
-            self._hub = None
+        with self._lock:
+            if self._hub is not None:
+                self._hub.close()
+                self._hub = None
 
     def set_push_policy(self, policy: str) -> str:
         """`merge`: a push based on an older version is merged; `strict`: it is refused."""
@@ -141,11 +168,17 @@ class Server:
         self._policy = policy
         return policy
 
-    def trim(self, *, forget_nodes_idle_for: timedelta = timedelta(0)) -> int:
-        """Remove log that every node has read, but for nodes that were not seen for so long, which
-        must `repair` then (0: all nodes count that were ever seen); how much."""
-        idle_s = forget_nodes_idle_for.total_seconds()
-        return self.hub.trim(older_than_s=idle_s)
+    def get_latest_version_id(self) -> int:
+        """The number of the last version."""
+        return self.hub.number().seq + self._version_offset
+
+    def trim(self, *, forget_nodes_idle_for: timedelta | None = None) -> int:
+        """Remove log that every node has read; how much. Nodes that were not seen for so long do
+        not count, and must `repair` then; None: all count that were ever seen."""
+        idle = forget_nodes_idle_for
+        return self.hub.trim(
+            older_than_s=0, seen_within_s=math.inf if idle is None else idle.total_seconds()
+        )
 
     # -- handlers -----------------------------------------------------------------------------
 
@@ -154,10 +187,12 @@ class Server:
     ) -> dict[str, Any]:
         """Make a node, or send a known one's credentials again if `resend_secret` says so."""
         assert self.hub is not None
+        nodes = tables.nodes
         with self.engine.begin() as db:
+            row = None
             if node_id is not None and resend_secret:
-                row = db.execute(select(nodes).where(nodes.c.node_id == node_id)).one()
-            else:
+                row = db.execute(select(nodes).where(nodes.c.node_id == node_id)).one_or_none()
+            if row is None:
                 values = {
                     "registered": datetime.now(UTC).replace(tzinfo=None),
                     "registry_user_id": user_id,
@@ -182,16 +217,17 @@ class Server:
             raise PushRejected("request object isn't a valid PushMessage")
         if "body" not in data:
             raise PushRejected("message doesn't contain operations")
-        principal = self._owner(data)
-        if principal is None:
+        node_id = self._owner(data)
+        if node_id is None:
             raise PushRejected("message isn't properly signed")
         if data["operation"] != "push":
-            return self._answer(data, principal)
-        if self._policy == STRICT and data.get("version", 0) < self.hub.number().seq:
-            raise PullSuggested(
-                f"version identifier isn't the latest one; given: {data.get('version')}"
-            )
-        return self._answer(data, principal)
+            return self._answer(data, node_id)
+        try:
+            answer = self._push(data, node_id)
+        except ReuniteError as exc:
+            return _problem(exc)
+        self._settle_extensions()
+        return answer
 
     def handle_pull(
         self, data: Any, swell: bool = False, include_extensions: bool = True
@@ -199,74 +235,136 @@ class Server:
         """The next page of a node. Raises PullRejected for what is no pull request."""
         if not isinstance(data, Mapping) or not {"operation", "body"} <= set(data):
             raise PullRejected("request object isn't a valid PullRequest")
-        principal = self._owner(data)
-        if principal is None:
+        node_id = self._owner(data)
+        if node_id is None:
             raise PullRejected("message isn't properly signed")
-        return self._answer(data, principal)
+        if include_extensions and data.get("include_extensions", True):
+            self._settle_extensions()
+        answer = self._answer(data, node_id)
+        page = answer.get("answer", {})
+        has_lost_its_place = page.get("reset") is True and data["body"].get("cursor") is not None
+        if data["operation"] == "pull" and has_lost_its_place:
+            return {"resync_needed": True, "operations": []}
+        return answer
+
+    def handle_repair(self, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The next page of a node that begins anew; without a node's message, all rows by class,
+        and `latest_version_id`. Raises PullRejected for a message that is none."""
+        data = data or {}
+        if "exclude_extensions" not in data:
+            self._settle_extensions()
+        if "message" not in data:
+            latest = self.get_latest_version_id()
+            shown = [model for model, given in self._models.items() if "pull" in given]
+            return {**everything(self.engine, shown), "latest_version_id": latest}
+        try:
+            message = json.loads(str(data["message"]))
+        except ValueError as exc:
+            raise PullRejected("request object isn't a valid PullRequest") from exc
+        if not isinstance(message, Mapping) or not {"operation", "body"} <= set(message):
+            raise PullRejected("request object isn't a valid PullRequest")
+        node_id = self._owner(message)
+        if node_id is None or message["operation"] == "push":
+            raise PullRejected("message isn't properly signed")
+        return self._answer(message, node_id)
 
     def handle_query(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Rows of a class: of `{"model": "City", "City_name": "x"}`, `{"payload": {"City": […]}}`;
         None as the payload where there is no such class or column."""
-        name = str(data.get("model", ""))
-        models = {model.__name__: model for model in self._models}
-        if name not in models:
-            core.logger.warning("query for a class that is not tracked: %r", name)
-            return {"payload": None}
-        table: Any = inspect(models[name]).local_table
-        question = select(table)
-        for field, value in data.items():
-            if field == "model":
-                continue
-            column = table.columns.get(field.removeprefix(f"{name}_"))
-            if column is None or not field.startswith(f"{name}_"):
-                core.logger.warning("query for a column that there is not: %r", field)
-                return {"payload": None}
-            kind = column.type.python_type
-            try:
-                question = question.where(column == (kind(value) if kind in _SIMPLE else value))
-            except ValueError:
-                return {"payload": {name: []}}
-        with self.engine.connect() as db:
-            found = [
-                {key: _plain(value) for key, value in row._mapping.items()}
-                for row in db.execute(question)
-            ]
-        return {"payload": {name: found}}
+        return queried(self.engine, self._models, data)
 
-    def _answer(self, data: Mapping[str, Any], principal: Principal) -> dict[str, Any]:
-        body = encode(data["body"])
-        hub = self.hub
+    # -- what the hub says ----------------------------------------------------------------------
+
+    def _push(self, data: Mapping[str, Any], node_id: int) -> dict[str, Any]:
+        request = decode(encode(data["body"]), PushRequest)
+        self._check_directions(request)
+        with self.engine.begin() as db:
+            note_pushed(db, tables.own, node_id, request, self._only_pushed())
+        taking = _Taking(self, data)
         try:
-            if data["operation"] == "push":
-                request = decode(body, PushRequest)
-                self._check_directions(request)
-                answer = encode(hub.push(request, principal, whole=True))
-            else:
-                answer = hub.answer(str(data["operation"]), body, principal)
+            answer = self.hub.push(request, _principal(node_id), whole=taking)
         except RefusedError as exc:
             raise PushRejected(str(exc)) from exc
+        version = self._version_of_push(node_id, request, answer)
+        return {
+            "new_version_id": version,
+            "is_latest": taking.was_latest,
+            "answer": msgspec.to_builtins(answer),
+        }
+
+    def _version_of_push(self, node_id: int, request: PushRequest, answer: PushAnswer) -> int:
+        """The version that a push made; of one that came before, the one it made then."""
+        version, nodes = self.get_latest_version_id(), tables.nodes
+        if not request.groups:
+            return version
+        push = f"{request.replica} {answer.last_n}"
+        with self.engine.begin() as db:
+            row = db.execute(select(nodes).where(nodes.c.node_id == node_id)).one()
+            if row.last_push == push:
+                return int(row.last_version)
+            values = {"last_push": push, "last_version": version}
+            db.execute(update(nodes).where(nodes.c.node_id == node_id).values(values))
+        return version
+
+    def check_version(self, data: Mapping[str, Any], seq: int) -> bool:
+        """Whether a push is based on the latest version. Raises PullSuggested if it is not and
+        must be."""
+        given, latest = data.get("version"), seq + self._version_offset
+        if given == latest:
+            return True
+        if self._policy == STRICT:
+            raise PullSuggested(f"version identifier isn't the latest one; given: {given}")
+        return False
+
+    def _answer(self, data: Mapping[str, Any], node_id: int) -> dict[str, Any]:
+        hub, operation = self.hub, str(data["operation"])
+        try:
+            body = hub.answer(operation, encode(data["body"]), _principal(node_id))
         except ReuniteError as exc:
-            return {"problem": msgspec.to_builtins(problem_from(exc))}
-        return {"new_version_id": hub.number().seq, "answer": msgspec.json.decode(answer)}
+            return _problem(exc)
+        version = self.get_latest_version_id()
+        if operation == "pull":
+            page = decode(body, Page, bytes_max=None)
+            version = decode_cursor(page.cursor).seq + self._version_offset
+            with self.engine.connect() as db:
+                body = encode(without_others(db, tables.own, node_id, page, self._only_pushed()))
+        return {"new_version_id": version, "answer": msgspec.json.decode(body)}
+
+    def _tables(self) -> dict[str, tuple[frozenset[str], Names]]:
+        """Directions and key columns of each table."""
+        found = {}
+        for model, directions in self._models.items():
+            sides = [each.table for each in self._extensions.of(model)]
+            for table in (table_of(model), *sides):
+                names = tuple(str(column.name) for column in table.primary_key)
+                found[str(table.name)] = directions, names
+        return found
+
+    def _only_pushed(self) -> dict[str, Names]:
+        """Key columns of the tables that are pushed and not pulled."""
+        return {name: keys for name, (given, keys) in self._tables().items() if "pull" not in given}
 
     def _check_directions(self, request: PushRequest) -> None:
         """Refuse changes of classes that are tracked only to be pulled. Raises PushRejected."""
-        taken: set[str] = {
-            inspect(model).local_table.name
-            for model, directions in self._models.items()
-            if "push" in directions
-        }
+        found = self._tables()
         for group in request.groups:
             for run in group.runs:
-                if run.table not in taken:
+                if "push" not in found.get(run.table, (frozenset(), ()))[0]:
                     raise PushRejected(f"the table {run.table!r} isn't to be pushed")
 
-    def _owner(self, data: Mapping[str, Any]) -> Principal | None:
+    def _settle_extensions(self) -> None:
+        """Load what the server's own programs wrote, hand over what nodes did."""
+        if self._extensions.models:
+            with self._lock:
+                self._arriving.settle(self.hub, self.engine)
+
+    def _owner(self, data: Mapping[str, Any]) -> int | None:
         """Whose message this is; None if nobody's, or one that came before."""
         node_id, counter = data.get("node_id"), data.get("counter")
         if not isinstance(node_id, int) or not isinstance(counter, int):
             return None
         assert self.hub is not None
+        nodes = tables.nodes
         with self.engine.begin() as db:
             row = db.execute(select(nodes).where(nodes.c.node_id == node_id)).one_or_none()
             if row is None or not core.is_signed(data, row.secret):
@@ -275,9 +373,47 @@ class Server:
             moved = db.execute(
                 update(nodes).where(nodes.c.node_id == node_id, later).values(counter=counter)
             )
-            return Principal(user=f"node-{node_id}") if moved.rowcount else None
+            return node_id if moved.rowcount else None
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    return value if isinstance(value, int | float | str | bool | None) else str(value)
+class _Taking(Whole):
+    """What happens in the transaction of a push: its version is looked at, programs are told."""
+
+    def __init__(self, server: Server, data: Mapping[str, Any]) -> None:
+        self._server = server
+        self._data = data
+        self.has_way_back = bool(server.before_push.listeners or server.after_push.listeners)
+        self.was_latest = False
+
+    def before(self, tx: WriteTransaction) -> None:
+        self.was_latest = self._server.check_version(self._data, tx.head().seq)
+        self._tell(tx, self._server.before_push)
+
+    def after(self, tx: WriteTransaction) -> None:
+        self._tell(tx, self._server.after_push)
+
+    def _tell(self, tx: WriteTransaction, event: Event) -> None:
+        for listener in event.listeners:
+            with tx.lent() as connection, session_over(self._server.engine, connection) as session:
+                try:
+                    listener(session, self._data)
+                except PushRejected:
+                    raise
+                except Exception as exc:
+                    raise PushRejected(f"vetoed: {exc}") from exc
+
+
+def _offer(hub: Hub, table: Table) -> None:
+    key = {column.name for column in table.primary_key}
+    wins: dict[str, str | ColumnMerge | MergeFunction] = {
+        column.name: ColumnMerge.REPLICA_WINS for column in table.columns if column.name not in key
+    }
+    hub.track(table, merge=wins, rows=RowMerge.UPDATE_WINS)
+
+
+def _principal(node_id: int) -> Principal:
+    return Principal(user=f"node-{node_id}")
+
+
+def _problem(exc: ReuniteError) -> dict[str, Any]:
+    return {"problem": msgspec.to_builtins(problem_from(exc))}

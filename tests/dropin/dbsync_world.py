@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import (
     Column,
@@ -64,6 +64,8 @@ class Person(Base):
 
 MODELS = (City, House, Person)
 
+Directions: TypeAlias = dict[type, tuple[str, ...]]
+
 
 class HandlerNet(Net):
     """Calls the server's handlers as the README's routes do; `lose` says which answers are lost."""
@@ -110,14 +112,14 @@ class HandlerNet(Net):
 class Node:
     """A client, its engine, and short names for what tests do."""
 
-    def __init__(self, path: Path, server: Server) -> None:
+    def __init__(self, path: Path, server: Server, directions: Directions | None = None) -> None:
         self.path = path
         self.engine = engine_of(path)
         Base.metadata.create_all(self.engine)
         self.client = Client(self.engine)
         self.net = self.client.net = HandlerNet(server)
         for model in MODELS:
-            self.client.track(model)
+            self.client.track(*(directions or {}).get(model, ()))(model)
         self.client.create_all()
 
     def session(self) -> Session:
@@ -162,7 +164,9 @@ class Node:
 class World:
     """A server and nodes by name."""
 
-    def __init__(self, folder: Path, closing_stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, closing_stack: ExitStack, directions: Directions | None = None
+    ) -> None:
         self.folder = folder
         self.closing = closing_stack
         self.path = folder / "server.db"
@@ -170,7 +174,7 @@ class World:
         Base.metadata.create_all(self.engine)
         self.server = Server(self.engine)
         for model in MODELS:
-            self.server.track(model)
+            self.server.track(*(directions or {}).get(model, ()))(model)
         assert self.server.hub
         self.closing.callback(self.engine.dispose)
         self.closing.callback(self.server.close)
@@ -178,8 +182,10 @@ class World:
     def session(self) -> Session:
         return Session(self.engine)
 
-    def node(self, name: str, *, is_registered: bool = True) -> Node:
-        node = Node(self.folder / f"{name}.db", self.server)
+    def node(
+        self, name: str, *, is_registered: bool = True, directions: Directions | None = None
+    ) -> Node:
+        node = Node(self.folder / f"{name}.db", self.server, directions)
         self.closing.callback(node.engine.dispose)
         if is_registered:
             node.register()

@@ -242,15 +242,6 @@ def test_db_21_a_query_knows_its_columns_and_their_types(world: World) -> None:
     assert query({"model": "City", "City_pop": "many"})["payload"]["City"] == []
 
 
-def test_db_24_what_is_only_pulled_is_not_pushed(world: World) -> None:
-    world.server._models[City] = frozenset({"pull"})
-    node = world.node("a")
-    add_cities(node, "x")
-    with pytest.raises(PushRejected, match="to be pushed"):
-        node.push()
-    assert world.rows() == []
-
-
 def test_a_criterion_makes_a_refusal_the_suggestion_to_pull(world: World) -> None:
     node = world.node("a")
     node.client.set_pull_suggestion_criterion(lambda code, reason, response: code == 400)

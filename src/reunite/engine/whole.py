@@ -36,8 +36,8 @@ class Whole:
     def before(self, tx: WriteTransaction) -> None:
         """Called before anything is judged; again, if the push must be settled another way."""
 
-    def after(self, tx: WriteTransaction) -> None:
-        """Called when everything has taken effect, and nothing is rejected."""
+    def after(self, tx: WriteTransaction, answer: PushAnswer) -> None:
+        """Called when everything has taken effect that is going to, and nothing is rejected."""
 
 
 def begin_whole(tx: WriteTransaction, whole: Whole | None) -> None:
@@ -52,7 +52,7 @@ def end_whole(
     """What is to be done after it. Raises RefusedError."""
     if whole is not None:
         _refuse_rejected(request, answer)
-        whole.after(tx)
+        whole.after(tx, answer)
 
 
 def _refuse_rejected(request: PushRequest, answer: PushAnswer) -> None:

@@ -101,7 +101,7 @@ class Extensions:
         """Have a virtual field travel with the rows of a mapped class.
 
         fieldtype   a type of SQLAlchemy
-        loadfn      `loadfn(obj)` gives the value when a message is built
+        loadfn      `loadfn(obj)` gives the value when a message is built; None for none
         savefn      `savefn(obj, value)` is called when a row has come
         deletefn    `deletefn(old_obj, new_obj)` before that, if there was one; new_obj is None for
                     a row that is gone
@@ -209,7 +209,9 @@ class Extensions:
     ) -> None:
         table = extension.table
         found = session.execute(select(table.c.value).where(_is(table, key))).one_or_none()
-        if found is None:
+        if value is None:
+            session.execute(delete(table).where(_is(table, key)))
+        elif found is None:
             names = [column.name for column in table.primary_key]
             values = {**dict(zip(names, key, strict=True)), "value": value}
             session.execute(insert(table).values(values))

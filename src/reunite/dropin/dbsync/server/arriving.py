@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
@@ -33,31 +34,38 @@ class Arriving:
     def settle(self, hub: Hub, engine: Engine) -> None:
         """Read on, load what is to be loaded, and call the functions for what has come."""
         self._extensions.errors.clear()
-        kept = tables.read_state(engine, _PLACE)
-        if kept is None:
-            self._load_all(engine)
-            place = Position(seq=hub.number().seq, id=0)
-        else:
-            seq, number = json.loads(kept)
-            place = Position(seq=seq, id=number)
-            while True:
-                found, place = hub.changes_after(place)
-                if not found:
-                    break
-                self._take(engine, found)
-                tables.write_state(engine, _PLACE, json.dumps([place.seq, place.id]))
-        tables.write_state(engine, _PLACE, json.dumps([place.seq, place.id]))
+        place = Position(seq=0, id=0)
+        if (kept := tables.read_state(engine, _PLACE)) is not None:
+            place = msgspec.json.decode(kept, type=Position)
+        while True:
+            found, place = hub.changes_after(place)
+            if not found:
+                break
+            self._take(engine, found)
+            _keep(engine, place)
         self._extensions.load(engine, ())
         self._extensions.hand_over(engine)
 
-    def _load_all(self, engine: Engine) -> None:
+    def begin(self, hub: Hub, engine: Engine) -> None:
+        """Load the fields of rows that were there before their extension."""
+        new = {
+            name: model
+            for name, model in self._extensions.side_tables.items()
+            if tables.read_state(engine, f"loaded {name}") is None
+        }
+        if not new:
+            return
+        if tables.read_state(engine, _PLACE) is None:
+            _keep(engine, Position(seq=hub.number().seq, id=0))
         with Session(engine) as session:
             rows = [
                 (model, tuple(key))
-                for model in set(self._extensions.models.values())
+                for model in set(new.values())
                 for key in session.query(*table_of(model).primary_key)
             ]
         self._extensions.load(engine, rows)
+        for name in new:
+            tables.write_state(engine, f"loaded {name}", "yes")
 
     def _take(self, engine: Engine, entries: list[LogEntry]) -> None:
         models = self._extensions.models
@@ -95,6 +103,10 @@ class Arriving:
                 if (old := _named(entry)) is not None:
                     known["fields"][extension.name] = digest(old["value"])
         return None if known["row"] is None else json.dumps(known, sort_keys=True)
+
+
+def _keep(engine: Engine, place: Position) -> None:
+    tables.write_state(engine, _PLACE, msgspec.json.encode(place).decode())
 
 
 def _named(entry: LogEntry) -> dict[str, Any] | None:

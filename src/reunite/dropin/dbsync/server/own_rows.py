@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from reunite.core.key import key_text
 from reunite.protocol.pull import Page, TablePage
-from reunite.protocol.push import PushRequest
+from reunite.protocol.push import PushAnswer, PushRequest
 
 Names: TypeAlias = tuple[str, ...]
 
@@ -32,19 +32,26 @@ def own_rows_table(metadata: MetaData) -> Table:
 
 
 def note_pushed(
-    db: Connection, own: Table, node_id: int, request: PushRequest, tables: Mapping[str, Names]
+    db: Connection,
+    own: Table,
+    node_id: int,
+    request: PushRequest,
+    answer: PushAnswer,
+    tables: Mapping[str, Names],
 ) -> None:
-    """Note the rows of these tables, given with the columns of their keys, that a push makes."""
-    if not tables:
-        return
+    """Note the rows of these tables, given with the columns of their keys, that a push made."""
     known = _own(db, own, node_id)
-    made = {
-        (run.table, key_text(tuple(key)))
-        for group in request.groups
-        for run in group.runs
-        if run.table in tables
-        for key in run.keys or _columns(run.columns, run.set, tables[run.table])
-    }
+    # What is not told of took effect as it was sent.
+    others = {outcome.n: outcome.key for outcome in answer.outcomes}
+    made: set[tuple[str, str]] = set()
+    n = request.first_n
+    for run in (run for group in request.groups for run in group.runs):
+        if run.table in tables:
+            sent = run.keys or _columns(run.columns, run.set, tables[run.table])
+            for number, key in enumerate(sent, n):
+                if number <= answer.last_n:
+                    made.add((run.table, key_text(tuple(others.get(number) or key))))
+        n += len(run.ids)
     fresh = [
         {"node_id": node_id, "table_name": table, "row_key": key} for table, key in made - known
     ]

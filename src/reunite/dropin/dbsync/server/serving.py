@@ -144,6 +144,7 @@ class Server:
         for name, model in self._extensions.side_tables.items():
             if model in self._models:
                 _offer(hub, self._extensions.table(name))
+        self._arriving.begin(hub, self.engine)
 
     def create_all(self) -> None:
         """Make the hub's tables, and log from here on what is written to tracked ones."""
@@ -278,9 +279,7 @@ class Server:
     def _push(self, data: Mapping[str, Any], node_id: int) -> dict[str, Any]:
         request = decode(encode(data["body"]), PushRequest)
         self._check_directions(request)
-        with self.engine.begin() as db:
-            note_pushed(db, tables.own, node_id, request, self._only_pushed())
-        taking = _Taking(self, data)
+        taking = _Taking(self, data, request)
         try:
             answer = self.hub.push(request, _principal(node_id), whole=taking)
         except RefusedError as exc:
@@ -327,7 +326,7 @@ class Server:
             page = decode(body, Page, bytes_max=None)
             version = decode_cursor(page.cursor).seq + self._version_offset
             with self.engine.connect() as db:
-                body = encode(without_others(db, tables.own, node_id, page, self._only_pushed()))
+                body = encode(without_others(db, tables.own, node_id, page, self.only_pushed()))
         return {"new_version_id": version, "answer": msgspec.json.decode(body)}
 
     def _tables(self) -> dict[str, tuple[frozenset[str], Names]]:
@@ -340,7 +339,7 @@ class Server:
                 found[str(table.name)] = directions, names
         return found
 
-    def _only_pushed(self) -> dict[str, Names]:
+    def only_pushed(self) -> dict[str, Names]:
         """Key columns of the tables that are pushed and not pulled."""
         return {name: keys for name, (given, keys) in self._tables().items() if "pull" not in given}
 
@@ -379,21 +378,30 @@ class Server:
 class _Taking(Whole):
     """What happens in the transaction of a push: its version is looked at, programs are told."""
 
-    def __init__(self, server: Server, data: Mapping[str, Any]) -> None:
+    def __init__(self, server: Server, data: Mapping[str, Any], request: PushRequest) -> None:
         self._server = server
         self._data = data
+        self._request = request
+        self._is_told = bool(request.groups)
         self.has_way_back = bool(server.before_push.listeners or server.after_push.listeners)
         self.was_latest = False
 
     def before(self, tx: WriteTransaction) -> None:
         self.was_latest = self._server.check_version(self._data, tx.head().seq)
+        self._is_told = bool(self._request.groups) and tx.replica(self._request.replica) is not None
         self._tell(tx, self._server.before_push)
 
-    def after(self, tx: WriteTransaction) -> None:
+    def after(self, tx: WriteTransaction, answer: PushAnswer) -> None:
+        only_pushed = self._server.only_pushed()
+        if only_pushed:
+            with tx.lent() as connection, session_over(self._server.engine, connection) as session:
+                node_id = self._data["node_id"]
+                db = session.connection()
+                note_pushed(db, tables.own, node_id, self._request, answer, only_pushed)
         self._tell(tx, self._server.after_push)
 
     def _tell(self, tx: WriteTransaction, event: Event) -> None:
-        for listener in event.listeners:
+        for listener in event.listeners if self._is_told else ():
             with tx.lent() as connection, session_over(self._server.engine, connection) as session:
                 try:
                     listener(session, self._data)

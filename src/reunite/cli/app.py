@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from reunite.cli import (
+    adopt,
     backup,
     clone,
     conflicts,
@@ -95,6 +96,7 @@ app.add_typer(tenant.app, rich_help_panel=_AT_THE_HUB)
 app.add_typer(role.app, rich_help_panel=_AT_THE_HUB)
 app.add_typer(permission.app, rich_help_panel=_AT_THE_HUB)
 app.command(rich_help_panel=_AT_THE_HUB)(migrate.migrate)
+app.add_typer(adopt.app, rich_help_panel=_ANYWHERE)
 app.command(rich_help_panel=_AT_THE_HUB)(trim.trim)
 app.command(rich_help_panel=_AT_THE_HUB)(backup.backup)
 app.command(rich_help_panel=_AT_THE_HUB)(restore.restore)

@@ -24,7 +24,7 @@ from reunite.contrib.sqlalchemy.engines import give_keys
 from reunite.core.change import Op
 from reunite.core.key import key_text, parse_key
 from reunite.dropin.dbsync import core
-from reunite.dropin.dbsync.adopted import Deferred
+from reunite.dropin.dbsync.adopted import NODE_TABLES, Deferred
 from reunite.dropin.dbsync.client import errors
 from reunite.dropin.dbsync.client.line import Line, Telling, is_good
 from reunite.dropin.dbsync.client.net import Monitor
@@ -37,22 +37,6 @@ from reunite.replica.regrouping import SET_ASIDE, WholeReplica
 from reunite.replica.status import ConflictRecord
 
 Model = TypeVar("Model", bound=type)
-
-_TABLES = (
-    """
-    create table if not exists reunite_dbsync_node (
-        node_id integer primary key, registered text not null, registry_user_id integer,
-        secret text not null, counter integer not null default 0,
-        version integer not null default 0, seen integer not null default 0
-    )
-    """,
-    "create table if not exists reunite_dbsync_quiet (table_name text primary key)",
-    """
-    create trigger if not exists reunite_dbsync_quiet after insert on reunite_change
-    when new.table_name in (select table_name from reunite_dbsync_quiet)
-    begin delete from reunite_change where id = new.id; end
-    """,
-)
 
 
 class Node(NamedTuple):
@@ -143,7 +127,7 @@ class Client(Talking):
         ]
         join(self.path, names | sides, silent=quiet)
         with self._file() as db:
-            for statement in _TABLES:
+            for statement in NODE_TABLES:
                 db.execute(statement)
             db.execute("delete from reunite_dbsync_quiet")
             db.executemany("insert into reunite_dbsync_quiet values (?)", [(n,) for n in quiet])

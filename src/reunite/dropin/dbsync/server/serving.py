@@ -19,18 +19,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Engine, Table, insert, select, update
+from sqlalchemy import Engine, insert, select, update
 
 from reunite.core.cursor import decode_cursor
-from reunite.core.merge import MergeFunction
 from reunite.core.principal import Principal
-from reunite.core.schema import ColumnMerge, RowMerge
 from reunite.dropin.dbsync import core
 from reunite.dropin.dbsync.codec import table_of
 from reunite.dropin.dbsync.extending import ExtensionError, Extensions
 from reunite.dropin.dbsync.server import tables
 from reunite.dropin.dbsync.server.arriving import Arriving
 from reunite.dropin.dbsync.server.handlers import PullRejected, PullSuggested, PushRejected
+from reunite.dropin.dbsync.server.offering import offer
 from reunite.dropin.dbsync.server.own_rows import Names, note_pushed, without_others
 from reunite.dropin.dbsync.server.querying import everything, queried
 from reunite.dropin.dbsync.server.sessions import session_over
@@ -92,7 +91,7 @@ class Server:
     def _track(self, model: Model, directions: frozenset[str]) -> Model:
         self._models[model] = self._models.get(model, frozenset()) | directions
         if self._hub is not None:
-            _offer(self._hub, table_of(model))
+            offer(self._hub, table_of(model))
         return model
 
     def is_tracked(self, model: type) -> bool:
@@ -131,7 +130,7 @@ class Server:
                 hub = Hub(self.engine)
                 try:
                     for model in self._models:
-                        _offer(hub, table_of(model))
+                        offer(hub, table_of(model))
                     self._offer_extensions(hub)
                 except BaseException:
                     hub.close()
@@ -143,7 +142,7 @@ class Server:
         self._extensions.create(self.engine)
         for name, model in self._extensions.side_tables.items():
             if model in self._models:
-                _offer(hub, self._extensions.table(name))
+                offer(hub, self._extensions.table(name))
         self._arriving.begin(hub, self.engine)
 
     def create_all(self) -> None:
@@ -409,14 +408,6 @@ class _Taking(Whole):
                     raise
                 except Exception as exc:
                     raise PushRejected(f"vetoed: {exc}") from exc
-
-
-def _offer(hub: Hub, table: Table) -> None:
-    key = {column.name for column in table.primary_key}
-    wins: dict[str, str | ColumnMerge | MergeFunction] = {
-        column.name: ColumnMerge.REPLICA_WINS for column in table.columns if column.name not in key
-    }
-    hub.track(table, merge=wins, rows=RowMerge.UPDATE_WINS)
 
 
 def _principal(node_id: int) -> Principal:

@@ -22,6 +22,7 @@ from benchmarks import (
     browser,
     capture,
     clone,
+    dbsync,
     live,
     mobync,
     postgresql,
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "postgresql": postgresql.run,
     "writers": writers.run,
     "mobync": mobync.run,
+    "dbsync": dbsync.run,
 }
 
 # What the largest log and clone need on the memory disk.

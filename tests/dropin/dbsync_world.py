@@ -75,16 +75,16 @@ class HandlerNet(Net):
         self.server = server
         self.lose: Callable[[], bool] = lambda: False
         self.tamper: Callable[[Any], Any] = lambda data: data
-        self.count = 0
+        self.hear: Callable[[Any], Any] = lambda answer: None
 
     def ask(self, method: str, url: str, data: Any = None, **options: Any) -> tuple[int, str, Any]:
-        self.count += 1
         data = self.tamper(json.loads(json.dumps(data)))
         code, answer = 200, None
         try:
             answer = self._handled(url, data)
         except handlers.PushRejected as exc:
             code, answer = 400, {"error": [repr(arg) for arg in exc.args]}
+        self.hear(answer)
         if self.lose():
             raise NetworkError("the answer is lost")
         body = json.dumps(answer)

@@ -486,8 +486,12 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
 
 def _since(now_ms: int, within_s: float | None) -> int | None:
     """The time so long ago; 0 for longer than there are times."""
-    if within_s is None or math.isnan(within_s):
+    if within_s is None:
         return None
+    if not within_s >= 0:
+        raise BadRequestError(
+            f"{within_s} is no age: give the seconds, 0 or more, or math.inf for all replicas."
+        )
     return 0 if within_s * 1000 >= now_ms else now_ms - int(within_s * 1000)
 
 

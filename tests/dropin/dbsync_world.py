@@ -58,6 +58,7 @@ class Person(Base):
     born = Column(Date)
     seen = Column(DateTime)
     wage = Column(Numeric(10, 2))
+    size: Any = Column(Numeric(10, 2, asdecimal=False))
     house_id = Column(Integer, ForeignKey("house.id"))
     __table_args__ = (UniqueConstraint("first", "last"),)
 

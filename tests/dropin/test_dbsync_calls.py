@@ -426,7 +426,7 @@ def test_s8_values_of_every_type_come_back_as_they_were(world: World) -> None:
     node.add(
         Person(
             first="A", last="B", born=date(1999, 12, 31),
-            seen=SEEN, wage=Decimal("3.3"),
+            seen=SEEN, wage=Decimal("3.3"), size=3.3,
         )
     )  # fmt: skip
     node.synchronize()
@@ -434,5 +434,5 @@ def test_s8_values_of_every_type_come_back_as_they_were(world: World) -> None:
     with other.session() as session:
         found = session.query(Person).one()
         assert (found.born, found.wage) == (date(1999, 12, 31), Decimal("3.30"))
-        assert found.seen == SEEN
+        assert (found.seen, found.size) == (SEEN, 3.3)
     world.check_equal(node, other)

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from reunite.dropin.dbsync import core
 from reunite.dropin.dbsync.client import PushRejected, UniqueConstraintError
@@ -56,6 +57,38 @@ def test_s1_to_s3_what_is_logged_and_what_it_comes_to(world: World) -> None:
 )
 def test_s5_squash_of_a_nodes_own(commands: str, result: str | None) -> None:
     assert core.squashed(commands) == result
+
+
+@pytest.mark.parametrize(
+    ("commands", "was_there", "ends"),
+    [
+        ("idiu", False, True), ("udid", True, False), ("di", True, True), ("iud", False, False),
+        ("did", True, False), ("udi", True, True), ("diu", True, True),
+    ],
+)  # fmt: skip
+def test_s5_what_the_server_did_between_two_pulls_comes_as_one(
+    world: World, commands: str, was_there: bool, ends: bool
+) -> None:
+    node = world.node("one")
+    statements = {
+        "i": "insert into city (id, name, pop) values (77, 'inserted', 0)",
+        "u": "update city set pop = pop + 1 where id = 77",
+        "d": "delete from city where id = 77",
+    }
+    with world.session() as session:
+        if was_there:
+            session.add(City(id=77, name="there", pop=0))
+        session.commit()
+    node.synchronize()
+    for command in commands:
+        with world.session() as session:
+            session.execute(text(statements[command]))
+            session.commit()
+    told: list[int] = []
+    node.client.pull("pull", monitor=lambda status: told.append(status.get("operations", 0)))
+    assert max(told) <= 1
+    assert bool(node.rows()) is ends
+    world.check_equal(node)
 
 
 def test_s6_direct_conflicts(world: World) -> None:

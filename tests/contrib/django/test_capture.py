@@ -111,10 +111,10 @@ def test_what_is_rolled_back_is_not_captured(everywhere: Project) -> None:
     assert everywhere.hub.status().changes == before + 1
 
 
-def test_a_hub_works_inside_a_transaction_of_the_project(project: Project) -> None:
+def test_a_hub_works_inside_a_transaction_of_the_project(everywhere: Project) -> None:
     """As in `TestCase` and under ATOMIC_REQUESTS: everything is a savepoint, and goes with it."""
-    project.user("root", is_superuser=True)
-    replica = project.clone("root")
+    everywhere.user("root", is_superuser=True)
+    replica = everywhere.clone("root")
     with transaction.atomic():
         Tag.objects.create(name="a")
         replica.sync()

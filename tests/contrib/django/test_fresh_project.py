@@ -65,3 +65,8 @@ def test_what_runs_in_transactions_of_requests_is_tested_too(site: Site) -> None
     site.append("mysite/settings.py", 'DATABASES["default"]["ATOMIC_REQUESTS"] = True\n')
     site.manage("makemigrations", "shop")
     assert "OK" in site.manage("test", "shop")
+
+
+def test_a_deployment_s_checks_find_nothing_of_ours(site: Site) -> None:
+    told = site.manage("check", "--deploy")
+    assert "reunite" not in told

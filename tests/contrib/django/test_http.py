@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+import uvicorn
 from django.contrib.auth import get_user_model
+from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections, transaction
 from django.test import AsyncClient, Client
 
 from reunite import NotAuthenticatedError, Replica
+from reunite.contrib.django.views import _apps_of
 from tests.contrib.django.clinic.models import Tag
 from tests.contrib.django.conftest import Project
 from tests.contrib.django.test_capture import rows, write
 from tests.contrib.test_wsgi import served
+from tests.integration.live_helpers import LiveReplica
+from tests.patience import DEADLINE_S
 
 PULL = {"protocol": 1}
 
@@ -130,3 +138,49 @@ def test_the_same_view_answers_under_asgi(project: Project) -> None:
     answer = async_to_sync(_over_asgi)(token_of("ann"))
     assert answer.status_code == 200
     assert "clinic_tag" in answer.content.decode()
+
+
+@contextmanager
+def served_by_uvicorn() -> Iterator[str]:
+    """The project's URL, on uvicorn as teams run it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(ASGIHandler(), log_level="warning", ws="none", lifespan="off")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(DEADLINE_S)
+            assert not thread.is_alive()
+
+
+def test_streams_bring_what_the_orm_writes_under_asgi(everywhere: Project) -> None:
+    ann = everywhere.user("ann", "clinic.view_tag", "clinic.add_tag")
+    with ExitStack() as stack:
+        url = stack.enter_context(served_by_uvicorn())
+        replica = Replica.clone(
+            everywhere.folder / "ann.db", f"{url}/sync", username="ann", password="secret"
+        )
+        live = stack.enter_context(LiveReplica(replica, "clinic_tag"))
+        live.seen.until_phase("live")
+        assert _apps_of(everywhere.hub, True)[1].state.streams.count == 1
+        Tag.objects.create(name="from the ORM")
+        live.until_rows("select name from clinic_tag", [("from the ORM",)])
+        write(replica, "insert into clinic_tag (name) values ('z')")
+        live.seen.until(lambda: replica.status().pending == 0)
+        assert Tag.objects.filter(name="z").exists()
+        ann.user_permissions.clear()
+        Tag.objects.create(name="not for Ann")
+        replica.sync()
+        assert live.rows("select name from clinic_tag") == []
+
+
+def test_a_large_answer_is_whole(project: Project) -> None:
+    project.user("ann", "clinic.view_tag")
+    Tag.objects.bulk_create(Tag(name=f"{n:05}" * 10) for n in range(5_000))
+    headers = {"Authorization": f"Bearer {token_of('ann')}"}
+    answer = Client().get("/sync/v1/query/clinic_tag?limit=1000", headers=headers)
+    assert not answer.streaming
+    assert len(answer.json()["rows"]) == 1_000

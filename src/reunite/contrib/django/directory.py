@@ -11,7 +11,8 @@ The rule         denied unless allowed: every tracked model is closed to whom no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import authenticate, get_user_model
@@ -48,13 +49,18 @@ class DjangoDirectory:
     def __init__(self, using: str) -> None:
         self._using = using
 
+    @cached_property
+    def _tables(self) -> Mapping[str, TrackedModel]:
+        """Models and settings stay as they are while a process runs."""
+        return tracked_models(self._using)
+
     # --- The port -----------------------------------------------------------------------------
 
     def stamp(self, tx: Transaction) -> str:
         return tx.stamp(GRANTS_STAMP)
 
     def grants(self, tx: Transaction, principal: Principal) -> Grants:
-        tables = tracked_models(self._using)
+        tables = self._tables
         if self._is_superuser(principal):
             return {} if principal.tenant is None else _without_tenant_closed(tables)
         parts = self._parts(principal, tables)
@@ -64,7 +70,7 @@ class DjangoDirectory:
         }
 
     def granting(self, tx: Transaction, principal: Principal, table: str) -> Sequence[Granting]:
-        tables = tracked_models(self._using)
+        tables = self._tables
         if table not in tables:
             return ()
         tenant = self._slug(principal)
@@ -139,7 +145,7 @@ class DjangoDirectory:
         return principal.claims.get(SUPERUSER) is True
 
     def _parts(
-        self, principal: Principal, tables: dict[str, TrackedModel] | Any
+        self, principal: Principal, tables: Mapping[str, TrackedModel]
     ) -> dict[str, list[tuple[str, Flags, Sequence[Expression]]]]:
         """What each role gives, by table."""
         if principal.tenant is None:

@@ -1,7 +1,7 @@
 """The view behind the routes: a request of Django's, carried to the hub's application and back.
 
-    WSGI, and Django's test client     the request's own thread does all of it
-    ASGI                               use cases run where Django runs its synchronous code
+    WSGI, and Django's test client     the request's own thread does all of it; no streams
+    ASGI                               use cases run where Django runs its synchronous code; streams
 
 What it is       a bridge, so that routes, limits and problems exist once, in `reunite.server`.
 What it is not   a place for decisions.
@@ -11,23 +11,26 @@ The rule         use cases run on the connections that Django gives the request,
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.apps import apps
+from django.core.handlers.asgi import ASGIRequest
 from django.db import connections
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Scope
 
 from reunite.contrib.django.asking import sender_of
 from reunite.contrib.django.conf import setting
+from reunite.contrib.django.exchange import Exchange
 from reunite.contrib.django.hubs import DjangoHub
+from reunite.contrib.django.tidying import in_request, tidily, tidy
 from reunite.server import create_app
-from reunite.server.wsgi import READ_BYTES, environ_headers
+from reunite.server.wsgi import environ_headers
 
 # Where the request of Django's travels.
 REQUEST = "reunite.django"
@@ -43,37 +46,38 @@ class _Always(set[str]):
 
 
 @csrf_exempt
-async def protocol(request: HttpRequest, route: str, using: str = "default") -> HttpResponse:
+async def protocol(request: HttpRequest, route: str, using: str = "default") -> HttpResponseBase:
     """Answer a request of reunite's protocol."""
     if using not in setting("DATABASES") or using not in connections:
         raise Http404
     hub = apps.get_app_config("reunite").hub(using)
-    app = _apps_of(hub)[route in _TOKEN_ROUTES]
-    scope = _scope_of(request, route)
-    return await _Exchange(request).carry(app, scope)
+    with_name, with_token = _apps_of(hub, isinstance(request, ASGIRequest))
+    app = with_name if route in _TOKEN_ROUTES else with_token
+    return await Exchange(request).carry(app, _scope_of(request, route))
 
 
 protocol._non_atomic_requests = _Always()
 
 
 @functools.lru_cache(maxsize=20)
-def _apps_of(hub: DjangoHub) -> tuple[ASGIApp, ASGIApp]:
-    """What answers who has come, and what lets them come by a name and a password."""
+def _apps_of(hub: DjangoHub, has_streams: bool) -> tuple[ASGIApp, ASGIApp]:
+    """What lets those in who have a name and a password, and what answers those who have come."""
     options: dict[str, Any] = {
-        "streams": False,
+        "streams": has_streams,
         "origins": tuple(setting("ORIGINS")),
         "run": _run,
         **setting("LIMITS"),
     }
+    door = tidy(hub)
 
     def authenticate(asked: Any) -> Any:
-        return sender_of(asked.scope[REQUEST], hub)
+        return tidily(functools.partial(sender_of, asked.scope[REQUEST], hub))
 
-    return create_app(hub, authenticate=authenticate, **options), create_app(hub, **options)
+    return create_app(door, **options), create_app(door, authenticate=authenticate, **options)
 
 
 async def _run(work: Callable[[], Any]) -> Any:
-    return await sync_to_async(work, thread_sensitive=True)()
+    return await sync_to_async(functools.partial(in_request, work), thread_sensitive=True)()
 
 
 def _scope_of(request: HttpRequest, route: str) -> Scope:
@@ -95,40 +99,3 @@ def _scope_of(request: HttpRequest, route: str) -> Scope:
         "state": {},
         REQUEST: request,
     }
-
-
-class _Exchange:
-    """One request and its answer."""
-
-    def __init__(self, request: HttpRequest) -> None:
-        self._request = request
-        self._is_read = False
-        self._start: Message = {"status": 500, "headers": ()}
-        self._chunks: list[bytes] = []
-
-    async def carry(self, app: ASGIApp, scope: Scope) -> HttpResponse:
-        await app(scope, self._receive, self._send)
-        answer = HttpResponse(b"".join(self._chunks), status=self._start["status"])
-        del answer["Content-Type"]
-        for name, value in self._start["headers"]:
-            if name.lower() != b"content-length":
-                answer[name.decode("latin-1")] = value.decode("latin-1")
-        return answer
-
-    async def _receive(self) -> Message:
-        if self._is_read:
-            nothing_more: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-            return await nothing_more
-        try:
-            chunk = self._request.read(READ_BYTES)
-        except OSError:
-            self._is_read = True
-            return {"type": "http.disconnect"}
-        self._is_read = not chunk
-        return {"type": "http.request", "body": chunk, "more_body": bool(chunk)}
-
-    async def _send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self._start = message
-        elif message["type"] == "http.response.body":
-            self._chunks.append(message.get("body", b""))

@@ -436,3 +436,14 @@ def test_s8_values_of_every_type_come_back_as_they_were(world: World) -> None:
         assert (found.born, found.wage) == (date(1999, 12, 31), Decimal("3.30"))
         assert (found.seen, found.size) == (SEEN, 3.3)
     world.check_equal(node, other)
+
+
+def test_who_is_no_node_yet_is_told_so(world: World) -> None:
+    node = world.node("a", is_registered=False)
+    node.add(City(name="x"))
+    with pytest.raises(PushRejected, match="not registered"):
+        node.push()
+    for call in (node.pull, node.repair):
+        with pytest.raises(BadResponseError, match="not registered"):
+            call()
+    assert len(node.client.unsynched_objects()) == 1

@@ -9,7 +9,7 @@ The rule         nothing is changed here; the hub is only read.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from reunite.core.key import Key, parse_key
@@ -29,37 +29,32 @@ class Collision(NamedTuple):
 
 
 def collisions(
-    connection: sqlite3.Connection, schemas: Mapping[str, TableSchema], pages: Iterable[Page]
-) -> list[Collision]:
-    """The unsent rows that would be in the way of these pages. One read for each unique constraint
+    connection: sqlite3.Connection, schemas: Mapping[str, TableSchema], page: Page
+) -> Iterator[Collision]:
+    """The unsent rows that would be in the way of a page. One read for each unique constraint
     of a row that comes, where its table has unsent rows."""
-    unsent: dict[str, set[Key]] = {}
-    for table, key in connection.execute(
-        "select distinct table_name, key from reunite_change where outcome is null"
-    ):
-        unsent.setdefault(table, set()).add(parse_key(key))
-    coming: dict[str, dict[Key, Row | None]] = {}
-    for page in pages:
-        for part in page.tables:
-            if part.table in unsent and part.table in schemas:
-                schema = schemas[part.table]
-                rows = coming.setdefault(part.table, {})
-                rows.update(dict.fromkeys([*part.deletes, *part.evicts]))
-                rows.update({schema.key_of(row): row for row in aligned(schema, part)})
-    return [
-        Collision(table, key, unique.columns)
-        for table, rows in coming.items()
-        for unique in schemas[table].uniques
-        for key in _in_the_way(connection, schemas[table], unique, rows)
-        if key in unsent[table]
-    ]
+    for part in page.tables:
+        schema = schemas.get(part.table)
+        unsent = _unsent(connection, part.table) if schema is not None and part.puts else None
+        if schema is None or not unsent:
+            continue
+        rows = {schema.key_of(row): row for row in aligned(schema, part)}
+        for unique in schema.uniques:
+            for key in _in_the_way(connection, schema, unique, rows):
+                if key in unsent:
+                    yield Collision(schema.name, key, unique.columns)
+
+
+def _unsent(connection: sqlite3.Connection, table: str) -> set[Key]:
+    question = "select distinct key from reunite_change where outcome is null and table_name = ?"
+    return {parse_key(key) for (key,) in connection.execute(question, (table,))}
 
 
 def _in_the_way(
     connection: sqlite3.Connection,
     schema: TableSchema,
     unique: Unique,
-    rows: Mapping[Key, Row | None],
+    rows: Mapping[Key, Row],
 ) -> Iterator[Key]:
     places = [schema.position[name] for name in unique.columns]
     columns = [schema.columns[place] for place in places]
@@ -68,8 +63,8 @@ def _in_the_way(
     text = f"select {names} from {quoted(schema.name)} where {where}"
     storer = Storer(columns)
     for key, row in rows.items():
-        values = None if row is None else tuple(row[place] for place in places)
-        if values is None or None in values:
+        values = tuple(row[place] for place in places)
+        if None in values:
             continue
         for found in connection.execute(text, storer.row(values)):
             if tuple(found) != key:

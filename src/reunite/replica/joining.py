@@ -122,7 +122,7 @@ def _make_pending(
     forms = RowForms({schema.name: schema}, {})
     connection.executemany(
         _PENDING,
-        [
+        (
             (
                 schema.name,
                 key_text(schema.key_of(row)),
@@ -131,5 +131,5 @@ def _make_pending(
             )
             for row in forms.read_all(connection, schema)
             if keys is None or schema.key_of(row) in keys
-        ],
+        ),
     )

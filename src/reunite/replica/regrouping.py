@@ -47,9 +47,13 @@ class WholeReplica(Replica):
                 ).fetchone()[0]
             if not count or not state.replica:
                 return []
-            pages = list(driver.pages_ahead())
-            with self._file.reading() as (connection, state):
-                return collisions(connection, self._file.schemas(state), pages)
+            found: dict[Collision, None] = {}
+            for page in driver.pages_ahead():
+                with self._file.reading() as (connection, state):
+                    found.update(
+                        dict.fromkeys(collisions(connection, self._file.schemas(state), page))
+                    )
+            return list(found)
 
         return self._run(run, None)
 

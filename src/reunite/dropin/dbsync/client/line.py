@@ -24,8 +24,10 @@ Answer = TypeVar("Answer")
 class Speaker(Protocol):
     """Who signs and sends: the client."""
 
-    def signed(self, operation: str, body: bytes, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """A message of this node."""
+    def signed(
+        self, operation: str, body: bytes, extra: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """A message of this node; none if it is no node yet."""
         ...
 
     def send(
@@ -123,6 +125,8 @@ class Line:
     def call(self, operation: str, body: bytes) -> bytes:
         """One message and its answer."""
         message = self._speaker.signed(operation, body, self._extra)
+        if message is None:
+            raise self._refusal(None, "this node is not registered")
         if self._method == "GET":
             message = {**self._extra, "message": json.dumps(message)}
         code, reason, answer = self._speaker.send(self._method, self._url, message, self._options)

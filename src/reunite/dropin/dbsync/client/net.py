@@ -16,6 +16,16 @@ HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 TIMEOUT_S = 10.0
 
 Monitor = Callable[[dict[str, Any]], Any] | None
+Encoder = Callable[[Any], Any] | None
+Decoder = Callable[[Any], Any] | None
+Headers = Mapping[str, str] | None
+
+
+def options(
+    encode: Encoder, decode: Decoder, headers: Headers, timeout: float | None
+) -> dict[str, Any]:
+    """What one call says of how to talk; None for what the client's defaults say."""
+    return {"encode": encode, "decode": decode, "headers": headers, "timeout": timeout}
 
 
 class NetworkError(Exception):

@@ -27,7 +27,7 @@ from reunite.dropin.dbsync import core
 from reunite.dropin.dbsync.adopted import NODE_TABLES, Deferred
 from reunite.dropin.dbsync.client import errors
 from reunite.dropin.dbsync.client.line import Line, Telling, is_good
-from reunite.dropin.dbsync.client.net import Monitor
+from reunite.dropin.dbsync.client.net import Decoder, Encoder, Headers, Monitor, options
 from reunite.dropin.dbsync.client.talking import Talking
 from reunite.dropin.dbsync.codec import name_of, shown_key, table_of
 from reunite.dropin.dbsync.extending import ExtensionError, Extensions
@@ -147,10 +147,20 @@ class Client(Talking):
 
     # -- who we are ---------------------------------------------------------------------------
 
-    def register(self, registry_url: str, extra_data: Any = None, **options: Any) -> Any:
+    def register(
+        self,
+        registry_url: str,
+        extra_data: Any = None,
+        encode: Encoder = None,
+        decode: Decoder = None,
+        headers: Headers = None,
+        timeout: float | None = None,
+    ) -> Any:
         """Become a node; the server's answer. Raises RegisterRejected, NetworkError."""
         self.create_all()
-        code, reason, answer = self.send("POST", registry_url, extra_data or {}, options)
+        code, reason, answer = self.send(
+            "POST", registry_url, extra_data or {}, options(encode, decode, headers, timeout)
+        )
         if not is_good(code) or not isinstance(answer, Mapping) or "node" not in answer:
             raise errors.RegisterRejected(code, reason, answer)
         node = answer["node"]
@@ -212,15 +222,23 @@ class Client(Talking):
         self,
         push_url: str,
         extra_data: Any = None,
-        *,
+        encode: Encoder = None,
+        decode: Decoder = None,
+        headers: Headers = None,
+        timeout: float | None = None,
         include_extensions: bool = True,
-        **options: Any,
     ) -> dict[str, int]:
         """Send all that is unpushed; `{"new_version_id": n}`. Raises PushRejected, PullSuggested,
         NetworkError: then nothing of it is stored at the server, and all of it stays here."""
         self._begin()
         extra = {"extra_data": extra_data}
-        line = Line(self, push_url, extra=extra, options=options, refusal=errors.PushRejected)
+        line = Line(
+            self,
+            push_url,
+            extra=extra,
+            options=options(encode, decode, headers, timeout),
+            refusal=errors.PushRejected,
+        )
         with self._replica(line) as replica:
             self._settle_adopted(replica, line)
             if include_extensions:
@@ -235,10 +253,12 @@ class Client(Talking):
         self,
         pull_url: str,
         extra_data: Any = None,
-        *,
+        encode: Encoder = None,
+        decode: Decoder = None,
+        headers: Headers = None,
         monitor: Monitor = None,
+        timeout: float | None = None,
         include_extensions: bool = True,
-        **options: Any,
     ) -> Any:
         """Merge what is new at the server; its last answer. Raises BadResponseError, ResyncNeeded,
         UniqueConstraintError, NetworkError: then nothing is applied."""
@@ -246,9 +266,13 @@ class Client(Talking):
         telling = Telling(monitor, "merging")
         extra = {"extra_data": extra_data, "include_extensions": include_extensions}
         line = Line(
-            self, pull_url, extra=extra, options=options, refusal=errors.BadResponseError,
+            self,
+            pull_url,
+            extra=extra,
+            options=options(encode, decode, headers, timeout),
+            refusal=errors.BadResponseError,
             telling=telling,
-        )  # fmt: skip
+        )
         with telling.errors_told(), self._replica(line, arrive=include_extensions) as replica:
             self._check_unique(replica, line)
             telling.is_applying = True
@@ -266,10 +290,13 @@ class Client(Talking):
         repair_url: str,
         include_extensions: bool = True,
         extra_data: Mapping[str, Any] | None = None,
-        *,
+        encode: Encoder = None,
+        decode: Decoder = None,
+        headers: Headers = None,
+        timeout: float | None = None,
         monitor: Monitor = None,
+        *,
         reapply: bool = False,
-        **options: Any,
     ) -> Any:
         """Replace all tracked rows by the server's; its last answer. Unpushed changes are set aside
         (`rescued_changes`); with `reapply` they stay unpushed changes. Raises BadResponseError,
@@ -281,9 +308,14 @@ class Client(Talking):
         if not include_extensions:
             extra["exclude_extensions"] = "1"
         line = Line(
-            self, repair_url, method="GET", extra=extra, options=options,
-            refusal=errors.BadResponseError, telling=telling,
-        )  # fmt: skip
+            self,
+            repair_url,
+            method="GET",
+            extra=extra,
+            options=options(encode, decode, headers, timeout),
+            refusal=errors.BadResponseError,
+            telling=telling,
+        )
         with telling.errors_told(), self._replica(line, arrive=include_extensions) as replica:
             replica.start_over()
             line.carry(replica.pull)
@@ -362,11 +394,13 @@ class Client(Talking):
 
     # -- messages -------------------------------------------------------------------------------
 
-    def signed(self, operation: str, body: bytes, extra: Mapping[str, Any]) -> dict[str, Any]:
-        """A message of this node. Raises PushRejected if it is none yet."""
+    def signed(
+        self, operation: str, body: bytes, extra: Mapping[str, Any]
+    ) -> dict[str, Any] | None:
+        """A message of this node; none if it is no node yet."""
         node = self.get_node()
         if node is None:
-            raise errors.PushRejected(None, "this node is not registered", None)
+            return None
         with self._file() as db:
             counter, seen = db.execute(
                 "update reunite_dbsync_node set counter = max(counter + 1, ?) where node_id = ? "

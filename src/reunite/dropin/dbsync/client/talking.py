@@ -7,7 +7,15 @@ from typing import Any
 
 from reunite.dropin.dbsync.client import errors, serverquery
 from reunite.dropin.dbsync.client.line import is_good
-from reunite.dropin.dbsync.client.net import Monitor, Net, NetworkError
+from reunite.dropin.dbsync.client.net import (
+    Decoder,
+    Encoder,
+    Headers,
+    Monitor,
+    Net,
+    NetworkError,
+    options,
+)
 
 
 class Talking:
@@ -31,7 +39,13 @@ class Talking:
         return errors.PushRejected(code, reason, answer)
 
     def query_server(
-        self, query_url: str, *, monitor: Monitor = None, **options: Any
+        self,
+        query_url: str,
+        encode: Encoder = None,
+        decode: Decoder = None,
+        headers: Headers = None,
+        timeout: float | None = None,
+        monitor: Monitor = None,
     ) -> Callable[..., list[Any] | None]:
         """A function `query(cls, **filters)` that asks the server for objects of a class whose
         attributes equal the filters; None where it knows no such class or column. The objects
@@ -39,9 +53,8 @@ class Talking:
 
         def query(model: type, **filters: Any) -> list[Any] | None:
             question = serverquery.question(model, filters)
-            code, reason, answer = self.send(
-                "GET", query_url, question, {**options, "monitor": monitor}
-            )
+            told = {**options(encode, decode, headers, timeout), "monitor": monitor}
+            code, reason, answer = self.send("GET", query_url, question, told)
             if not is_good(code):
                 raise serverquery.BadResponseError(code, reason, answer)
             return serverquery.objects(model, code, reason, answer)

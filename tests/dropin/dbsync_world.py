@@ -213,7 +213,8 @@ def engine_of(path: Path) -> Engine:
 
 def rows_of(path: Path, model: Any) -> list[Any]:
     with closing(sqlite3.connect(path)) as db:
-        return db.execute(f"select * from {model.__tablename__} order by 1").fetchall()
+        name = getattr(model, "__tablename__", None) or model.name
+        return db.execute(f"select * from {name} order by 1").fetchall()
 
 
 def random_step(node: Node, chance: random.Random, number: int) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ForeignKeyConstraint, String, Uuid, insert
+from sqlalchemy import Column, ForeignKeyConstraint, Integer, String, Table, Uuid, insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from reunite.dropin.dbsync.client import Client
@@ -62,6 +62,11 @@ class Reading(Odd):
     place: Mapped[str] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
     value: Mapped[float]
+
+
+plain = Table(
+    "plain", Odd.metadata, Column("id", Integer, primary_key=True), Column("text", String(20))
+)
 
 
 class Remark(Odd):
@@ -146,7 +151,7 @@ def test_db_19_keys_of_any_kind_are_synced(tmp_path: Path) -> None:
         Odd.metadata.create_all(server_engine)
         server = Server(server_engine)
         closing.callback(server.close)
-        models = (Tag, Device, Reading, Remark)
+        models = (Tag, Device, Reading, Remark, plain)
         for model in models:
             server.track(model)
         nodes = []
@@ -167,6 +172,7 @@ def test_db_19_keys_of_any_kind_are_synced(tmp_path: Path) -> None:
             session.add(Reading(place="here", number=1, value=2.5))
             session.flush()
             session.add(Remark(place="here", number=1))
+            session.execute(insert(plain).values(text="a plain table"))
             session.commit()
         assert (Reading, ("here", 1), "i") in first.unsynched_objects()
         first.push("push")
@@ -178,9 +184,14 @@ def test_db_19_keys_of_any_kind_are_synced(tmp_path: Path) -> None:
             session.commit()
         second.push("push")
         first.pull("pull")
-        for model in models:
-            found = [rows_of(tmp_path / f"{name}.db", model) for name in ("server", "a", "b")]
-            assert found[0] == found[1] == found[2], model
+        for table in Odd.metadata.sorted_tables:
+            found = [rows_of(tmp_path / f"{name}.db", table) for name in ("server", "a", "b")]
+            assert found[0] == found[1] == found[2], table
+        assert rows_of(tmp_path / "b.db", plain)[0][1] == "a plain table"
+        (told,) = server.handle_query({"model": "plain"})["payload"]["plain"]
+        assert told["text"] == "a plain table"
+        with pytest.raises(TypeError, match="neither a mapped class nor a table"):
+            server.track(str)
 
 
 def test_s11_an_application_with_everything(tmp_path: Path) -> None:

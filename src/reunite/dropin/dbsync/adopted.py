@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Table, text
 from sqlalchemy.inspection import inspect
 from sqlalchemy.orm import Session
 
@@ -56,11 +56,14 @@ def defer(connection: sqlite3.Connection, entries: Iterable[tuple[str, str, str]
 
 
 class Deferred:
-    """The entries of one file. `models` are those of its tables."""
+    """The entries of one file. `models` are those of its tables; entries of others wait, and so do
+    those of tables that no class is mapped to."""
 
-    def __init__(self, engine: Engine, models: Mapping[str, type]) -> None:
+    def __init__(self, engine: Engine, models: Mapping[str, Any]) -> None:
         self._engine = engine
-        self._models = models
+        self._models = {
+            name: model for name, model in models.items() if not isinstance(model, Table)
+        }
 
     @staticmethod
     def places(db: sqlite3.Connection) -> list[tuple[str, str, str]]:

@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column
+from sqlalchemy import Column, Table
 from sqlalchemy.inspection import inspect
+from sqlalchemy.orm import Mapper
 
 _READERS: dict[type, Any] = {
     bytes: base64.b64decode,
@@ -55,12 +56,22 @@ def typed(column: Column[Any], value: Any) -> Any:
         raise ValueError(str(exc)) from exc
 
 
-def table_of(model: type) -> Any:
-    """The table that a class is mapped to."""
-    return inspect(model).local_table
+def table_of(model: Any) -> Any:
+    """The table that a class is mapped to; a table itself. Raises TypeError for anything else."""
+    if isinstance(model, Table):
+        return model
+    mapper: Any = inspect(model, raiseerr=False)
+    if not isinstance(mapper, Mapper):
+        raise TypeError(f"{model!r} is neither a mapped class nor a table")
+    return mapper.local_table
 
 
-def name_of(model: type) -> str:
+def label_of(model: Any) -> str:
+    """What messages call a class: its name; of a table, the table's."""
+    return str(model.name if isinstance(model, Table) else model.__name__)
+
+
+def name_of(model: Any) -> str:
     """The name of that table."""
     return str(table_of(model).name)
 

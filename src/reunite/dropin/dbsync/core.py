@@ -24,6 +24,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.inspection import inspect
 from sqlalchemy.orm import declarative_base
 
+from reunite.dropin.dbsync.codec import table_of
+
 logger = logging.getLogger("dbsync")
 
 # The side that was imported last: "modeless", "client" or "server".
@@ -201,11 +203,18 @@ def _hear(connection: Connection) -> None:
 
 
 def tracked(args: tuple[Any, ...], track: Callable[[Any, frozenset[str]], Any]) -> Any:
-    """What `@track`, `@track()` and `@track("push")` do with a class, or give to decorate one."""
+    """What `@track`, `@track()` and `@track("push")` do with a class, or give to decorate one.
+    Raises TypeError for what is neither mapped nor a table."""
     if len(args) == 1 and not isinstance(args[0], str):
+        table_of(args[0])
         return track(args[0], directions_of(()))
     directions = directions_of(args)
-    return lambda model: track(model, directions)
+
+    def decorate(model: Any) -> Any:
+        table_of(model)
+        return track(model, directions)
+
+    return decorate
 
 
 def primary_key(obj: Any) -> tuple[Any, ...]:

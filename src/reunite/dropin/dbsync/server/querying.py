@@ -8,14 +8,14 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from reunite.dropin.dbsync import core
-from reunite.dropin.dbsync.codec import plain, table_of, typed
+from reunite.dropin.dbsync.codec import label_of, plain, table_of, typed
 
 
 def queried(engine: Engine, models: Iterable[type], data: Mapping[str, Any]) -> dict[str, Any]:
     """Rows that equal all that `data` says: `{"payload": {"City": […]}}`; None as the payload
     where there is no such class or column."""
     name = str(data.get("model", ""))
-    found = {model.__name__: model for model in models}.get(name)
+    found = {label_of(model): model for model in models}.get(name)
     if found is None:
         core.logger.warning("query for a class that is not tracked: %r", name)
         return {"payload": None}
@@ -37,7 +37,7 @@ def queried(engine: Engine, models: Iterable[type], data: Mapping[str, Any]) -> 
 
 def everything(engine: Engine, models: Iterable[type]) -> dict[str, Any]:
     """All rows of all classes, by the class's name."""
-    return {model.__name__: _rows(engine, select(table_of(model))) for model in models}
+    return {label_of(model): _rows(engine, select(table_of(model))) for model in models}
 
 
 def _rows(engine: Engine, question: Any) -> list[dict[str, Any]]:

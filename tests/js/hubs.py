@@ -21,6 +21,7 @@ Each line on stdin is a command, answered by a line on stdout; the end of stdin 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import sys
 import threading
@@ -34,6 +35,9 @@ import uvicorn
 from reunite import Hub, Principal, Replica, Rules, row, user
 from reunite.server.embedding import ServerThread, listen
 from reunite.server.sealed import DoorKeys, SealedDoor
+
+# A door that is closed while streams are open says so at length.
+logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 NAMES = {"Rules": Rules, "row": row, "user": user}
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -49,6 +50,51 @@ def test_the_module_that_hubs_serve_is_a_fresh_build(tmp_path: Path) -> None:
 
 def test_the_module_is_small() -> None:
     assert len(gzip.compress(SERVED.read_bytes(), 9)) < SIZE_MAX
+
+
+USER = """
+import { connect, isError, type Status } from "reunite";
+import { useRows } from "reunite/react";
+import { sealed } from "reunite/sealed";
+import { reuniteCollectionOptions } from "reunite/tanstack";
+
+interface Task { readonly id: string }
+
+export async function used(caught: unknown): Promise<Status | string> {
+  const db = await connect("/sync", { token: () => "t", transport: sealed() });
+  const tasks = db.table<Task>("task");
+  const rows: readonly Task[] | undefined = useRows(tasks.where({ id: "t1" }).limit(1));
+  reuniteCollectionOptions<Task, string>({ table: tasks, getKey: (task) => task.id });
+  return isError(caught, "no-row") ? caught.code : (rows?.[0]?.id ?? db.status);
+}
+"""
+
+# Each entry, and how much of it a page has to load, compressed.
+ENTRIES = {"client": SIZE_MAX, "sealed": 20_000, "react": 1_500, "tanstack": 1_500}
+
+
+def test_the_package_has_its_entries_with_their_types(tmp_path: Path) -> None:
+    """As a strict TypeScript project and Node see it once it is installed."""
+    need()
+    package = tmp_path / "node_modules" / "reunite"
+    package.mkdir(parents=True)
+    run("node", "build.mjs", str(package / "dist"))
+    run("npx", "tsc", "-p", "tsconfig.types.json", "--outDir", str(package / "dist"))
+    shutil.copy(JS / "package.json", package)
+    for name in ("react", "@tanstack", "@types", "@standard-schema", "csstype"):
+        (tmp_path / "node_modules" / name).symlink_to(JS / "node_modules" / name)
+    (tmp_path / "user.mts").write_text(USER, encoding="utf-8")
+    options = {"noEmit": True, "strict": True, "module": "nodenext", "target": "es2022"}
+    project = {"compilerOptions": options | {"types": []}, "files": ["user.mts"]}
+    (tmp_path / "tsconfig.json").write_text(json.dumps(project), encoding="utf-8")
+    run("npx", "tsc", "-p", str(tmp_path))
+    loading = tmp_path / "load.mjs"
+    sources = ["reunite", "reunite/sealed", "reunite/react", "reunite/tanstack"]
+    loading.write_text("".join(f"import {source!r};\n" for source in sources), encoding="utf-8")
+    run("node", str(loading))
+    for name, size_max in ENTRIES.items():
+        code = (package / "dist" / f"{name}.js").read_bytes()
+        assert len(gzip.compress(code, 9)) < size_max, name
 
 
 def test_the_package_asks_for_nothing_else_at_run_time() -> None:

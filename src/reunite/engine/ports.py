@@ -85,7 +85,14 @@ class UndoneError(ConstraintError):
 
 
 class Transaction(Protocol):
-    """One database snapshot. All answers of one transaction are of the same moment."""
+    """One database snapshot. All answers of one transaction are of the same moment.
+
+    `step_rows` says how many rows `scan` is best asked for where all are wanted: few where asking
+    costs little, for then they are in the processor's caches when they are encoded.
+    """
+
+    @property
+    def step_rows(self) -> int: ...
 
     def head(self) -> Head:
         """The newest commit in this snapshot; of a write transaction, when it began. One indexed
@@ -223,6 +230,10 @@ class Transaction(Protocol):
 
     def erasures(self, table: str | None = None, keys: Iterable[Key] = ()) -> Sequence[Erasure]:
         """What was erased of these keys of a table, oldest first; of everything for None."""
+        ...
+
+    def last_erasures(self, limit: int) -> Sequence[Erasure]:
+        """The newest `limit` of all, oldest first. Cost: theirs."""
         ...
 
     def entries(self, table: str, keys: Iterable[Key], *, after_id: int) -> Sequence[LogEntry]:

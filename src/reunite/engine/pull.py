@@ -161,11 +161,12 @@ class PageBuilder:
         self._bytes_max = bytes_max
         self._now_ms = now_ms
         self._access = access
-        self._puts: dict[str, list[bytes]] = {}
+        self._puts: dict[str, list[bytes]] = {}  # JSON arrays of rows
         self._deletes: dict[str, list[Key]] = {}
         self._evicts: dict[str, list[Key]] = {}
         self._erases: dict[str, dict[Key, None]] = {}
         self._hidden: dict[str, dict[Key, bool]] = {}
+        self._is_scan = False  # the rows come by table and key
         self._bytes = 0
         self._rows_expanded = 0
 
@@ -240,12 +241,13 @@ class PageBuilder:
     ) -> tuple[str, Key | None] | None:
         """Read on from (table, after); the position where the page is full, None at the end."""
         budget = self._rows_max
+        self._is_scan = True
         for name, differing in differences:
             if name < table or differing is None:
                 continue
             schema = self._schemas[name]
             after = after if name == table else None
-            step = Steps(budget)
+            step = Steps(budget, rows_max=self._tx.step_rows)
             while True:
                 size = step.next(budget)
                 rows = self._tx.scan(name, after=after, limit=size, where=differing.where)
@@ -460,7 +462,7 @@ class PageBuilder:
         if not rows:
             return 0
         text = _encode(projected(rows, self._schemas[table], self._shown[table]))
-        self._puts.setdefault(table, []).append(text[1:-1])
+        self._puts.setdefault(table, []).append(text)
         self._bytes += len(text)
         return len(text)
 
@@ -487,19 +489,29 @@ class PageBuilder:
         return {name: generation for name, generation in found.items() if generation}
 
     def _table_pages(self) -> Iterator[TablePage]:
+        """What was found of each table; the puts of a snapshot in the steps in which they were
+        read, so that a replica has few rows in memory at a time."""
         for name, schema in self._shown.items():
-            puts, deletes = self._puts.get(name), self._deletes.get(name)
+            puts, deletes = self._puts.get(name, []), self._deletes.get(name)
             evicts, erases = self._evicts.get(name), self._erases.get(name)
+            if not self._is_scan and len(puts) > 1:
+                puts = [b"[" + b",".join([text[1:-1] for text in puts]) + b"]"]
             if puts or deletes or evicts or erases:
-                joined = msgspec.Raw(b"[" + b",".join(puts or ()) + b"]")
                 yield TablePage(
                     table=name,
                     columns=schema.column_names,
-                    puts=cast(list[tuple[Any, ...]], joined),
+                    puts=_rows_in(puts[0]) if puts else [],
                     deletes=deletes or [],
                     evicts=evicts or [],
                     erases=list(erases or ()),
                 )
+            for text in puts[1:]:
+                yield TablePage(table=name, columns=schema.column_names, puts=_rows_in(text))
+
+
+def _rows_in(text: bytes) -> list[tuple[Any, ...]]:
+    """Encoded rows, which the page's encoder takes as they are."""
+    return cast(list[tuple[Any, ...]], msgspec.Raw(text))
 
 
 def _by_table(touches: Sequence[Touch]) -> dict[str, list[Touch]]:

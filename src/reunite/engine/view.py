@@ -191,7 +191,7 @@ class Sight:
         """What was erased that a replica of this view, which was sent these before, had seen:
         table and key, of the last ERASURES_TOLD_MAX erasures."""
         hashes = {self._new.hash, *views}
-        for erasure in self._tx.erasures()[-ERASURES_TOLD_MAX:]:
+        for erasure in self._tx.last_erasures(ERASURES_TOLD_MAX):
             view = self._new.tables.get(erasure.table)
             if view is not None and (view.where is None or not hashes.isdisjoint(erasure.seen_by)):
                 yield erasure.table, erasure.key

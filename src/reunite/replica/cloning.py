@@ -16,13 +16,17 @@ import msgspec
 
 from reunite.core.schema import revision_of
 from reunite.errors import BadRequestError, ReuniteError, SchemaChangedError
-from reunite.protocol.codec import decode, encode
-from reunite.protocol.pull import Page
+from reunite.protocol.codec import encode
+from reunite.protocol.limits import PAGE_ROWS_MAX
 from reunite.replica.conversation import Conversation, adopt
 from reunite.replica.file import ReplicaFile
 from reunite.replica.lost import LOST_IDENTITY
-from reunite.replica.pages import PageHead
+from reunite.replica.pages import LatePage
 from reunite.replica.state import State
+
+# Rows in the first page, so that writing begins early, and how much larger the next one may be.
+_FIRST_PAGE_ROWS = 500
+_GROWTH = 4
 
 
 class Cloning:
@@ -64,10 +68,13 @@ class Cloning:
     def _read_pages(self) -> None:
         """One page is fetched ahead while one is written, if the hub is another process."""
         total = None
+        rows_max = _FIRST_PAGE_ROWS
         with ThreadPoolExecutor(max_workers=1) as pool:
 
             def ask(state: State) -> Future[bytes]:
-                request = encode(self._hub.pull_request(state))
+                nonlocal rows_max
+                request = encode(self._hub.pull_request(state, rows_max=rows_max))
+                rows_max = min(rows_max * _GROWTH, PAGE_ROWS_MAX)
                 if self._hub.transport.is_remote:
                     return pool.submit(self._hub.transport.call, "pull", request)
                 answered: Future[bytes] = Future()
@@ -78,16 +85,13 @@ class Cloning:
             future: Future[bytes] | None = ask(state)
             while future is not None:
                 body, future = future.result(), None
-                # The next page is asked for before this one is read through.
-                head = decode(body, PageHead, bytes_max=None)
-                if not head.checkpoint:
-                    future = ask(msgspec.structs.replace(state, cursor=head.cursor))
-                page = self._hub.read(body, Page)
+                page = self._hub.read(body, LatePage)
+                if not page.checkpoint:
+                    # The next page is asked for before this one is read through.
+                    future = ask(msgspec.structs.replace(state, cursor=page.cursor))
                 schemas = self._hub.schemas_for(page, state)
                 with self._file.writing() as (connection, state):
-                    self._rows += self._file.write_clone_page(
-                        connection, state, page, body, schemas
-                    )
+                    self._rows += self._file.write_clone_page(connection, state, page, schemas)
                     state.cursor = page.cursor
                     if page.checkpoint:
                         state.checkpoint = page.cursor

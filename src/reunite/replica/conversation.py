@@ -65,9 +65,12 @@ class Conversation:
         )
         return self.call("register", request, RegisterAnswer)
 
-    def pull_request(self, state: State, *, wait_s: int | None = None) -> PullRequest:
+    def pull_request(
+        self, state: State, *, wait_s: int | None = None, rows_max: int | None = None
+    ) -> PullRequest:
         """The question for the page after the state's cursor; with `wait_s` the hub waits so long
         for news, if there is none."""
+        asked = [count for count in (self._page_rows, rows_max) if count is not None]
         return PullRequest(
             protocol=PROTOCOL_VERSION,
             replica=state.replica,
@@ -76,7 +79,7 @@ class Conversation:
             cursor=state.cursor,
             tables=state.tables,
             where=state.where,
-            limit=self._page_rows,
+            limit=min(asked, default=None),
             repaired=state.repaired,
             wait_s=wait_s,
         )

@@ -20,7 +20,6 @@ import msgspec
 
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.stored import TAG_BYTES
 from reunite.core.values import Row, check_columns
 from reunite.errors import (
     BadRequestError,
@@ -28,13 +27,12 @@ from reunite.errors import (
     NotAReplicaError,
     ReplicaBusyError,
 )
-from reunite.protocol.pull import Page
 from reunite.replica import generations, groups
 from reunite.replica.layout import LAYOUT, bring_up_to_date, note_layout
 from reunite.replica.outbox import Outbox, bases
-from reunite.replica.pages import aligned
+from reunite.replica.pages import LatePage, aligned
 from reunite.replica.reshaping import is_kept
-from reunite.replica.rows import RowForms, stored_key
+from reunite.replica.rows import RowForms, TableWriter, stored_key
 from reunite.replica.state import State, load_state, save_changes
 from reunite.stores.sql.capture import drop_triggers, renew_outbox_triggers
 from reunite.stores.sql.database import (
@@ -380,16 +378,13 @@ class ReplicaFile:
         self,
         connection: sqlite3.Connection,
         state: State,
-        page: Page,
-        body: bytes,
+        page: LatePage,
         changed: Sequence[TableSchema] | None = None,
     ) -> int:
         """Write a page of the first clone straight into the tables; how many rows.
 
-        body       the page as it came
         changed    the hub's schemas, if they are others than before
         """
-        is_tagged = TAG_BYTES in body
         if changed is not None:
             made_anew = self.remake_tables(connection, state.schemas, changed)
             state.schemas, state.revision = tuple(changed), page.revision
@@ -402,9 +397,14 @@ class ReplicaFile:
         if page.reset:
             for schema in schemas.values():
                 self.forms.writer(connection, schema).clear()
-        for part in page.tables:
-            rows = aligned(schemas[part.table], part)
-            writer = self.forms.writer(connection, schemas[part.table])
+        writers: dict[str, TableWriter] = {}
+        for late in page.tables:
+            part, is_tagged = late.read()
+            schema = schemas[part.table]
+            writer = writers.get(part.table)
+            if writer is None:
+                writer = writers[part.table] = self.forms.writer(connection, schema)
+            rows = aligned(schema, part)
             writer.write([*part.deletes, *part.evicts], rows, is_tagged=is_tagged)
             count += len(rows)
         return count

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
 from reunite.core.schema import TableSchema
+from reunite.core.stored import TAG_BYTES
 from reunite.core.values import Row
 from reunite.errors import ReuniteError
 from reunite.protocol.codec import decode
@@ -18,11 +20,31 @@ from reunite.replica.state import State
 LARGE_PAGE_ROWS = 2_000
 
 
-class PageHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a page is needed to ask for the next one."""
+class LateTable(TablePage, frozen=True, kw_only=True):
+    """A part of a page whose puts are still text."""
 
-    cursor: str
-    checkpoint: bool = False
+    puts: msgspec.Raw = msgspec.Raw(b"[]")  # type: ignore[assignment]
+
+    def read(self) -> tuple[TablePage, bool]:
+        """The part, and whether there may be a tagged value in it. Raises BadRequestError."""
+        text = bytes(self.puts)
+        part = TablePage(
+            table=self.table,
+            columns=self.columns,
+            puts=decode(text, list[tuple[Any, ...]], bytes_max=None),
+            deletes=self.deletes,
+            evicts=self.evicts,
+            erases=self.erases,
+            reset=self.reset,
+        )
+        return part, TAG_BYTES in text
+
+
+class LatePage(Page, frozen=True, kw_only=True):
+    """A page that is read through part by part: what asks for the next one is known at once, and
+    the rows of one part are in memory at a time."""
+
+    tables: tuple[LateTable, ...] = ()
 
 
 class InboxDamagedError(Exception):

@@ -14,7 +14,7 @@ from reunite.server.load import Place
 COMPRESS_BYTES_MIN = 1024
 
 # Bytes that are handed to the connection at a time; the next ones when it has passed these on.
-PART_BYTES = 64 * 1024
+PART_BYTES = 256 * 1024
 
 
 class Answer(Response):

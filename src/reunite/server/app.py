@@ -337,8 +337,10 @@ def _waits(message: bytes, answer: bytes) -> tuple[LiveRequest, float] | None:
     if b'"wait_s"' not in message:
         return None
     asked = decode(message, PullRequest)
+    if asked.wait_s is None:
+        return None
     page = decode(answer, Page, bytes_max=None)
-    if asked.wait_s is None or page.tables or page.outcomes or page.cursor != asked.cursor:
+    if page.tables or page.outcomes or page.cursor != asked.cursor:
         return None
     wanted = LiveRequest(
         protocol=asked.protocol,

@@ -48,6 +48,8 @@ class _Reach:
 class MemoryTransaction:
     """Transaction over one published state."""
 
+    step_rows = 2_500
+
     def __init__(self, state: State) -> None:
         self._state = state
 
@@ -276,6 +278,9 @@ class MemoryTransaction:
             for erasure in self._state.erasures
             if table is None or (erasure.table == table and erasure.key in wanted)
         ]
+
+    def last_erasures(self, limit: int) -> Sequence[Erasure]:
+        return self._state.erasures[-limit:]
 
     # --- Replicas, outcomes, tokens -------------------------------------------------------------
 

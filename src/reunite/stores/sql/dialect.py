@@ -206,6 +206,9 @@ class Dialect(Protocol):
     number: str
     locking: str
 
+    # What `Transaction.step_rows` promises.
+    step_rows: int
+
     # --- reunite's own tables
 
     def layout(self) -> Sequence[str]:

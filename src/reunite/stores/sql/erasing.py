@@ -7,6 +7,7 @@ The rule         entries and outcomes stay, in their places and with their keys:
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -84,6 +85,18 @@ def read_erasures(session: Session, table: str | None, keys: Iterable[Key]) -> l
             "reunite_erased AS e ON e.key = k.value AND e.table_name = ?2 ORDER BY e.id",
             (texts, table),
         )
+    return _erasures(rows)
+
+
+def read_last_erasures(session: Session, limit: int) -> list[Erasure]:
+    """See `Transaction.last_erasures`."""
+    rows = session.execute(
+        f"{_SELECT} FROM reunite_erased AS e ORDER BY e.id DESC LIMIT ?", (limit,)
+    )
+    return _erasures(rows[::-1])
+
+
+def _erasures(rows: Iterable[Sequence[Any]]) -> list[Erasure]:
     return [
         Erasure(
             table=table_name,

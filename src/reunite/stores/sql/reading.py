@@ -34,7 +34,7 @@ from reunite.engine.ports import (
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.dialect import Dialect, LogState, TouchRecord
 from reunite.stores.sql.directory import read_records
-from reunite.stores.sql.erasing import read_erasures
+from reunite.stores.sql.erasing import read_erasures, read_last_erasures
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 from reunite.stores.sql.ports import Session, UnreadableTextError
 
@@ -349,6 +349,10 @@ class SqlTransaction:
     def defaults(self, table: str) -> Row:
         return self._catalogue.plan(table).defaults(self._session)
 
+    @property
+    def step_rows(self) -> int:
+        return self._session.dialect.step_rows
+
     def scan(
         self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
     ) -> Sequence[Row]:
@@ -424,6 +428,9 @@ class SqlTransaction:
 
     def erasures(self, table: str | None = None, keys: Iterable[Key] = ()) -> Sequence[Erasure]:
         return read_erasures(self._session, table, keys)
+
+    def last_erasures(self, limit: int) -> Sequence[Erasure]:
+        return read_last_erasures(self._session, limit)
 
     # --- Replicas, outcomes, tokens ---------------------------------------------------------------
 

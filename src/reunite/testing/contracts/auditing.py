@@ -199,6 +199,9 @@ class AuditingContract:
         with subject.store.write() as transaction:
             assert transaction.erase(erasures, []) == 2
         with subject.store.read() as transaction:
+            assert list(transaction.last_erasures(1)) == erasures[1:], "the newest"
+            assert list(transaction.last_erasures(5)) == erasures, "oldest first"
+        with subject.store.read() as transaction:
             found = {each.key[0]: each for each in transaction.outcomes("r1", after_n=1)}
         assert found["a"].outcome == Outcome(kind=OutcomeKind.MERGED, conflicts=(blank,))
         assert found["b"] == stored[1]

@@ -59,6 +59,7 @@ class PostgresDialect:
     numbers = "json_array_elements_text(?1::json) AS k(value)"
     number = "k.value::bigint"
     locking = "FOR NO KEY UPDATE"
+    step_rows = 2_500
 
     def __init__(self) -> None:
         self.log = PostgresLog()

@@ -30,6 +30,7 @@ class SqliteDialect:
     numbers = "json_each(?1) AS k"
     number = "k.value"
     locking = ""
+    step_rows = 250
 
     def __init__(self) -> None:
         self.log = SqliteLog()

@@ -64,6 +64,7 @@ class GroupJudge:
         *,
         is_mine: Callable[[LogEntry], bool],
         known_until: Mapping[str, Mapping[Key, int]],
+        standing: dict[tuple[str, Key], int],
         now_ms: int,
         has_way_back: bool = True,
         after_id: int = 0,
@@ -75,6 +76,7 @@ class GroupJudge:
         self._rights = rights
         self._is_mine = is_mine
         self._known_until = known_until
+        self._standing = standing
         self._now_ms = now_ms
         self._has_way_back = has_way_back
         self.has_written = False
@@ -136,6 +138,7 @@ class GroupJudge:
         self, inserts: Mapping[str, Inserts], *, mark: int, has_way_back: bool
     ) -> bool:
         rows: dict[str, Sequence[Row]] = {}
+        standing: dict[tuple[str, Key], int] = {}
         self._rights.begin(rows_made(inserts))
         for table, given in inserts.items():
             keys = dict.fromkeys(given.keys)
@@ -151,12 +154,17 @@ class GroupJudge:
                 made = inserts[parent].keys if parent in inserts else ()
                 if self._rights.unseen(parent, parent_keys.difference(made)):
                     return False
-                self._read_log(parent, parent_keys, mark)
-                if any(self._is_gone(parent, key, mark) for key in parent_keys):
-                    return False
+                known = self._standing
+                asked = [key for key in parent_keys if known.get((parent, key), mark + 1) > mark]
+                if asked:
+                    self._read_log(parent, asked, mark)
+                    if any(self._is_gone(parent, key, mark) for key in asked):
+                        return False
+                standing.update(((parent, key), mark) for key in asked)
         writes = Writes(inserts=rows, updates={}, deletes={})
         if not self._tx.apply(writes, has_way_back=has_way_back):
             raise ConstraintError(IGNORED, code="ignored")  # judged row by row then
+        self._standing.update(standing)
         return True
 
     def _pointed_to(self, table: str, rows: Sequence[Row]) -> dict[str, set[Key]]:

@@ -33,8 +33,8 @@ class Origins:
         count, self.last_id = mark
         del self.found[count:]
 
-    def note_inserts(self, group: PushedGroup) -> None:
-        """A group of new rows was applied, and nothing else with it."""
+    def note_inserts(self, group: PushedGroup) -> bool:
+        """A group of new rows was applied; whether nothing else was done with it for certain."""
         run = group.runs[0]
         is_single = len(group.runs) == len(run.stamps) == 1
         found = self._tx.fresh_inserts(run.run.table, after_id=self.last_id) if is_single else None
@@ -42,9 +42,10 @@ class Origins:
             # An entry for each row, in their order: no trigger wrote along the way.
             self._add(*found, run.first_n, Op.INSERT, run.stamps[0])
             self.last_id = found[1]
-        else:
-            made = {(change.table, change.key): change for change in group.changes}
-            self.note(group.changes, made)
+            return True
+        made = {(change.table, change.key): change for change in group.changes}
+        self.note(group.changes, made)
+        return False
 
     def note(self, changes: Sequence[Change], made: Mapping[tuple[str, Key], Change]) -> None:
         """These changes were applied; `made` are the rows that came with them, each with the

@@ -219,6 +219,9 @@ class _Session:
         self._tainted: dict[tuple[str, Key], int] = {}
         # By table: rows that this push made, and the log's end after that.
         self._known_until: dict[str, dict[Key, int]] = {}
+        # Rows to which new ones point that are not gone since a mark, as long as this push only
+        # inserts: many groups point to the same ones.
+        self._standing: dict[tuple[str, Key], int] = {}
         self._origins = Origins(tx)
         for stored in past.rejected:
             self._taint(stored.n, stored.table, stored.key, stored.old_key)
@@ -232,6 +235,7 @@ class _Session:
             for group in self._parsed.groups:
                 if not (known or self._answered) and self._settle_inserts(group):
                     continue
+                self._standing.clear()
                 self._settle_group(group, known)
         except RenumberNeededError as exc:
             change = exc.change
@@ -272,9 +276,11 @@ class _Session:
                 whole_rows(schema, run.run.columns, run.run.set, self._rights.default)
             )
         mark = min(run.run.mark for run in group.runs)
-        if not self._new_judge().apply_inserts(inserts, mark=mark, has_way_back=self._has_way_back):
+        judge = self._new_judge(standing=self._standing)
+        if not judge.apply_inserts(inserts, mark=mark, has_way_back=self._has_way_back):
             return False
-        self._origins.note_inserts(group)
+        if not self._origins.note_inserts(group):
+            self._standing.clear()
         for run in group.runs:
             self._inserts.append(
                 AppliedInserts(
@@ -502,7 +508,9 @@ class _Session:
         finally:
             self._has_written = self._has_written or judge.has_written
 
-    def _new_judge(self, *, has_way_back: bool = True) -> GroupJudge:
+    def _new_judge(
+        self, *, has_way_back: bool = True, standing: dict[tuple[str, Key], int] | None = None
+    ) -> GroupJudge:
         return GroupJudge(
             self._tx,
             self._tables,
@@ -510,6 +518,7 @@ class _Session:
             self._rights,
             is_mine=self._is_mine,
             known_until=self._known_until,
+            standing={} if standing is None else standing,
             now_ms=self._now_ms,
             has_way_back=has_way_back,
             after_id=self._origins.last_id,

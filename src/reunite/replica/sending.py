@@ -23,6 +23,7 @@ from reunite.protocol.limits import (
     BODY_BYTES_MAX,
     PART_CHANGES_AIM,
     PUSH_BYTES_AIM,
+    PUSH_CHANGES_AIM,
     PUSH_CHANGES_MAX,
 )
 from reunite.protocol.push import GroupMessage, Part, PushRequest, Run
@@ -159,6 +160,12 @@ def _next_rows(
     """Rows of whole groups; or those of the first part of one that is too large, and True."""
     found = connection.execute(PENDING.format(where="and n > ? and outcome is null"), (after_n,))
     rows = found.fetchmany(changes + 1)
+    if len(rows) > changes and 0 < rows[0][_GROUP] == rows[-1][_GROUP]:
+        # The first transaction goes whole, however many changes it has.
+        more = found.fetchmany(PUSH_CHANGES_AIM)
+        rows += more
+        if len(more) < PUSH_CHANGES_AIM or rows[-1][_GROUP] != rows[0][_GROUP]:
+            changes = sum(1 for row in rows if row[_GROUP] == rows[0][_GROUP])
     if taken := _plain_groups(rows, schemas, changes=changes, size=size):
         found.close()
         return taken, False

@@ -22,7 +22,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -62,6 +63,17 @@ _decode_json = msgspec.json.Decoder().decode
 _decode_rows = msgspec.json.Decoder(list[tuple[Any, ...]]).decode
 _decode_key = msgspec.json.Decoder(tuple).decode
 _encode_json = msgspec.json.Encoder().encode
+
+# Values that have the same form in an outbox and on the wire.
+_SafeInteger: TypeAlias = Annotated[int, msgspec.Meta(ge=-SAFE_INTEGER_MAX, le=SAFE_INTEGER_MAX)]
+_PLAIN: Mapping[ColumnType, Any] = {
+    ColumnType.INTEGER: _SafeInteger | None,
+    ColumnType.REAL: int | float | None,
+    ColumnType.BOOLEAN: bool | None,
+} | dict.fromkeys(
+    (ColumnType.TEXT, ColumnType.UUID, ColumnType.DATE, ColumnType.TIME, ColumnType.DATETIME),
+    str | None,
+)
 
 
 # --- Stored → log form in an outbox --------------------------------------------------------------
@@ -188,17 +200,35 @@ def log_to_wire(schema: TableSchema) -> Callable[[str], Row]:
 
 
 def logs_to_wire(schema: TableSchema) -> Callable[[Sequence[str]], list[Row]]:
-    """The same for many images, in less than half the time."""
-    is_wide = len(schema.columns) > IMAGE_PIECE_COLUMNS
-    reader = PatternReader([column.type for column in schema.columns], _log_step)
+    """The same for many images, in a quarter of the time: where all values are of their columns'
+    types, as the decoder can tell, there is nothing left to do."""
+    types = [column.type for column in schema.columns]
+    is_wide = len(types) > IMAGE_PIECE_COLUMNS
+    reader = PatternReader(types, _log_step)
+    plain = None if is_wide else _plain_rows_decoder(types)
 
     def read(texts: Sequence[str]) -> list[Row]:
-        rows = _decode_rows(f"[{','.join(texts)}]")
+        text = f"[{','.join(texts)}]"
+        if plain is not None and TAG not in text:
+            with suppress(msgspec.ValidationError):
+                return plain.decode(text)
+        rows = _decode_rows(text)
         if is_wide:
             rows = [tuple(value for piece in row for value in piece) for row in rows]
         return reader.read_all(rows)
 
     return read
+
+
+def _plain_rows_decoder(
+    types: Sequence[ColumnType],
+) -> msgspec.json.Decoder[list[tuple[Any, ...]]] | None:
+    """What decodes rows of values none of which `_log_step` has anything to do for, if no text of
+    them is tagged; None if it would have for some type."""
+    if not all(column_type in _PLAIN for column_type in types):
+        return None
+    row = tuple[tuple(_PLAIN[column_type] for column_type in types)]  # type: ignore[misc,valid-type]
+    return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]
 
 
 def log_key_to_wire(schema: TableSchema) -> Callable[[str], Row]:

@@ -47,6 +47,7 @@ from reunite.errors import BadRequestError, UnknownTableError
 from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
 from reunite.jobs import Jobs, Working
 from reunite.protocol.codec import decode, encode
+from reunite.protocol.pack import encode_page
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import PushAnswer, PushRequest, SchemaAnswer
 from reunite.protocol.query import QueryAnswer, QueryRequest
@@ -289,7 +290,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
             case "push":
                 return encode(self.push(decode(body, PushRequest), principal))
             case "pull":
-                return encode(self.pull(decode(body, PullRequest), principal))
+                return encode_page(self.pull(decode(body, PullRequest), principal))
             case "repair":
                 return encode(self.repair(decode(body, RepairRequest), principal))
             case "query":

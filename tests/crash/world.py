@@ -26,7 +26,7 @@ from typing import Any
 
 from reunite import Hub, Replica
 from reunite.core.cursor import decode_cursor
-from reunite.protocol.codec import decode
+from reunite.protocol.pack import decode_page
 from reunite.protocol.pull import Page
 from reunite.testing import FakeWire
 from reunite.testing.wire import Fault, Request, WireObserver
@@ -121,7 +121,7 @@ class Watcher(WireObserver):
     def received(self, request: Request, answer: bytes) -> None:
         self._passed(f"wire: {request.operation} has its answer")
         if request.operation == "pull":
-            self._book.note("cursor", decode(answer, Page, bytes_max=None).cursor)
+            self._book.note("cursor", decode_page(answer, Page).cursor)
 
 
 class World:

@@ -17,8 +17,8 @@ from reunite.core.principal import Principal
 from reunite.core.rules import Rules
 from reunite.errors import BadRequestError
 from reunite.hub import Hub
-from reunite.protocol.codec import decode
 from reunite.protocol.live import LiveRequest
+from reunite.protocol.pack import decode_page
 from reunite.protocol.pull import Page
 from reunite.replica import Replica
 from reunite.testing import SeededIds
@@ -126,7 +126,7 @@ def test_a_log_that_is_trimmed_between_two_pages_leaves_no_row_behind(office: Of
 
     class Trimming(WireObserver):
         def answered(self, request: Request, answer: bytes) -> None:
-            page = decode(answer, Page)
+            page = decode_page(answer, Page)
             at = decode_cursor(page.cursor)
             if page.more and at.seq == start + 1 and not trimmed:
                 with office.hub._store.write() as tx:

@@ -3,7 +3,7 @@
  */
 
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { TASKS, World } from "./world.js";
+import { TASKS, until, World } from "./world.js";
 
 let world: World;
 
@@ -59,6 +59,8 @@ test("two devices that edit apart come to the same rows", async () => {
 test("one value set on two devices is a conflict, which keeps the value that lost", async () => {
   const [{ db: one }, { db: two }] = [await world.device(), await world.device()];
   await one.table("task").update("t1", { title: "Buy tea" });
+  const firstMs = Date.now();
+  await until(() => Date.now() > firstMs, "a later millisecond");
   await two.table("task").update("t1", { title: "Buy coffee" });
   const heard: unknown[] = [];
   two.on("conflict", (conflict) => heard.push(conflict.column));

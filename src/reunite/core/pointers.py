@@ -38,3 +38,17 @@ def pointed_parents(
         key = tuple([values[place] for place in places])
         if key and None not in key:
             yield foreign_key.parent, key
+
+
+def pointed_keys(
+    schemas: Mapping[str, TableSchema], table: str, rows: Sequence[Row]
+) -> dict[str, set[Key]]:
+    """By parent, the keys that whole rows of one table point to, each once."""
+    found: dict[str, set[Key]] = {}
+    schema = schemas[table]
+    for foreign_key in schema.foreign_keys:
+        places = pointer_places(schemas, foreign_key, schema.column_names)
+        if places:
+            keys = set(zip(*([row[place] for row in rows] for place in places), strict=True))
+            found.setdefault(foreign_key.parent, set()).update(keys)
+    return {parent: {key for key in keys if None not in key} for parent, keys in found.items()}

@@ -17,7 +17,7 @@ from typing import Any
 from reunite.core.change import APPLIED, Change, Conflict, Op, Outcome, OutcomeKind
 from reunite.core.key import Key
 from reunite.core.merge import conflicting_columns, merge_insert, merge_row
-from reunite.core.pointers import pointed_parents, pointer_places
+from reunite.core.pointers import pointed_keys, pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.schema import RowMerge, TableSchema
 from reunite.core.values import Row, Value, same
@@ -150,7 +150,9 @@ class GroupJudge:
             if made is None or not self._rights.may_insert(table, made):
                 return False
             rows[table] = made
-            for parent, parent_keys in self._pointed_to(table, rows[table]).items():
+            for parent, parent_keys in pointed_keys(
+                self._tables.schemas, table, rows[table]
+            ).items():
                 made = inserts[parent].keys if parent in inserts else ()
                 if self._rights.unseen(parent, parent_keys.difference(made)):
                     return False
@@ -166,17 +168,6 @@ class GroupJudge:
             raise ConstraintError(IGNORED, code="ignored")  # judged row by row then
         self._standing.update(standing)
         return True
-
-    def _pointed_to(self, table: str, rows: Sequence[Row]) -> dict[str, set[Key]]:
-        """The parents' keys that these whole rows of one table hold, each once."""
-        found: dict[str, set[Key]] = {}
-        schema = self._tables.schemas[table]
-        for foreign_key in schema.foreign_keys:
-            places = pointer_places(self._tables.schemas, foreign_key, schema.column_names)
-            if places:
-                keys = set(zip(*([row[place] for row in rows] for place in places), strict=True))
-                found.setdefault(foreign_key.parent, set()).update(keys)
-        return {parent: {key for key in keys if None not in key} for parent, keys in found.items()}
 
     def _made(self, table: str, key: Key) -> tuple[bool, Row | None]:
         return self._space.find(table, key)

@@ -24,6 +24,7 @@ from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
+from reunite.engine.pack import Pack
 from reunite.engine.records import (
     ALL_ENTRIES,
     AppliedInserts,
@@ -85,14 +86,7 @@ class UndoneError(ConstraintError):
 
 
 class Transaction(Protocol):
-    """One database snapshot. All answers of one transaction are of the same moment.
-
-    `step_rows` says how many rows `scan` is best asked for where all are wanted: few where asking
-    costs little, for then they are in the processor's caches when they are encoded.
-    """
-
-    @property
-    def step_rows(self) -> int: ...
+    """One database snapshot. All answers of one transaction are of the same moment."""
 
     def head(self) -> Head:
         """The newest commit in this snapshot; of a write transaction, when it began. One indexed
@@ -168,6 +162,10 @@ class Transaction(Protocol):
         """The next `limit` rows by key, of those for which `where`, a checked expression, is true
         as `core/matching.py` decides it. Cost: an index range; with `where` also the rows that
         it passes over."""
+        ...
+
+    def pack(self) -> Pack | None:
+        """Begin a pack; None where there is no such thing. Once a transaction."""
         ...
 
     def scan_keys(

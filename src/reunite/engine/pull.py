@@ -36,6 +36,7 @@ from reunite.core.view import Difference, View, difference, parse_view
 from reunite.engine.expansion import Expander
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.outcomes import checkpoint_outcome, shown_outcome
+from reunite.engine.pack import Pack
 from reunite.engine.ports import Head, Position, ReplicaRecord, Touch, Transaction
 from reunite.engine.reading_on import check_key, check_snapshot, cursor_for
 from reunite.engine.register import check_known, check_protocol, own_replica
@@ -50,6 +51,7 @@ from reunite.engine.view import (
     view_of,
 )
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
+from reunite.protocol.pack import table_name
 from reunite.protocol.pull import Page, Progress, PullRequest, TablePage
 
 # How stale the hub's note of a replica's last visit may be before a pull writes a new one: a pull
@@ -105,6 +107,7 @@ def pull(
             rows_max=rows_max,
             now_ms=now_ms,
             access=access,
+            packed=request.packed,
         )
         page = builder.page(cursor, request)
     is_visit = _is_visit(record, request, now_ms=now_ms)
@@ -146,8 +149,12 @@ class PageBuilder:
         now_ms: int,
         bytes_max: int = PAGE_BYTES_MAX,
         access: Access = OPEN,
+        packed: bool = False,
     ) -> None:
         self._tx = tx
+        self._is_packed = packed
+        self._pack: Pack | None = None
+        self._packed: dict[str, str] = {}  # the pack's table of a table
         self._schemas = schemas
         self._view = view
         self._shown = {name: view.shown.get(name, schema) for name, schema in schemas.items()}
@@ -161,12 +168,11 @@ class PageBuilder:
         self._bytes_max = bytes_max
         self._now_ms = now_ms
         self._access = access
-        self._puts: dict[str, list[bytes]] = {}  # JSON arrays of rows
+        self._puts: dict[str, list[bytes]] = {}
         self._deletes: dict[str, list[Key]] = {}
         self._evicts: dict[str, list[Key]] = {}
         self._erases: dict[str, dict[Key, None]] = {}
         self._hidden: dict[str, dict[Key, bool]] = {}
-        self._is_scan = False  # the rows come by table and key
         self._bytes = 0
         self._rows_expanded = 0
 
@@ -206,11 +212,14 @@ class PageBuilder:
         else:
             start, total = cursor, cursor.snapshot.rows_total
             table, after = cursor.snapshot.table, cursor.snapshot.after
-        position = self._fill_from_tables(
-            [(name, Difference(where=views[name].where, enters=True)) for name in names],
-            table,
-            after,
-        )
+        entering = [(name, Difference(where=views[name].where, enters=True)) for name in names]
+        if self._is_packed:
+            self._pack = self._tx.pack()
+        position = self._fill_from_tables(entering, table, after)
+        pack = b"" if self._pack is None else self._pack.read()
+        if pack is None:
+            self._pack, self._packed, self._bytes = None, {}, 0
+            position = self._fill_from_tables(entering, table, after)
         snapshot = None
         if position is not None:
             snapshot = SnapshotPosition(table=position[0], after=position[1], rows_total=total)
@@ -219,6 +228,7 @@ class PageBuilder:
             more=True,
             reset=cursor is None,
             progress=Progress(rows_total=total),
+            pack=pack or b"",
         )
 
     def difference_page(self, cursor: Cursor, position: SnapshotPosition) -> Page:
@@ -241,26 +251,43 @@ class PageBuilder:
     ) -> tuple[str, Key | None] | None:
         """Read on from (table, after); the position where the page is full, None at the end."""
         budget = self._rows_max
-        self._is_scan = True
         for name, differing in differences:
             if name < table or differing is None:
                 continue
-            schema = self._schemas[name]
             after = after if name == table else None
-            step = Steps(budget, rows_max=self._tx.step_rows)
+            step = Steps(budget)
             while True:
                 size = step.next(budget)
-                rows = self._tx.scan(name, after=after, limit=size, where=differing.where)
-                if rows:
-                    size_of = self._put if differing.enters else self._put_or_evict
-                    step.took(size_of(name, rows))
-                    after = schema.key_of(rows[-1])
-                    budget -= len(rows)
-                if len(rows) < size:
+                before = self._bytes
+                count, after = self._take(name, differing, after, size)
+                step.took(self._bytes - before)
+                budget -= count
+                if count < size:
                     break
                 if budget <= 0 or self._bytes >= self._bytes_max:
                     return name, after
         return None
+
+    def _take(
+        self, name: str, differing: Difference, after: Key | None, limit: int
+    ) -> tuple[int, Key | None]:
+        """Add the next rows of a table; how many there were, and the last one's key."""
+        if self._pack is not None:
+            place = self._packed.setdefault(name, table_name(len(self._packed)))
+            columns = self._shown[name].column_names
+            found = self._pack.add(
+                place, name, columns, after=after, limit=limit, where=differing.where
+            )
+            self._bytes = self._pack.size_bytes
+            return found
+        rows = self._tx.scan(name, after=after, limit=limit, where=differing.where)
+        if not rows:
+            return 0, after
+        if differing.enters:
+            self._put(name, rows)
+        else:
+            self._put_or_evict(name, rows)
+        return len(rows), self._schemas[name].key_of(rows[-1])
 
     # -- commits ------------------------------------------------------------------------------
 
@@ -462,7 +489,7 @@ class PageBuilder:
         if not rows:
             return 0
         text = _encode(projected(rows, self._schemas[table], self._shown[table]))
-        self._puts.setdefault(table, []).append(text)
+        self._puts.setdefault(table, []).append(text[1:-1])
         self._bytes += len(text)
         return len(text)
 
@@ -489,29 +516,21 @@ class PageBuilder:
         return {name: generation for name, generation in found.items() if generation}
 
     def _table_pages(self) -> Iterator[TablePage]:
-        """What was found of each table; the puts of a snapshot in the steps in which they were
-        read, so that a replica has few rows in memory at a time."""
         for name, schema in self._shown.items():
-            puts, deletes = self._puts.get(name, []), self._deletes.get(name)
+            puts, deletes = self._puts.get(name), self._deletes.get(name)
             evicts, erases = self._evicts.get(name), self._erases.get(name)
-            if not self._is_scan and len(puts) > 1:
-                puts = [b"[" + b",".join([text[1:-1] for text in puts]) + b"]"]
-            if puts or deletes or evicts or erases:
+            packed = self._packed.get(name, "")
+            if puts or deletes or evicts or erases or packed:
+                joined = msgspec.Raw(b"[" + b",".join(puts or ()) + b"]")
                 yield TablePage(
                     table=name,
                     columns=schema.column_names,
-                    puts=_rows_in(puts[0]) if puts else [],
+                    puts=cast(list[tuple[Any, ...]], joined) if puts else [],
                     deletes=deletes or [],
                     evicts=evicts or [],
                     erases=list(erases or ()),
+                    packed=packed,
                 )
-            for text in puts[1:]:
-                yield TablePage(table=name, columns=schema.column_names, puts=_rows_in(text))
-
-
-def _rows_in(text: bytes) -> list[tuple[Any, ...]]:
-    """Encoded rows, which the page's encoder takes as they are."""
-    return cast(list[tuple[Any, ...]], msgspec.Raw(text))
 
 
 def _by_table(touches: Sequence[Touch]) -> dict[str, list[Touch]]:

@@ -14,9 +14,8 @@ _STEP_BYTES_GROW = 512 * 1024
 class Steps:
     """Sizes of the steps in which rows are read."""
 
-    def __init__(self, rows_expected: int, *, rows_max: int = _STEP_ROWS_MAX) -> None:
+    def __init__(self, rows_expected: int) -> None:
         self._size = min(_STEP_ROWS_FIRST, rows_expected)
-        self._rows_max = rows_max
 
     def next(self, left: int) -> int:
         """How many rows to read now, when `left` are wanted."""
@@ -25,6 +24,6 @@ class Steps:
     def took(self, size_bytes: int) -> None:
         """The step was so large."""
         if size_bytes < _STEP_BYTES_GROW:
-            self._size = min(self._size * 5, self._rows_max)
+            self._size = min(self._size * 5, _STEP_ROWS_MAX)
         else:
             self._size = max(1, self._size // 4)

@@ -34,6 +34,7 @@ class PullRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     limit: Count | None = None  # rows; the hub may send fewer, and a few more to end a step
     repaired: str | None = None
     wait_s: Count | None = None  # seconds to wait for news, if there is none
+    packed: bool = False  # rows of a snapshot may come as a pack (`protocol/pack.py`)
 
 
 class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,6 +44,8 @@ class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     its puts. Those that it may still have stand in `deletes` or `evicts` as well.
 
     `reset`, in an inbox only: forget all rows of the table, what follows is all of it.
+
+    `packed`: the table of the page's pack that has more of its puts.
     """
 
     table: str
@@ -52,6 +55,7 @@ class TablePage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     evicts: list[tuple[Any, ...]] = []
     erases: list[tuple[Any, ...]] = []
     reset: bool = False
+    packed: str = ""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +71,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last change id in it. `schemas` are the table versions that the rows are written in; `revision`
     is another text whenever anything in the schemas of these tables is another, policies included.
     A table whose `generations` is not the one that the replica has (left out: "") may have rows
-    that no log tells of: the replica compares it.
+    that no log tells of: the replica compares it. `pack` is in no JSON: it follows the page.
     """
 
     cursor: str
@@ -83,3 +87,4 @@ class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mark: int | None = None
     outcomes: tuple[OutcomeMessage, ...] = ()
     progress: Progress | None = None
+    pack: bytes = b""

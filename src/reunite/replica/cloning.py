@@ -23,6 +23,7 @@ from reunite.replica.file import ReplicaFile
 from reunite.replica.lost import LOST_IDENTITY
 from reunite.replica.pages import LatePage
 from reunite.replica.state import State
+from reunite.stores.sql.dialects.sqlite_pack import can_pack
 
 # Rows in the first page, so that writing begins early, and how much larger the next one may be.
 _FIRST_PAGE_ROWS = 500
@@ -73,7 +74,8 @@ class Cloning:
 
             def ask(state: State) -> Future[bytes]:
                 nonlocal rows_max
-                request = encode(self._hub.pull_request(state, rows_max=rows_max))
+                asked = self._hub.pull_request(state, rows_max=rows_max)
+                request = encode(msgspec.structs.replace(asked, packed=can_pack()))
                 rows_max = min(rows_max * _GROWTH, PAGE_ROWS_MAX)
                 if self._hub.transport.is_remote:
                     return pool.submit(self._hub.transport.call, "pull", request)
@@ -85,12 +87,12 @@ class Cloning:
             future: Future[bytes] | None = ask(state)
             while future is not None:
                 body, future = future.result(), None
-                page = self._hub.read(body, LatePage)
+                page = self._hub.read_page(body, LatePage)
                 if not page.checkpoint:
                     # The next page is asked for before this one is read through.
                     future = ask(msgspec.structs.replace(state, cursor=page.cursor))
                 schemas = self._hub.schemas_for(page, state)
-                with self._file.writing() as (connection, state):
+                with self._file.writing(pack=page.pack) as (connection, state):
                     self._rows += self._file.write_clone_page(connection, state, page, schemas)
                     state.cursor = page.cursor
                     if page.checkpoint:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from reunite.core.schema import TableSchema
 from reunite.errors import ReuniteError, SchemaChangedError
 from reunite.protocol.codec import decode, encode
+from reunite.protocol.pack import PageType, decode_page
 from reunite.protocol.pull import Page, PullRequest
 from reunite.protocol.push import SchemaAnswer
 from reunite.protocol.register import RegisterAnswer, RegisterRequest
@@ -57,6 +58,11 @@ class Conversation:
         self._bytes += len(body)
         # The transport has bounded the answer: a single row may be larger than any request.
         return decode(body, answer_type, bytes_max=None)
+
+    def read_page(self, body: bytes, page_type: type[PageType]) -> PageType:
+        """A page that has arrived, which may be packed."""
+        self._bytes += len(body)
+        return decode_page(body, page_type)
 
     def register(self, tables: tuple[str, ...] | None, where: dict[str, Any]) -> RegisterAnswer:
         """Ask for an identity."""

@@ -43,6 +43,7 @@ from reunite.stores.sql.database import (
     translated,
 )
 from reunite.stores.sql.dialects.sqlite import Storer, quoted
+from reunite.stores.sql.dialects.sqlite_pack import check_pack, unpack_sql, unpacking
 from reunite.stores.sql.dialects.sqlite_tables import (
     create_table_sql,
     unique_index_names,
@@ -171,18 +172,20 @@ class ReplicaFile:
             yield connection, state, self._new_forms(self.schemas(state), _versions(connection))
 
     @contextmanager
-    def writing(self, *, bulk: bool = False) -> Iterator[tuple[sqlite3.Connection, State]]:
+    def writing(
+        self, *, bulk: bool = False, pack: bytes = b""
+    ) -> Iterator[tuple[sqlite3.Connection, State]]:
         """A transaction of reunite's own: nothing in it is captured. The state is saved at its end.
 
         With `bulk`, triggers are dropped and made anew instead of guarded, which is cheaper for
-        large pages; other programs never see the file without them.
+        large pages; other programs never see the file without them. `pack` is that of a page, for
+        `write_clone_page`.
         """
         with self._lock, translated():
             connection = self._connection()
             if self._outer is not None and _is_open(self._outer):
                 raise CallerError("Finish this replica's open transaction first.")
-            connection.execute("begin immediate")
-            try:
+            with unpacking(connection, pack), _transaction(connection):
                 state = load_state(connection)
                 before = msgspec.structs.replace(state)
                 self._renew_forms(connection, state)
@@ -194,11 +197,6 @@ class ReplicaFile:
                     renew_outbox_triggers(connection, state.schemas)
                 connection.execute("update reunite_guard set suspended = 0")
                 save_changes(connection, before, state)
-                connection.execute("commit")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("rollback")
-                raise
 
     @contextmanager
     def keeping(self) -> Iterator[tuple[sqlite3.Connection, State]]:
@@ -398,6 +396,8 @@ class ReplicaFile:
             for schema in schemas.values():
                 self.forms.writer(connection, schema).clear()
         writers: dict[str, TableWriter] = {}
+        if page.pack:
+            check_pack(connection, [part for part in page.tables if part.packed])
         for late in page.tables:
             part, is_tagged = late.read()
             schema = schemas[part.table]
@@ -407,6 +407,9 @@ class ReplicaFile:
             rows = aligned(schema, part)
             writer.write([*part.deletes, *part.evicts], rows, is_tagged=is_tagged)
             count += len(rows)
+            if part.packed:
+                found = connection.execute(unpack_sql(schema.name, schema.column_names, part))
+                count += found.rowcount
         return count
 
     def finish_clone(self, connection: sqlite3.Connection, state: State) -> None:
@@ -531,6 +534,19 @@ class ReplicaFile:
         schemas: Mapping[str, TableSchema], versions: Mapping[tuple[str, int], TableSchema]
     ) -> RowForms:
         return RowForms(schemas, versions)
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A transaction that writes, undone if the block raises."""
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("rollback")
+        raise
 
 
 def _versions(connection: sqlite3.Connection) -> dict[tuple[str, int], TableSchema]:

@@ -38,6 +38,7 @@ from reunite.errors import (
 from reunite.protocol.codec import decode
 from reunite.protocol.encoding import ACCEPT_ENCODING, ENCODINGS, compress
 from reunite.protocol.live import EVENT_TYPE, LAST_EVENT_HEADER, LiveRequest
+from reunite.protocol.pack import PACK_TYPE
 from reunite.protocol.problem import Problem, error_from
 from reunite.protocol.query import QueryRequest
 from reunite.protocol.routes import JSON_TYPE, PROBLEM_TYPE, PROTOCOL_HEADER, ROUTES, TOKEN_ROUTES
@@ -117,7 +118,7 @@ class HttpTransport:
             timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, CONNECT_TIMEOUT_S)),
             limits=httpx2.Limits(max_connections=_CONNECTIONS_MAX, keepalive_expiry=_KEEP_ALIVE_S),
             headers={
-                "Accept": f"{JSON_TYPE}, {PROBLEM_TYPE}",
+                "Accept": f"{JSON_TYPE}, {PACK_TYPE}, {PROBLEM_TYPE}",
                 "Accept-Encoding": ACCEPT_ENCODING if self._compresses else "identity",
                 "User-Agent": "reunite",
             },
@@ -285,7 +286,7 @@ class HttpTransport:
         if is_hub:
             taken = response.headers.get("accept-encoding", "")
             self._request_encoding = next((e for e in ENCODINGS if e in taken), "gzip")
-            if status == 200 and media_type == JSON_TYPE:
+            if status == 200 and media_type in (JSON_TYPE, PACK_TYPE):
                 return answer
         problem = _problem_in(answer) if is_hub and media_type == PROBLEM_TYPE else None
         if status in _TRY_LATER or status >= 500:

@@ -36,6 +36,7 @@ class LateTable(TablePage, frozen=True, kw_only=True):
             evicts=self.evicts,
             erases=self.erases,
             reset=self.reset,
+            packed=self.packed,
         )
         return part, TAG_BYTES in text
 

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from reunite.protocol.encoding import accepted, compress
+from reunite.protocol.pack import PACK_TYPE, is_packed
 from reunite.protocol.routes import JSON_TYPE
 from reunite.server.load import Place
 
@@ -23,6 +24,7 @@ class Answer(Response):
     def __init__(self, request: Request, answer: bytes, place: Place) -> None:
         """Compress an answer, which takes time: for a worker thread. Raises LimitExceededError
         if there is no room for it."""
+        media_type = PACK_TYPE if is_packed(answer) else JSON_TYPE
         headers = {"Vary": "Accept-Encoding"}
         if len(answer) > COMPRESS_BYTES_MIN:
             encoding = accepted(request.headers.get("accept-encoding"))
@@ -31,7 +33,7 @@ class Answer(Response):
                 headers["Content-Encoding"] = encoding
         place.hold(len(answer))
         self._place = place
-        super().__init__(answer, headers=headers, media_type=JSON_TYPE)
+        super().__init__(answer, headers=headers, media_type=media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = bytes(self.body)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from reunite.protocol.live import EVENT_TYPE, LAST_EVENT_HEADER
+from reunite.protocol.pack import PACK_TYPE
 from reunite.protocol.problem import Problem, codes
 from reunite.protocol.routes import (
     JSON_TYPE,
@@ -182,7 +183,10 @@ def _response_ref(status: int) -> str:
 def _answer_content(route: Route) -> dict[str, Any]:
     if route.media_type == EVENT_TYPE:
         return {EVENT_TYPE: {"schema": {"type": "string"}}}
-    return _content(route.answer)
+    content = _content(route.answer)
+    if route.operation == "pull":
+        content[PACK_TYPE] = {"schema": {"type": "string", "contentMediaType": PACK_TYPE}}
+    return content
 
 
 def _content(message: type[msgspec.Struct]) -> dict[str, Any]:

@@ -48,8 +48,6 @@ class _Reach:
 class MemoryTransaction:
     """Transaction over one published state."""
 
-    step_rows = 2_500
-
     def __init__(self, state: State) -> None:
         self._state = state
 
@@ -198,6 +196,9 @@ class MemoryTransaction:
         judge = row_judge(where, found.schema, self._reach())
         rows = (found.rows[key] for key in found.keys_after(after))
         return list(itertools.islice((row for row in rows if judge(row)), limit))
+
+    def pack(self) -> None:
+        return None
 
     def scan_keys(
         self, table: str, *, after: Key | None, limit: int, where: Expression | None = None

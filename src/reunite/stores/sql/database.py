@@ -263,7 +263,7 @@ class SqliteDatabase:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Session]:
         connection = self._take()
-        session = SqliteSession(connection)
+        session = SqliteSession(connection, can_attach=True)
         try:
             with translated():
                 connection.execute(begin)
@@ -278,6 +278,8 @@ class SqliteDatabase:
                     connection.execute("ROLLBACK")
         finally:
             if session.undone is None:
+                if session.attached is not None:
+                    connection.execute(f"DETACH {session.attached}")
                 self._give_back(connection)
             else:  # with pragmas that nobody could set back
                 connection.close()
@@ -317,9 +319,12 @@ class SqliteSession:
     dialect = SQLITE
     driver_error: type[Exception] = sqlite3.Error
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, can_attach: bool = False) -> None:
+        """`can_attach`: whoever gives the connection takes another database off it again."""
         self._connection = connection
         self._depth = 0
+        self.can_attach = can_attach
+        self.attached: str | None = None
         self.undone: Exception | None = None
 
     @property
@@ -371,6 +376,13 @@ class SqliteSession:
 
     def execute_counted(self, sql: str, parameters: Sequence[Any] = ()) -> int:
         return self.executemany(sql, [parameters])
+
+    def attach(self, name: str) -> bool:
+        if not self.can_attach:
+            return False
+        self.execute(f"ATTACH ':memory:' AS {name}")
+        self.attached = name
+        return True
 
     def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         with reading_loosely(self._connection):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from reunite.core.schema import ForeignKey, TableSchema
+from reunite.engine.pack import Pack
 from reunite.engine.ports import Head
 
 if TYPE_CHECKING:
@@ -206,9 +207,6 @@ class Dialect(Protocol):
     number: str
     locking: str
 
-    # What `Transaction.step_rows` promises.
-    step_rows: int
-
     # --- reunite's own tables
 
     def layout(self) -> Sequence[str]:
@@ -275,6 +273,10 @@ class Dialect(Protocol):
 
     def references(self, session: Session) -> dict[str, list[tuple[str, ForeignKey]]]:
         """By parent table: each table that points to it, and by which foreign key."""
+        ...
+
+    def pack(self, session: Session, catalogue: Catalogue) -> Pack | None:
+        """See `Transaction.pack`."""
         ...
 
     def plans(self, session: Session, schemas: Iterable[TableSchema]) -> dict[str, TablePlan]:

@@ -58,6 +58,11 @@ class Session(Protocol):
         once with all of them. How many rows they wrote, as `execute_counted` counts."""
         ...
 
+    def attach(self, name: str) -> bool:
+        """Have an empty database in memory at hand, by this name, until the transaction ends;
+        False where there is no such thing, or not on this connection. Once a transaction."""
+        ...
+
     def savepoint(self) -> AbstractContextManager[None]:
         """What happens inside is undone if the block raises; savepoints nest."""
         ...

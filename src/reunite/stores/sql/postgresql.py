@@ -334,6 +334,9 @@ class PostgresSession:
         self.execute(sql, parameters)
         return self._cursor.rowcount
 
+    def attach(self, name: str) -> bool:
+        return False
+
     def execute_loosely(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
         return self.execute(sql, parameters)
 

@@ -16,6 +16,7 @@ from reunite.core.principal import Principal, principal_of_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.engine.directory import STAMPS
+from reunite.engine.pack import Pack
 from reunite.engine.ports import (
     ALL_ENTRIES,
     Commit,
@@ -349,15 +350,14 @@ class SqlTransaction:
     def defaults(self, table: str) -> Row:
         return self._catalogue.plan(table).defaults(self._session)
 
-    @property
-    def step_rows(self) -> int:
-        return self._session.dialect.step_rows
-
     def scan(
         self, table: str, *, after: Key | None, limit: int, where: Expression | None = None
     ) -> Sequence[Row]:
         plan = self._catalogue.plan(table)
         return plan.scan(self._session, after=after, limit=limit, where=where)
+
+    def pack(self) -> Pack | None:
+        return self._session.dialect.pack(self._session, self._catalogue)
 
     def scan_keys(
         self, table: str, *, after: Key | None, limit: int, where: Expression | None = None

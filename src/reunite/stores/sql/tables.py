@@ -159,14 +159,23 @@ class TablePlan(ABC):
         after: Key | None,
         limit: int,
     ) -> list[Row]:
+        return reader.read(session, *self._source(condition, after, limit))
+
+    def source_in_order(
+        self, *, after: Key | None, limit: int, where: Expression | None
+    ) -> tuple[str, tuple[Any, ...]]:
+        """What stands behind FROM, and its parameters, for what `scan` reads."""
+        return self._source(self._condition(where), after, limit)
+
+    def _source(
+        self, condition: Condition, after: Key | None, limit: int
+    ) -> tuple[str, tuple[Any, ...]]:
         conditions, beyond = self._beyond(after)
         conditions = [*([condition.sql] if condition.sql else []), *conditions]
-        parameters = [*condition.parameters, *beyond]
         where_sql = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return reader.read(
-            session,
+        return (
             f"{self.sql_name} AS t {where_sql} ORDER BY {self.keys_sql} LIMIT ?",
-            (*parameters, limit),
+            (*condition.parameters, *beyond, limit),
         )
 
     def defaults(self, session: Session) -> Row:

@@ -27,11 +27,10 @@ from reunite.core.schema import TableSchema
 from reunite.engine.ports import Store
 from reunite.errors import HubUnreachableError, ReuniteError
 from reunite.hub import Hub
-from reunite.protocol.codec import decode
-from reunite.protocol.pull import Page
 from reunite.replica import Replica
 from reunite.testing.clock import FakeClock
 from reunite.testing.identity import SeededIds
+from reunite.testing.packs import open_page
 from reunite.testing.simulator.book import Delivered, InvariantBroken, Snapshot
 from reunite.testing.simulator.files import SimulatedFile
 from reunite.testing.simulator.hubs import WatchedSqlStore
@@ -285,7 +284,7 @@ class OwnWorld(WireObserver):
     def received(self, request: Request, answer: bytes) -> None:
         if request.operation != "pull":
             return
-        page = decode(answer, Page)
+        page = open_page(answer)
         if page.checkpoint:
             moment = next(moment for built, moment in reversed(self._built) if built is answer)
             file = next(file for file in self._files if file.label == request.label)

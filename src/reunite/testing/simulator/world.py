@@ -23,6 +23,7 @@ from reunite.protocol.push import PushAnswer, PushRequest
 from reunite.protocol.register import RegisterAnswer
 from reunite.replica import Replica
 from reunite.testing.identity import SeededIds
+from reunite.testing.packs import open_page
 from reunite.testing.simulator.book import (
     Book,
     Delivered,
@@ -323,7 +324,7 @@ class World(WireObserver):
         self.push_check.answered(message, changes, fresh, before, after)
 
     def _pull_answered(self, request: Request, answer: bytes) -> None:
-        page = decode(answer, Page)
+        page = open_page(answer)
         self.book.count("page")
         message = decode(request.body, PullRequest)
         self.bounds_check.pulled(message, page)

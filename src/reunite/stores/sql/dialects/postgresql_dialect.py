@@ -59,7 +59,6 @@ class PostgresDialect:
     numbers = "json_array_elements_text(?1::json) AS k(value)"
     number = "k.value::bigint"
     locking = "FOR NO KEY UPDATE"
-    step_rows = 2_500
 
     def __init__(self) -> None:
         self.log = PostgresLog()
@@ -97,6 +96,9 @@ class PostgresDialect:
 
     def renew(self, session: Session) -> None:
         self.log.renew(session)
+
+    def pack(self, session: Session, catalogue: Catalogue) -> None:
+        return None
 
     def sizes(self, session: Session) -> tuple[int | None, int | None]:
         total, own = session.execute(

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from reunite.core.schema import ForeignKey, TableSchema
+from reunite.engine.pack import Pack
 from reunite.stores.sql import capture, layout
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.dialects import sqlite, sqlite_reflection
 from reunite.stores.sql.dialects.sqlite import literal, quoted
 from reunite.stores.sql.dialects.sqlite_history import SqliteLog
 from reunite.stores.sql.dialects.sqlite_keys import ForeignKeyCheck
+from reunite.stores.sql.dialects.sqlite_pack import begin_pack
 from reunite.stores.sql.dialects.sqlite_plan import SqlitePlan
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.tables import TablePlan
@@ -30,7 +32,6 @@ class SqliteDialect:
     numbers = "json_each(?1) AS k"
     number = "k.value"
     locking = ""
-    step_rows = 250
 
     def __init__(self) -> None:
         self.log = SqliteLog()
@@ -99,6 +100,9 @@ class SqliteDialect:
 
     def former_plan(self, schema: TableSchema) -> TablePlan:
         return SqlitePlan(schema, self)
+
+    def pack(self, session: Session, catalogue: Catalogue) -> Pack | None:
+        return begin_pack(session, catalogue)
 
     # --- Capture ----------------------------------------------------------------------------------
 

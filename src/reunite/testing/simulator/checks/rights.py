@@ -27,6 +27,8 @@ import msgspec
 
 from reunite.core.principal import Principal
 from reunite.protocol.codec import decode
+from reunite.protocol.pack import decode_page, is_packed
+from reunite.protocol.pull import Page
 from reunite.protocol.push import PushRequest
 from reunite.testing.simulator.book import InvariantBroken
 from reunite.testing.simulator.rights_tables import (
@@ -166,9 +168,12 @@ class RightsCheck:
         told = set(_CANARY.findall(answer))
         _hold("I6", told <= self.once[name], f"{name} was told {told - self.once[name]}")
         if request.operation in {"pull", "repair"}:
-            message = msgspec.json.decode(answer)
-            pages = message.get("tables", message.get("page"))
-            shown = set(_CANARY.findall(msgspec.json.encode(pages)))
+            if is_packed(answer):
+                pages = decode_page(answer, Page).pack
+            else:
+                message = msgspec.json.decode(answer)
+                pages = msgspec.json.encode(message.get("tables", message.get("page")))
+            shown = set(_CANARY.findall(pages))
             _hold("I6", shown <= now, f"a page for {name} has {shown - now}")
 
     def _check_writes(self, principal: Principal, times: Mapping[tuple[str, Any], int]) -> None:

@@ -305,7 +305,7 @@ class GroupJudge:
 
     def _restore_what_it_needs(self, change: Change, table: str, restored: Row) -> None:
         """A row that comes back brings those along that it points to and that are gone too."""
-        for parent, keys in self._pointed_to(table, [restored]).items():
+        for parent, keys in pointed_keys(self._tables.schemas, table, [restored]).items():
             missing = {key for key in keys if (parent, key) not in self.established}
             missing -= self._tx.rows(parent, missing).keys()
             self._read_log(parent, missing, change.mark)

@@ -22,6 +22,19 @@ class Inserts(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     rows: list[Row]
 
 
+def inserts_of(
+    changes: Sequence[Change], tables: Tables, default: Callable[[str], Row]
+) -> dict[str, Inserts]:
+    """Inserts as rows by table."""
+    found: dict[str, Inserts] = {}
+    for change in changes:
+        schema = tables.schemas[change.table]
+        given = found.setdefault(change.table, Inserts(keys=[], rows=[]))
+        given.keys.append(change.key)
+        given.rows.extend(whole_rows(schema, change.columns, [change.set], default))
+    return found
+
+
 def places_of(change: Change, tables: Tables) -> Iterator[tuple[str, Key]]:
     """(table, key) of every row that the change touches or that the values it sets point to."""
     yield change.table, change.key

@@ -32,7 +32,7 @@ from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.rules import Access
 from reunite.core.stamp import commit_stamp
-from reunite.engine.changed import Inserts, places_of, whole_rows
+from reunite.engine.changed import Inserts, inserts_of, places_of, whole_rows
 from reunite.engine.erase import blanked
 from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError, rejected
 from reunite.engine.halving import settle_in_halves
@@ -457,7 +457,7 @@ class _Session:
         """What becomes of the changes, and which of them made rows."""
         if all(change.op is Op.INSERT for change in changes):
             mark = min(change.mark for change in changes)
-            inserts = self._inserts_of(changes)
+            inserts = inserts_of(changes, self._tables, self._rights.default)
             judge = self._new_judge()
             if judge.apply_inserts(inserts, mark=mark, has_way_back=self._has_way_back):
                 self._has_written = True
@@ -477,17 +477,6 @@ class _Session:
                 if not exc.is_temporary or attempt == HOOK_TRIES_MAX:
                     raise
                 attempt += 1
-
-    def _inserts_of(self, changes: Sequence[Change]) -> dict[str, Inserts]:
-        """Inserts as rows by table."""
-        found: dict[str, Inserts] = {}
-        default = self._rights.default
-        for change in changes:
-            schema = self._tables.schemas[change.table]
-            given = found.setdefault(change.table, Inserts(keys=[], rows=[]))
-            given.keys.append(change.key)
-            given.rows.extend(whole_rows(schema, change.columns, [change.set], default))
-        return found
 
     def _meets_hook(self, changes: Sequence[Change]) -> bool:
         """Whether there is a hook for a table of these changes: it may well refuse them."""

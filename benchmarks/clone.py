@@ -34,7 +34,7 @@ def run(settings: Settings) -> Iterator[Figure]:
             )
             pairs.add(measured=measured, limit=limit)
     name = f"{count:,} rows"
-    yield pairs.speed("clone", name, limit="executemany", aim=0.40)
+    yield pairs.speed("clone", name, limit="executemany", aim=0.50)
     yield pairs.work("clone", f"{name}, processor time", limit="executemany")
     for rows in [count] + ([ROWS_LARGE] if settings.is_large else []):
         yield from _memory(settings.folder / f"memory-{rows}", rows)

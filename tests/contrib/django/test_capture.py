@@ -195,3 +195,25 @@ def test_hooks_write_through_the_orm_in_the_same_transaction(everywhere: Project
 def test_tokens_are_asked_after_by_principal(project: Project) -> None:
     token = project.hub.create_token(Principal(user="somebody"))
     assert project.hub.authenticate(token).user == "somebody"
+
+
+def test_what_waits_for_commit_and_refuses_is_parked_alone(on_postgresql: Project) -> None:
+    """As foreign keys of Django's wait: one change that COMMIT refuses made every push fail."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "create function refuse() returns trigger language plpgsql as "
+            "$$ begin raise exception 'not this name'; end $$"
+        )
+        cursor.execute(
+            "create constraint trigger late after insert on clinic_tag deferrable initially "
+            "deferred for each row when (new.name = 'bad') execute function refuse()"
+        )
+    on_postgresql.user("root", is_superuser=True)
+    replica = on_postgresql.clone("root")
+    for name in ("first", "bad", "last"):
+        write(replica, "insert into clinic_tag (name) values (?)", name)
+    replica.sync()
+    assert set(Tag.objects.values_list("name", flat=True)) == {"first", "last"}
+    assert [(change.code, change.reason) for change in replica.parked()] == [
+        ("check", "not this name")
+    ]

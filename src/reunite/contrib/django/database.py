@@ -31,6 +31,7 @@ from reunite.stores.sql.dialects.sqlite import register_functions
 from reunite.stores.sql.dialects.sqlite_comparing import register_comparisons
 from reunite.stores.sql.dialects.sqlite_dialect import SQLITE
 from reunite.stores.sql.ports import Session
+from reunite.stores.sql.refusals import refused_at_commit
 
 _MIGRATING = "The database's tables are being migrated: try again when that is over."
 
@@ -191,8 +192,10 @@ class DjangoDatabase:
             block.__exit__(*sys.exc_info())
             raise
         else:
-            with _translated():
+            try:
                 block.__exit__(None, None, None)
+            except DjangoError as exc:
+                raise refused_at_commit(_ours(exc), exc.__cause__ or exc) from exc
         finally:
             setattr(connection, _DEPTH, getattr(connection, _DEPTH) - 1)
 

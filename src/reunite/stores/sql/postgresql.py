@@ -25,7 +25,6 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from reunite.engine.ports import UndoneError
 from reunite.errors import (
     CallerError,
     ConstraintError,
@@ -38,7 +37,7 @@ from reunite.errors import (
 )
 from reunite.stores.sql.dialects.postgresql_dialect import POSTGRESQL
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Record, Session
-from reunite.stores.sql.refusals import TABLE_GONE, WRITE_FAILED, refusal_text
+from reunite.stores.sql.refusals import refusal_text, refused_at_commit
 
 try:
     import psycopg
@@ -411,16 +410,7 @@ def _commit(connection: psycopg.Connection[Any]) -> None:
     try:
         connection.execute("COMMIT")
     except psycopg.Error as exc:
-        error = error_of(exc)
-        if isinstance(error, ConstraintError):
-            raise UndoneError(
-                error.message, code=error.code, table=error.table, columns=error.columns
-            ) from exc
-        if isinstance(error, UnknownTableError):
-            raise UndoneError(TABLE_GONE, code="unknown-table") from exc
-        if error is exc:
-            raise UndoneError(WRITE_FAILED, code="write-failed") from exc
-        raise error from exc
+        raise refused_at_commit(error_of(exc), exc) from exc
 
 
 @contextmanager

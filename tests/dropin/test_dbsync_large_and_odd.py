@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,16 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from reunite.dropin.dbsync.client import Client
 from reunite.dropin.dbsync.server import Server
-from tests.dropin.dbsync_world import City, HandlerNet, House, Person, World, engine_of, rows_of
+from tests.dropin.dbsync_world import (
+    City,
+    HandlerNet,
+    House,
+    Node,
+    Person,
+    World,
+    engine_of,
+    rows_of,
+)
 from tests.patience import DEADLINE_S
 
 WRITER = """
@@ -102,6 +112,23 @@ def test_db_2_a_writer_that_is_killed_leaves_no_row_without_its_log(world: World
         node.synchronize()
         world.check_equal(node)
     assert len(world.rows(House)) > 3
+
+
+def test_db_11_eight_writers_at_the_same_time_are_never_refused(world: World) -> None:
+    nodes = [world.node(name) for name in "abcdefgh"]
+
+    def work(node: Node) -> None:
+        for number in range(4):
+            node.add(City(name=f"{node.path.stem}{number}"))
+            node.push()
+
+    with ThreadPoolExecutor(len(nodes)) as pool:
+        for done in [pool.submit(work, node) for node in nodes]:
+            done.result(DEADLINE_S)
+    assert len(world.rows()) == 32
+    for node in nodes:
+        node.pull()
+    world.check_equal(*nodes)
 
 
 def test_db_17_a_push_costs_by_the_row(tmp_path: Path) -> None:

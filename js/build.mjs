@@ -16,7 +16,13 @@ const ENTRIES = {
   react: "src/react/index.ts",
   tanstack: "src/tanstack/index.ts",
   dsn: "src/dsn/index.ts",
+};
+
+/** The package's main entry is in parts, so that bundlers leave out what nobody imports. */
+const MAIN = {
   reunite: "src/reunite.ts",
+  "parts/client": "src/index.ts",
+  "parts/dsn": "src/dsn/index.ts",
 };
 
 const NOBLE =
@@ -27,7 +33,9 @@ const noticeOf = ({ moduleIds }) =>
 const folder = resolve(process.argv[2] ?? "dist");
 const root = import.meta.dirname;
 
-for (const [name, source] of Object.entries(ENTRIES)) {
+/** Build these entries: each one module if there is one, else with what they share in parts. */
+async function make(input) {
+  const isSingle = Object.keys(input).length === 1;
   await build({
     root,
     configFile: false,
@@ -39,15 +47,19 @@ for (const [name, source] of Object.entries(ENTRIES)) {
       modulePreload: false,
       rolldownOptions: {
         external: ["react"],
-        input: { [name]: source },
+        input,
         preserveEntrySignatures: "strict",
         output: {
           format: "es",
           entryFileNames: "[name].js",
-          codeSplitting: false,
+          chunkFileNames: "parts/[name].js",
+          codeSplitting: !isSingle,
           postBanner: noticeOf,
         },
       },
     },
   });
 }
+
+for (const [name, source] of Object.entries(ENTRIES)) await make({ [name]: source });
+await make(MAIN);

@@ -95,6 +95,25 @@ def test_the_package_has_its_entries_with_their_types(tmp_path: Path) -> None:
     for name, size_max in ENTRIES.items():
         code = (package / "dist" / f"{name}.js").read_bytes()
         assert len(gzip.compress(code, 9)) < size_max, name
+    assert len(gzip.compress(bundled(tmp_path, "connect"), 9)) < SIZE_MAX, "and no cryptography"
+    assert len(bundled(tmp_path, "connectDSN")) > len(bundled(tmp_path, "connect"))
+
+
+BUNDLE = """
+import { build } from "vite";
+const [root, entry] = process.argv.slice(1);
+const output = { entryFileNames: "bundle.js" };
+const options = { outDir: root, emptyOutDir: false, rolldownOptions: { input: entry, output } };
+await build({ root, configFile: false, logLevel: "error", build: options });
+"""
+
+
+def bundled(project: Path, name: str) -> bytes:
+    """A page's module that uses one name of the package, as its bundler makes it."""
+    page = project / "page.js"
+    page.write_text(f"import {{ {name} }} from 'reunite';\nwindow.begin = {name};\n")
+    run("node", "--input-type=module", "-e", BUNDLE, "--", str(project), str(page))
+    return (project / "bundle.js").read_bytes()
 
 
 def test_the_package_asks_for_nothing_else_at_run_time() -> None:

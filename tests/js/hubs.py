@@ -13,6 +13,8 @@ Each line on stdin is a command, answered by a line on stdout; the end of stdin 
     {"do": "end", "hub": …, "token": …}                     a token that is good no longer
     {"do": "migrate", "hub": …, "sql": …}                   a script while capture is off
     {"do": "clone", "hub": …, "replica": …}                 a Python replica of the hub
+        with "seed": number its wire loses requests and answers by chance; {"do": "heal", "hub": …,
+        "replica": …} mends the wire, and {"do": "crash", …} opens the file anew
     {"do": "pass", "hub": …, "seconds": …}                  time passes for a sealed door
     {"do": "rotate", "hub": …}, {"do": "revoke", "hub": …, "token": …}
     {"do": "run", "hub": …, "replica": …, "sql": …, "values": […]}, {"do": "sync", …}
@@ -22,17 +24,20 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import sqlite3
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
-from reunite import Hub, Principal, Replica, Rules, row, user
+from reunite import Hub, HubUnreachableError, Principal, Replica, Rules, row, user
+from reunite.replica.http import HttpTransport
+from reunite.replica.transport import Transport
 from reunite.server.embedding import ServerThread, listen
 from reunite.server.sealed import DoorKeys, SealedDoor
 
@@ -40,6 +45,33 @@ from reunite.server.sealed import DoorKeys, SealedDoor
 logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 NAMES = {"Rules": Rules, "row": row, "user": user}
+
+
+class BadWire:
+    """A replica's way to a hub that loses one request in ten and one answer in ten, while it is
+    bad."""
+
+    is_remote = True
+
+    def __init__(self, transport: Transport, seed: int) -> None:
+        self._transport = transport
+        self._dice = random.Random(seed)
+        self.is_bad = False
+
+    def call(self, operation: str, body: bytes) -> bytes:
+        fate = self._dice.randrange(10) if self.is_bad else None
+        if fate == 0:
+            raise HubUnreachableError("The request was lost.")
+        answer = self._transport.call(operation, body)
+        if fate == 1:
+            raise HubUnreachableError("The answer was lost.")
+        return answer
+
+    def close(self) -> None:
+        """The wire outlives the replica: another one goes on with it."""
+
+    def end(self) -> None:
+        self._transport.close()
 
 
 class Served:
@@ -53,6 +85,7 @@ class Served:
             connection.executescript(command["tables"])
         self.port = 0
         self.replicas: dict[str, Replica] = {}
+        self.wires: dict[str, BadWire] = {}
         self.labels: dict[str, str] = {}
         self.server: ServerThread | House
         self.start()
@@ -82,12 +115,31 @@ class Served:
     def close(self) -> None:
         for replica in self.replicas.values():
             replica.close()
+        for wire in self.wires.values():
+            wire.end()
         self.stop()
 
-    def clone(self, name: str) -> None:
-        file = Path(self.file).with_name(f"{name}.db")
+    def clone(self, name: str, seed: int | None) -> None:
         token = self.hub.create_token("owner")
-        self.replicas[name] = Replica.clone(file, url=self.server.url, token=token)
+        if seed is None:
+            file = self.file_of(name)
+            self.replicas[name] = Replica.clone(file, url=self.server.url, token=token)
+            return
+        wire = self.wires[name] = BadWire(HttpTransport(self.server.url, token=token), seed)
+        self.replicas[name] = Replica.clone(self.file_of(name), transport=wire)
+        wire.is_bad = True
+
+    def crash(self, name: str) -> None:
+        self.replicas[name].close()
+        self.replicas[name] = Replica(self.file_of(name), transport=self.wires[name])
+
+    def sync(self, name: str) -> None:
+        is_bad = name in self.wires and self.wires[name].is_bad
+        with suppress(*((HubUnreachableError,) if is_bad else ())):
+            self.replicas[name].sync()
+
+    def file_of(self, name: str) -> Path:
+        return Path(self.file).with_name(f"{name}.db")
 
     def run(self, name: str, statement: str, values: list[Any]) -> list[Any]:
         with self.replicas[name].transaction() as connection:
@@ -157,7 +209,11 @@ def answer(command: dict[str, Any]) -> dict[str, Any]:
         case "end":
             SERVED[file].hub.revoke_token(SERVED[file].labels[command["token"]])
         case "clone":
-            SERVED[file].clone(command["replica"])
+            SERVED[file].clone(command["replica"], command.get("seed"))
+        case "heal":
+            SERVED[file].wires[command["replica"]].is_bad = False
+        case "crash":
+            SERVED[file].crash(command["replica"])
         case "pass":
             SERVED[file].house.now_s += command["seconds"]
         case "rotate":
@@ -168,7 +224,7 @@ def answer(command: dict[str, Any]) -> dict[str, Any]:
             found = SERVED[file].run(command["replica"], command["sql"], command["values"])
             return {"rows": [list(values) for values in found]}
         case "sync":
-            SERVED[file].replicas[command["replica"]].sync()
+            SERVED[file].sync(command["replica"])
         case "migrate":
             SERVED[file].migrate(command["sql"])
     return {}

@@ -43,6 +43,8 @@ interface Device {
   projectIds(): Promise<number[]>;
   sync(): Promise<void>;
   crash(): Promise<void>;
+  /** From now on the wire loses nothing. */
+  heal(): Promise<void>;
   rows(table: string): Promise<unknown[][]>;
 }
 
@@ -125,11 +127,10 @@ class Browser implements Device {
   }
 
   async rows(table: string): Promise<unknown[][]> {
-    this.wire.isBad = false;
     return (await this.db.table(table).all()).map((row) => Object.values(row));
   }
 
-  heal(): void {
+  async heal(): Promise<void> {
     this.wire.isBad = false;
   }
 
@@ -141,8 +142,8 @@ class Browser implements Device {
 class Python implements Device {
   private constructor(readonly name: string) {}
 
-  static async begin(name: string): Promise<Python> {
-    await world.hub.ask({ do: "clone", replica: name });
+  static async begin(name: string, seed: number): Promise<Python> {
+    await world.hub.ask({ do: "clone", replica: name, seed });
     return new Python(name);
   }
 
@@ -180,7 +181,13 @@ class Python implements Device {
     await world.hub.ask({ do: "sync", replica: this.name });
   }
 
-  async crash(): Promise<void> {}
+  async crash(): Promise<void> {
+    await world.hub.ask({ do: "crash", replica: this.name });
+  }
+
+  async heal(): Promise<void> {
+    await world.hub.ask({ do: "heal", replica: this.name });
+  }
 
   async rows(table: string): Promise<unknown[][]> {
     const sql = `select * from ${table} order by id`;
@@ -237,10 +244,14 @@ test.each(SEEDS)("browsers and Python replicas come to the same rows, seed %i", 
     await Browser.begin(`b1 ${seed}`, dice),
     await Browser.begin(`b2 ${seed}`, dice),
   ];
-  const devices: Device[] = [...browsers, await Python.begin("p1"), await Python.begin("p2")];
+  const devices: Device[] = [
+    ...browsers,
+    await Python.begin("p1", seed),
+    await Python.begin("p2", -seed),
+  ];
   for (let number = 0; number < STEPS; number += 1) await step(dice.pick(devices), dice, number);
 
-  for (const browser of browsers) browser.heal();
+  for (const device of devices) await device.heal();
   for (let round = 0; round < 3; round += 1) for (const device of devices) await device.sync();
   for (const table of ["project", "task"]) {
     const truth = await world.hub.sql(`select * from ${table} order by id`);

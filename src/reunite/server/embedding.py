@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from reunite.errors import CallerError
 from reunite.server.app import create_app
+from reunite.server.collecting import collecting_rarely
 from reunite.server.connection import BoundedProtocol
 from reunite.server.door import HubDoor
 from reunite.server.live import Streams
@@ -59,7 +60,7 @@ def serve(
             on_listening(url_of(listener))
 
     server = Server(hub, drain_s, options, on_started=note_start)
-    with listen(host, port) as listener:
+    with listen(host, port) as listener, collecting_rarely():
         server.run(sockets=[listener])
     if server.start_failure is not None:
         raise server.start_failure

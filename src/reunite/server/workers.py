@@ -25,6 +25,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from reunite.errors import CallerError, ReuniteError
+from reunite.server.collecting import collecting_rarely
 from reunite.server.door import HubDoor
 from reunite.server.embedding import DRAIN_S, Server, listen, url_of
 
@@ -231,7 +232,8 @@ def _work(
         with listener, open_hub() as hub:
             server = Server(hub, drain_s, limits, on_started=lambda: pipe.send(None))
             threading.Thread(target=_end_with_supervisor, args=(server,), daemon=True).start()
-            server.run(sockets=[listener])
+            with collecting_rarely():
+                server.run(sockets=[listener])
     except ReuniteError as exc:
         with suppress(OSError):
             pipe.send(exc.message)

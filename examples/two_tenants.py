@@ -14,7 +14,9 @@ from reunite.server import ServerThread
 PASSWORD = "only for this example"
 
 LEADS = """
-create table lead (id text primary key not null, firm text, owner text, note text);
+create table lead (
+    id text not null, firm text not null, owner text, note text, primary key (firm, id)
+);
 insert into lead values
     ('l1', 'acme', 'ann', 'call on Monday'), ('l2', 'acme', 'uma', 'send an offer'),
     ('l3', 'umbrella', 'joe', 'is on holiday');

@@ -446,6 +446,29 @@ def test_a_job_runs_while_the_server_does(tmp_path: Path) -> None:
         assert has_run.wait(DEADLINE_S)
 
 
+def test_a_job_in_the_middle_of_its_work_ends_before_the_server_has_stopped(
+    tmp_path: Path,
+) -> None:
+    """It needs the tables, as whoever stops the server does."""
+    has_begun, may_go_on = threading.Event(), threading.Event()
+    with running(tmp_path) as sync:
+
+        @sync.every(seconds=3600)
+        def tell() -> None:
+            has_begun.set()
+            assert may_go_on.wait(DEADLINE_S)
+            sync.sync("tasks", "task_001", {"status": "done"})
+
+        assert has_begun.wait(DEADLINE_S)
+        stopping = threading.Thread(target=sync.stop, daemon=True)
+        stopping.start()
+        stopping.join(0.2)
+        assert stopping.is_alive(), "it waits for the job"
+        may_go_on.set()
+        stopping.join(DEADLINE_S)
+        assert not stopping.is_alive()
+
+
 def test_a_database_needs_no_tables_and_the_folder_is_only_made_where_it_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

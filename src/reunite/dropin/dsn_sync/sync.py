@@ -141,8 +141,10 @@ class DSNSync:
             return False
         server.close()
         with self._lock:
-            if self._opened is not None:
-                self._opened.hub.stop_jobs()
+            opened = self._opened
+        if opened is not None:
+            # Not under the lock, which a job that runs may be waiting for.
+            opened.hub.stop_jobs()
         return True
 
     def close(self) -> None:

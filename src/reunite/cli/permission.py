@@ -92,11 +92,23 @@ def unset(
     )
 
 
+@app.command("open")
+def open_(database: DatabaseArgument, as_json: JsonOption = False) -> None:
+    """Be a hub without permissions again, after the last one was taken away.
+
+    Until then it stays closed. Where no table has rules, whoever has a token may do everything
+    afterwards.
+    """
+    with open_hub(database) as hub:
+        hub.directory.open_up()
+    tell(as_json, "Stored permissions close no table any more.", is_closed=False)
+
+
 @app.command("list")
 def show(database: DatabaseArgument, as_json: JsonOption = False) -> None:
     """List permissions and their filters. With --json, one object a line."""
     with open_hub(database) as hub:
-        document = hub.directory.export()
+        document, is_closed = hub.directory.export(), hub.directory.is_closed()
     filters: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for one in document["filters"]:
         filters.setdefault((one["tenant"], one["role"], one["table"]), []).append(one)
@@ -105,6 +117,8 @@ def show(database: DatabaseArgument, as_json: JsonOption = False) -> None:
         for one in permissions:
             found = filters.get((one["tenant"], one["role"], one["table"]), [])
             emit({**one, "filters": found})
+    elif not permissions and is_closed:
+        say("There are no permissions any more: all tables are closed, until permission open.")
     elif not permissions:
         say("There are no permissions: the rules of code alone decide.")
     else:

@@ -187,6 +187,13 @@ def describe(tracked: Tracked) -> None:
 def describe_rules(hub: Hub, tracked: Tracked) -> None:
     """Say whether there are rules, and which tables are closed for having none."""
     rules = hub.rules()
+    if not rules and hub.directory.is_closed():
+        tables = sorted({one.table_name for one in hub.directory.permissions()})
+        note(
+            "Stored permissions say who may do what; `reunite permission list` shows them. "
+            f"Tables with some: {', '.join(tables) or 'none, so that all are closed'}."
+        )
+        return
     if not rules:
         note("There are no rules: whoever has a token may read and write all of it.")
         return

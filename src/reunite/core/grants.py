@@ -4,8 +4,9 @@
     a principal's roles ──► one `Rules` a table: what any of its roles gives
 
 What it is       values: flags, the templates that have names, and how they become rules.
-The rule         a table for which somebody has a permission is closed to all who have none. Code's
-                 rules hold as well: what is stored can give no more than they do.
+The rule         a table for which somebody has a permission is closed to all who have none, and
+                 stays so when the last one is taken away. Code's rules hold as well: what is
+                 stored can give no more than they do.
 """
 
 from __future__ import annotations
@@ -70,6 +71,9 @@ GROUPS: Mapping[str, str] = MappingProxyType(
 Grants: TypeAlias = Mapping[str, Rules]
 
 NO_GRANTS: Grants = MappingProxyType({})
+
+# Where there were permissions once and are none now: of no table, so that all are closed.
+NOTHING_GRANTED: Grants = MappingProxyType({"": Rules()})
 
 
 def granted(roles: Iterable[tuple[Flags, Sequence[Expression]]]) -> Rules:

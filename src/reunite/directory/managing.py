@@ -24,6 +24,7 @@ from reunite.directory.document import (
 )
 from reunite.directory.passwords import Passwords
 from reunite.engine.directory import (
+    CLOSED_STAMP,
     GRANTS_STAMP,
     MEMBERS_STAMP,
     NO_TENANT,
@@ -229,10 +230,28 @@ class Managing:
 
     def forbid(self, role: str, table: str, *, tenant: str = NO_TENANT) -> int:
         """Take a role's permission for a table in a tenant away, with its filters; how many there
-        were. A table for which nobody has one any more is as it was before the first."""
+        were. A table for which nobody has one any more is what rules make of it: closed, if they
+        do not name it, until `open_up`."""
         with self._changing(GRANTS_STAMP) as tx:
             tx.drop_records(FilterRecord, tenant=tenant, role=role, table_name=table)
             return tx.drop_records(PermissionRecord, tenant=tenant, role=role, table_name=table)
+
+    def open_up(self) -> None:
+        """Be a hub without permissions again, once the last one is taken away: where no table has
+        rules, whoever has a token may do everything then. Raises BadRequestError while there are
+        permissions."""
+        with self._store.write() as tx:
+            if tx.records(PermissionRecord):
+                raise BadRequestError("There are permissions still: take them away first.")
+            tx.keep_stamp(CLOSED_STAMP, "")
+            tx.keep_stamp(GRANTS_STAMP, self._new_id())
+        self._wake()
+
+    def is_closed(self) -> bool:
+        """Whether there are permissions, or were some: then nobody may do what neither they nor
+        rules give."""
+        with self._store.read() as tx:
+            return bool(tx.stamp(CLOSED_STAMP)) or bool(tx.records(PermissionRecord))
 
     def filters(self, **where: str) -> Sequence[FilterRecord]:
         """Filters, by tenant, role, table and name; of this `tenant`, `role` or `table_name`."""
@@ -316,9 +335,12 @@ class Managing:
     @contextmanager
     def _changing(self, *stamps: str) -> Iterator[WriteTransaction]:
         with self._store.write() as tx:
+            is_closed = bool(tx.stamp(CLOSED_STAMP)) or bool(tx.records(PermissionRecord))
             yield tx
             for stamp in stamps:
                 tx.keep_stamp(stamp, self._new_id())
+            if is_closed or tx.records(PermissionRecord):
+                tx.keep_stamp(CLOSED_STAMP, "yes")
         self._wake()
 
 

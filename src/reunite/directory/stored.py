@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from reunite.core.expression import Expression, from_json
-from reunite.core.grants import NO_GRANTS, Flags, Grants, granted
+from reunite.core.grants import NO_GRANTS, NOTHING_GRANTED, Flags, Grants, granted
 from reunite.core.principal import Principal, tenant_text
 from reunite.core.rules import NEVER, Rules
 from reunite.directory.cache import StampedCache
 from reunite.directory.managing import Managing
 from reunite.directory.passwords import Passwords
 from reunite.engine.directory import (
+    CLOSED_STAMP,
     GRANTS_STAMP,
     MEMBERS_STAMP,
     NO_TENANT,
@@ -77,7 +78,9 @@ class StoredDirectory(Managing):
             ("grants", tenant, roles),
             lambda: self._find_grants(tx, tenant, roles),
         )
-        return NO_GRANTS if found is None else found
+        if found:
+            return found
+        return NOTHING_GRANTED if tx.stamp(CLOSED_STAMP) else NO_GRANTS
 
     def member(self, tx: Transaction, user: str, tenant: str) -> Principal | None:
         return self._cache.get(

@@ -37,8 +37,11 @@ GRANTS_STAMP = "grants"
 # Who says what the hub's signed tokens say: a name that it gave itself.
 ISSUER_STAMP = "issuer"
 
+# "" until the first permission is stored; then the hub is closed, whatever becomes of them.
+CLOSED_STAMP = "closed"
+
 # All of them.
-STAMPS = (MEMBERS_STAMP, GRANTS_STAMP, ISSUER_STAMP)
+STAMPS = (MEMBERS_STAMP, GRANTS_STAMP, ISSUER_STAMP, CLOSED_STAMP)
 
 
 class UserRecord(msgspec.Struct, frozen=True, kw_only=True):

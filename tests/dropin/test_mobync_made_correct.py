@@ -3,9 +3,11 @@
 import json
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from reunite.dropin.mobync import (
     Unauthorized,
     UnknownField,
     UnknownModel,
+    diffs_table,
 )
 from tests.dropin.mobync_world import (
     MODEL,
@@ -272,6 +275,39 @@ def test_mo7_a_validator_that_looks_at_row_owner_may_allow_it(
     ):
         with pytest.raises(Unauthorized):
             mobync.apply(1, [refused], "bob")
+
+
+UUID = "0190163d-8694-739b-aea5-966c26f8ad91"
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "others"),
+    [
+        (sa.Integer(), 1, ["1", " 1", "1.0", 1.0, True]),
+        (sa.Text(), "1", [1]),
+        (sa.Uuid(), UUID, [UUID.upper(), UUID.replace("-", "")]),
+        (sa.Text(collation="NOCASE"), "abc", ["ABC"]),
+    ],
+)
+def test_mo7_a_row_is_not_reached_by_another_spelling_of_its_id(
+    tmp_path: Path, kind: sa.types.TypeEngine[Any], own: Any, others: list[Any]
+) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'server.db'}")
+    metadata = sa.MetaData()
+    table = sa.Table(
+        MODEL, metadata, sa.Column("id", kind, primary_key=True), sa.Column("field1", sa.Text)
+    )
+    diffs = diffs_table(metadata)
+    metadata.create_all(engine)
+    mobync = Mobync(SqlSynchronizer(engine, {MODEL: table}, diffs))
+    mobync.apply(0, [diff("create", own, owner="alice", field1="hers")], "alice")
+    for other in others:
+        for type_, values in (("update", {"field1": "his"}), ("delete", {})):
+            with pytest.raises(InconsistentDiff):
+                mobync.apply(0, [diff(type_, other, owner="mallory", **values)], "mallory")
+    with engine.connect() as connection:
+        assert connection.execute(sa.select(table.c.field1)).scalars().all() == ["hers"]
+    engine.dispose()
 
 
 def test_mo7_a_row_that_nobody_made_by_a_diff_is_everybodys(synchronizer: Synchronizer) -> None:

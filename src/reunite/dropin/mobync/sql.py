@@ -22,6 +22,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from reunite.dropin.mobync.diff import CREATE, FIELDS, Diff, RowId
+from reunite.dropin.mobync.errors import InconsistentDiff
 from reunite.dropin.mobync.memory import COMPARISONS
 from reunite.dropin.mobync.synchronizer import ReadFilter, Synchronizer
 from reunite.errors import BadRequestError, CallerError
@@ -115,6 +116,8 @@ class SqlSynchronizer(Synchronizer):
         data = json.loads(data_json)
         if table is self._diffs:
             data[_ROW_ID] = _row_id(data)
+        else:
+            _checked_id(table.c.id, data["id"])
         self._run(table.insert().values(_values(table, data)))
 
     def update(self, where: str, data_json: str) -> None:
@@ -124,13 +127,29 @@ class SqlSynchronizer(Synchronizer):
             data[_ROW_ID] = _row_id(data)
         values = _values(table, data)
         row = values.pop("id")
+        self._check_spelling(table, data["id"], row)
         if values:
             self._run(table.update().where(table.c.id == row).values(values))
 
     def delete(self, where: str, data_json: str) -> None:
         table = self._tables[where]
-        row = _from_json(table.c.id, json.loads(data_json)["id"])
+        given = json.loads(data_json)["id"]
+        row = _from_json(table.c.id, given)
+        self._check_spelling(table, given, row)
         self._run(table.delete().where(table.c.id == row))
+
+    def _check_spelling(self, table: sa.Table, given: Any, row: Any) -> None:
+        """Raise InconsistentDiff unless the row's id is written as its column tells it. The owner
+        of a row is found by what is written, the row by what the database takes for equal."""
+        import sqlalchemy as sa
+
+        if table is self._diffs:
+            return
+        _checked_id(table.c.id, given)
+        with self._connection() as connection:
+            stored = connection.execute(sa.select(table.c.id).where(table.c.id == row)).scalar()
+        if stored is not None and _to_json(stored) != given:
+            raise InconsistentDiff(f"The id {given!r} is not written as the row's own.")
 
     def validate_create(self, owner_id: str, **kwargs: Any) -> bool:
         return True
@@ -267,6 +286,18 @@ def _from_json(column: sa.Column[Any], value: Any) -> Any:
         raise BadRequestError(
             f"Column {column.name!r}: {value!r} is no {kind.__name__}.", path=column.name
         ) from exc
+
+
+def _checked_id(column: sa.Column[Any], given: Any) -> None:
+    """Raise InconsistentDiff for an id that its column would write in another way."""
+    value = _from_json(column, given)
+    try:
+        kind = column.type.python_type
+    except NotImplementedError:
+        kind = type(value)
+    told = _to_json(value)
+    if type(value) is not kind or type(told) is not type(given) or told != given:
+        raise InconsistentDiff(f"The id {given!r} is not written as column {column.name!r} does.")
 
 
 def _to_json(value: Any) -> Any:

@@ -28,7 +28,9 @@ if not settings.configured:
             "django.contrib.sessions",
             "django.contrib.messages",
             "reunite.contrib.django",
+            "reunite.dropin.sb_sync",
             "tests.contrib.django.clinic",
+            "tests.contrib.django.myapp",
         ],
         MIDDLEWARE=[
             "django.contrib.sessions.middleware.SessionMiddleware",
@@ -55,7 +57,12 @@ if not settings.configured:
         ALLOWED_HOSTS=["*"],
         SECRET_KEY="for tests " * 6,
         USE_TZ=True,
-        REUNITE={"MODELS": {"clinic.Visit": {"tenant": "patient.organization_id"}}},
+        REUNITE={
+            "MODELS": {
+                "clinic.Visit": {"tenant": "patient.organization_id"},
+                "myapp.Line": {"tenant": "order.organization_id"},
+            }
+        },
     )
     django.setup()
 

@@ -10,6 +10,7 @@ from reunite.contrib.django.models import (
     DataFilter,
     ModelPermission,
     Organization,
+    SyncConfiguration,
     UserOrganization,
 )
 
@@ -66,3 +67,12 @@ class DataFilterAdmin(admin.ModelAdmin):
 
     list_display = ("filter_name", "organization", "group", "model_name", "is_active")
     list_filter = ("organization", "group", "is_active")
+
+
+@admin.register(SyncConfiguration)
+class SyncConfigurationAdmin(admin.ModelAdmin):
+    """Values of settings that are kept in the database."""
+
+    list_display = ("section", "key", "value", "is_active")
+    list_display_links = ("key",)
+    list_filter = ("section", "is_active")

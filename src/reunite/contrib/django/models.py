@@ -5,6 +5,7 @@
          └── ModelPermission, DataFilter ──► group        by model, "app.Model"
 
 A project without organizations needs none of this: there, Django's own permissions decide.
+SyncConfiguration keeps values of settings that are set while the project runs.
 
 The rule         denied unless allowed. A change is true with the next request of everybody.
 """
@@ -17,6 +18,8 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
 
+from reunite.contrib.django import roles
+from reunite.contrib.django.roles import HasRole
 from reunite.core.grants import FLAGS
 
 
@@ -40,8 +43,16 @@ class Organization(models.Model):
         return str(self.name)
 
 
-class UserOrganization(models.Model):
+class UserOrganization(HasRole):
     """That a user is in an organization, in one of Django's groups."""
+
+    ADMIN = roles.ADMIN
+    MANAGER = roles.MANAGER
+    USER = roles.USER
+    ANALYST = roles.ANALYST
+    SALES = roles.SALES
+    SUPPORT = roles.SUPPORT
+    READ_ONLY = roles.READ_ONLY
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="user_organizations"
@@ -63,7 +74,7 @@ class UserOrganization(models.Model):
         return f"{self.user} in {self.organization} ({self.group})"
 
 
-class ModelPermission(models.Model):
+class ModelPermission(HasRole):
     """What a group of an organization may do with a model."""
 
     organization = models.ForeignKey(
@@ -99,7 +110,7 @@ class ModelPermission(models.Model):
         return {name: bool(getattr(self, name)) for name in self.FLAGS}
 
 
-class DataFilter(models.Model):
+class DataFilter(HasRole):
     """Which rows of a model a group's permission is about: `{"field", "operator", "value"}`, a list
     of such, or an expression of reunite. Of several active ones, all must hold."""
 
@@ -121,3 +132,23 @@ class DataFilter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.filter_name}: {self.model_name} for {self.group} of {self.organization}"
+
+
+class SyncConfiguration(models.Model):
+    """A value that was set while the project runs: it goes before that of the settings."""
+
+    section = models.CharField(max_length=50, help_text="CORE, SECURITY, …")
+    key = models.CharField(max_length=100)
+    value: Any = models.JSONField(null=True)
+    description = models.TextField(blank=True, default="")
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        """As Django reads it."""
+
+        db_table = "sync_configuration"
+        unique_together = (("section", "key"),)
+        ordering = ("section", "key")
+
+    def __str__(self) -> str:
+        return f"{self.section}.{self.key}"

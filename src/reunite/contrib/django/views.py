@@ -38,7 +38,7 @@ REQUEST = "reunite.django"
 _TOKEN_ROUTES = ("v1/token", "v1/token/refresh")
 
 
-class _Always(set[str]):
+class Always(set[str]):
     """Every database: pushes and pulls begin and end their own transactions."""
 
     def __contains__(self, alias: object) -> bool:
@@ -56,7 +56,7 @@ async def protocol(request: HttpRequest, route: str, using: str = "default") -> 
     return await Exchange(request).carry(app, _scope_of(request, route))
 
 
-protocol._non_atomic_requests = _Always()
+protocol._non_atomic_requests = Always()
 
 
 @functools.lru_cache(maxsize=20)

@@ -1,0 +1,13 @@
+"""The API's routes: `path("api/sync/", include("reunite.dropin.sb_sync.urls"))`."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from reunite.dropin.sb_sync import views
+
+app_name = "sb_sync"
+
+urlpatterns = [
+    path("auth/token/", views.token, name="sync_auth_token"),
+]

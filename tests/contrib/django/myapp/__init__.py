@@ -1,0 +1,1 @@
+"""The application of sb-sync's README, with some models beside it."""

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reunite.core.checks import value_faults
 from reunite.core.expression import (
     Expression,
     IsTrue,
@@ -23,7 +24,7 @@ from reunite.core.expression import (
 )
 from reunite.core.matching import row_judge
 from reunite.core.schema import ColumnType, TableSchema
-from reunite.core.values import Row, value_faults
+from reunite.core.values import Row
 from reunite.stores.sql import SqlStore, open_store
 from tests.integration.test_types_postgresql import DDL, FAR, ODD, USUAL
 from tests.postgresql_server import PostgresServer, connected

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from reunite.core.change import Change
+from reunite.core.checks import check_columns
 from reunite.core.cursor import decode_cursor, encode_cursor
 from reunite.core.digest import (
     RangeSum,
@@ -28,7 +29,7 @@ from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.core.squash import squash
 from reunite.core.stamp import clamp, commit_stamp, next_stamp, parse_stamp
 from reunite.core.stored import is_tagged, tagged, untagged, wire_form
-from reunite.core.values import add, canonical_text, check_columns, is_written_alike, larger, same
+from reunite.core.values import add, canonical_text, is_written_alike, larger, same
 from reunite.core.view import view_hash
 from reunite.errors import ReuniteError
 

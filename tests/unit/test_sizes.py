@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from reunite.core import sizes
 from reunite.core.schema import Column, ColumnType
-from reunite.core.sizes import Excess, excesses
+from reunite.core.sizes import Excess, excesses, looked_at
 
 TYPES = (ColumnType.TEXT, ColumnType.JSON, ColumnType.BLOB, ColumnType.ANY, ColumnType.INTEGER)
 VALUES = st.one_of(
@@ -58,6 +58,7 @@ def test_every_field_and_row_above_its_limit_is_told_and_no_other(
             expected[index] = sum(found), False
     told = {each.row: (each.size, each.column is not None) for each in excesses(columns, rows)}
     assert told == expected
+    assert not (looked_at(rows).is_small and told)
 
 
 def test_a_column_of_large_texts_is_measured_exactly(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reunite.core.checks import check_columns, value_faults
 from reunite.core.schema import Column, ColumnType
-from reunite.core.stored import tagged
+from reunite.core.sizes import looked_at
+from reunite.core.stored import is_tagged, tagged
 from reunite.core.values import (
     INTEGER_MAX,
     INTEGER_MIN,
@@ -17,13 +19,11 @@ from reunite.core.values import (
     add,
     canonical,
     canonical_text,
-    check_columns,
     is_written_alike,
     larger,
     order_key,
     parse_integer,
     same,
-    value_faults,
     wire_integer,
 )
 from reunite.errors import BadRequestError
@@ -63,6 +63,18 @@ def test_a_column_is_refused_exactly_if_one_of_its_values_is(
     together = value_faults([column(column_type)], [(value,) for value in (*values, stranger)])
     assert [fault.reason for fault in together] == [fault.reason for fault in alone]
     assert all(fault.row == 3 for fault in together)
+
+
+@given(typed_values(3), st.one_of(ANY_VALUES, st.just(2**70), st.just("reunite:text:5")))
+def test_one_look_at_all_rows_spares_nothing_that_a_closer_look_would_find(
+    drawn: tuple[Any, ...], stranger: Any
+) -> None:
+    column_type, *values = drawn
+    rows = [(value,) for value in (*values, stranger)]
+    is_plain = looked_at(rows).is_plain
+    assert not (is_plain and any(is_tagged(value) for (value,) in rows))
+    columns = [column(column_type)]
+    assert value_faults(columns, rows, is_plain=is_plain) == value_faults(columns, rows)
 
 
 @given(st.sampled_from(ColumnType), ANY_VALUES)

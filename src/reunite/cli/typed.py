@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 import typer
 
+from reunite.core.checks import check_columns
 from reunite.core.key import Key
 from reunite.core.schema import Column, ColumnType, TableSchema
-from reunite.core.values import check_columns, wire_integer
+from reunite.core.values import wire_integer
 from reunite.errors import BadRequestError
 
 _DURATION = re.compile(r"(?P<count>[0-9]+(?:\.[0-9]+)?)(?P<unit>[smhdw])")

@@ -33,9 +33,10 @@ from typing import Any
 
 import msgspec
 
+from reunite.core.checks import value_faults
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.core.steps import Step, resolve
-from reunite.core.values import Value, canonical_text, order_key, value_faults, wire_integer
+from reunite.core.values import Value, canonical_text, order_key, wire_integer
 from reunite.errors import BadRequestError, LimitExceededError
 
 # Comparisons, ands, ors and nots in one expression.

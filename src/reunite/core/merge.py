@@ -21,17 +21,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from reunite.core.change import Conflict
+from reunite.core.checks import value_faults
 from reunite.core.schema import Column, ColumnMerge, ColumnType, TableSchema
-from reunite.core.values import (
-    Row,
-    Value,
-    add,
-    canonical,
-    is_written_alike,
-    larger,
-    same,
-    value_faults,
-)
+from reunite.core.values import Row, Value, add, canonical, is_written_alike, larger, same
 
 
 class MergeContext(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.schema import Column, ColumnType
+from reunite.core.stored import TAG_BYTES
 from reunite.core.values import Row, Value
 
 # Bytes of one field that a change sets, and of all fields that one change sets.
@@ -27,12 +28,34 @@ _UTF8_BYTES_MAX = 4
 _encode = msgspec.json.Encoder().encode
 
 
+class Look(msgspec.Struct, frozen=True, kw_only=True):
+    """What one look at rows as a whole shows.
+
+    is_small    no field and no row of them can be too large
+    is_plain    none of their values is tagged
+    """
+
+    is_small: bool = False
+    is_plain: bool = False
+
+
 class Excess(msgspec.Struct, frozen=True, kw_only=True):
     """A row that is too large by `size` bytes of one column, or of all of them for None."""
 
     row: int
     column: int | None
     size: int
+
+
+def looked_at(rows: Sequence[Row]) -> Look:
+    """What can be said of all rows together, so that none needs a look of its own. About 15 ns a
+    value."""
+    try:
+        text = _encode(rows)
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        return Look()  # half a character, a number without end: refused for themselves
+    is_small = len(text) <= min(FIELD_BYTES_MAX, ROW_BYTES_MAX)
+    return Look(is_small=is_small, is_plain=TAG_BYTES not in text)
 
 
 def excesses(columns: Sequence[Column], rows: Sequence[Row]) -> Iterator[Excess]:

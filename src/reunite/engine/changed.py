@@ -11,15 +11,18 @@ from reunite.core.key import Key
 from reunite.core.pointers import pointed_parents
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value, same
+from reunite.engine.parse import CheckedRun
 from reunite.engine.reaching import Made
 from reunite.engine.tables import Tables
 
 
 class Inserts(msgspec.Struct, gc=False, frozen=True, kw_only=True):
-    """New rows of one table, each whole and in the order of the schema's columns."""
+    """New rows of one table, each whole and in the order of the schema's columns. `is_plain` says
+    that none of their values is tagged; False, that nobody knows."""
 
     keys: list[Key]
     rows: list[Row]
+    is_plain: bool = False
 
 
 def inserts_of(
@@ -32,6 +35,24 @@ def inserts_of(
         given = found.setdefault(change.table, Inserts(keys=[], rows=[]))
         given.keys.append(change.key)
         given.rows.extend(whole_rows(schema, change.columns, [change.set], default))
+    return found
+
+
+def inserts_of_runs(
+    runs: Sequence[CheckedRun], tables: Tables, default: Callable[[str], Row]
+) -> dict[str, Inserts]:
+    """Runs of inserts as rows by table, without an object for each change."""
+    schemas = tables.schemas
+    # What the replica does not know of has its default, which may well be tagged.
+    is_plain = all(
+        run.is_plain and len(run.run.columns) == len(schemas[run.run.table].columns) for run in runs
+    )
+    found: dict[str, Inserts] = {}
+    for run in runs:
+        schema, columns = schemas[run.run.table], run.run.columns
+        given = found.setdefault(schema.name, Inserts(keys=[], rows=[], is_plain=is_plain))
+        given.keys.extend(run.keys)
+        given.rows.extend(whole_rows(schema, columns, run.run.set, default))
     return found
 
 

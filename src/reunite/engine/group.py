@@ -163,7 +163,8 @@ class GroupJudge:
                     if any(self._is_gone(parent, key, mark) for key in asked):
                         return False
                 standing.update(((parent, key), mark) for key in asked)
-        writes = Writes(inserts=rows, updates={}, deletes={})
+        plain = {t for t, given in inserts.items() if given.is_plain and rows[t] is given.rows}
+        writes = Writes(inserts=rows, updates={}, deletes={}, plain=plain)
         if not self._tx.apply(writes, has_way_back=has_way_back):
             raise ConstraintError(IGNORED, code="ignored")  # judged row by row then
         self._standing.update(standing)

@@ -15,9 +15,10 @@ from typing import Any
 import msgspec
 
 from reunite.core.change import Op
+from reunite.core.checks import check_columns
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.values import INTEGER_MAX, check_columns
+from reunite.core.values import INTEGER_MAX
 from reunite.engine.ports import ALL_ENTRIES, LogEntry, LogFilter, Store, Transaction
 from reunite.engine.tables import Tables
 from reunite.engine.taking_back import image_under

@@ -18,11 +18,11 @@ from typing import Any
 import msgspec
 
 from reunite.core.change import Change, Op
+from reunite.core.checks import value_faults
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.sizes import FIELD_BYTES_MAX, ROW_BYTES_MAX, excesses
+from reunite.core.sizes import FIELD_BYTES_MAX, ROW_BYTES_MAX, Look, excesses, looked_at
 from reunite.core.stamp import clamp, parse_stamp
-from reunite.core.values import value_faults
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError, LimitExceededError, SchemaChangedError
 from reunite.protocol.limits import FORMERS_MAX, PUSH_CHANGES_MAX
@@ -35,12 +35,13 @@ _IDS = re.compile("(?:[0-9a-f]{32},)*")
 
 class CheckedRun(msgspec.Struct, frozen=True, kw_only=True):
     """A run that has the right shape, with the number of its first change, its changes' keys, and
-    one stamp for all or one for each."""
+    one stamp for all or one for each. `is_plain`: nothing that it sets is tagged."""
 
     run: Run
     first_n: int
     keys: Sequence[Key]
     stamps: Sequence[str]
+    is_plain: bool
 
     def changes(self) -> Iterator[Change]:
         """The changes one by one."""
@@ -153,21 +154,22 @@ def _checked_runs(
                 path=f"schemas.{run.table}",
             )
         _check_run(run, schema, run_path)
-        faults.update(_faults(run, schema, run_path))
+        look = looked_at(run.set)
+        faults.update(_faults(run, schema, run_path, look))
         keys: Sequence[Key] = run.keys
         if run.op is Op.INSERT:
             keys = _keys_of_inserts(run, schema)
         stamps = _stamps(run, request.replica, run_path, now_ms)
-        yield CheckedRun(run=run, first_n=n, keys=keys, stamps=stamps)
+        yield CheckedRun(run=run, first_n=n, keys=keys, stamps=stamps, is_plain=look.is_plain)
         n += len(run.ids)
 
 
-def _faults(run: Run, schema: TableSchema, path: str) -> dict[str, ChangeFault]:
+def _faults(run: Run, schema: TableSchema, path: str, look: Look) -> dict[str, ChangeFault]:
     """What is wrong with the values that changes set or name, by change id."""
     columns = [schema.column[name] for name in run.columns]
     key_columns = [schema.column[name] for name in schema.key]
     found: dict[str, ChangeFault] = {}
-    for excess in excesses(columns, run.set):
+    for excess in () if look.is_small else excesses(columns, run.set):
         name = None if excess.column is None else columns[excess.column].name
         place = "" if excess.column is None else f"[{excess.column}]"
         found[run.ids[excess.row]] = ChangeFault(
@@ -180,7 +182,8 @@ def _faults(run: Run, schema: TableSchema, path: str) -> dict[str, ChangeFault]:
         ("keys", key_columns, run.keys, True),
         ("old_keys", key_columns, run.old_keys, True),
     ):
-        for fault in value_faults(shape, rows, is_loose=is_loose):
+        is_plain = look.is_plain and rows is run.set
+        for fault in value_faults(shape, rows, is_loose=is_loose, is_plain=is_plain):
             reason = (
                 f"Column {shape[fault.column].name!r}: {fault.reason} "
                 f"(at {path}.{name}[{fault.row}][{fault.column}]{fault.inside})"

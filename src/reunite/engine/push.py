@@ -32,7 +32,7 @@ from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.rules import Access
 from reunite.core.stamp import commit_stamp
-from reunite.engine.changed import Inserts, inserts_of, places_of, whole_rows
+from reunite.engine.changed import inserts_of, inserts_of_runs, places_of
 from reunite.engine.erase import blanked
 from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError, rejected
 from reunite.engine.halving import settle_in_halves
@@ -267,14 +267,7 @@ class _Session:
         """Settle a group that only brings new rows by its runs; whether that was possible."""
         if self._refusal or self._faults or self._tainted or not group.inserts_only:
             return False
-        inserts: dict[str, Inserts] = {}
-        for run in group.runs:
-            schema = self._tables.schemas[run.run.table]
-            given = inserts.setdefault(schema.name, Inserts(keys=[], rows=[]))
-            given.keys.extend(run.keys)
-            given.rows.extend(
-                whole_rows(schema, run.run.columns, run.run.set, self._rights.default)
-            )
+        inserts = inserts_of_runs(group.runs, self._tables, self._rights.default)
         mark = min(run.run.mark for run in group.runs)
         judge = self._new_judge(standing=self._standing)
         if not judge.apply_inserts(inserts, mark=mark, has_way_back=self._has_way_back):

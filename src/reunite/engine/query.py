@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from reunite.core.checks import check_columns
 from reunite.core.principal import Principal
 from reunite.core.rules import Access
 from reunite.core.schema import projected
-from reunite.core.values import check_columns
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from reunite.core.checks import check_columns
 from reunite.core.cursor import Cursor, SnapshotPosition
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.values import check_columns
 from reunite.core.view import View
 from reunite.engine.ports import Head, ReplicaRecord, Transaction
 from reunite.errors import BadRequestError, ViewChangedError

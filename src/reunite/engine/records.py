@@ -7,7 +7,7 @@ The rule         values stand in them in wire form (`core/values.py`), rows as t
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -216,11 +216,13 @@ class Writes(msgspec.Struct, frozen=True, kw_only=True):
 
     No key stands twice. A key that an update moves away from may be taken by another write of the
     same step only through updates (a swap), never by an insert; one that a delete frees by none.
+    `plain` are tables of whose rows to insert no value is tagged, which saves a look.
     """
 
     inserts: Mapping[str, Sequence[Row]]
     updates: Mapping[str, Sequence[Update]]
     deletes: Mapping[str, Sequence[Key]]
+    plain: Collection[str] = ()
 
 
 class TableMigration(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

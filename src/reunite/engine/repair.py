@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from reunite.core.checks import check_columns
 from reunite.core.cursor import Cursor, decode_cursor, encode_cursor
 from reunite.core.digest import SumsByRange, digests_of, key_hashes
 from reunite.core.expression import Expression
@@ -31,7 +32,7 @@ from reunite.core.matching import row_judge
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema, projected
 from reunite.core.stamp import commit_stamp
-from reunite.core.values import Row, check_columns
+from reunite.core.values import Row
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.ports import Transaction
 from reunite.engine.reaching import Reaching

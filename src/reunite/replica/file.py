@@ -18,9 +18,10 @@ from typing import Any
 
 import msgspec
 
+from reunite.core.checks import check_columns
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.values import Row, check_columns
+from reunite.core.values import Row
 from reunite.errors import (
     BadRequestError,
     CallerError,

@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reunite.core.change import Op, Outcome, OutcomeKind
+from reunite.core.checks import value_faults
 from reunite.core.schema import Column, TableSchema
-from reunite.core.values import Row, Value, value_faults
+from reunite.core.values import Row, Value
 from reunite.replica.pending import Pending, changed_columns
 from reunite.replica.scene import units
 

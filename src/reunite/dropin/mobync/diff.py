@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from reunite.core.checks import value_faults
 from reunite.core.lens import Lens, backward, forward
 from reunite.core.schema import Column, ColumnType
-from reunite.core.values import value_faults
 from reunite.dropin.mobync.errors import InconsistentDiff
 
 RowId: TypeAlias = str | int

@@ -106,7 +106,8 @@ class Step:
             rows = self._writes.inserts.get(plan.name, ())
             if rows:
                 with _named(plan, self._catalogue, self._session):
-                    self.missed += len(rows) - plan.insert(self._session, rows)
+                    is_plain = plan.name in self._writes.plain
+                    self.missed += len(rows) - plan.insert(self._session, rows, is_plain=is_plain)
 
     def _update(
         self, plan: TablePlan, updates: Sequence[Update], moved: dict[tuple[str, Key], Key]

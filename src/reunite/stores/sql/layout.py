@@ -123,6 +123,10 @@ HUB_LAYOUT = (
     CREATE INDEX IF NOT EXISTS reunite_outcome_last_n ON reunite_outcome (replica, last_n)
     """,
     """
+    CREATE INDEX IF NOT EXISTS reunite_outcome_rejected ON reunite_outcome (replica, last_n)
+    WHERE instr(outcomes, '"rejected"') > 0
+    """,
+    """
     CREATE TABLE IF NOT EXISTS reunite_outcome_slot (
         slot INTEGER NOT NULL, outcome INTEGER NOT NULL, PRIMARY KEY (slot, outcome)
     ) WITHOUT ROWID

@@ -264,8 +264,9 @@ class TablePlan(ABC):
         so many, nothing is reserved."""
 
     @abstractmethod
-    def insert(self, session: Session, rows: Sequence[Row]) -> int:
-        """Insert whole rows, in their order; how many the database wrote."""
+    def insert(self, session: Session, rows: Sequence[Row], *, is_plain: bool = False) -> int:
+        """Insert whole rows, in their order; how many the database wrote. `is_plain` says that no
+        value of them is tagged."""
 
     @abstractmethod
     def update(

@@ -91,6 +91,10 @@ POSTGRESQL_LAYOUT = (
     CREATE INDEX IF NOT EXISTS reunite_outcome_last_n ON reunite_outcome (replica, last_n)
     """,
     """
+    CREATE INDEX IF NOT EXISTS reunite_outcome_rejected ON reunite_outcome (replica, last_n)
+    WHERE strpos(outcomes, '"rejected"') > 0
+    """,
+    """
     CREATE TABLE IF NOT EXISTS reunite_outcome_slot (
         slot bigint NOT NULL, outcome bigint NOT NULL, PRIMARY KEY (slot, outcome)
     )

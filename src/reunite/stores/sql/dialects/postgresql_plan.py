@@ -116,7 +116,7 @@ class FormerPlan(TablePlan):
     def lease(self, session: Session, *, above: int, size: int) -> int:
         raise self._is_former()
 
-    def insert(self, session: Session, rows: Sequence[Row]) -> int:
+    def insert(self, session: Session, rows: Sequence[Row], *, is_plain: bool = False) -> int:
         raise self._is_former()
 
     def update(
@@ -261,7 +261,7 @@ class PostgresPlan(FormerPlan):
         names = ", ".join(quoted(column.name) for column, _ in self._columns)
         return f"COPY {self.sql_name} ({names}) FROM STDIN"
 
-    def insert(self, session: Session, rows: Sequence[Row]) -> int:
+    def insert(self, session: Session, rows: Sequence[Row], *, is_plain: bool = False) -> int:
         given = None
         if self._copy_sql is not None and len(rows) >= COPY_ROWS_MIN:
             given = copied(self.schema.columns, rows)

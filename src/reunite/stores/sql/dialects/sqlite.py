@@ -26,6 +26,7 @@ from typing import Any
 
 import msgspec
 
+from reunite.core.checks import are_safe
 from reunite.core.schema import Affinity, Column, ColumnType, TableSchema
 from reunite.core.stored import (
     TAG,
@@ -36,7 +37,7 @@ from reunite.core.stored import (
     wire_form,
     wire_integer,
 )
-from reunite.core.values import SAFE_INTEGER_MAX, Row, Value, are_safe
+from reunite.core.values import SAFE_INTEGER_MAX, Row, Value
 
 _REAL_MAX = "1.7976931348623157e308"
 SAFE = f"BETWEEN -{SAFE_INTEGER_MAX} AND {SAFE_INTEGER_MAX}"

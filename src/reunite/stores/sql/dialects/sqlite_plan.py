@@ -179,8 +179,9 @@ class SqlitePlan(TablePlan):
 
     # --- Writing ----------------------------------------------------------------------------------
 
-    def insert(self, session: Session, rows: Sequence[Row]) -> int:
-        stored = self._storer(self.schema.column_names).rows(rows)
+    def insert(self, session: Session, rows: Sequence[Row], *, is_plain: bool = False) -> int:
+        is_tagged = False if is_plain else None
+        stored = self._storer(self.schema.column_names).rows(rows, is_tagged=is_tagged)
         return session.executemany(self._insert_sql, stored)
 
     def update(

@@ -56,6 +56,7 @@ from reunite.protocol.repair import RepairAnswer, RepairRequest
 from reunite.protocol.version import PROTOCOL_VERSION
 from reunite.ruling import Ruling
 from reunite.tracking import Tracking, TrackOptions
+from reunite.workings import Workings
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -434,6 +435,20 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
                 replicas=tuple(tx.replicas()),
             )
 
+    @property
+    def workings(self) -> Workings:
+        """What this hub is made of, for what is built on top of it."""
+        return Workings(
+            store=self._store,
+            tables=self._tables,
+            clock=self._clock,
+            directory=self._directory,
+            sessions=self._sessions,
+            jobs=self._jobs,
+            new_id=self._new_id,
+            wake=self._feed.wake,
+        )
+
     def is_ready(self) -> bool:
         """Whether the database answers. Raises StorageUnavailableError when it does not."""
         with self._store.read() as tx:
@@ -442,29 +457,33 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
 
     # -- serving ------------------------------------------------------------------------------
 
-    def asgi(self, **options: Any) -> Starlette:
+    def asgi(self, *, console: bool = False, **options: Any) -> Starlette:
         """An ASGI application to mount: FastAPI, Starlette, Litestar … Needs `reunite[server]`.
 
+        console   whether the console is at `console/` under the mount point
         options   those of `reunite.server.create_app`: limits, and `authenticate`
         """
         from reunite.server import create_app
 
-        return create_app(self, **options)
+        return create_app(self, **with_console(options) if console else options)
 
-    def wsgi(self, **options: Any) -> WsgiApp:
+    def wsgi(self, *, console: bool = False, **options: Any) -> WsgiApp:
         """A WSGI application to mount: Flask, Django, Bottle … Live replicas ask it once a second,
         for it has no streams. Needs `reunite[server]`.
 
+        console   whether the console is at `console/` under the mount point
         options   those of `reunite.server.create_wsgi_app`: limits, and `authenticate`
         """
         from reunite.server import create_wsgi_app
 
-        return create_wsgi_app(self, **options)
+        return create_wsgi_app(self, **with_console(options) if console else options)
 
     def serve(self, host: str = "127.0.0.1", port: int = 8000, **options: Any) -> None:
         """Serve until interrupted. Needs `reunite[server]`."""
         from reunite.server import serve
 
+        if options.pop("console", False):
+            options = with_console(options)
         serve(self, host, port, **options)
 
     def close(self) -> None:
@@ -512,3 +531,10 @@ def _feed_of(store: Store) -> Feed:
 
 def _log_failure(what: str, failure: Exception) -> None:
     logger.error("%s failed", what, exc_info=failure)
+
+
+def with_console(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of an application that has the console."""
+    from reunite.console import console_routes
+
+    return {**options, "routes": console_routes}

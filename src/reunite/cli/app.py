@@ -12,6 +12,7 @@ from reunite.cli import (
     backup,
     clone,
     conflicts,
+    console,
     demo,
     doctor,
     erase,
@@ -90,6 +91,7 @@ app.command(rich_help_panel=_ON_A_DEVICE)(repair.repair)
 app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)
 app.command(rich_help_panel=_AT_THE_HUB)(explain.explain)
 app.command(rich_help_panel=_AT_THE_HUB)(preview.preview)
+app.command(rich_help_panel=_AT_THE_HUB)(console.console)
 app.add_typer(token.app, rich_help_panel=_AT_THE_HUB)
 app.add_typer(user.app, rich_help_panel=_AT_THE_HUB)
 app.add_typer(tenant.app, rich_help_panel=_AT_THE_HUB)

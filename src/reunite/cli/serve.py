@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from reunite.cli.console import console_link
 from reunite.cli.logs import LogForm, start_log
 from reunite.cli.options import TOKEN_VARIABLE, DatabaseArgument, JsonOption
 from reunite.cli.screen import counted, emit, note, say
@@ -94,12 +95,14 @@ def serve(
 
     Tracks every table that has a primary key, and says which it leaves out and why.
     Prints the URL and a token; tokens of earlier starts stay valid.
+    The console is at /console: the link that is printed opens it once, within ten minutes.
     With --workers, that many processes share the port; one that dies is replaced.
     With --metrics, requests, refusals and times are counted; with --log, they are written down.
     Neither tells values of rows or tokens.
-    With --json, one line {"url", "token"} is printed when the hub listens.
+    With --json, one line {"url", "token", "console"} is printed when the hub listens.
     """
     from reunite import server
+    from reunite.console import console_routes
 
     if metrics and workers > 1:
         raise CallerError(
@@ -116,7 +119,8 @@ def serve(
 
         def announce(url: str) -> None:
             # Not earlier: a start that finds its port in use leaves no token behind.
-            _announce(url, chosen or hub.create_token(label=SERVE_LABEL), as_json=as_json)
+            token = chosen or hub.create_token(label=SERVE_LABEL)
+            _announce(url, token, console_link(hub, url), as_json=as_json)
 
         describe(tracked)
         describe_rules(hub, tracked)
@@ -124,7 +128,15 @@ def serve(
             note("Tokens and rows travel as they are: put a proxy with TLS in front of this hub.")
         with numbering(hub):
             if workers == 1:
-                server.serve(hub, host, port, on_listening=announce, metrics=metrics, **limits)
+                server.serve(
+                    hub,
+                    host,
+                    port,
+                    on_listening=announce,
+                    metrics=metrics,
+                    routes=console_routes,
+                    **limits,
+                )
             else:
                 server.serve_in_workers(
                     partial(hub_of_worker, database, log),
@@ -133,6 +145,7 @@ def serve(
                     workers=workers,
                     on_listening=announce,
                     on_lost=note,
+                    routes=console_routes,
                     **limits,
                 )
     note("Stopped.")
@@ -165,13 +178,14 @@ def hub_of_worker(database: str, log: LogForm | None = None) -> Iterator[Hub]:
         yield hub
 
 
-def _announce(url: str, token: str, *, as_json: bool) -> None:
+def _announce(url: str, token: str, console: str, *, as_json: bool) -> None:
     if as_json:
-        emit({"url": url, "token": token})
+        emit({"url": url, "token": token, "console": console})
         return
     say(f"The hub listens at {url}")
     say(f"Token: {token}")
     say(f"On a device: reunite clone {url} FILE --token {token}")
+    say(f"Console, within ten minutes: {console}")
     say("Ctrl-C stops it; replicas go on working and sync later.")
 
 

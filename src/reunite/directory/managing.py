@@ -38,6 +38,7 @@ from reunite.engine.directory import (
 )
 from reunite.engine.ports import Clock, Record, Store, Transaction, WriteTransaction
 from reunite.engine.register import check_shown
+from reunite.engine.remembered import VisitRecord
 from reunite.errors import BadRequestError, UnknownTableError
 
 
@@ -72,6 +73,7 @@ class Managing:
             if hashed is not None:
                 user = msgspec.structs.replace(user, password=hashed)
                 tx.drop_records(SessionRecord, user_name=name)
+                tx.drop_records(VisitRecord, user_name=name, is_member=True)
             if claims is not None:
                 text = msgspec.json.encode(dict(claims), order="sorted").decode()
                 user = msgspec.structs.replace(user, claims=text)

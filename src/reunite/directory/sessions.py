@@ -74,9 +74,7 @@ class Sessions:
         BadRequestError for members of several tenants that name none, LimitExceededError."""
         check_protocol(request.protocol)
         check_shown(request.device)
-        succeed = self._attempts.begin(request.user, address)
-        if not self._directory.knows(request.user, request.password):
-            raise NotAuthenticatedError(_ALIKE)
+        succeed = self._known(request.user, request.password, address)
         now_ms = self._clock.now_ms()
         family, secret = secrets.token_urlsafe(_FAMILY_BYTES), secrets.token_urlsafe(_SECRET_BYTES)
         with self._store.write() as tx:
@@ -98,6 +96,17 @@ class Sessions:
             answer = self._answer(tx, session, f"{family}.{secret}", now_ms)
         succeed()
         return answer
+
+    def check(self, user: str, password: str, *, address: str) -> None:
+        """Raise NotAuthenticatedError for what is not the user's password, LimitExceededError."""
+        self._known(user, password, address)()
+
+    def _known(self, user: str, password: str, address: str) -> Callable[[], None]:
+        """Count an attempt with the right password; what is called when it succeeded."""
+        succeed = self._attempts.begin(user, address)
+        if not self._directory.knows(user, password):
+            raise NotAuthenticatedError(_ALIKE)
+        return succeed
 
     def _tenant(self, tx: Transaction, request: TokenRequest) -> str:
         """Where the user comes to."""

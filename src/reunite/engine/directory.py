@@ -23,6 +23,14 @@ from reunite.core.expression import Expression
 from reunite.core.grants import NO_GRANTS, Flags, Grants
 from reunite.core.principal import Principal
 from reunite.engine.ports import Record, Transaction
+from reunite.engine.remembered import (
+    ActRecord,
+    ConflictRecord,
+    RefusalRecord,
+    SeriesRecord,
+    SyncRecord,
+    VisitRecord,
+)
 
 # What stands for "outside of any tenant" where a tenant is named.
 NO_TENANT = ""
@@ -136,17 +144,24 @@ class KeyRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class RecordKind(msgspec.Struct, frozen=True, kw_only=True):
     """The table of a kind of records: its columns, of which the first `key` are its key. What is
-    no text is an integer; true and false are 1 and 0. `index` is a column to look up by."""
+    no text is an integer; true and false are 1 and 0. `indexes` are columns to look up by, each
+    with `order` behind it, if there is one: the column by which records are the newest."""
 
     table: str
     columns: tuple[str, ...]
     key: int
     integers: frozenset[str]
-    index: str | None = None
+    indexes: tuple[str, ...] = ()
+    order: str | None = None
 
 
 def _kind(
-    table: str, record: type[msgspec.Struct], *, key: int, index: str | None = None
+    table: str,
+    record: type[msgspec.Struct],
+    *,
+    key: int,
+    indexes: tuple[str, ...] = (),
+    order: str | None = None,
 ) -> RecordKind:
     fields = msgspec.structs.fields(record)
     return RecordKind(
@@ -154,7 +169,8 @@ def _kind(
         columns=tuple(field.name for field in fields),
         key=key,
         integers=frozenset(field.name for field in fields if field.type in (int, bool)),
-        index=index,
+        indexes=indexes,
+        order=order,
     )
 
 
@@ -166,8 +182,32 @@ RECORD_KINDS: Mapping[type[msgspec.Struct], RecordKind] = MappingProxyType(
         MemberRecord: _kind("reunite_member", MemberRecord, key=3),
         PermissionRecord: _kind("reunite_permission", PermissionRecord, key=3),
         FilterRecord: _kind("reunite_filter", FilterRecord, key=4),
-        SessionRecord: _kind("reunite_session", SessionRecord, key=1, index="user_name"),
+        SessionRecord: _kind("reunite_session", SessionRecord, key=1, indexes=("user_name",)),
         KeyRecord: _kind("reunite_key", KeyRecord, key=1),
+        ActRecord: _kind("reunite_act", ActRecord, key=1, indexes=("actor", "what"), order="id"),
+        ConflictRecord: _kind(
+            "reunite_hub_conflict",
+            ConflictRecord,
+            key=1,
+            indexes=("state", "replica", "table_name"),
+            order="id",
+        ),
+        RefusalRecord: _kind(
+            "reunite_refusal",
+            RefusalRecord,
+            key=1,
+            indexes=("state", "replica", "table_name", "code"),
+            order="id",
+        ),
+        SyncRecord: _kind(
+            "reunite_sync",
+            SyncRecord,
+            key=1,
+            indexes=("operation", "status", "principal", "replica"),
+            order="id",
+        ),
+        SeriesRecord: _kind("reunite_series", SeriesRecord, key=3, order="at_s"),
+        VisitRecord: _kind("reunite_visit", VisitRecord, key=1, indexes=("user_name",)),
     }
 )
 

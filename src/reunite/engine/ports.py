@@ -15,15 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar, runtime_checkable
-
-import msgspec
+from typing import Any, Protocol, runtime_checkable
 
 from reunite.core.expression import Expression
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
+from reunite.engine.kept import ReadsRecords, Record, WritesRecords
 from reunite.engine.pack import Pack
 from reunite.engine.records import (
     ALL_ENTRIES,
@@ -47,8 +46,6 @@ from reunite.engine.records import (
 )
 from reunite.errors import ConstraintError
 
-Record = TypeVar("Record", bound=msgspec.Struct)
-
 # Whoever implements or uses a port finds in one place what crosses it.
 __all__ = [
     "ALL_ENTRIES",
@@ -62,9 +59,11 @@ __all__ = [
     "LogEntry",
     "LogFilter",
     "LogStatistics",
+    "Measured",
     "Origin",
     "Position",
     "Pushes",
+    "Record",
     "ReplicaRecord",
     "Scrubbable",
     "StagedPart",
@@ -85,7 +84,7 @@ class UndoneError(ConstraintError):
     `ON CONFLICT ROLLBACK` do that. Nothing more can be done in it."""
 
 
-class Transaction(Protocol):
+class Transaction(ReadsRecords, Protocol):
     """One database snapshot. All answers of one transaction are of the same moment."""
 
     def head(self) -> Head:
@@ -278,17 +277,8 @@ class Transaction(Protocol):
         """The principal a stored token belongs to, or None."""
         ...
 
-    def records(self, kind: type[Record], **where: str | int) -> Sequence[Record]:
-        """The records of a kind of `engine/directory.py` whose fields have these values, by key.
-        Cost: an index range where the first fields of the key are among them, else all."""
-        ...
 
-    def stamp(self, name: str) -> str:
-        """What `keep_stamp` was given last under this name; "" before that. Costs nothing."""
-        ...
-
-
-class WriteTransaction(Transaction, Protocol):
+class WriteTransaction(Transaction, WritesRecords, Protocol):
     """Atomic and durable when its context ends without an exception.
 
     Nobody else changes rows that it has read with `rows` before it ends; where a database cannot
@@ -352,8 +342,8 @@ class WriteTransaction(Transaction, Protocol):
         after it belongs to the next one: the slices of a large group are pushes of their own.
 
         Moves the replica's `last_n`, marks all entries of `fresh()` as made in this push, adds
-        the origins, which stand by id, and the outcomes, those of `inserts` among them. A
-        constant number of statements.
+        the origins, which stand by id, and the outcomes, those of `inserts` among them; keeps the
+        records of `engine/remembered.py` about them. A constant number of statements.
         """
         ...
 
@@ -416,18 +406,6 @@ class WriteTransaction(Transaction, Protocol):
 
     def keep_rules(self, text: str) -> None:
         """Keep this text for `rules`, of this transaction too, and of all that begin later."""
-        ...
-
-    def put_record(self, record: msgspec.Struct) -> None:
-        """Keep a record, instead of the one with its key if there is one."""
-        ...
-
-    def drop_records(self, kind: type[msgspec.Struct], **where: str | int) -> int:
-        """Remove the records whose fields have these values; how many."""
-        ...
-
-    def keep_stamp(self, name: str, text: str) -> None:
-        """Keep this text for `stamp`, of this transaction too, and of all that begin later."""
         ...
 
     def add_token(
@@ -564,6 +542,16 @@ class Scrubbable(Protocol):
     def scrub(self) -> str:
         """Rewrite the files so that only what is there is in them; what is left for others to do,
         "" if nothing. Cost: the whole database is read and written."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A store that knows what its database is, and how large."""
+
+    def measure(self) -> tuple[str, int | None]:
+        """What kind of database it is, such as "sqlite"; its bytes, None where it does not
+        tell. Cheap."""
         ...
 
 

@@ -76,6 +76,7 @@ def create_app(
     streams: bool = True,
     origins: Iterable[str] = (),
     run: Run | None = None,
+    routes: Callable[[Any, Streams | None], Iterable[Route]] = lambda hub, streams: (),
     **limits: int,
 ) -> Starlette:
     """An application that serves `hub`. `limits` are fields of `ServerLimits`.
@@ -90,6 +91,8 @@ def create_app(
                     or "*" for all. Raises BadRequestError for what is no origin.
     run             what carries out a use case, which blocks, for a host that has threads of its
                     own for that; by default one of this application's worker threads
+    routes          what else the application answers, such as the console's paths; a function of
+                    the hub and of the application's live streams, None without
 
     The hub stays the caller's to close. The application holds nothing that needs closing.
     """
@@ -104,7 +107,7 @@ def create_app(
         "query": server.answer_query,
         "live": server.open_stream,
     }
-    routes = [
+    paths = [
         # A table's name may hold anything, slashes included.
         Route(
             "/" + route.path.replace("{table}", "{table:path}"),
@@ -115,7 +118,7 @@ def create_app(
         for operation, route in ROUTES.items()
     ]
     if authenticate is None and isinstance(hub, TokenDoor):
-        routes += [
+        paths += [
             Route(
                 "/" + route.path,
                 partial(server.answer_stranger, hub, operation),
@@ -124,7 +127,7 @@ def create_app(
             )
             for operation, route in TOKEN_ROUTES.items()
         ]
-    routes += [
+    paths += [
         Route("/livez", server.answer_live, name="livez"),
         Route("/readyz", server.answer_ready, name="readyz"),
         Route("/openapi.json", server.answer_openapi, name="openapi"),
@@ -132,9 +135,9 @@ def create_app(
     ]
     counts = Counts()
     if metrics:
-        routes.append(Route("/metrics", server.metrics_endpoint(counts), name="metrics"))
+        paths.append(Route("/metrics", server.metrics_endpoint(counts), name="metrics"))
     app = Starlette(
-        routes=routes,
+        routes=[*paths, *routes(hub, server.streams if streams else None)],
         middleware=[*for_pages_of(tuple(origins)), Middleware(Edge, counts)],
         exception_handlers={
             ReuniteError: answer_reunite_error,

@@ -153,6 +153,11 @@ class Streams:
             stream.end(_END)
 
     @property
+    def is_draining(self) -> bool:
+        """Whether the server stops."""
+        return self._is_draining
+
+    @property
     def count(self) -> int:
         """How many streams and waiting pulls there are."""
         return len(self._streams)

@@ -50,13 +50,14 @@ def serve_in_workers(
     on_listening: Callable[[str], None] | None = None,
     on_lost: Callable[[str], None] | None = None,
     drain_s: int = DRAIN_S,
-    **limits: int,
+    **options: Any,
 ) -> None:
     """Serve from `workers` processes until Ctrl-C or SIGTERM, let each finish what is under way,
     and return.
 
     open_hub       called in every worker; it travels there by pickling, so it is a function of a
                    module, or a partial of one
+    options        those of `create_app`, which travel there as well
     on_listening   called once with the URL, when all workers accept connections
     on_lost        called with a sentence whenever a worker died and another takes its place
 
@@ -70,7 +71,7 @@ def serve_in_workers(
         raise CallerError(f"There can be 1 to {WORKERS_MAX} workers, not {workers}.")
     with listen(host, port) as listener:
         supervisor = _Supervisor(
-            workers, (open_hub, listener, drain_s, limits), on_lost or _say_nothing
+            workers, (open_hub, listener, drain_s, options), on_lost or _say_nothing
         )
         try:
             with supervisor.signals():
@@ -224,13 +225,13 @@ def _work(
     open_hub: Callable[[], AbstractContextManager[HubDoor]],
     listener: socket.socket,
     drain_s: int,
-    limits: dict[str, int],
+    options: dict[str, Any],
     pipe: Connection[str | None, str | None],
 ) -> None:
     """What a worker does."""
     try:
         with listener, open_hub() as hub:
-            server = Server(hub, drain_s, limits, on_started=lambda: pipe.send(None))
+            server = Server(hub, drain_s, options, on_started=lambda: pipe.send(None))
             threading.Thread(target=_end_with_supervisor, args=(server,), daemon=True).start()
             with collecting_rarely():
                 server.run(sockets=[listener])

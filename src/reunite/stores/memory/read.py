@@ -5,7 +5,10 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import cast
+from operator import attrgetter
+from typing import Any, cast
+
+import msgspec
 
 from reunite.core.change import Op, OutcomeKind
 from reunite.core.expression import Expression
@@ -14,6 +17,8 @@ from reunite.core.matching import row_judge
 from reunite.core.principal import Principal
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
+from reunite.engine.directory import RECORD_KINDS
+from reunite.engine.kept import COUNTED_MAX
 from reunite.engine.ports import (
     ALL_ENTRIES,
     Commit,
@@ -90,6 +95,29 @@ class MemoryTransaction:
             for _, record in sorted(found.items())
             if all(getattr(record, name) == value for name, value in where.items())
         ]
+
+    def latest(
+        self,
+        kind: type[Record],
+        *,
+        limit: int,
+        since: str | int | None = None,
+        before: str | int | None = None,
+        **where: str | int,
+    ) -> Sequence[Record]:
+        found = in_stretch(self.records(kind, **where), since, before)
+        order = RECORD_KINDS[kind].order or ""
+        return sorted(found, key=attrgetter(order), reverse=True)[:limit]
+
+    def record_count(
+        self,
+        kind: type[msgspec.Struct],
+        *,
+        since: str | int | None = None,
+        limit: int = COUNTED_MAX,
+        **where: str | int,
+    ) -> int:
+        return min(len(in_stretch(self.records(kind, **where), since, None)), limit)
 
     def stamp(self, name: str) -> str:
         return self._state.stamps.get(name, "")
@@ -328,3 +356,18 @@ class MemoryTransaction:
     def principal_of(self, token_hash: str) -> Principal | None:
         token = self._state.tokens.get(token_hash)
         return None if token is None else token[0]
+
+
+def in_stretch(
+    records: Sequence[Record], since: str | int | None, before: str | int | None
+) -> list[Record]:
+    """The records of a stretch of their order."""
+
+    def at(record: Record) -> Any:
+        return getattr(record, RECORD_KINDS[type(record)].order or "")
+
+    return [
+        record
+        for record in records
+        if (since is None or at(record) >= since) and (before is None or at(record) < before)
+    ]

@@ -30,9 +30,10 @@ from reunite.engine.ports import (
     Writes,
 )
 from reunite.engine.records import without_values
+from reunite.engine.remembered import troubles
 from reunite.errors import ConstraintError, UnknownReplicaError
 from reunite.stores.memory.journal import Journal
-from reunite.stores.memory.read import MemoryTransaction
+from reunite.stores.memory.read import MemoryTransaction, in_stretch
 from reunite.stores.memory.state import (
     Entry,
     Push,
@@ -199,6 +200,7 @@ class MemoryWriteTransaction(MemoryTransaction):
         answers = (*outcomes, *_one_by_one(inserts))
         for outcome in sorted(answers, key=lambda outcome: outcome.n):
             self._state.outcomes.append(outcome)
+        self.put_records(troubles(outcomes, principal=principal, now_ms=now_ms))
         self._last_id_before = self._state.log.last
 
     def attribute(self, principal: str, *, now_ms: int) -> None:
@@ -298,12 +300,19 @@ class MemoryWriteTransaction(MemoryTransaction):
         key = row_of(record)[: RECORD_KINDS[kind].key]
         self._state.records = {**self._state.records, kind: {**found, key: record}}
 
-    def drop_records(self, kind: type[msgspec.Struct], **where: str | int) -> int:
+    def put_records(self, records: Iterable[msgspec.Struct]) -> None:
+        for record in records:
+            self.put_record(record)
+
+    def drop_records(
+        self, kind: type[msgspec.Struct], *, before: str | int | None = None, **where: str | int
+    ) -> int:
         found = self._state.records.get(kind, {})
         kept = {
             key: record
             for key, record in found.items()
-            if not all(getattr(record, name) == value for name, value in where.items())
+            if not in_stretch([record], None, before)
+            or not all(getattr(record, name) == value for name, value in where.items())
         }
         self._state.records = {**self._state.records, kind: kept}
         return len(found) - len(kept)

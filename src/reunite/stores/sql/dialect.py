@@ -195,6 +195,11 @@ class Dialect(Protocol):
     def __hash__(self) -> int: ...
 
     @property
+    def name(self) -> str:
+        """What kind of database it is, for people."""
+        ...
+
+    @property
     def log(self) -> Log: ...
 
     # Words: a join whose left side is read first, the larger of two numbers, the place of a text in
@@ -240,6 +245,10 @@ class Dialect(Protocol):
 
     def sizes(self, session: Session) -> tuple[int | None, int | None]:
         """Bytes of the whole database, and of our tables in it."""
+        ...
+
+    def size(self, session: Session) -> int | None:
+        """Bytes of the whole database. Cheap."""
         ...
 
     # --- The user's tables

@@ -5,7 +5,7 @@ The rule         names of tables and columns come from `engine/directory.py`, va
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import msgspec
@@ -19,9 +19,10 @@ def record_layout(*, text: str, integer: str) -> tuple[str, ...]:
     """The statements that make the tables, with a dialect's words for the two types."""
     kinds = RECORD_KINDS.values()
     indexes = [
-        f"CREATE INDEX IF NOT EXISTS {kind.table}_{kind.index} ON {kind.table} ({kind.index})"
+        f"CREATE INDEX IF NOT EXISTS {kind.table}_{name} ON {kind.table} "
+        f"({name if kind.order is None else f'{name}, {kind.order}'})"
         for kind in kinds
-        if kind.index is not None
+        for name in kind.indexes
     ]
     return (*(_table(kind, text, integer) for kind in kinds), *indexes)
 
@@ -52,21 +53,86 @@ def read_records(
     return [record_of(kind, row) for row in sorted(rows, key=lambda row: row[: of.key])]
 
 
+def latest_records(
+    session: Session,
+    kind: type[Record],
+    where: Mapping[str, str | int],
+    *,
+    since: str | int | None,
+    before: str | int | None,
+    limit: int,
+) -> list[Record]:
+    """The newest of the records whose fields have these values, in this stretch."""
+    of = RECORD_KINDS[kind]
+    condition, parameters = _stretch(of, where, since, before)
+    # One index gives the order; of several that would do, the first condition's.
+    rows = session.execute(
+        f"SELECT {', '.join(of.columns)} FROM {of.table}{condition} "
+        f"ORDER BY {of.order} DESC LIMIT ?",
+        [*parameters, limit],
+    )
+    return [record_of(kind, row) for row in rows]
+
+
+def count_records(
+    session: Session,
+    kind: type[msgspec.Struct],
+    where: Mapping[str, str | int],
+    *,
+    since: str | int | None,
+    limit: int,
+) -> int:
+    """How many records have these values, since then; at most `limit`."""
+    of = RECORD_KINDS[kind]
+    condition, parameters = _stretch(of, where, since, None)
+    rows = session.execute(
+        f"SELECT count(*) FROM (SELECT 1 FROM {of.table}{condition} LIMIT ?) AS found",
+        [*parameters, limit],
+    )
+    return int(rows[0][0])
+
+
 def put_record(session: Session, record: msgspec.Struct) -> None:
     """Keep a record, instead of the one with its key."""
     session.execute(_put(type(record)), row_of(record))
 
 
+def put_records(session: Session, records: Iterable[msgspec.Struct]) -> None:
+    """Keep records, instead of those with their keys; a statement for each kind."""
+    by_kind: dict[type[msgspec.Struct], list[tuple[str | int, ...]]] = {}
+    for record in records:
+        by_kind.setdefault(type(record), []).append(row_of(record))
+    for kind, rows in by_kind.items():
+        session.executemany(_put(kind), rows)
+
+
 def drop_records(
-    session: Session, kind: type[msgspec.Struct], where: Mapping[str, str | int]
+    session: Session,
+    kind: type[msgspec.Struct],
+    where: Mapping[str, str | int],
+    *,
+    before: str | int | None = None,
 ) -> int:
     """Remove the records whose fields have these values; how many."""
     of = RECORD_KINDS[kind]
-    gone = session.execute(
-        f"DELETE FROM {of.table}{_where(of, where)} RETURNING 1",
-        [_plain(value) for value in where.values()],
-    )
-    return len(gone)
+    condition, parameters = _stretch(of, where, None, before)
+    return len(session.execute(f"DELETE FROM {of.table}{condition} RETURNING 1", parameters))
+
+
+def _stretch(
+    of: RecordKind,
+    where: Mapping[str, str | int],
+    since: str | int | None,
+    before: str | int | None,
+) -> tuple[str, list[str | int]]:
+    """A condition and its parameters."""
+    condition = _where(of, where)
+    parameters = [_plain(value) for value in where.values()]
+    for sign, bound in ((">=", since), ("<", before)):
+        if bound is not None:
+            condition += f" {'AND' if condition else 'WHERE'} {of.order} {sign} ?"
+            parameters.append(bound)
+    return condition, parameters
 
 
 @cache

@@ -16,6 +16,7 @@ from reunite.core.principal import Principal, principal_of_text
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.engine.directory import STAMPS
+from reunite.engine.kept import COUNTED_MAX
 from reunite.engine.pack import Pack
 from reunite.engine.ports import (
     ALL_ENTRIES,
@@ -34,7 +35,7 @@ from reunite.engine.ports import (
 )
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.dialect import Dialect, LogState, TouchRecord
-from reunite.stores.sql.directory import read_records
+from reunite.stores.sql.directory import count_records, latest_records, read_records
 from reunite.stores.sql.erasing import read_erasures, read_last_erasures
 from reunite.stores.sql.outcomes import outcome_slots, read_outcomes
 from reunite.stores.sql.ports import Session, UnreadableTextError
@@ -149,6 +150,27 @@ class SqlTransaction:
 
     def records(self, kind: type[Record], **where: str | int) -> Sequence[Record]:
         return read_records(self._session, kind, where)
+
+    def latest(
+        self,
+        kind: type[Record],
+        *,
+        limit: int,
+        since: str | int | None = None,
+        before: str | int | None = None,
+        **where: str | int,
+    ) -> Sequence[Record]:
+        return latest_records(self._session, kind, where, since=since, before=before, limit=limit)
+
+    def record_count(
+        self,
+        kind: type[msgspec.Struct],
+        *,
+        since: str | int | None = None,
+        limit: int = COUNTED_MAX,
+        **where: str | int,
+    ) -> int:
+        return count_records(self._session, kind, where, since=since, limit=limit)
 
     # --- Commits ----------------------------------------------------------------------------------
 

@@ -316,6 +316,10 @@ class SqlStore:
     def look(self) -> object:
         return self._database.look()
 
+    def measure(self) -> tuple[str, int | None]:
+        with self._database.read() as session:
+            return session.dialect.name, session.dialect.size(session)
+
     @property
     def lines(self) -> Lines | None:
         return self._database.lines

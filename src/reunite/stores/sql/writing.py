@@ -23,11 +23,12 @@ from reunite.engine.ports import (
     Touch,
     Writes,
 )
+from reunite.engine.remembered import troubles
 from reunite.errors import BadRequestError, UnknownReplicaError
 from reunite.stores.sql.acting import attribute
 from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.directory import drop_records, put_record
+from reunite.stores.sql.directory import drop_records, put_record, put_records
 from reunite.stores.sql.erasing import erase
 from reunite.stores.sql.outcomes import PushRecord, insert_parts, outcome_parts
 from reunite.stores.sql.ports import Session
@@ -125,6 +126,7 @@ class SqlWriteTransaction(SqlTransaction):
             outcomes=[*outcome_parts(outcomes), *insert_parts(inserts)],
         )
         self._log.add_push(self._session, push, after_id=self.last_id_before())
+        self.put_records(troubles(outcomes, principal=principal, now_ms=now_ms))
         self._forget_replica(replica)
         self._last_id_before, self._has_pushed = None, True
 
@@ -257,8 +259,13 @@ class SqlWriteTransaction(SqlTransaction):
     def put_record(self, record: msgspec.Struct) -> None:
         put_record(self._session, record)
 
-    def drop_records(self, kind: type[msgspec.Struct], **where: str | int) -> int:
-        return drop_records(self._session, kind, where)
+    def put_records(self, records: Iterable[msgspec.Struct]) -> None:
+        put_records(self._session, records)
+
+    def drop_records(
+        self, kind: type[msgspec.Struct], *, before: str | int | None = None, **where: str | int
+    ) -> int:
+        return drop_records(self._session, kind, where, before=before)
 
     def keep_stamp(self, name: str, text: str) -> None:
         set_meta(self._session, **{f"stamp:{name}": text})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reunite.core.change import APPLIED, Conflict, Op, Outcome, OutcomeKind
 from reunite.engine.directory import (
     GRANTS_STAMP,
     MEMBERS_STAMP,
@@ -15,7 +16,34 @@ from reunite.engine.directory import (
     TenantRecord,
     UserRecord,
 )
+from reunite.engine.ports import ReplicaRecord, StoredOutcome
+from reunite.engine.remembered import ActRecord, ConflictRecord, RefusalRecord, moment_id
 from reunite.testing.contracts.tables import StoreSubject
+
+REPLICA = ReplicaRecord(
+    id="r1",
+    principal="ann",
+    name="till",
+    last_n=0,
+    known_n=0,
+    created_ms=1,
+    seen_ms=1,
+    seen_seq=0,
+)
+
+
+def stored_outcome(n: int, outcome: Outcome) -> StoredOutcome:
+    return StoredOutcome(
+        replica=REPLICA.id,
+        n=n,
+        id=f"c{n}",
+        table="t",
+        op=Op.UPDATE,
+        key=(n,),
+        old_key=None,
+        outcome=outcome,
+    )
+
 
 _BIG = 2**53
 
@@ -75,6 +103,61 @@ class DirectoryRecordsContract:
         with subject.store.read() as transaction:
             assert transaction.records(UserRecord) == []
             assert transaction.stamp(MEMBERS_STAMP) == ""
+
+    def test_the_latest_records_come_newest_first_and_are_counted(
+        self, subject: StoreSubject
+    ) -> None:
+        acts = [
+            ActRecord(id=moment_id(n), at_ms=n, actor="ann" if n % 2 else "bob", what="w", about="")
+            for n in range(1, 6)
+        ]
+        with subject.store.write() as transaction:
+            transaction.put_records(acts)
+            transaction.put_records([])
+            assert transaction.record_count(ActRecord) == 5
+        subject.reopen()
+        with subject.store.read() as transaction:
+            newest = transaction.latest(ActRecord, limit=2)
+            assert [act.at_ms for act in newest] == [5, 4]
+            older = transaction.latest(ActRecord, limit=9, before=newest[-1].id)
+            assert [act.at_ms for act in older] == [3, 2, 1]
+            anns = transaction.latest(ActRecord, limit=9, since=moment_id(2), actor="ann")
+            assert [act.at_ms for act in anns] == [5, 3]
+            assert transaction.record_count(ActRecord, since=moment_id(2), actor="ann") == 2
+            assert transaction.record_count(ActRecord, limit=3) == 3
+        with subject.store.write() as transaction:
+            assert transaction.drop_records(ActRecord, before=moment_id(4), actor="ann") == 2
+            assert transaction.record_count(ActRecord) == 3
+            assert transaction.drop_records(ActRecord, before=moment_id(5)) == 2
+
+    def test_refusals_and_conflicts_of_a_push_are_remembered(self, subject: StoreSubject) -> None:
+        met = Conflict(
+            column="title", base="a", hub="b", replica="c", result="b", policy="ask", is_open=True
+        )
+        outcomes = [
+            stored_outcome(1, APPLIED),
+            stored_outcome(2, Outcome(kind=OutcomeKind.REJECTED, code="unique", reason="taken")),
+            stored_outcome(3, Outcome(kind=OutcomeKind.MERGED, conflicts=(met,))),
+        ]
+        with subject.store.write() as transaction:
+            transaction.add_replica(REPLICA)
+            transaction.add_push(
+                replica=REPLICA.id,
+                principal="ann",
+                last_n=3,
+                known_n=0,
+                now_ms=7,
+                origins=(),
+                outcomes=outcomes,
+            )
+        subject.reopen()
+        with subject.store.read() as transaction:
+            (refused,) = transaction.latest(RefusalRecord, limit=9)
+            (conflict,) = transaction.latest(ConflictRecord, limit=9)
+        assert (refused.change, refused.n, refused.code) == ("c2", 2, "unique")
+        assert (conflict.column_name, conflict.state, conflict.place) == ("title", "open", 0)
+        assert {refused.principal, conflict.principal} == {"ann"}
+        assert {refused.at_ms, conflict.at_ms} == {7}
 
     def test_stamps_are_kept_each_by_its_name(self, subject: StoreSubject) -> None:
         with subject.store.write() as transaction:

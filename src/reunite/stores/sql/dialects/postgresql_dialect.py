@@ -53,6 +53,7 @@ _META = f"SELECT '', ({_DDL}) UNION ALL SELECT name, value FROM reunite_meta"
 class PostgresDialect:
     """PostgreSQL."""
 
+    name = "postgresql"
     joined = "JOIN"
     greatest = "greatest"
     position = "strpos"
@@ -107,6 +108,9 @@ class PostgresDialect:
             (list(TABLES),),
         )[0]
         return total, own
+
+    def size(self, session: Session) -> int | None:
+        return int(session.execute("SELECT pg_database_size(current_database())")[0][0])
 
     # --- The user's tables ------------------------------------------------------------------------
 

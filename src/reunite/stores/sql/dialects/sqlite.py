@@ -400,11 +400,17 @@ def largest_rowid_given(execute: Callable[[str, Sequence[Any]], list[Any]], tabl
 def sizes(session: Any) -> tuple[int, int | None]:
     """Bytes of the whole database, and of reunite's own tables in it, where SQLite was built to
     tell (most are). Reads every page of those tables."""
-    pages, size = (int(session.execute(f"PRAGMA page_{name}")[0][0]) for name in ("count", "size"))
+    total = size(session)
     if not session.execute("SELECT 1 FROM pragma_module_list WHERE name = 'dbstat'"):
-        return pages * size, None
+        return total, None
     ((own,),) = session.execute(
         "SELECT coalesce(sum(pgsize), 0) FROM sqlite_schema AS s CROSS JOIN dbstat AS d "
         "ON d.name = s.name AND d.aggregate = 1 WHERE s.tbl_name LIKE 'reunite\\_%' ESCAPE '\\'"
     )
-    return pages * size, int(own)
+    return total, int(own)
+
+
+def size(session: Any) -> int:
+    """Bytes of the whole database."""
+    pages, each = (int(session.execute(f"PRAGMA page_{name}")[0][0]) for name in ("count", "size"))
+    return pages * each

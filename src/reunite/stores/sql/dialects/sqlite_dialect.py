@@ -26,6 +26,7 @@ _OUR_TRIGGERS = "type = 'trigger' AND name LIKE 'reunite\\_%' ESCAPE '\\'"
 class SqliteDialect:
     """SQLite."""
 
+    name = "sqlite"
     joined = "CROSS JOIN"
     greatest = "max"
     position = "instr"
@@ -68,6 +69,9 @@ class SqliteDialect:
 
     def sizes(self, session: Session) -> tuple[int | None, int | None]:
         return sqlite.sizes(session)
+
+    def size(self, session: Session) -> int | None:
+        return sqlite.size(session)
 
     # --- The user's tables ------------------------------------------------------------------------
 

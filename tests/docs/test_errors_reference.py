@@ -44,8 +44,10 @@ def test_every_code_of_an_answer_is_on_the_page() -> None:
 
 
 def test_every_code_that_the_sources_name_is_on_the_page_or_in_the_protocol() -> None:
-    """Codes of parked changes are in the protocol, those of a drop-in on its own page."""
-    others = (ROOT / "docs" / "protocol.md", ROOT / "docs" / "reference" / "mobync.md")
+    """Codes of parked changes are in the protocol, those of a drop-in, or of the console, on its
+    own page."""
+    pages_of = ROOT / "docs" / "reference"
+    others = (ROOT / "docs" / "protocol.md", pages_of / "mobync.md", pages_of / "console.md")
     elsewhere = "".join(path.read_text(encoding="utf-8") for path in others)
     found: dict[str, str] = {}
     for path in (ROOT / "src" / "reunite").rglob("*.py"):

@@ -38,7 +38,8 @@ lint: setup  ## formatting, lint, types, import layers
 
 client: setup  ## build the browser client that hubs serve, from js/
 	cd js && node build.mjs
-	cp js/dist/client.js src/reunite/server/client.js
+	rm -rf src/reunite/server/client
+	cp -r js/dist/client.js js/dist/client src/reunite/server/
 	cp js/dist/dsn.js src/reunite/dropin/dsn_sync/client.js
 
 docs: setup  ## refresh the generated pages, run the manual's examples, check its links

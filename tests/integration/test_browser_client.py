@@ -48,6 +48,20 @@ def test_the_client_travels_compressed() -> None:
     assert gzip.decompress(body) == MODULE
 
 
+def test_what_the_client_loads_later_is_kept_for_good_and_is_of_this_release_alone() -> None:
+    (part,) = (Path(reunite.server.__file__).parent / "client").iterdir()
+    assert f"./client/{part.name}".encode() in MODULE
+    with client() as web:
+        answer = web.get(f"/client/{part.name}", headers={"Origin": SHOP})
+        other = web.get("/client/of-an-older-release.js")
+        outside = web.get("/client/..%2fclient.js")
+    assert answer.content == part.read_bytes()
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert "immutable" in answer.headers["cache-control"]
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert (other.status_code, outside.status_code) == (404, 404)
+
+
 def test_pages_of_origins_that_are_named_may_talk_to_the_hub_and_others_may_not() -> None:
     asked = {
         "Origin": SHOP,

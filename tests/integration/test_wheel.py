@@ -32,6 +32,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert tops == {"reunite", wheel.name.removesuffix("-py3-none-any.whl") + ".dist-info"}
     assert {"reunite/py.typed", "reunite/server/client.js"} <= set(names)
+    assert any(name.startswith("reunite/server/client/") for name in names)
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     packaged = {name for name in names if name.startswith("reunite/") and name.endswith(".py")}
     written = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}

@@ -4,7 +4,7 @@
 
 import { ReuniteError } from "../errors.js";
 import { TIMES, type Times } from "../net/keeper.js";
-import { PONG_MS } from "../net/tabs.js";
+import { locksHere, PONG_MS } from "../net/tabs.js";
 import { type Carriage, type Fetch, type Token, Transport } from "../net/transport.js";
 import type { Expression } from "../protocol/messages.js";
 import type { Progress } from "../replica/conversation.js";
@@ -62,6 +62,7 @@ export async function connect(url: string, options: ConnectOptions): Promise<Dat
   const transport = carrier
     ? new Transport(carrier.base, "", carrier.fetch)
     : new Transport(url, options.token, options.fetch);
+  const locks = await locksHere(carrier?.locks);
   const name = options.name ?? transport.base;
   let database: Database | null = null;
   const store = await Store.open(name, options.durability ?? "relaxed", () => database?.lose());
@@ -74,7 +75,7 @@ export async function connect(url: string, options: ConnectOptions): Promise<Dat
     times: { ...TIMES, ...times },
     device: { nowMs: options.now ?? Date.now, newId },
     pongMs: pongMs ?? PONG_MS,
-    locks: carrier?.locks,
+    locks,
   });
   const stopProgress = options.onProgress && database.on("progress", options.onProgress);
   try {

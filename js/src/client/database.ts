@@ -7,15 +7,16 @@
 import type { Table } from "../core/schema.js";
 import { isError, ReuniteError } from "../errors.js";
 import { asError, Keeper, type Phase } from "../net/keeper.js";
-import { locksHere, type Message, Tabs } from "../net/tabs.js";
+import { type Message, Tabs } from "../net/tabs.js";
 import type { Transport } from "../net/transport.js";
 import type { Wheres } from "../protocol/messages.js";
+import { rare } from "../rare/load.js";
 import { Cloning } from "../replica/cloning.js";
 import { Conversation, type Progress } from "../replica/conversation.js";
 import { Driver, type SyncReport } from "../replica/driver.js";
 import type { Applied } from "../replica/inbox.js";
 import type { ConflictRecord, ParkedRecord } from "../replica/records.js";
-import { Repair } from "../replica/repair.js";
+import type { Gather } from "../replica/repair.js";
 import type { State } from "../replica/state.js";
 import { databaseName, type Store } from "../replica/store.js";
 import type { Write } from "../replica/writing.js";
@@ -80,7 +81,7 @@ export class Database {
     this.#watching = new Watching(store, this.#forms, (error) => this.#fail(error));
     this.#tabs = new Tabs(
       databaseName(settings.name),
-      locksHere(settings.locks),
+      settings.locks,
       (message) => this.#hear(message),
       settings.pongMs,
     );
@@ -219,7 +220,7 @@ export class Database {
   async repair(tables?: readonly string[]): Promise<number> {
     await this.sync();
     const names = tables ?? (await this.tables());
-    const found = await this.#repairer(null).gather(names);
+    const found = await this.#gather(names, null);
     await this.sync();
     return found ?? 0;
   }
@@ -255,7 +256,8 @@ export class Database {
 
   rows(name: string, query: QueryParts): Promise<RowObject[]> {
     return this.#store.read(async (tx) => {
-      return chosen(tableIn(tx.tables, name), this.#forms, query, await tx.rows(name));
+      const table = tableIn(tx.tables, name);
+      return chosen(table, this.#forms, query, await tx.rows(table));
     });
   }
 
@@ -370,9 +372,10 @@ export class Database {
   ): Promise<Result> {
     const next = this.#busy.then(() => {
       const until = signal ?? this.#closing.signal;
-      const [hub, repair] = [this.#conversation(until), this.#repairer(until)];
+      const hub = this.#conversation(until);
+      const gather: Gather = (names) => this.#gather(names, until);
       const announce = (done: Applied) => this.#announce(done, false);
-      return work(new Driver(this.#store, hub, repair, this.#settings.device, announce));
+      return work(new Driver(this.#store, hub, gather, this.#settings.device, announce));
     });
     this.#busy = next.catch(() => {});
     return next;
@@ -383,8 +386,10 @@ export class Database {
     return new Conversation(this.#transport, this.#settings.label, tell, signal);
   }
 
-  #repairer(signal: AbortSignal | null): Repair {
-    return new Repair(this.#store, this.#conversation(signal), () => this.#settings.device.nowMs());
+  async #gather(names: readonly string[], signal: AbortSignal | null): Promise<number | null> {
+    const { Repair } = await rare();
+    const hub = this.#conversation(signal);
+    return new Repair(this.#store, hub, () => this.#settings.device.nowMs()).gather(names);
   }
 
   #state(): Promise<State> {

@@ -49,6 +49,5 @@ export interface Settings {
   readonly times: Times;
   readonly device: Device;
   readonly pongMs: number;
-  /** Where the browser has none. */
-  readonly locks?: Locks | undefined;
+  readonly locks: Locks;
 }

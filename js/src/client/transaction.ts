@@ -101,7 +101,7 @@ class Draft implements Ground {
   }
 
   async rows(table: Table): Promise<readonly Row[]> {
-    const stored = await this.look((tx) => tx.rows(table.name));
+    const stored = await this.look((tx) => tx.rows(table));
     const own = [...this.overlay].filter(([place]) => tableOf(place) === table.name);
     if (own.length === 0) return stored;
     const rows = new Map(stored.map((row) => [placeOf(table.name, table.keyOf(row)), row]));

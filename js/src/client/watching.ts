@@ -118,9 +118,12 @@ class Mirror {
       const table = tx.tables.get(this.#name);
       this.#table = table ?? null;
       if (keys === null || !this.isLoaded || table === undefined) {
-        const rows = table === undefined ? [] : await tx.rows(this.#name);
-        this.#rows = new Map(rows.map((row) => [keyText(table!.keyOf(row)), row]));
-        this.#ordered = rows;
+        const byKey = new Map<string, Row>();
+        const note = (rows: readonly Row[]) => {
+          for (const row of rows) byKey.set(keyText(table!.keyOf(row)), row);
+        };
+        this.#ordered = table === undefined ? [] : await tx.rows(table, note);
+        this.#rows = byKey;
         this.isLoaded = true;
         return;
       }

@@ -15,7 +15,8 @@
 import { parseJson } from "../core/json_text.js";
 import { isError, LOST_IDENTITY, ReuniteError } from "../errors.js";
 import type { Page, Problem } from "../protocol/messages.js";
-import { bringsNothing, fits, pullRequest } from "../replica/conversation.js";
+import { rare } from "../rare/load.js";
+import { bringsNothing, fits } from "../replica/conversation.js";
 import type { Driver, SyncReport } from "../replica/driver.js";
 import { generationGaps } from "../replica/generations.js";
 import type { State } from "../replica/state.js";
@@ -245,7 +246,6 @@ export class Keeper {
         this.#streamAt = Date.now() + streamAgainMs;
         return;
       }
-      if (control.signal.reason === STOPPED) return;
       throw control.signal.aborted ? control.signal.reason : broken(error);
     } finally {
       clearTimeout(timer);
@@ -306,26 +306,12 @@ export class Keeper {
 
   /** Pulls that wait at the hub, until one has brought something. */
   async #poll(state: State, control: AbortController): Promise<void> {
+    const { polled } = await rare();
     this.#link.tell("polling", null, null);
-    const { waitMs } = this.#times;
-    while (!control.signal.aborted && Date.now() < this.#streamAt) {
-      const now = await this.#link.state();
-      const request = { ...pullRequest(now), wait_s: Math.max(1, Math.round(waitMs / 1_000)) };
-      const began = Date.now();
-      let page: Page;
-      try {
-        page = await this.#link.transport.call<Page>("pull", request, control.signal, waitMs * 3);
-      } catch (error) {
-        if (control.signal.reason === STOPPED) return;
-        throw control.signal.aborted ? control.signal.reason : error;
-      }
+    await polled(this.#link, state, this.#times.waitMs, this.#streamAt, control.signal, () => {
       this.#failures = 0;
       this.#heardAt = Date.now();
-      // The sync that follows pulls it again, and does with it what is to be done.
-      if (!bringsNothing(page, now) || now.replica !== state.replica) return;
-      // A hub that answers at once is asked no more often than once a second.
-      await delay(Math.max(0, 1_000 - (Date.now() - began)), control.signal);
-    }
+    });
   }
 }
 
@@ -350,14 +336,4 @@ function broken(cause: unknown): unknown {
 export function asError(error: unknown): ReuniteError {
   if (isError(error)) return error;
   return new ReuniteError("error", String(error), { cause: error });
-}
-
-function delay(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }

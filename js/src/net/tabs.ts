@@ -10,6 +10,7 @@
  */
 
 import type { Key } from "../core/values.js";
+import { rare } from "../rare/load.js";
 import type { ConflictRecord, ParkedRecord } from "../replica/records.js";
 
 /** What tabs say to each other. */
@@ -48,8 +49,9 @@ export interface HoldOptions {
 }
 
 /** Those of the browser; where it has none, these others, or those of this process (Node). */
-export function locksHere(others: Locks = PROCESS_LOCKS): Locks {
-  return globalThis.navigator?.locks ? new BrowserLocks(navigator.locks) : others;
+export async function locksHere(others?: Locks): Promise<Locks> {
+  if (globalThis.navigator?.locks) return new BrowserLocks(navigator.locks);
+  return others ?? (await rare()).PROCESS_LOCKS;
 }
 
 class BrowserLocks implements Locks {
@@ -74,43 +76,6 @@ class BrowserLocks implements Locks {
     return had;
   }
 }
-
-class ProcessLocks implements Locks {
-  readonly #held = new Map<string, Promise<void>>();
-
-  async hold(name: string, work: () => Promise<void>, { signal }: HoldOptions): Promise<void> {
-    const over = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
-    while (this.#held.has(name)) {
-      if (signal.aborted) return;
-      await Promise.race([this.#held.get(name), over]);
-    }
-    if (!signal.aborted) await this.#take(name, work);
-  }
-
-  async tryHold(name: string, work: () => Promise<void>): Promise<boolean> {
-    if (this.#held.has(name)) return false;
-    await this.#take(name, work);
-    return true;
-  }
-
-  async #take(name: string, work: () => Promise<void>): Promise<void> {
-    let release = () => {};
-    this.#held.set(
-      name,
-      new Promise((resolve) => {
-        release = resolve;
-      }),
-    );
-    try {
-      await work();
-    } finally {
-      this.#held.delete(name);
-      release();
-    }
-  }
-}
-
-const PROCESS_LOCKS = new ProcessLocks();
 
 /** How long a leader may take to answer before the lock is taken from it. */
 export const PONG_MS = 10_000;

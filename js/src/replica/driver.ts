@@ -13,17 +13,18 @@
  */
 
 import type { TableSchema } from "../core/schema.js";
-import { isError, LOST_IDENTITY, LOST_LOG, ReuniteError } from "../errors.js";
-import type { Former, Page, Part, PushAnswer, PushRequest } from "../protocol/messages.js";
+import { isError, LOST_IDENTITY, ReuniteError } from "../errors.js";
+import type { Page, Part, PushAnswer, PushRequest } from "../protocol/messages.js";
+import { rare, withRare } from "../rare/load.js";
 import type { Conversation } from "./conversation.js";
 import { bringsNothing } from "./conversation.js";
 import { generationGaps } from "./generations.js";
 import type { Applied } from "./inbox.js";
 import { Inbox } from "./inbox.js";
 import { keysLeft, keysLeftMin } from "./keys.js";
-import type { Repair } from "./repair.js";
+import type { Gather } from "./repair.js";
 import { type Batch, nextBatch, nextPart, requestWith } from "./sending.js";
-import { adopt, type State } from "./state.js";
+import type { State } from "./state.js";
 import type { Store, Tx } from "./store.js";
 import type { Device } from "./writing.js";
 
@@ -34,7 +35,6 @@ const GROWTH = 4;
 
 /** Pushes in a row that only moved rows; more means that something else takes every key. */
 const RENUMBERS_MAX = 1_000;
-const FORMERS_MAX = 20;
 
 // Changes read from the outbox to find the next groups among.
 const READ_MAX = 100_000;
@@ -58,20 +58,20 @@ export class Driver {
 
   readonly #store: Store;
   readonly #hub: Conversation;
-  readonly #repair: Repair;
+  readonly #gather: Gather;
   readonly #device: Device;
   readonly #onApplied: (applied: Applied) => void;
 
   constructor(
     store: Store,
     hub: Conversation,
-    repair: Repair,
+    gather: Gather,
     device: Device,
     onApplied: (applied: Applied) => void,
   ) {
     this.#store = store;
     this.#hub = hub;
-    this.#repair = repair;
+    this.#gather = gather;
     this.#device = device;
     this.#onApplied = onApplied;
   }
@@ -240,7 +240,7 @@ export class Driver {
     const gaps = generationGaps(await this.#state(), page);
     const names = Object.keys(gaps).sort();
     if (names.length === 0) return true;
-    const found = await this.#repair.gather(names);
+    const found = await this.#gather(names);
     if (found === null) {
       this.#hub.tryAgain(
         new ReuniteError("error", "The hub's tables change while they are compared."),
@@ -316,44 +316,8 @@ export class Driver {
    * other shapes than this replica's. */
   async #takeNewIdentity(error: ReuniteError): Promise<boolean> {
     this.#hub.tryAgain(error);
-    const answer = await this.#hub.register(await this.#state());
-    return this.#store.write(async (tx) => {
-      const { state } = tx;
-      const pendings = await tx.outbox();
-      if (state.epoch !== answer.epoch || LOST_LOG.includes(error.code)) {
-        // Marks are change ids of a log that is gone; from here on this one counts.
-        state.mark = answer.mark;
-        state.formers = [];
-        state.cursor = null;
-        state.checkpoint = null;
-        for (const pending of pendings) pending.mark = answer.mark;
-      } else {
-        const former: Former = { replica: state.replica, n: state.knownN };
-        state.formers = [former, ...state.formers].slice(0, FORMERS_MAX);
-      }
-      const newOf = new Map(pendings.map((pending, index) => [pending.n, index + 1]));
-      for (const pending of pendings) {
-        pending.group = newOf.get(pending.group) ?? newOf.get(pending.n)!;
-        pending.n = newOf.get(pending.n)!;
-        pending.outcome = null;
-        pending.covered = 0;
-      }
-      tx.clear("outbox");
-      tx.putChanges(pendings);
-      state.nextN = pendings.length + 1;
-      adopt(state, answer);
-      state.knownN = 0;
-      state.knownId = "";
-      state.coveredN = 0;
-      state.resendN = pendings.length;
-      state.hasMisplaced = true;
-      const differs = shapes(state.schemas) !== shapes(answer.tables);
-      if (differs) {
-        state.nextSchemas = answer.tables;
-        state.nextRevision = "";
-      }
-      return differs;
-    });
+    const { takeNewIdentity } = await rare();
+    return takeNewIdentity(this.#store, this.#hub, error.code);
   }
 
   // -- plumbing -----------------------------------------------------------------------------------
@@ -363,10 +327,12 @@ export class Driver {
   }
 
   async #change<Result>(work: (inbox: Inbox, tx: Tx) => Promise<Result>): Promise<Result> {
-    const [result, done] = await this.#store.write(async (tx) => {
-      const inbox = new Inbox(tx, this.#device.nowMs());
-      return [await work(inbox, tx), inbox.done] as const;
-    });
+    const [result, done] = await withRare(() =>
+      this.#store.write(async (tx) => {
+        const inbox = new Inbox(tx, this.#device.nowMs());
+        return [await work(inbox, tx), inbox.done] as const;
+      }),
+    );
     this.report.pulled += done.rows;
     this.report.rejected += done.parked.length;
     this.report.conflicts += done.conflicts.length;
@@ -374,17 +340,4 @@ export class Driver {
     this.#onApplied(done);
     return result;
   }
-}
-
-/** What of schemas decides whether rows can stay. */
-function shapes(schemas: readonly TableSchema[]): string {
-  return JSON.stringify(
-    schemas.map(({ name, version, columns, key, foreign_keys }) => [
-      name,
-      version ?? 1,
-      columns.map((c) => [c.name, c.type, c.nullable ?? true, c.default ?? null]),
-      key,
-      foreign_keys ?? [],
-    ]),
-  );
 }

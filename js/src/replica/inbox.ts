@@ -11,14 +11,15 @@
  */
 
 import { keyText } from "../core/key.js";
-import { isKept, type Table, type Tables, tablesOf } from "../core/schema.js";
+import { type Table, type Tables, tablesOf } from "../core/schema.js";
 import type { Key, Row } from "../core/values.js";
 import { ReuniteError } from "../errors.js";
 import type { OutcomeMessage, Page, PushAnswer, TablePage } from "../protocol/messages.js";
+import { rareNow } from "../rare/load.js";
 import { generationsBegin, generationsShow } from "./generations.js";
 import { KeyGiver } from "./giving.js";
 import { noteKey, withBlocks } from "./keys.js";
-import { moveKeys } from "./moving.js";
+import { Leaving } from "./leaving.js";
 import {
   fold,
   isRejected,
@@ -30,17 +31,8 @@ import {
   sourceOf,
   tableOf,
 } from "./pending.js";
-import {
-  type ConflictRecord,
-  forgetErased,
-  Leaving,
-  noteConflicts,
-  type ParkedRecord,
-  park,
-  parkValues,
-} from "./records.js";
-import { Reshaping, refuseMisfits } from "./reshaping.js";
-import { dependents, forgetTables, type Scene } from "./scene.js";
+import type { ConflictRecord, ParkedRecord } from "./records.js";
+import type { Scene } from "./scene.js";
 import { laterText } from "./state.js";
 import type { Base, Tx } from "./store.js";
 
@@ -115,7 +107,10 @@ export class Inbox {
     await this.#writePages(final, scene);
     await this.#followOutcomes(scene);
     await this.#retire(scene, final);
-    await this.#leaving.forget(this.#tx, scene.evicted, async (place) => this.#has(scene, place));
+    if (this.#leaving.isAny || scene.evicted.size > 0) {
+      const has = async (place: Place) => this.#has(scene, place);
+      await rareNow().forgetLeft(this.#tx, this.#leaving, scene.evicted, has);
+    }
     await this.#close(scene);
     state.mark = final.mark ?? 0;
     state.coveredN = final.answered ?? 0;
@@ -278,24 +273,19 @@ export class Inbox {
   /** What gathered is written in other versions of the tables: make those anew, and reshape what is
    * pending in them. Others keep their rows. */
   async #changeSchemas(scene: Scene, answered: number): Promise<void> {
+    const rare = rareNow();
     const { state } = this.#tx;
     const schemas = state.nextSchemas ?? [];
     const [before, after] = [this.#before, tablesOf(schemas)];
-    const reshapings = new Map<string, Reshaping>();
-    for (const [name, table] of after) {
-      const old = before.get(name);
-      if (old !== undefined && old.shape !== table.shape) {
-        reshapings.set(name, new Reshaping(old, table, new Date(this.#nowMs)));
-      }
-    }
+    const reshapings = rare.reshapingsOf(before, after, new Date(this.#nowMs));
     const waiting = scene.pendings.filter((pending) => pending.n > answered);
-    await this.#parkAll(scene, refuseMisfits(reshapings, waiting), []);
+    await this.#parkAll(scene, rare.refuseMisfits(reshapings, waiting), []);
     for (const pending of scene.pendings) {
       const reshaping = reshapings.get(pending.table);
       if (reshaping === undefined) continue;
       if (pending.n > answered) {
         const [was, wanted] = reshaping.lostValues(pending);
-        const record = await parkValues(this.#tx, pending, was, wanted);
+        const record = await rare.parkValues(this.#tx, pending, was, wanted);
         if (record !== null) this.done.parked.push(record);
       } else if (isRejected(pending)) {
         const table = before.get(pending.table)!;
@@ -304,14 +294,12 @@ export class Inbox {
       reshaping.apply(pending);
       this.#changed.add(pending);
     }
-    const madeAnew = new Set(
-      [...before.values()].filter((t) => !isKept(t, after.get(t.name))).map((t) => t.name),
-    );
+    const madeAnew = rare.madeAnew(before, after);
     for (const name of madeAnew) {
       this.#tx.clearTable(name);
       this.done.noteAll(name);
     }
-    forgetTables(scene, madeAnew);
+    rare.forgetTables(scene, madeAnew);
     state.schemas = schemas;
     state.nextSchemas = null;
     state.revision = state.nextRevision;
@@ -419,21 +407,28 @@ export class Inbox {
     const answered = final.answered ?? 0;
     const covered = scene.pendings.filter((pending) => pending.n <= answered);
     for (const pending of covered) {
-      const found = await noteConflicts(this.#tx, pending, pending.outcome!, this.#nowMs);
-      this.done.conflicts.push(...found);
       this.#removed.add(pending.n);
+      const outcome = pending.outcome!;
+      if (!outcome.conflicts?.length) continue;
+      const found = await rareNow().noteConflicts(this.#tx, pending, outcome, this.#nowMs);
+      this.done.conflicts.push(...found);
     }
     scene.pendings = scene.pendings.filter((pending) => pending.n > answered);
     const rejected = covered.filter(isRejected);
     for (const pending of rejected) await this.#park(scene, pending);
     await this.#parkAll(scene, [], rejected);
-    await forgetErased(this.#tx, new Set(scene.erased.keys()));
+    if (scene.erased.size > 0) {
+      await rareNow().forgetErased(this.#tx, new Set(scene.erased.keys()));
+    }
   }
 
   /** Park refused changes that are still in the outbox, and those that hang on them or on rejected
    * ones. The numbers of the rest close up. */
   async #parkAll(scene: Scene, refused: Pending[], rejected: Pending[]): Promise<void> {
-    const hanging = dependents(this.#tx.tables, scene.pendings, [...rejected, ...refused]);
+    const { tables } = this.#tx;
+    const bad = [...rejected, ...refused];
+    if (bad.length === 0 && scene.pendings.every((pending) => tables.has(pending.table))) return;
+    const hanging = rareNow().dependents(tables, scene.pendings, bad);
     const parked = new Set([...refused, ...hanging]);
     if (parked.size === 0) return;
     for (const pending of parked) await this.#park(scene, pending);
@@ -445,19 +440,14 @@ export class Inbox {
     const table = this.#before.get(pending.table)!;
     const original = this.#originals.get(pending) ?? { pending, table };
     const isEvicted = scene.evicted.has(placeOf(pending.table, sourceOf(pending)));
+    const { park } = rareNow();
     this.done.parked.push(await park(this.#tx, original.pending, original.table, isEvicted));
   }
 
   /** Numbers without gaps, after parked changes among them went. If the hub has taken one of the
    * old numbers after all, it finds a fork, and everything is sent again under its old ids. */
   #closeGaps(scene: Scene, parked: ReadonlySet<number>): void {
-    const sorted = [...parked].sort((a, b) => a - b);
-    const shifted = (n: number) => n - sorted.filter((gone) => gone < n).length;
-    for (const pending of scene.pendings) {
-      pending.n = shifted(pending.n);
-      pending.group = parked.has(pending.group) ? pending.n : shifted(pending.group);
-    }
-    scene.toMove = new Set([...scene.toMove].filter((n) => !parked.has(n)).map(shifted));
+    rareNow().closeGaps(scene, parked);
     this.#tx.state.nextN -= parked.size;
     this.#isRenumbered = true;
   }
@@ -465,7 +455,8 @@ export class Inbox {
   // -- 4: keys, and what is shown -----------------------------------------------------------------
 
   #move(scene: Scene, moves: ReadonlyMap<number, Key>): void {
-    const touched = moveKeys(this.#tx.tables, scene.pendings, moves);
+    if (moves.size === 0) return;
+    const touched = rareNow().moveKeys(this.#tx.tables, scene.pendings, moves);
     for (const index of touched) this.#changed.add(scene.pendings[index]!);
   }
 
@@ -498,11 +489,7 @@ export class Inbox {
   /** Park inserts for which the hub has no key left, with the rest of their transactions. */
   async #parkKeyless(scene: Scene, waiting: readonly Pending[]): Promise<void> {
     const keyless = waiting.filter((pending) => this.#outOfKeys.has(pending.table));
-    const groups = new Set(keyless.map((pending) => pending.group));
-    const reason = `The hub has no keys left for new rows of '${keyless[0]?.table}'. Make its key column wider there, then retry.`;
-    const refused = scene.pendings.filter((p) => p.outcome === null && groups.has(p.group));
-    for (const p of refused) p.outcome = { kind: "rejected", code: "no-keys-left", reason };
-    await this.#parkAll(scene, refused, []);
+    await this.#parkAll(scene, rareNow().refuseKeyless(scene.pendings, keyless), []);
   }
 
   /** Give pending inserts the next keys of the blocks. */

@@ -10,7 +10,6 @@
 import type { Op, Outcome } from "../core/change.js";
 import { keyText } from "../core/key.js";
 import { overlay } from "../core/merge.js";
-import { pointedParents } from "../core/pointers.js";
 import type { Table, Tables } from "../core/schema.js";
 import { integerOf, isWrittenAlike, type Key, type Row } from "../core/values.js";
 import type { KeyBlock } from "../protocol/messages.js";
@@ -70,18 +69,13 @@ export function changedColumns(pending: Pending): number[] {
   return [...row.keys()].filter((index) => !isWrittenAlike(old[index]!, row[index]!));
 }
 
-/** The rows that a change touches or that the values it sets point to. */
-export function dependencies(tables: Tables, pending: Pending): Set<Place> {
-  const found = new Set(placesOf([pending]).keys());
-  const table = tables.get(pending.table);
-  const { row } = pending;
-  if (table !== undefined && row !== null) {
-    const indexes = pending.op === "update" ? changedColumns(pending) : [...row.keys()];
-    const names = indexes.map((index) => table.names[index]!);
-    const values = indexes.map((index) => row[index]!);
-    for (const [parent, key] of pointedParents(tables, table.name, names, values)) {
-      found.add(placeOf(parent, key));
-    }
+/** What the hub takes whole or not at all. */
+export function groupsOf(pendings: readonly Pending[]): Pending[][] {
+  const found: Pending[][] = [];
+  for (const pending of pendings) {
+    const last = found.at(-1);
+    if (last?.[0]?.group === pending.group) last.push(pending);
+    else found.push([pending]);
   }
   return found;
 }

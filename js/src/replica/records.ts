@@ -9,7 +9,7 @@
 import type { Outcome } from "../core/change.js";
 import type { Table } from "../core/schema.js";
 import { isWrittenAlike, type Key, type Row, type Value } from "../core/values.js";
-import type { Page } from "../protocol/messages.js";
+import type { Leaving } from "./leaving.js";
 import { changedColumns, type Pending, type Place, placeOf } from "./pending.js";
 import type { Tx } from "./store.js";
 
@@ -136,53 +136,35 @@ function wantedOf(table: Table, pending: Pending): Named {
   return Object.fromEntries(changed.map((index) => [table.names[index]!, pending.row![index]!]));
 }
 
-/** The rows that the pages of a checkpoint take away. */
-export class Leaving {
-  readonly #evicted = new Set<Place>();
-  readonly #reset = new Set<string>();
-  #isAllReset = false;
-
-  /** `isSameLog`: what is not in a snapshot was taken away; else another hub has not got it. */
-  readonly #isSameLog: boolean;
-
-  constructor(isSameLog: boolean) {
-    this.#isSameLog = isSameLog;
+/** Take the hub's values of rows that leave out of the records. `hidden`: places of those whose
+ * pending changes the page sees no more. */
+export async function forgetLeft(
+  tx: Tx,
+  leaving: Leaving,
+  hidden: ReadonlySet<Place>,
+  has: (place: Place) => Promise<boolean>,
+): Promise<void> {
+  const isGone = async (table: string, key: Key): Promise<boolean> => {
+    const place = placeOf(table, key);
+    if (leaving.evicted.has(place) || hidden.has(place)) return true;
+    return leaving.wasReset(table) && !(await has(place));
+  };
+  for (const record of await tx.conflicts()) {
+    if (!(await isGone(record.table, record.key))) continue;
+    const isMine = isWrittenAlike(record.result, record.replica);
+    const result = isMine ? record.result : null;
+    await tx.putRecord("conflicts", { ...record, base: null, hub: null, isOpen: false, result });
   }
-
-  see(page: Page): void {
-    if (page.reset) this.#isAllReset = true;
-    for (const part of page.tables ?? []) {
-      if (part.reset) this.#reset.add(part.table);
-      for (const key of part.evicts ?? []) this.#evicted.add(placeOf(part.table, key));
-    }
-  }
-
-  /** Take the hub's values of those rows out of the records. */
-  async forget(tx: Tx, hidden: ReadonlySet<Place>, has: (place: Place) => Promise<boolean>) {
-    if (!this.#isAllReset && !this.#reset.size && !this.#evicted.size && !hidden.size) return;
-    const isGone = async (table: string, key: Key): Promise<boolean> => {
-      const place = placeOf(table, key);
-      if (this.#evicted.has(place) || hidden.has(place)) return true;
-      const wasReset = this.#isSameLog && (this.#isAllReset || this.#reset.has(table));
-      return wasReset && !(await has(place));
-    };
-    for (const record of await tx.conflicts()) {
-      if (!(await isGone(record.table, record.key))) continue;
-      const isMine = isWrittenAlike(record.result, record.replica);
-      const result = isMine ? record.result : null;
-      await tx.putRecord("conflicts", { ...record, base: null, hub: null, isOpen: false, result });
-    }
-    for (const record of await tx.parked()) {
-      const keys = record.oldKey === null ? [record.key] : [record.key, record.oldKey];
-      for (const key of record.old === null ? [] : keys) {
-        if (!(await isGone(record.table, key))) continue;
-        await tx.putRecord("parked", {
-          ...record,
-          old: null,
-          row: changed(record.old!, record.row),
-        });
-        break;
-      }
+  for (const record of await tx.parked()) {
+    const keys = record.oldKey === null ? [record.key] : [record.key, record.oldKey];
+    for (const key of record.old === null ? [] : keys) {
+      if (!(await isGone(record.table, key))) continue;
+      await tx.putRecord("parked", {
+        ...record,
+        old: null,
+        row: changed(record.old!, record.row),
+      });
+      break;
     }
   }
 }
@@ -195,7 +177,6 @@ function changed(old: Named, row: Named | null): Named | null {
 
 /** Take the values out of all records about erased rows; that there were any stays. */
 export async function forgetErased(tx: Tx, erased: ReadonlySet<Place>): Promise<void> {
-  if (erased.size === 0) return;
   for (const record of await tx.conflicts()) {
     if (!erased.has(placeOf(record.table, record.key))) continue;
     const nothing = { base: null, hub: null, replica: null, result: null, isOpen: false };

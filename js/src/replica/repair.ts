@@ -53,6 +53,9 @@ interface OwnRow extends RowDigest {
   readonly key: Key;
 }
 
+/** Compare these tables of a replica with the hub's; see `Repair.gather`. */
+export type Gather = (names: readonly string[]) => Promise<number | null>;
+
 class Stale extends Error {}
 
 /** Compares tables of one replica with the hub's. */
@@ -211,7 +214,7 @@ async function ownRows(tx: Tx, table: Table): Promise<Row[]> {
     const target = placeOf(pending.table, pending.key);
     if (!images.has(target)) images.set(target, null);
   }
-  const free = (await tx.rows(table.name)).filter(
+  const free = (await tx.rows(table)).filter(
     (row) => images.size === 0 || !images.has(placeOf(table.name, table.keyOf(row))),
   );
   const own = [...images].filter(([place]) => place.startsWith(`${table.name}\u0000`));

@@ -13,10 +13,9 @@
 import { defaultOf } from "../core/defaults.js";
 import { faultOf } from "../core/faults.js";
 import { keyText } from "../core/key.js";
-import type { Table } from "../core/schema.js";
+import { isKept, type Table, type Tables } from "../core/schema.js";
 import { isWrittenAlike, type Row, type Value } from "../core/values.js";
-import { changedColumns, type Pending } from "./pending.js";
-import { groupsOf } from "./scene.js";
+import { changedColumns, groupsOf, type Pending } from "./pending.js";
 
 type Named = Record<string, Value>;
 
@@ -102,6 +101,24 @@ export class Reshaping {
     if (row === null) return null;
     return this.#places.map((place, i) => (place === undefined ? this.#defaults[i]! : row[place]!));
   }
+}
+
+/** What becomes of the changes of each table that has other columns now. */
+export function reshapingsOf(before: Tables, after: Tables, now: Date): Map<string, Reshaping> {
+  const found = new Map<string, Reshaping>();
+  for (const [name, table] of after) {
+    const old = before.get(name);
+    if (old !== undefined && old.shape !== table.shape) {
+      found.set(name, new Reshaping(old, table, now));
+    }
+  }
+  return found;
+}
+
+/** The tables whose rows do not stay. */
+export function madeAnew(before: Tables, after: Tables): Set<string> {
+  const gone = [...before.values()].filter((table) => !isKept(table, after.get(table.name)));
+  return new Set(gone.map((table) => table.name));
 }
 
 /** Give the groups in which a change cannot become one of the new table an outcome that says so;

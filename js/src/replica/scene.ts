@@ -4,9 +4,18 @@
  * Twin of `src/reunite/replica/scene.py`.
  */
 
+import { pointedParents } from "../core/pointers.js";
 import type { Tables } from "../core/schema.js";
 import type { Key, Row } from "../core/values.js";
-import { dependencies, type Pending, type Place, placesOf, tableOf } from "./pending.js";
+import {
+  changedColumns,
+  groupsOf,
+  type Pending,
+  type Place,
+  placeOf,
+  placesOf,
+  tableOf,
+} from "./pending.js";
 
 export interface Scene {
   pendings: Pending[];
@@ -35,15 +44,27 @@ export function forgetTables(scene: Scene, tables: ReadonlySet<string>): void {
   }
 }
 
-/** What the hub takes whole or not at all. */
-export function groupsOf(pendings: readonly Pending[]): Pending[][] {
-  const found: Pending[][] = [];
-  for (const pending of pendings) {
-    const last = found.at(-1);
-    if (last?.[0]?.group === pending.group) last.push(pending);
-    else found.push([pending]);
+/** Numbers without gaps, after changes of these numbers went. */
+export function closeGaps(scene: Scene, gone: ReadonlySet<number>): void {
+  const sorted = [...gone].sort((a, b) => a - b);
+  const shifted = (n: number) => n - sorted.filter((other) => other < n).length;
+  for (const pending of scene.pendings) {
+    pending.n = shifted(pending.n);
+    pending.group = gone.has(pending.group) ? pending.n : shifted(pending.group);
   }
-  return found;
+  scene.toMove = new Set([...scene.toMove].filter((n) => !gone.has(n)).map(shifted));
+}
+
+/** Refuse inserts for which the hub has no key left, with the rest of their transactions. */
+export function refuseKeyless(
+  pendings: readonly Pending[],
+  keyless: readonly Pending[],
+): Pending[] {
+  const groups = new Set(keyless.map((pending) => pending.group));
+  const reason = `The hub has no keys left for new rows of '${keyless[0]?.table}'. Make its key column wider there, then retry.`;
+  const refused = pendings.filter((p) => p.outcome === null && groups.has(p.group));
+  for (const p of refused) p.outcome = { kind: "rejected", code: "no-keys-left", reason };
+  return refused;
 }
 
 /** Changes without an answer that hang on a rejected one, as the hub would find: sent or not, it
@@ -77,6 +98,22 @@ export function dependents(
       taint(pending);
     }
     found.push(...group);
+  }
+  return found;
+}
+
+/** The rows that a change touches or that the values it sets point to. */
+function dependencies(tables: Tables, pending: Pending): Set<Place> {
+  const found = new Set(placesOf([pending]).keys());
+  const table = tables.get(pending.table);
+  const { row } = pending;
+  if (table !== undefined && row !== null) {
+    const indexes = pending.op === "update" ? changedColumns(pending) : [...row.keys()];
+    const names = indexes.map((index) => table.names[index]!);
+    const values = indexes.map((index) => row[index]!);
+    for (const [parent, key] of pointedParents(tables, table.name, names, values)) {
+      found.add(placeOf(parent, key));
+    }
   }
   return found;
 }

@@ -14,8 +14,7 @@ import {
   type PushRequest,
   type Run,
 } from "../protocol/messages.js";
-import { changedColumns, type Pending } from "./pending.js";
-import { groupsOf } from "./scene.js";
+import { changedColumns, groupsOf, type Pending } from "./pending.js";
 import type { State } from "./state.js";
 
 /** The largest group that travels whole; larger ones go in parts of `PART_MAX`. */

@@ -34,8 +34,9 @@ const STORES: Readonly<Record<string, IDBObjectStoreParameters>> = {
   state: {},
 };
 
-// Rows that are written before the browser gets a turn: far less than a frame.
+// Rows that are written, and read, before the browser gets a turn: far less than a frame.
 const ROWS_AT_ONCE = 200;
+const ROWS_READ_AT_ONCE = 2_000;
 
 /** The hub's image of a row with pending changes. */
 export interface Base {
@@ -184,9 +185,20 @@ export class Tx {
     return (await this.#get<Row | undefined>("rows", rowKey(table, key))) ?? null;
   }
 
-  /** All rows of a table, in the order of their keys. */
-  rows(table: string): Promise<Row[]> {
-    return this.#all("rows", rangeOf(table));
+  /** All rows of a table, in the order of their keys; `see` is called with a few at a time. The page
+   * gets a turn between them. */
+  async rows(table: Table, see: (rows: readonly Row[]) => void = () => {}): Promise<Row[]> {
+    const found: Row[] = [];
+    let range = rangeOf(table.name);
+    const end = range.upper;
+    for (;;) {
+      const rows = await this.#all<Row>("rows", range, ROWS_READ_AT_ONCE);
+      for (const row of rows) found.push(row);
+      see(rows);
+      if (rows.length < ROWS_READ_AT_ONCE) return found;
+      const last = rowKey(table.name, table.keyOf(rows.at(-1)!));
+      range = IDBKeyRange.bound(last, end, true, true);
+    }
   }
 
   async largestKey(table: string): Promise<Value> {

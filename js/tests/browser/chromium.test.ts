@@ -214,9 +214,34 @@ inChromium("many rows arrive with progress, and the page stays awake", async (br
   expect(progress.at(-1)).toBe(1);
   // Time of the processor: how long a task waits for one says nothing about the client.
   expect(taskMsMax).toBeLessThan(100);
-  expect(await page.evaluate(async () => (await window.db.table("task").all()).length)).toBe(
-    rows + 2,
-  );
+  const read = () =>
+    page.evaluate(async () => {
+      const many = window.db.table("task");
+      const shown = await new Promise<number>((see) => many.live((found) => see(found.length)));
+      return [shown, (await many.all()).length];
+    });
+  const { result, taskMsMax: readingMsMax } = await watched(context, page, read);
+  expect(result).toEqual([rows + 2, rows + 2]);
+  expect(readingMsMax).toBeLessThan(100);
+});
+
+inChromium("what the client loads later may fail, and is loaded when it can be", async (browse) => {
+  const page = await open(await browse(), hub);
+  const asked: string[] = [];
+  await page.route("**/client/*", (route) => {
+    asked.push(route.request().url());
+    return asked.length === 1 ? route.abort() : route.continue();
+  });
+  await connect(page, hub);
+  await page.waitForFunction(isLive);
+  await page.evaluate(() => window.db.table("task").create("t5", { title: "At once" }));
+  await page.waitForFunction(isSent);
+  expect(asked).toEqual([]);
+  const repaired = () =>
+    page.evaluate(() => window.db.repair().catch((error: { code: string }) => error.code));
+  expect(await repaired()).toBe("hub-unreachable");
+  expect(await repaired()).toBe(0);
+  expect(asked.length).toBe(2);
 });
 
 inChromium("a page on plain http under another name is told what to do", async (browse) => {

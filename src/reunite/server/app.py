@@ -52,7 +52,7 @@ from reunite.server.body import (
     is_small,
     unpack_body,
 )
-from reunite.server.browser import answer_client, for_pages_of
+from reunite.server.browser import answer_client, answer_part, for_pages_of
 from reunite.server.door import HubDoor, TokenDoor
 from reunite.server.limits import ServerLimits
 from reunite.server.live import Streams
@@ -132,6 +132,7 @@ def create_app(
         Route("/readyz", server.answer_ready, name="readyz"),
         Route("/openapi.json", server.answer_openapi, name="openapi"),
         Route("/client.js", answer_client, name="client"),
+        Route("/client/{name}", answer_part, name="client_part"),
     ]
     counts = Counts()
     if metrics:

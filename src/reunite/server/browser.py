@@ -1,9 +1,10 @@
-"""The client for browsers, as the hub serves it: one module of JavaScript, built from `js/`.
+"""The client for browsers, as the hub serves it: a module of JavaScript, built from `js/`.
 
     <script type="module">import {connect} from "/sync/client.js"</script>
 
-What it is       `client.js` beside this file, which `make client` builds and a test compares with a
-                 fresh build; so a hub needs no Node.
+What it is       `client.js` beside this file, and in `client/` what most visits never need and it
+                 loads by itself. `make client` builds them and a test compares them with a fresh
+                 build; so a hub needs no Node.
 What it is not   a secret: it is served without a token, to pages of any origin.
 """
 
@@ -11,10 +12,13 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -42,7 +46,18 @@ class Client(NamedTuple):
 @cache
 def client(package: str = "reunite.server") -> Client:
     """The module of a package, read once."""
-    plain = files(package).joinpath("client.js").read_bytes()
+    return _read(files(package).joinpath("client.js"))
+
+
+@cache
+def parts() -> Mapping[str, Client]:
+    """What the module loads when it is needed, by file name, read once."""
+    folder = files("reunite.server").joinpath("client")
+    return {file.name: _read(file) for file in folder.iterdir() if file.name.endswith(".js")}
+
+
+def _read(file: Traversable) -> Client:
+    plain = file.read_bytes()
     tag = f'"{hashlib.sha256(plain).hexdigest()[:32]}"'
     return Client(plain, gzip.compress(plain, mtime=0), tag)
 
@@ -53,12 +68,21 @@ async def answer_client(request: Request) -> Response:
     return module_response(request, client())
 
 
-def module_response(request: Request, module: Client) -> Response:
-    """A module; nothing but its tag for a browser that has it."""
+async def answer_part(request: Request) -> Response:
+    """A part of the module. Its name tells what is in it: a part of another release is not here."""
+    visit_of(request.scope).operation = "client"
+    part = parts().get(request.path_params["name"])
+    if part is None:
+        raise HTTPException(404)
+    return module_response(request, part, keep="public, max-age=31536000, immutable")
+
+
+def module_response(request: Request, module: Client, keep: str = "no-cache") -> Response:
+    """A module; nothing but its tag for a browser that has it. `keep`: for how long it may; unless
+    said otherwise it asks each time whether it is still the one."""
     headers = {
         "ETag": module.tag,
-        # Keep it, and ask each time whether it is still the one.
-        "Cache-Control": "no-cache",
+        "Cache-Control": keep,
         "Vary": "Accept-Encoding",
         "Access-Control-Allow-Origin": "*",
     }

@@ -71,7 +71,7 @@ def test_settings_that_leave_a_model_out_untrack_it_with_the_next_step(project: 
     assert told("triggers")["untracked"] == ["clinic_patient_tags", "clinic_tag"]
     project.set(EXCLUDE_MODELS=[], AUTO_DISCOVER_MODELS=False)
     assert set(told("status")["waiting"]) == set()
-    assert set(project.hub.models()) == {"clinic_visit"}
+    assert set(project.hub.models()) == {"clinic_visit", "myapp_line"}
     project.set(AUTO_DISCOVER_MODELS=True, INCLUDE_APPS=["clinic"], EXCLUDE_MODELS=["clinic.Visit"])
     assert "clinic_visit" not in project.hub.models()
     project.set(EXCLUDE_APPS=["clinic"], MODELS={})

@@ -8,6 +8,7 @@ from django.contrib import admin
 
 from reunite.contrib.django.models import (
     DataFilter,
+    DirectoryHistory,
     ModelPermission,
     Organization,
     SyncConfiguration,
@@ -76,3 +77,26 @@ class SyncConfigurationAdmin(admin.ModelAdmin):
     list_display = ("section", "key", "value", "is_active")
     list_display_links = ("key",)
     list_filter = ("section", "is_active")
+
+
+@admin.register(DirectoryHistory)
+class DirectoryHistoryAdmin(admin.ModelAdmin):
+    """What became of all of these; to be read."""
+
+    list_display = ("history_date", "history_user", "history_type", "model_name", "object_repr")
+    list_filter = ("model_name", "history_type")
+    list_select_related = ("history_user",)
+    search_fields = ("object_repr", "history_user__username")
+    date_hierarchy = "history_date"
+
+    def has_add_permission(self, request: Any) -> bool:
+        """Nobody may."""
+        return False
+
+    def has_change_permission(self, request: Any, obj: Any = None) -> bool:
+        """Nobody may."""
+        return False
+
+    def has_delete_permission(self, request: Any, obj: Any = None) -> bool:
+        """Nobody may: `setup_audit_trails --action cleanup` trims it."""
+        return False

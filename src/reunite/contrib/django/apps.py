@@ -31,11 +31,12 @@ class ReuniteConfig(AppConfig):
         self._lock = threading.Lock()
 
     def ready(self) -> None:
-        from reunite.contrib.django import checks, signals
+        from reunite.contrib.django import checks, signals, trail
 
         register(checks.check_settings)
         post_migrate.connect(_track_models, sender=self)
         signals.connect()
+        trail.connect()
 
     def hub(self, using: str = "default") -> DjangoHub:
         """The hub of a database, made when it is asked for first. Raises CallerError for a database

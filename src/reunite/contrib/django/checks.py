@@ -12,7 +12,15 @@ from django.core.checks import Warning as Notice
 from django.db import connections
 from django.db import models as django_models
 
-from reunite.contrib.django.conf import BULK, DEFAULTS, MODEL_OPTIONS, SAVE, given, setting
+from reunite.contrib.django.conf import (
+    BULK,
+    DEFAULTS,
+    MODEL_OPTIONS,
+    MORE_NAMES,
+    SAVE,
+    given,
+    setting,
+)
 from reunite.core.rules import Rules
 
 _LISTS = (
@@ -31,7 +39,8 @@ def check_settings(app_configs: Any, **_: Any) -> list[Any]:
 
 
 def _shapes() -> Iterator[Any]:
-    for name in sorted(set(given()) - set(DEFAULTS)):
+    others = {name for one in apps.get_app_configs() for name in getattr(one, MORE_NAMES, ())}
+    for name in sorted(set(given()) - set(DEFAULTS) - others):
         yield _error(
             "E002", f"REUNITE has no setting {name!r}.", f"There are {', '.join(DEFAULTS)}."
         )

@@ -37,6 +37,9 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
+# Names in the same dictionary that other apps read: each has them in its `AppConfig.sync_settings`.
+MORE_NAMES = "sync_settings"
+
 # What an entry of MODELS may say.
 MODEL_OPTIONS = frozenset({"merge", "rows", "rules", "tenant", "policy", "apply"})
 

@@ -154,7 +154,12 @@ def secret_columns(model: Any) -> tuple[str, ...]:
 
 def is_secret(field: Any) -> bool:
     """Whether a field's name is like that of a secret. A foreign key holds a key, no secret."""
-    return not field.is_relation and _SECRET_FIELD.search(field.name) is not None
+    return not field.is_relation and looks_secret(field.name)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether this is a name for what nobody else is to see: `api_key`, `portal_password`."""
+    return _SECRET_FIELD.search(name) is not None
 
 
 def tables_there(using: str) -> Sequence[str]:

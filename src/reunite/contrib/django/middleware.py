@@ -19,6 +19,7 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 
@@ -48,6 +49,15 @@ def acting_as(user: Any) -> Iterator[None]:
         for using in setting("DATABASES"):
             stack.enter_context(connections[using].execute_wrapper(ascribing))
         yield
+
+
+def acting_user(using: str) -> Any:
+    """The user of Django's who writes now, in this thread, as `ActingUser` or `acting_as` say; None
+    if that is nobody who is known."""
+    found = [one for one in connections[using].execute_wrappers if isinstance(one, _Ascribing)]
+    if not found:
+        return None
+    return found[-1].user()
 
 
 class ActingUser:
@@ -110,6 +120,14 @@ class _Ascribing:
             return answer
         finally:
             self._is_busy = False
+
+    def user(self) -> Any:
+        """The user of Django's, or None."""
+        user = self._user() if callable(self._user) else self._user
+        if isinstance(user, str):
+            model = get_user_model()
+            return model._default_manager.filter(**{model.USERNAME_FIELD: user}).first()
+        return user if getattr(user, "is_authenticated", False) else None
 
     def _name(self) -> str:
         user = self._user() if callable(self._user) else self._user

@@ -5,7 +5,8 @@
          └── ModelPermission, DataFilter ──► group        by model, "app.Model"
 
 A project without organizations needs none of this: there, Django's own permissions decide.
-SyncConfiguration keeps values of settings that are set while the project runs.
+SyncConfiguration keeps values of settings that are set while the project runs. DirectoryHistory
+tells what became of all of these: `.history` of each.
 
 The rule         denied unless allowed. A change is true with the next request of everybody.
 """
@@ -16,10 +17,12 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
 from reunite.contrib.django import roles
 from reunite.contrib.django.roles import HasRole
+from reunite.contrib.django.trail import CHANGED, CREATED, DELETED, HistoryOf
 from reunite.core.grants import FLAGS
 
 
@@ -32,6 +35,8 @@ class Organization(models.Model):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    history = HistoryOf()
 
     class Meta:
         """As Django reads it."""
@@ -64,6 +69,8 @@ class UserOrganization(HasRole):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    history = HistoryOf()
+
     class Meta:
         """As Django reads it."""
 
@@ -90,6 +97,8 @@ class ModelPermission(HasRole):
     can_read = models.BooleanField(default=True)
     filters = models.JSONField(null=True, blank=True, default=None)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    history = HistoryOf()
 
     class Meta:
         """As Django reads it."""
@@ -124,6 +133,8 @@ class DataFilter(HasRole):
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    history = HistoryOf()
+
     class Meta:
         """As Django reads it."""
 
@@ -143,6 +154,8 @@ class SyncConfiguration(models.Model):
     description = models.TextField(blank=True, default="")
     is_active = models.BooleanField(default=True)
 
+    history = HistoryOf()
+
     class Meta:
         """As Django reads it."""
 
@@ -152,3 +165,36 @@ class SyncConfiguration(models.Model):
 
     def __str__(self) -> str:
         return f"{self.section}.{self.key}"
+
+
+class DirectoryHistory(models.Model):
+    """What somebody did to an object of the models above.
+
+    history_type   "+" created, "~" changed, "-" deleted
+    changes        {field: [before, after]}; None before it was made and after it was deleted
+    """
+
+    VERBS: ClassVar[dict[str, str]] = {
+        CREATED: "Created", CHANGED: "Modified", DELETED: "Deleted"
+    }  # fmt: skip
+
+    model_name = models.CharField(max_length=100)
+    object_id = models.CharField(max_length=100)
+    object_repr = models.CharField(max_length=200)
+    history_date = models.DateTimeField(auto_now_add=True, db_index=True)
+    history_type = models.CharField(max_length=1, choices=list(VERBS.items()))
+    history_user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    changes: Any = models.JSONField(encoder=DjangoJSONEncoder)
+
+    class Meta:
+        """As Django reads it."""
+
+        db_table = "sync_directory_history"
+        ordering = ("-history_date", "-id")
+        indexes = (models.Index(fields=["model_name", "object_id"], name="sync_history_object"),)
+        verbose_name_plural = "directory history"
+
+    def __str__(self) -> str:
+        return f"{self.VERBS[self.history_type]} {self.model_name} {self.object_repr}"

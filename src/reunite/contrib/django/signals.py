@@ -1,7 +1,8 @@
 """What Django tells of its users and permissions, told to hubs.
 
     a password changed               ──► the user's log-ins and tokens end
-    a membership, permission, filter ──► streams are opened anew, with the rights of now
+    a membership, permission, filter ──► streams are opened anew, with the rights of now;
+                                         `noting_once` says so once for many
 
 Requests need none of this: they ask the directory each time.
 """
@@ -9,6 +10,9 @@ Requests need none of this: they ask the directory each time.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.apps import apps
@@ -17,6 +21,9 @@ from django.db.models.signals import post_delete, post_save
 
 from reunite.contrib.django.conf import setting
 from reunite.engine.directory import GRANTS_STAMP, MEMBERS_STAMP
+
+# Whether rights have changed in the block of `noting_once`; None outside of one.
+_NOTED: ContextVar[list[bool] | None] = ContextVar("reunite_noted", default=None)
 
 _DIRECTORY = ("Organization", "UserOrganization", "ModelPermission", "DataFilter")
 
@@ -41,9 +48,31 @@ def _end_log_ins(sender: Any, instance: Any, created: bool, raw: bool, **_: Any)
             hub.revoke(user=instance.get_username())
 
 
+@contextmanager
+def noting_once() -> Iterator[None]:
+    """Rights that change in the block are told when it ends, and once. Not told if it raises: let
+    the block be one transaction."""
+    noted: list[bool] = []
+    token = _NOTED.set(noted)
+    try:
+        yield
+    finally:
+        _NOTED.reset(token)
+    if noted:
+        _note()
+
+
 def _note_rights(sender: Any, raw: bool = False, **_: Any) -> None:
     if raw:
         return
+    noted = _NOTED.get()
+    if noted is None:
+        _note()
+    else:
+        noted.append(True)
+
+
+def _note() -> None:
     config = apps.get_app_config("reunite")
     for using in setting("DATABASES"):
         hub = config.hub(using)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.apps import AppConfig, apps
+from django.core.checks import register
 from django.db.models.signals import post_delete, post_save
 
 
@@ -16,8 +17,25 @@ class SbSyncConfig(AppConfig):
     verbose_name = "Sync API"
     default_auto_field = "django.db.models.BigAutoField"
 
+    @property
+    def sync_settings(self) -> frozenset[str]:
+        """What this app reads of REUNITE."""
+        from reunite.dropin.sb_sync import conf
+
+        return conf.setting_names()
+
+    def add_sync_jobs(self, hub: Any) -> None:
+        """Have the hub run what Celery's beat would: `manage.py reunite jobs`."""
+        from reunite.dropin.sb_sync import tasks
+
+        tasks.schedule(hub)
+
     def ready(self) -> None:
-        """Values that are set here are known here at once."""
+        """The log has its file, and values that are set here are known here at once."""
+        from reunite.dropin.sb_sync import checks, logs
+
+        logs.configure()
+        register(checks.check_settings)
         model = apps.get_model("reunite", "SyncConfiguration")
         for signal in (post_save, post_delete):
             signal.connect(_forget, sender=model, dispatch_uid=f"sb_sync-{id(signal)}")

@@ -1,6 +1,7 @@
 """The values that sb-sync's names mean: from the database, else the settings, else the default.
 
-    SyncConfiguration (section, key) ──► SB_SYNC_CONFIG[section][key] or REUNITE[section][key]
+    SyncConfiguration (section, key) ──► SB_SYNC_CONFIG[section][key]
+                                     ──► REUNITE[section][key] or REUNITE[key]
                                      ──► the default
 
 The rule         a value that is kept in the database is known to every process within CACHE_S.
@@ -28,7 +29,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "ENABLED": True,
                 "LOG_LEVEL": "INFO",
                 "DEFAULT_BATCH_SIZE": 1_000,  # rows that bulk operations write at once
-                "MAX_BATCH_SIZE": 10_000,  # items of a push
+                "MAX_BATCH_SIZE": 10_000,  # rows that they write at once at most
             }
         ),
         "SECURITY": MappingProxyType(
@@ -101,8 +102,10 @@ class _Stored:
                 return self._values
         found = _read()
         with self._lock:
-            self._values, self._until = found, now + CACHE_S
-        return found
+            if found is not None:  # else what was known goes on to count
+                self._values = found
+            self._until = now + CACHE_S
+            return self._values
 
     def forget(self) -> None:
         with self._lock:
@@ -119,11 +122,41 @@ def value(section: str, key: str) -> Any:
     stored = _STORED.values()
     if (section, key) in stored:
         return stored[section, key]
-    for place in (getattr(settings, "SB_SYNC_CONFIG", {}), getattr(settings, "REUNITE", {})):
+    return _given(section, key, default)
+
+
+def unstored(section: str, key: str) -> Any:
+    """What would count if the database kept nothing. Raises KeyError as `value`."""
+    return _given(section, key, DEFAULTS[section][key])
+
+
+def of_settings() -> Mapping[str, Mapping[str, Any]]:
+    """The keys that the settings give a value, by section."""
+    missing = object()
+    return {
+        section: {
+            key: given
+            for key in keys
+            if (given := _given(section, key, missing)) is not missing
+        }
+        for section, keys in DEFAULTS.items()
+    }  # fmt: skip
+
+
+def setting_names() -> frozenset[str]:
+    """What this app reads of the dictionary REUNITE."""
+    keys = {key for section in DEFAULTS.values() for key in section}
+    return frozenset({*DEFAULTS, *keys, *NAMES})
+
+
+def _given(section: str, key: str, default: Any) -> Any:
+    """What the settings say."""
+    ours, reunites = getattr(settings, "SB_SYNC_CONFIG", {}), getattr(settings, "REUNITE", {})
+    for place in (ours, reunites):
         of_section = place.get(section, {}) if isinstance(place, Mapping) else {}
         if isinstance(of_section, Mapping) and key in of_section:
             return of_section[key]
-    return default
+    return reunites.get(key, default) if isinstance(reunites, Mapping) else default
 
 
 def named(name: str) -> Any:
@@ -152,7 +185,7 @@ def forget() -> None:
     _STORED.forget()
 
 
-def _read() -> Mapping[tuple[str, str], Any]:
+def _read() -> Mapping[tuple[str, str], Any] | None:
     from reunite.contrib.django.models import SyncConfiguration
 
     try:
@@ -160,5 +193,5 @@ def _read() -> Mapping[tuple[str, str], Any]:
             rows = SyncConfiguration.objects.filter(is_active=True)
             return {(section, key): found for section, key, found in
                     rows.values_list("section", "key", "value")}  # fmt: skip
-    except DjangoError:
-        return {}  # before `migrate`
+    except DjangoError:  # before `migrate`, or it does not answer
+        return None

@@ -5,11 +5,13 @@ doctor      looks for what is missing; exit code 1 if something is
 triggers    installs what `migrate` installs; --dry-run only tells
 token       a token for a device of a user's; shown once
 uninstall   takes triggers and log off a database
+jobs        runs the periodic work of the hub and of apps that have some, until it is stopped
 """
 
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +22,12 @@ from django.db import connections
 from reunite.contrib.django.conf import setting
 from reunite.contrib.django.discovery import label_of, reason_against, tables_there
 from reunite.contrib.django.hubs import DjangoHub
+from reunite.contrib.django.tidying import tidily
 from reunite.engine.directory import NO_TENANT
 from reunite.errors import ReuniteError
+
+# A small step of trimming the log each time; pushes and pulls do it, too.
+_TRIM_EVERY_S = 60
 
 
 class Command(BaseCommand):
@@ -31,7 +37,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "action", choices=["status", "doctor", "triggers", "token", "uninstall"]
+            "action", choices=["status", "doctor", "triggers", "token", "uninstall", "jobs"]
         )
         parser.add_argument("user", nargs="?", help="of `token`: the name of a user")
         parser.add_argument("--organization", help="of `token`: the slug of one of the user's")
@@ -177,6 +183,26 @@ class Command(BaseCommand):
                 raise CommandError("Nothing was done.")
         hub.uninstall()
         return {"uninstalled": True}
+
+    def _jobs(self, hub: DjangoHub, options: Mapping[str, Any]) -> dict[str, Any]:
+        if len(self._databases(options)) != 1:
+            raise CommandError("Say for which database: --database.")
+        if not hub.is_installed():
+            raise CommandError("Nothing is installed: run `manage.py migrate`.")
+        for config in apps.get_app_configs():
+            add = getattr(config, "add_sync_jobs", None)
+            if add is not None:
+                add(hub)
+        hub.every(seconds=_TRIM_EVERY_S, name="reunite.trim")(lambda: tidily(hub.keep_up))
+        hub.start_jobs()
+        self.stderr.write("The jobs run; Ctrl-C ends them.")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            hub.stop_jobs()
+        return {"stopped": True}
 
     # --- In words ---------------------------------------------------------------------------------
 

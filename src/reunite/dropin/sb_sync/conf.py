@@ -22,6 +22,10 @@ from django.db import transaction
 # How old what this process knows of the database's values may be.
 CACHE_S = 5.0
 
+# For how long the sync log and measurements are kept where nobody says otherwise.
+LOGS_KEPT_DAYS = 90
+METRICS_KEPT_DAYS = 30
+
 DEFAULTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "CORE": MappingProxyType(

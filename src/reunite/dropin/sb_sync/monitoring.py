@@ -15,6 +15,7 @@ from django.db.models import Avg, Count, Max, Q, Sum
 from django.utils import timezone
 
 from reunite.dropin.sb_sync import memory
+from reunite.dropin.sb_sync.conf import LOGS_KEPT_DAYS, METRICS_KEPT_DAYS
 from reunite.dropin.sb_sync.models import PULL, PUSH, PerformanceMetrics, SyncLog
 from reunite.dropin.sb_sync.optimizations import CacheOptimizer
 
@@ -26,10 +27,6 @@ QUERIES_MAX = 50
 
 # A hit rate of fewer questions says nothing.
 QUESTIONS_MIN = 20
-
-# For how long things are kept.
-LOGS_KEPT_DAYS = 90
-METRICS_KEPT_DAYS = 30
 
 # Rows that one statement deletes.
 DELETED_AT_ONCE = 5_000

@@ -1,9 +1,9 @@
 """The seven tasks: with Celery they are shared tasks, without it functions, and the same jobs run
 in a hub by `schedule`.
 
-    app.autodiscover_tasks()              Celery finds them under these names
-    app.conf.beat_schedule = BEAT_SCHEDULE
-    manage.py reunite jobs                no Celery: the hub runs six of them by itself
+    app.autodiscover_tasks()                  Celery finds them under these names
+    CELERY_BEAT_SCHEDULE = BEAT_SCHEDULE      in the settings: this module needs none to be read
+    manage.py reunite jobs                    no Celery: the hub runs six of them by itself
 
 What it is       periodic work of the API. Nothing of syncing itself waits for it.
 The rule         each may run twice, and in any number of processes.
@@ -22,8 +22,8 @@ from django.core.cache import cache
 from django.db import InterfaceError, OperationalError, connections
 from django.utils import timezone
 
-from reunite.dropin.sb_sync import discovery, memory, monitoring
-from reunite.dropin.sb_sync.models import SyncMetadata
+from reunite.dropin.sb_sync import discovery, memory
+from reunite.dropin.sb_sync.conf import LOGS_KEPT_DAYS
 from reunite.dropin.sb_sync.optimizations import (
     BulkOperations,
     CacheOptimizer,
@@ -32,6 +32,18 @@ from reunite.dropin.sb_sync.optimizations import (
     QueryOptimizer,
 )
 from reunite.errors import BadRequestError
+
+__all__ = [
+    "BEAT_SCHEDULE",
+    "bulk_sync_operation",
+    "cache_warmup",
+    "cleanup_old_sync_logs",
+    "generate_sync_report",
+    "memory_optimization",
+    "optimize_database_tables",
+    "performance_analysis",
+    "schedule",
+]
 
 logger = logging.getLogger("sb_sync")
 
@@ -65,8 +77,10 @@ def _shared(function: Function) -> Function:
 
 
 @_shared
-def cleanup_old_sync_logs(days: int = monitoring.LOGS_KEPT_DAYS) -> dict[str, int]:
+def cleanup_old_sync_logs(days: int = LOGS_KEPT_DAYS) -> dict[str, int]:
     """Remove lines of the sync log that are older: `{"deleted_count"}`."""
+    from reunite.dropin.sb_sync import monitoring
+
     deleted = monitoring.delete(monitoring.old_logs(days))
     logger.info("%s old sync logs deleted", deleted)
     return {"deleted_count": deleted}
@@ -75,6 +89,8 @@ def cleanup_old_sync_logs(days: int = monitoring.LOGS_KEPT_DAYS) -> dict[str, in
 @_shared
 def generate_sync_report() -> dict[str, Any]:
     """Today's totals, kept in the cache for a day as `sync_report_YYYYMMDD`."""
+    from reunite.dropin.sb_sync import monitoring
+
     now = timezone.localtime() if timezone.is_aware(timezone.now()) else timezone.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     found = {"date": f"{now:%Y-%m-%d}", **monitoring.totals(midnight)}
@@ -86,6 +102,8 @@ def generate_sync_report() -> dict[str, Any]:
 def optimize_database_tables() -> dict[str, int]:
     """Have the databases look at their tables anew, so that they plan well, and remove old
     measurements: `{"analyzed_tables", "deleted_metrics"}`."""
+    from reunite.dropin.sb_sync import monitoring
+
     return {
         "analyzed_tables": analyze(),
         "deleted_metrics": monitoring.delete(monitoring.old_metrics()),
@@ -121,12 +139,13 @@ def bulk_sync_operation(
 @_shared
 def cache_warmup() -> dict[str, int]:
     """Keep what is asked for often: `{"cached_models", "cached_logs", "cached_metadata"}`."""
+    metadata_of = apps.get_model("sb_sync", "SyncMetadata").objects
     models = list(discovery.enabled())
     for label in models:
         ModelMetadataCache.get_model_fields(label)
     logs = list(QueryOptimizer.get_optimized_sync_logs(limit=LOGS_WARM).values("id", "status"))
     CacheOptimizer.cache_model_data("recent_logs", logs)
-    metadata = list(SyncMetadata.objects.values("model_name", "last_sync", "total_synced"))
+    metadata = list(metadata_of.values("model_name", "last_sync", "total_synced"))
     CacheOptimizer.cache_model_data("sync_metadata", metadata)
     return {
         "cached_models": len(models),
@@ -144,6 +163,8 @@ def memory_optimization() -> dict[str, float]:
 @_shared
 def performance_analysis() -> dict[str, Any]:
     """The figures of the last week, and what to do about them."""
+    from reunite.dropin.sb_sync import monitoring
+
     found = monitoring.report(days=7)
     return {
         "performance_stats": found["performance_stats"],

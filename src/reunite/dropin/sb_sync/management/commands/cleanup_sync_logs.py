@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from reunite.dropin.sb_sync import monitoring
+from reunite.dropin.sb_sync.conf import LOGS_KEPT_DAYS
 from reunite.dropin.sb_sync.management.telling import SyncCommand
 
 
@@ -17,7 +18,7 @@ class Command(SyncCommand):
     help = "Delete lines of the sync log that are older than some days."
 
     def add_flags(self, parser: CommandParser) -> None:
-        parser.add_argument("--days", type=int, default=monitoring.LOGS_KEPT_DAYS)
+        parser.add_argument("--days", type=int, default=LOGS_KEPT_DAYS)
         parser.add_argument("--dry-run", action="store_true", help="only tell")
 
     def answer(self, options: Mapping[str, Any]) -> Any:

@@ -240,17 +240,22 @@ class Streams:
             since = now - tokens_at
             is_unchecked = is_unchecked or has_news
             is_due = since > TOKENS_EVERY_S or (is_unchecked and since > TOKENS_EVERY_S_MIN)
+            check = found = None
             if is_due and (self._check is None or self._check.done()):
                 tokens_at, is_unchecked = now, False
-                self._check = loop.create_task(self._end_refused())
-                await asyncio.wait({self._check}, timeout=TOKENS_PATIENCE_S)
+                check = self._check = loop.create_task(self._end_refused())
             if has_news:
                 try:
-                    self._distribute(await self._in_turn(self._desk.round))
+                    found = await self._in_turn(self._desk.round)
                 except StorageUnavailableError as exc:
                     logger.warning("live streams: %s", exc)
                     await asyncio.sleep(_RETRY_S)
                     continue
+            if check is not None:
+                # It went on while the pages were made, and says who is not to have them.
+                await asyncio.wait({check}, timeout=TOKENS_PATIENCE_S)
+            if found is not None:
+                self._distribute(found)
             for stream in list(self._streams):
                 stream.beat(loop.time(), self._limits.heartbeat_s)
             if _host_stops():

@@ -8,7 +8,7 @@ JOBS ?= 2
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint bench simulate planted crash docs hubs client
+.PHONY: help setup run test check lint bench simulate planted crash docs hubs client console
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
@@ -32,7 +32,7 @@ lint: setup  ## formatting, lint, types, import layers
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-cache
-	@if [ -d js/node_modules ]; then cd js && npx tsc --noEmit && npx biome ci . ; \
+	@if [ -d js/node_modules ]; then cd js && npx tsc --noEmit && npx tsc -p console && npx biome ci . ; \
 		elif [ -n "$$CI" ]; then echo "js/node_modules is missing: make setup says why"; exit 1; \
 		else echo "TypeScript is not looked at: make setup says what is missing"; fi
 
@@ -41,6 +41,9 @@ client: setup  ## build the browser client that hubs serve, from js/
 	rm -rf src/reunite/server/client
 	cp -r js/dist/client.js js/dist/client src/reunite/server/
 	cp js/dist/dsn.js src/reunite/dropin/dsn_sync/client.js
+
+console: setup  ## build the console that hubs serve, from js/console/
+	cd js && node console/build.mjs ../src/reunite/console/static
 
 docs: setup  ## refresh the generated pages, run the manual's examples, check its links
 	$(PYTHON) -m docs.generate_reference

@@ -45,6 +45,22 @@ def need() -> None:
     pytest.skip(f"The browser client is not tested: {reason}")
 
 
+def run(*command: str) -> str:
+    """What a command in `js/` prints; it must end well."""
+    environment = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(
+        command,
+        cwd=JS,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def main() -> None:
     """Fetch what is missing; say what could not be had, and what to do."""
     if shutil.which("npm") is None:

@@ -2,15 +2,13 @@
 
 import gzip
 import json
-import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.javascript import JS, need
+from tests.javascript import JS, need, run
 
 SERVED = JS.parent / "src" / "reunite" / "server" / "client.js"
 DSN = JS.parent / "src" / "reunite" / "dropin" / "dsn_sync" / "client.js"
@@ -20,21 +18,6 @@ SIZE_MAX = 25_000
 LATER_SIZE_MAX = 7_000
 
 FILES = sorted(path.relative_to(JS).as_posix() for path in (JS / "tests").rglob("*.test.ts"))
-
-
-def run(*command: str) -> str:
-    environment = {**os.environ, "NO_COLOR": "1"}
-    done = subprocess.run(
-        command,
-        cwd=JS,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -1,0 +1,57 @@
+/** One commit: all its changes, and the way to undo it. */
+
+import { linkTo } from "../address.js";
+import { useAsk, useList } from "../asking.js";
+import { Answer, Facts, Page, Trouble, Waiting } from "../parts/answers.js";
+import { At, count } from "../parts/words.js";
+import type { CommitItem } from "./audit.js";
+import { ChangeCard, type ChangeItem, UndoCommit } from "./changes.js";
+
+export function Commit({ id }: { id: string }) {
+  const path = `commits/${encodeURIComponent(id)}`;
+  const asked = useAsk<CommitItem>(path);
+  const changes = useList<ChangeItem>(`${path}/changes`);
+  return (
+    <Page title={`Commit ${id}`} actions={asked.answer && <UndoCommit seq={asked.answer.seq} />}>
+      <Answer of={asked}>
+        {(commit) => (
+          <Facts
+            of={[
+              ["When", <At ms={commit.at_ms} />],
+              [
+                "Who",
+                commit.actors.map((actor) => actor ?? "the backend").join(", ") || "the backend",
+              ],
+              [
+                "Where",
+                commit.replicas.length === 0
+                  ? "at the hub"
+                  : commit.replicas.map((one) => (
+                      <>
+                        <a href={linkTo(["replicas", one.id])}>{one.name || one.id}</a>{" "}
+                      </>
+                    )),
+              ],
+              ["Changes", count(commit.changes)],
+            ]}
+          />
+        )}
+      </Answer>
+      {changes.problem && <Trouble problem={changes.problem} again={changes.again} />}
+      {changes.isBusy && changes.items.length === 0 && <Waiting />}
+      {changes.items.map((change) => (
+        <ChangeCard of={change} isAlone key={change.id} />
+      ))}
+      {changes.hasMore && (
+        <button
+          type="button"
+          class="more secondary"
+          aria-busy={changes.isBusy}
+          onClick={changes.more}
+        >
+          More changes
+        </button>
+      )}
+    </Page>
+  );
+}

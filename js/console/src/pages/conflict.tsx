@@ -1,0 +1,201 @@
+/** One conflict: what both began with, what each made of it, and a choice. */
+
+import { useState } from "preact/hooks";
+import { tell } from "../api.js";
+import { useAsk, useDeed } from "../asking.js";
+import { Answer, Empty, Facts, Page, Trouble } from "../parts/answers.js";
+import { DoButton } from "../parts/forms.js";
+import { say } from "../parts/notes.js";
+import { At, keyOf, Value, When } from "../parts/words.js";
+import { ChangeCard, type ChangeItem, rowLink } from "./changes.js";
+import { type ConflictItem, ConflictTag } from "./conflicts.js";
+
+interface ConflictDetail extends ConflictItem {
+  readonly row: Readonly<Record<string, unknown>> | null;
+  readonly etag: string;
+  readonly history: readonly ChangeItem[];
+}
+
+export function Conflict({ id }: { id: string }) {
+  const path = `conflicts/${encodeURIComponent(id)}`;
+  const asked = useAsk<ConflictDetail>(path, {}, ["conflicts", "commits"]);
+  const title = asked.answer
+    ? `Conflict: ${asked.answer.table} ${keyOf(asked.answer.key)}`
+    : "Conflict";
+  return (
+    <Page title={title}>
+      <Answer of={asked}>
+        {(conflict) => <Shown of={conflict} path={path} again={asked.again} />}
+      </Answer>
+    </Page>
+  );
+}
+
+function Shown({ of, path, again }: { of: ConflictDetail; path: string; again: () => void }) {
+  const deed = useDeed();
+  const decide = (what: { take: string; value?: unknown }) =>
+    deed.run(async () => {
+      const done = await tell<{ commit: number | null }>("POST", path, what, of.etag);
+      say(
+        done.commit === null
+          ? "Decided: the row stays as it is."
+          : `Decided, in commit ${done.commit}.`,
+      );
+      again();
+    });
+  const now = of.column === null ? of.row : (of.row?.[of.column] ?? null);
+  return (
+    <>
+      <Facts
+        of={[
+          ["State", <ConflictTag of={of.state} />],
+          ["Column", of.column ?? "the whole row"],
+          ["Policy", of.policy],
+          [
+            "Whose",
+            `${of.principal ?? ""} on ${of.replica_name || of.replica || "a device that is gone"}`,
+          ],
+          ["When", <At ms={of.at_ms} />],
+          [
+            "Row",
+            <a href={rowLink(of.table, of.key)}>
+              {of.table} {keyOf(of.key)}
+            </a>,
+          ],
+          ["The row now", of.row === null ? "is not there" : <Shape of={now} />],
+          ...(of.decided
+            ? ([
+                [
+                  "Decided",
+                  <>
+                    by {of.decided.by}, <When ms={of.decided.at_ms} />
+                  </>,
+                ],
+              ] as const)
+            : []),
+        ]}
+      />
+      {of.is_erased ? (
+        <Empty>
+          <p>The row was erased, and with it what met here.</p>
+        </Empty>
+      ) : (
+        <>
+          <section class="three" aria-label="What met">
+            <Side
+              title="Both began with"
+              value={of.base}
+              take={() => decide({ take: "base" })}
+              isBusy={deed.isBusy}
+            />
+            <Side
+              title="The hub had"
+              value={of.hub}
+              take={() => decide({ take: "hub" })}
+              isBusy={deed.isBusy}
+            />
+            <Side
+              title="The replica wanted"
+              value={of.replica_value}
+              take={() => decide({ take: "replica" })}
+              isBusy={deed.isBusy}
+            />
+          </section>
+          {deed.problem && (
+            <>
+              <Trouble problem={deed.problem} />
+              {deed.problem.status === 412 && (
+                <p>What is shown above is what it is now: decide again.</p>
+              )}
+            </>
+          )}
+          {of.column !== null && (
+            <Typed column={of.column} now={now} decide={decide} isBusy={deed.isBusy} />
+          )}
+        </>
+      )}
+      <h2>History of the row</h2>
+      {of.history.map((change) => (
+        <ChangeCard of={change} key={change.id} />
+      ))}
+      {of.history.length === 0 && (
+        <Empty>
+          <p>The log has nothing of this row.</p>
+        </Empty>
+      )}
+    </>
+  );
+}
+
+function Side({
+  title,
+  value,
+  take,
+  isBusy,
+}: {
+  title: string;
+  value: unknown;
+  take: () => void;
+  isBusy: boolean;
+}) {
+  return (
+    <article>
+      <h2>{title}</h2>
+      <Shape of={value} />
+      <footer>
+        <DoButton onClick={take} isBusy={isBusy} label={`Take: ${title}`}>
+          Take this
+        </DoButton>
+      </footer>
+    </article>
+  );
+}
+
+/** A value, or a whole row. */
+function Shape({ of }: { of: unknown }) {
+  if (of === null || typeof of !== "object" || Array.isArray(of)) return <Value of={of} />;
+  return <Facts of={Object.entries(of).map(([name, value]) => [name, <Value of={value} />])} />;
+}
+
+function Typed({
+  column,
+  now,
+  decide,
+  isBusy,
+}: {
+  column: string;
+  now: unknown;
+  decide: (what: { take: string; value: unknown }) => void;
+  isBusy: boolean;
+}) {
+  const isText = typeof now === "string" || now === null;
+  const [text, setText] = useState(isText ? String(now ?? "") : JSON.stringify(now));
+  return (
+    <form
+      class="row"
+      onSubmit={(event) => {
+        event.preventDefault();
+        decide({ take: "value", value: isText ? text : valueIn(text) });
+      }}
+    >
+      <label>
+        Or another value of {column}
+        <textarea rows={2} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+      </label>
+      <DoButton
+        isBusy={isBusy}
+        onClick={() => decide({ take: "value", value: isText ? text : valueIn(text) })}
+      >
+        Take what is typed
+      </DoButton>
+    </form>
+  );
+}
+
+function valueIn(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}

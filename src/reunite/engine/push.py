@@ -90,7 +90,7 @@ def push(
         request: PushRequest, refusal: UndoneError | None, *, has_way_back: bool
     ) -> PushAnswer:
         with store.write() as tx:
-            begin_whole(tx, whole)
+            request = begin_whole(tx, whole, request)
             answer = _push(
                 tx,
                 tables,
@@ -113,7 +113,9 @@ def push(
             # the hub. Nothing has happened; once more, so that only the group to blame is undone.
             return work(request, refusal, has_way_back=True)
 
-    return settle_whole(request, settle) if whole else settle_in_halves(request, settle)
+    if whole is None:
+        return settle_in_halves(request, settle)
+    return settle_whole(request, settle) if whole.takes_all else settle(request, None)
 
 
 def _push(

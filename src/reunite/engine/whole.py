@@ -1,7 +1,9 @@
-"""A push that is taken whole or not at all: what the hub would reject of it undoes all of it.
+"""A push of a program of the hub's, which does more in the same transaction.
 
-For programs that are told of a refusal and mend it themselves. A replica's own pushes are settled
-group by group, so that one rejected change never keeps others back.
+    takes_all        whole or not at all: what the hub would reject of it undoes all of it, for
+                     programs that are told of a refusal and mend it themselves
+    otherwise        settled group by group, as a replica's own pushes are, so that one rejected
+                     change never keeps others back; what undoes all of it raises UndoneError
 
 The rule         what is rejected is found inside the transaction, so a refusal leaves no trace.
 """
@@ -32,18 +34,27 @@ class Whole:
     """
 
     has_way_back = False
+    takes_all = True
 
     def before(self, tx: WriteTransaction) -> None:
         """Called before anything is judged; again, if the push must be settled another way."""
 
+    def request(self, tx: WriteTransaction, request: PushRequest) -> PushRequest:
+        """What is judged in place of the request: what can be said only now that the transaction
+        has begun, such as numbers and keys. Called after `before`."""
+        return request
+
     def after(self, tx: WriteTransaction, answer: PushAnswer) -> None:
-        """Called when everything has taken effect that is going to, and nothing is rejected."""
+        """Called when everything has taken effect that is going to; with `takes_all`, nothing is
+        rejected then."""
 
 
-def begin_whole(tx: WriteTransaction, whole: Whole | None) -> None:
-    """What is to be done before a push, if it is to be taken whole."""
-    if whole is not None:
-        whole.before(tx)
+def begin_whole(tx: WriteTransaction, whole: Whole | None, request: PushRequest) -> PushRequest:
+    """What is to be done before a push; what is to be judged."""
+    if whole is None:
+        return request
+    whole.before(tx)
+    return whole.request(tx, request)
 
 
 def end_whole(
@@ -51,7 +62,8 @@ def end_whole(
 ) -> None:
     """What is to be done after it. Raises RefusedError."""
     if whole is not None:
-        _refuse_rejected(request, answer)
+        if whole.takes_all:
+            _refuse_rejected(request, answer)
         whole.after(tx, answer)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -30,14 +30,16 @@ from reunite.stores.sql.dialect import Dialect
 from reunite.stores.sql.dialects.sqlite import register_functions
 from reunite.stores.sql.dialects.sqlite_comparing import register_comparisons
 from reunite.stores.sql.dialects.sqlite_dialect import SQLITE
-from reunite.stores.sql.ports import Session
+from reunite.stores.sql.ports import Record, Session
 from reunite.stores.sql.refusals import refused_at_commit
 
 _MIGRATING = "The database's tables are being migrated: try again when that is over."
 
-# Where a connection keeps that our functions are there, and how deep it is in hubs' transactions.
+# Where a connection keeps that our functions are there, how deep it is in hubs' transactions, and
+# how many statements of theirs it has executed.
 _READY = "_reunite_ready"
 _DEPTH = "_reunite_depth"
+_STATEMENTS = "_reunite_statements"
 
 
 def is_hubs(connection: Any) -> bool:
@@ -46,7 +48,27 @@ def is_hubs(connection: Any) -> bool:
     return getattr(connection, _DEPTH, 0) > 0
 
 
-class DjangoSqliteSession(SqliteSession):
+def statements_of(connection: Any) -> int:
+    """How many statements hubs have executed on this connection of Django's, past its cursors."""
+    found: int = getattr(connection, _STATEMENTS, 0)
+    return found
+
+
+class Counting:
+    """A session that counts its statements on Django's connection."""
+
+    _django: Any
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> list[Record]:
+        setattr(self._django, _STATEMENTS, statements_of(self._django) + 1)
+        return super().execute(sql, parameters)  # type: ignore[misc]
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> int:
+        setattr(self._django, _STATEMENTS, statements_of(self._django) + 1)
+        return super().executemany(sql, rows)  # type: ignore[misc]
+
+
+class DjangoSqliteSession(Counting, SqliteSession):
     """A transaction on Django's `sqlite3` connection; hooks are lent Django's own object."""
 
     def __init__(self, connection: Any) -> None:

@@ -17,6 +17,7 @@ from reunite.contrib.django.database import DjangoDatabase
 from reunite.contrib.django.discovery import TrackedModel, tables_there, tracked_models
 from reunite.contrib.django.store import DjangoStore
 from reunite.core.principal import Principal
+from reunite.engine.feed import FeedPage, Place, feed
 from reunite.engine.ports import Transaction
 from reunite.engine.tables import Tables
 from reunite.errors import ReuniteError
@@ -117,6 +118,22 @@ class DjangoHub(Hub):
     def reading(self) -> AbstractContextManager[Transaction]:
         """A transaction that reads, for who asks the directory."""
         return self._store.read()
+
+    def read_on(
+        self, principal: Principal, table: str, place: Place | int | None, *, limit: int
+    ) -> FeedPage:
+        """The next rows of a table for a program that keeps a place: see `engine/feed.py`."""
+        page = feed(self._numbered, self._tables, principal, table, place, limit=limit)
+        self.keep_up()
+        return page
+
+    def now_ms(self) -> int:
+        """The hub's time, in milliseconds since the Unix epoch."""
+        return self._clock.now_ms()
+
+    def tables_at(self, tx: Transaction) -> Tables:
+        """What this hub offers, as it is in a transaction."""
+        return self._tables.at(tx)
 
     @contextmanager
     def noting(self, principal: Principal, *, now_ms: int) -> Iterator[None]:

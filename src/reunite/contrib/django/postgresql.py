@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db import connections
 
+from reunite.contrib.django.database import Counting
 from reunite.errors import CallerError, ReuniteError
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S
 
@@ -44,7 +45,7 @@ _SNAPSHOT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 
-class DjangoPostgresSession(PostgresSession):
+class DjangoPostgresSession(Counting, PostgresSession):
     """A transaction on Django's psycopg connection; hooks are lent Django's own object."""
 
     def __init__(self, connection: Any) -> None:

@@ -47,10 +47,10 @@ def update_rows(
     fields, key = _fields(one.model), one.model._meta.pk
     for update in updates:
         changes = dict(zip(update.columns, update.values, strict=True))
-        pk = _python(key, update.key[0], using)
+        pk = python_value(key, update.key[0], using)
         if key.column in changes:
             # The ORM takes another key for another row.
-            moved = _python(key, changes.pop(key.column), using)
+            moved = python_value(key, changes.pop(key.column), using)
             one.model._base_manager.using(using).filter(pk=pk).update(**{key.attname: moved})
             pk = moved
         instance = one.model._base_manager.using(using).filter(pk=pk).first()
@@ -67,7 +67,7 @@ def delete_rows(one: TrackedModel, schema: TableSchema, keys: Sequence[Key], *, 
     """Delete rows, with what their models say of those that point to them."""
     if not keys:
         return
-    pks = [_python(one.model._meta.pk, key[0], using) for key in keys]
+    pks = [python_value(one.model._meta.pk, key[0], using) for key in keys]
     for instance in one.model._base_manager.using(using).filter(pk__in=pks):
         instance.delete(using=using)
 
@@ -77,10 +77,10 @@ def _fields(model: Any) -> Mapping[str, Any]:
 
 
 def _set(instance: Any, field: Any, value: Any, using: str) -> None:
-    setattr(instance, field.attname, _python(field, value, using))
+    setattr(instance, field.attname, python_value(field, value, using))
 
 
-def _python(field: Any, value: Any, using: str) -> Any:
+def python_value(field: Any, value: Any, using: str) -> Any:
     """A wire value as the field has it in Python. Raises ValidationError."""
     if value is None:
         return None
@@ -101,7 +101,8 @@ def _bytes(field: Any, value: Any, using: str) -> Any:
         raise ValidationError(f"{field.name}: no base64.") from exc
 
 
-def _moment(field: Any, value: Any, using: str) -> Any:
+def aware_moment(field: Any, value: Any, using: str) -> Any:
+    """What a DateTimeField makes of a text, with a zone where the project's times have one."""
     found: datetime | None = field.to_python(value)
     if found is not None and settings.USE_TZ and timezone.is_naive(found):
         return timezone.make_aware(found, connections[using].timezone)
@@ -121,7 +122,7 @@ def _json(field: Any, value: Any, using: str) -> Any:
 
 _CONVERSIONS: Mapping[type, Callable[[Any, Any, str], Any]] = {
     models.BinaryField: _bytes,
-    models.DateTimeField: _moment,
+    models.DateTimeField: aware_moment,
     models.DurationField: _duration,
     models.JSONField: _json,
 }

@@ -27,6 +27,11 @@ class Member(NamedTuple):
     organization: Organization
     group: str
 
+    @property
+    def using(self) -> str:
+        """The database that is synced: the one with the organizations."""
+        return str(self.organization._state.db or "default")
+
 
 def asking_user(request: HttpRequest) -> Any:
     """The user who asks. Raises TokenError."""

@@ -1,6 +1,7 @@
 """What the API keeps about itself: its log, its counters and its measurements.
 
     SyncLog               a line for each push and pull
+    SyncStamp             the place of a pull behind each `last_sync` that was given
     SyncMetadata          by model: when it was synced last, and how many rows have been
     UserSyncMetadata      the same by user, organization and model
     PerformanceMetrics    what each push and pull took
@@ -34,6 +35,7 @@ __all__ = [
     "SyncConfiguration",
     "SyncLog",
     "SyncMetadata",
+    "SyncStamp",
     "UserOrganization",
     "UserSyncMetadata",
 ]
@@ -94,8 +96,8 @@ class SyncMetadata(models.Model):
 
 
 class UserSyncMetadata(models.Model):
-    """How a model stands for a user in an organization. It decides nothing: what a pull gives
-    follows from its request alone."""
+    """How a model stands for a user in an organization. It decides nothing about pulls: what one
+    gives follows from its request alone."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="sync_metadata"
@@ -106,6 +108,8 @@ class UserSyncMetadata(models.Model):
     model_name = models.CharField(max_length=255)
     last_sync = models.DateTimeField(null=True, blank=True)
     total_synced = models.PositiveBigIntegerField(default=0)
+    # The hub's snapshot that the user has seen all of: what an update of its replaces.
+    mark = models.PositiveBigIntegerField(default=0, editable=False)
 
     class Meta:
         """As Django reads it."""
@@ -117,6 +121,31 @@ class UserSyncMetadata(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model_name} for {self.user} of {self.organization}: {self.total_synced}"
+
+
+class SyncStamp(models.Model):
+    """The place of a pull that a time stands for: the time that a user got as `last_sync` of a
+    model. A stamp may be forgotten: then its time counts, with which nothing is passed over."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    model_name = models.CharField(max_length=255)
+    stamp = models.DateTimeField()
+    place = models.TextField()
+    place_hash = models.CharField(max_length=32)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        """As Django reads it."""
+
+        db_table = "sb_sync_stamp"
+        unique_together = (
+            ("organization", "stamp"),
+            ("user", "organization", "model_name", "place_hash"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.model_name} at {self.stamp:%Y-%m-%d %H:%M:%S.%f}"
 
 
 class PerformanceMetrics(models.Model):

@@ -10,4 +10,6 @@ app_name = "sb_sync"
 
 urlpatterns = [
     path("auth/token/", views.token, name="sync_auth_token"),
+    path("push/", views.push, name="sync_push"),
+    path("pull/", views.pull, name="sync_pull"),
 ]

@@ -134,9 +134,7 @@ class Field:
         if self._is_sqlite:
             connection = connections[self._using]
             stored = self.field.get_db_prep_save(value, connection)
-            if isinstance(stored, memoryview | bytearray):
-                stored = bytes(stored)
-            return wire_form(column_type)(stored)
+            return wire_form(column_type)(_sqlite_value(stored))
         return self._postgresql_wire(value, column_type)
 
     def _postgresql_wire(self, value: Any, column_type: ColumnType) -> Any:
@@ -348,6 +346,19 @@ def _is_composite(key: Any) -> bool:
 
 class _Nothing:
     """An instance without anything, on which a field of the clock may set itself."""
+
+
+def _sqlite_value(found: Any) -> Any:
+    """What the adapters of Django's driver would make of it."""
+    match found:
+        case memoryview() | bytearray():
+            return bytes(found)
+        case Decimal():
+            return format(found, "f")
+        case date() | time():
+            return str(found)
+        case _:
+            return found
 
 
 _NONE = type(None)

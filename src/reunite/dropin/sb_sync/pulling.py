@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from reunite.contrib.django.conf import setting
 from reunite.contrib.django.hubs import DjangoHub
 from reunite.core.principal import Principal
 from reunite.dropin.sb_sync.asking import Member
@@ -119,7 +120,7 @@ def _pull_one(
 ) -> None:
     label = pulled.label
     model = models.get(label)
-    if model is None:
+    if model is None or (model.tracked.tenant is None and label not in setting("SHARED_MODELS")):
         is_known = canonical_label(label) != label or _is_model(label)
         pulled.refuse(
             f"Model {label} is not enabled for sync operations"

@@ -1,0 +1,1 @@
+"""Patients, visits and results of several clinics."""

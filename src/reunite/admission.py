@@ -131,6 +131,10 @@ class Admission(ABC):
         principal    a name, or a `Principal` with the tenant, roles and claims that rules ask for
         token        one that you chose, of `TOKEN_LENGTH_MIN` visible ASCII characters or more
 
+        Its roles and claims are its own, whatever the directory says of the user. It opens nothing
+        while the directory has such a user, or the tenant, and they are not active; when they are
+        removed there, it is gone.
+
         Raises BadRequestError (also: a name or label that cannot be shown), LimitExceededError.
         """
         if isinstance(principal, str):
@@ -182,8 +186,12 @@ class Admission(ABC):
             return {token: owner for token, owner in found if owner is not None}
 
     def _holder(self, tx: Transaction, token: str) -> Principal | None:
+        found = self._sessions.principal(tx, token)
+        if found is not None:
+            return found
         # A look-up is by hash, so its time tells nothing of the token.
-        return self._sessions.principal(tx, token) or tx.principal_of(_hash(token))
+        found = tx.principal_of(_hash(token))
+        return None if found is None or self._directory.bars(tx, found) else found
 
 
 def _hash(token: str) -> str:

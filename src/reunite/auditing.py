@@ -271,7 +271,9 @@ class Auditing(ABC):
         self, principal: str | Principal, table: str, key: Key | Sequence[Any]
     ) -> Explanation:
         """Whether a principal sees a row and may change it, and which rule, tenant or claim
-        decides.
+        decides. Of one that is only a name, or a name and a tenant, it is what the directory says
+        of that user: roles, claims, tenant; one with roles or claims is taken as it is, as a token
+        that was made for it would be.
 
         For whoever runs the hub: it tells of rows that the principal is not to know of. What a
         replica asked for (a partial clone) is not part of it. Raises UnknownTableError,
@@ -284,7 +286,7 @@ class Auditing(ABC):
     ) -> Sequence[TablePreview]:
         """How many rows of each table would appear and vanish for a principal, and which columns,
         if tables had these rules, None for none any more; counted by the database, and nothing is
-        changed.
+        changed. The principal is as for `explain`.
 
         A table that has a tenant keeps it, as with `track`, unless its rules go. Raises
         UnknownTableError, BadRequestError, LimitExceededError.

@@ -19,7 +19,7 @@ from reunite.directory import Attempts
 from reunite.directory.passwords import Passwords
 from reunite.directory.signing import AUDIENCE
 from reunite.engine.directory import ISSUER_STAMP, KeyRecord
-from reunite.errors import LimitExceededError
+from reunite.errors import CallerError, LimitExceededError
 from reunite.protocol.limits import LOGIN_RATE_MAX
 from reunite.server import ServerThread
 from reunite.stores.sql import open_store
@@ -130,6 +130,36 @@ def test_passwords_are_guessed_a_few_times_a_minute(town: Town, door: Door) -> N
     assert refused.json()["limit"] == "LOGIN_RATE_MAX"
     assert "retry-after" in refused.headers
     assert door.log_in("bea").status_code == 429, "from the same address"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "status"),
+    [((), 429), (("10.0.0.0/8",), 429), (("127.0.0.1",), 401)],
+    ids=["nobody's", "another proxy's", "ours"],
+)
+def test_an_address_in_a_header_is_believed_of_a_proxy_that_was_named(
+    database: Path, proxies: tuple[str, ...], status: int
+) -> None:
+    with town_at(database, proxies=proxies) as town:
+        town.hub._sessions._attempts._now_s = lambda: 0.0
+        client = client_of(town.server.url, None)
+
+        def guess(number: int) -> int:
+            message = {"protocol": 1, "user": f"u{number}", "password": "guess"}
+            sender = {"X-Forwarded-For": f"203.0.{number}.1"}
+            return client.post("v1/token", json=message, headers=sender).status_code
+
+        with client:
+            assert {guess(number) for number in range(LOGIN_RATE_MAX)} == {401}
+            assert guess(LOGIN_RATE_MAX) == status
+
+
+def test_what_is_no_address_of_a_proxy_is_refused(database: Path) -> None:
+    with (
+        pytest.raises(CallerError, match="no address of a proxy"),
+        town_at(database, proxies=["proxy.example"]),
+    ):
+        pass
 
 
 def test_attempts_are_counted_by_name_from_everywhere_and_by_network() -> None:

@@ -245,3 +245,13 @@ def test_answers_that_somebody_else_needs_are_not_taken_by_confirming_them(
     assert told.status_code in (200, 409)
     outcomes = [outcome for page in ann.pull_all(known=0) for outcome in page.outcomes]
     assert [outcome.code for outcome in outcomes] == ["not-allowed"]
+
+
+def test_a_cursor_that_is_none_is_named_by_its_field(mallory: Somebody) -> None:
+    push = mallory.push_message(checkpoint="x")
+    for operation, message, path in (
+        ("push", push, "checkpoint"),
+        ("pull", mallory.pull_message(cursor="x"), "cursor"),
+    ):
+        told = mallory.send(operation, message)
+        assert (told.status_code, told.json()["path"]) == (400, path)

@@ -388,6 +388,32 @@ def test_a_signed_token_has_the_rights_of_its_claims(
         assert (told.status_code, told.json()["code"]) == (401, "not-authenticated")
 
 
+ODD: dict[str, dict[str, Any]] = {
+    "a tenant in a list": {"tenant": ["acme"]},
+    "a tenant that is an object": {"tenant": {"a": 1}},
+    "a tenant that is true": {"tenant": True},
+    "roles of numbers": {"roles": [1]},
+    "a claim in a claim": {"teams": [["red"]]},
+    "a claim that is an object": {"teams": {"a": {"b": 1}}},
+    "a surrogate alone": {"sub": "\ud800"},
+    "many claims": {"teams": ["x"] * 5_001},
+}
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_a_token_with_claims_that_nobody_can_have_is_refused(
+    database: Path, odd: dict[str, Any]
+) -> None:
+    maker = maker_of("HS256")
+    tokens = checked_by(maker, claims=["teams"])
+    with town_at(database, authenticate=tokens) as town:
+        token = signed_by_hand(maker, {"alg": "HS256", "typ": "JWT"}, claims_now(**odd))
+        told = watch(town.with_token(token).get("v1/schema"))
+        assert (told.status_code, told.json()["code"]) == (401, "not-authenticated")
+        fine = signed_by_hand(maker, {"alg": "HS256", "typ": "JWT"}, claims_now(teams=["red"]))
+        assert town.with_token(fine).get("v1/schema").status_code == 200
+
+
 @pytest.mark.parametrize("what", ["t1", "ann", "acme"], ids=["token", "user", "tenant"])
 def test_a_token_that_is_revoked_opens_nothing_and_its_stream_ends(
     signed_town: Signed, revoked: set[str], what: str

@@ -13,6 +13,7 @@ from reunite import Hub, Principal
 from reunite.errors import BadRequestError
 from reunite.protocol.routes import ROUTES
 from tests.hostile.conftest import ANN, JSON, MALLORY, SCHEMA, Somebody, Town, rows_of, track, watch
+from tests.hostile.test_signed_tokens import stream_ends
 
 PATHS = [(route.method, route.path.replace("{table}", "task")) for route in ROUTES.values()]
 
@@ -150,3 +151,19 @@ def test_asking_for_a_token_that_is_none_leaves_nothing_in_the_database(
         assert watch(client.post("v1/register", content=b"{}", headers=JSON)).status_code == 401
     assert rows_of(database) == before
     assert town.hub.status().replicas == ()
+
+
+@pytest.mark.parametrize("end", ["user", "tenant", "removed user", "removed tenant"])
+def test_a_stream_ends_with_the_user_and_the_tenant_of_its_token(town: Town, end: str) -> None:
+    directory = town.hub.directory
+    directory.add_tenant("acme")
+    directory.add_user("ann")
+    ends = {
+        "user": lambda: directory.set_user_active("ann", False),
+        "tenant": lambda: directory.set_tenant_active("acme", False),
+        "removed user": lambda: directory.remove_user("ann"),
+        "removed tenant": lambda: directory.remove_tenant("acme"),
+    }
+    token = town.hub.create_token(Principal(user="ann", tenant="acme"))
+    assert stream_ends(town, token, ends[end])
+    assert town.with_token(token).get("v1/schema").status_code == 401

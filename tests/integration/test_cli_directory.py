@@ -96,6 +96,16 @@ def test_an_explanation_names_the_role(file: Path) -> None:
     assert "the role Sales in acme may push, pull, create, update, read" in told
 
 
+def test_an_explanation_looks_up_who_is_only_named(file: Path) -> None:
+    told = run("explain", file, "lead", '["l1"]', "--principal", "ann").stdout
+    assert "ann, Sales in 7, sees the row" in told
+    assert "the role Sales in acme may push, pull, create, update, read" in told
+    run("user", "deactivate", file, "ann")
+    told = run("explain", file, "lead", '["l1"]', "--principal", "ann", "--tenant", "acme").stdout
+    assert "the user or the tenant is not active in the directory" in told
+    run("user", "leave", file, "ann", "--tenant", "acme")
+
+
 def test_the_directory_travels_as_a_file(file: Path, tmp_path: Path) -> None:
     document = tmp_path / "directory.json"
     run("permission", "export", file, document)
@@ -148,6 +158,11 @@ def test_roles_and_tenants_come_and_go(file: Path) -> None:
         (("permission", "filter", "FILE", "Sales", "lead", "own", "--remove"), 1),
         (("role", "create", "FILE", "x", "--template", "all"), 1),
         (("user", "join", "FILE", "nobody", "--role", "Sales"), 1),
+        (("user", "leave", "FILE", "nobody"), 1),
+        (("user", "leave", "FILE", "ann"), 1),
+        (("user", "leave", "FILE", "ann", "--tenant", "nowhere"), 1),
+        (("user", "leave", "FILE", "ann", "--tenant", "acme", "--role", "Nobody"), 1),
+        (("user", "leave", "FILE", "ann", "--tenant", "acme", "--role", "Support"), 1),
         (("user", "password", "FILE", "nobody"), 2),
         (("user", "remove", "FILE", "nobody"), 1),
         (("tenant", "remove", "FILE", "nobody"), 1),

@@ -51,6 +51,8 @@ def test_the_command_counts_what_other_rules_would_change(world: World, tmp_path
     file.write_text('{"airlines": {"read": true, "columns": {"name": {"read": false}}}}')
     assert re.search(r"airlines +2 +2 +0 +0 +-name", run(*ask).stdout)
     assert run_lines(*ask)[0]["columns_vanish"] == ["name"]
+    told = run("preview", world.hub_file, tmp_path / "nope", "--principal", "ann", code=1).stderr
+    assert re.search(r"The rules cannot be read from .*nope: No such file or directory\.", told)
     file.write_text('{"nothing": {"read": true}}')
     assert "unknown-table" in run(*ask, code=1).stderr
     for wrong in ("{", "[]", '{"airlines": {"see": true}}', '{"airlines": 7}'):

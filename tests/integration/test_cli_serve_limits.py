@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx2
 import pytest
 
+from reunite.protocol.limits import LOGIN_RATE_MAX
 from tests.integration.cli_world import TABLES, execute, run
 from tests.integration.http_helpers import JSON, client_of
 from tests.integration.processes import ServeProcess
@@ -35,3 +37,19 @@ def test_a_limit_is_what_serve_was_told(file: Path, workers: int) -> None:
 def test_what_is_no_limit_is_refused(file: Path, text: str) -> None:
     told = run("serve", file, "--limit", text, code=2).stderr
     assert "requests_max" in told
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_proxy_that_serve_was_told_says_where_attempts_come_from(
+    file: Path, workers: int
+) -> None:
+    def guess(client: httpx2.Client, number: int) -> int:
+        message = {"protocol": 1, "user": f"u{number}", "password": "guess"}
+        sender = {"X-Forwarded-For": f"203.0.{number}.1"}
+        return client.post("v1/token", json=message, headers=sender).status_code
+
+    options = ("--workers", str(workers), "--proxy", "127.0.0.1", "--proxy", "10.0.0.0/8")
+    with ServeProcess(file, *options) as served, client_of(served.url, None) as client:
+        # So many that each worker would have had enough of one address.
+        assert {guess(client, n) for n in range(workers * LOGIN_RATE_MAX + 1)} == {401}
+    assert "no address of a proxy" in run("serve", file, "--proxy", "shop.example", code=1).stderr

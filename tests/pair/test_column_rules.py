@@ -3,6 +3,7 @@ that may not be written is not (I7)."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -23,6 +24,7 @@ from reunite import (
     user,
 )
 from reunite.core.change import Op
+from reunite.protocol.live import LiveRequest
 from reunite.protocol.push import GroupMessage, PushRequest, Run
 from reunite.protocol.query import QueryRequest
 from reunite.protocol.version import PROTOCOL_VERSION
@@ -150,16 +152,44 @@ def test_a_choice_of_rows_asks_nothing_of_a_hidden_column(office: Office) -> Non
 
 
 def test_a_choice_of_before_means_no_row_when_its_column_is_hidden(office: Office) -> None:
-    """The sync goes through, so that what may not be seen any more leaves the device."""
+    """The sync goes through, so that what may not be seen any more leaves the device; then it says
+    why there is nothing."""
     door, replica = changing(office)
     replica.set_tables({"person": row.salary > 8_000_000})
     replica.sync()
     assert rows(replica, "id") == [("b",)]
     door.principal = ANN
     office.wire.observer = Answers()
-    replica.sync()
+    with pytest.raises(BadRequestError, match="no column 'salary'") as caught:
+        replica.sync()
+    assert caught.value.path == "where.person.field"
     assert rows(replica) == []
+    status = replica.status()
+    assert status.last_error == "", "all was done"
+    assert "means no row any more" in status.sentences[-1]
     assert_hidden(office, replica)
+
+
+@pytest.mark.parametrize("value", [5, "much"])
+def test_a_hidden_column_is_asked_for_as_one_that_is_not_there(office: Office, value: Any) -> None:
+    """In pulls, repairs and on streams: the same bytes, whatever it is compared with."""
+    office.replica_of(ANN)
+    (record,) = office.hub.status().replicas
+    hidden, missing = (_asked(office, record.id, name, value) for name in ("salary", "nosuch"))
+    assert hidden == missing
+
+
+def _asked(office: Office, replica: str, column: str, value: Any) -> list[Any]:
+    where = {"person": {"field": column, "operator": "exact", "value": value}}
+    asked = {"protocol": PROTOCOL_VERSION, "replica": replica, "where": where}
+    pull = json.dumps({**asked, "known": 0}).encode()
+    page = office.hub.answer("pull", pull, ANN)
+    cursor = json.loads(page)["cursor"]
+    repair = json.dumps({**asked, "cursor": cursor, "table": "person", "ask": "all"}).encode()
+    stream = LiveRequest(protocol=PROTOCOL_VERSION, replica=replica, cursor=cursor, where=where)
+    opened = office.hub.live().open(stream, ANN)
+    assert opened is not None
+    return [page, office.hub.answer("repair", repair, ANN), opened.delivery.events]
 
 
 def test_rules_may_ask_a_hidden_column(office: Office) -> None:

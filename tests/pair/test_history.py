@@ -158,6 +158,18 @@ def test_the_history_is_exported_as_csv(pair: Pair, told: dict[str, datetime]) -
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row.values())
 
 
+@pytest.mark.parametrize("actor", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum(1)"])
+def test_a_name_that_would_be_a_formula_has_an_apostrophe_in_csv(pair: Pair, actor: str) -> None:
+    with pair.hub.acting_as(actor) as db:
+        write_with(pair, db, "n")
+    csv_file, lines = io.StringIO(newline=""), io.StringIO(newline="")
+    pair.hub.export(csv_file, "csv", actor=actor)
+    pair.hub.export(lines, actor=actor)
+    (found,) = csv.DictReader(io.StringIO(csv_file.getvalue(), newline=""))
+    assert found["actor"] == f"'{actor}"
+    assert json.loads(lines.getvalue())["actor"] == actor
+
+
 def test_an_export_of_many_parts_says_what_each_change_made(
     pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:

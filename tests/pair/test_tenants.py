@@ -18,6 +18,7 @@ from reunite.errors import UnknownReplicaError
 from reunite.replica import Replica
 from reunite.testing import Fault
 from reunite.testing.wire import FakeTransport, Request, WireObserver
+from tests.pair.hubs import SqliteHubDatabase
 from tests.pair.test_rules import Answers, Office, ids, office, outcomes, write
 
 __all__ = ["office"]
@@ -57,13 +58,13 @@ TELLING = [
     ("id text primary key not null, org text", "('a', 'red')", "org"),
     ("id bigint primary key not null, org text", "(7, 'red')", "org"),
     ("a text, b bigint, org text, primary key (a, b)", "('a', 1, 'red')", "org"),
+    ("id integer primary key, org text", "(1, 'red')", "org"),
     ("id text primary key not null, team text references team (id)", "('a', 'red')", "team.id"),
 ]
 NOT_TELLING = [
     ("id text primary key not null, org text", f"({UUID}, 'red')", "org"),
     ("id uuid primary key not null, org text", f"({UUID}, 'red')", "org"),
     ("org text, n bigint, primary key (org, n)", "('red', 1)", "org"),
-    ("id integer primary key, org text", "(1, 'red')", "org"),
 ]
 
 
@@ -278,6 +279,14 @@ def test_query_counts_tell_nothing(house: Office) -> None:
 
 
 def _statements_of_a_sync(house: Office, replica: Replica) -> int:
+    return _statements_of(replica.sync)
+
+
+def _statements_of_a_push(house: Office, replica: Replica) -> int:
+    return _statements_of(replica.push) if isinstance(house.database, SqliteHubDatabase) else 0
+
+
+def _statements_of(act: Any) -> int:
     import reunite.stores.sql.database as database
 
     count = 0
@@ -290,7 +299,7 @@ def _statements_of_a_sync(house: Office, replica: Replica) -> int:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(database.SqliteSession, "execute", counted)
-        replica.sync()
+        act()
     return count
 
 
@@ -338,3 +347,45 @@ def test_keys_of_another_tenant_are_refused_alike(hotel: Office, number: int) ->
         ("blue", 1, "Sol"),
         ("red", 10, "Nora"),
     ]
+
+
+@pytest.mark.parametrize("wins", ["delete_wins", "update_wins"])
+@pytest.mark.parametrize("change", ["insert", "update"])
+def test_parents_of_others_that_went_are_told_as_those_that_never_were(
+    hotel: Office, change: str, wins: str
+) -> None:
+    """Deleted, or moved to another key, after the replica's last checkpoint."""
+    hotel.hub.track("room", rows=wins)
+    hotel.at_hub("insert into room values ('red', 20, 'gone'), ('red', 30, 'moved')")
+    hotel.at_hub("insert into guest values ('g', 'blue', 'blue', 1)")
+    leaving = {
+        20: "delete from room where number = 20",
+        30: "update room set number = 31 where number = 30",
+        40: "update room set name = 'never' where number = 10",
+    }
+    told, counts = set(), set()
+    for number, statement in leaving.items():
+        replica = hotel.replica_of(Principal(user=f"sol{number}", tenant="blue"))
+        hotel.at_hub(statement)
+        hotel.hub.number()
+        with_keys_off(
+            replica,
+            f"insert into guest values ('n{number}', 'blue', 'red', {number})"
+            if change == "insert"
+            else f"update guest set room_org = 'red', room_number = {number}",
+        )
+        counts.add(_statements_of_a_push(hotel, replica))
+        replica.sync()
+        (parked,) = replica.parked()
+        told.add((parked.code, parked.reason, parked.columns))
+    ((code, _, _),) = told
+    assert code == "foreign-key"
+    assert len(counts) == 1
+
+
+def test_a_parent_of_ones_own_that_went_is_told_as_deleted(hotel: Office) -> None:
+    hotel.at_hub("insert into room values ('blue', 2, 'Small')")
+    replica = hotel.replica_of(SOUTH)
+    write(replica, "insert into guest values ('n', 'blue', 'blue', 2)")
+    hotel.at_hub("delete from room where number = 2")
+    assert outcomes(replica) == ["parent-deleted"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from suite.cases import case, must, same
-from suite.peer import Peer, Row, new_name
+from suite.peer import PROTOCOL, Peer, Row, new_name
 from suite.wire import Hub
 
 Where = dict[str, Any]
@@ -120,16 +120,27 @@ def expressions_choose_as_they_are_told_to(hub: Hub) -> None:
     "with the path at which it stands."
 )
 def an_expression_that_cannot_be_is_refused(hub: Hub) -> None:
-    viewer = Peer(hub, tables=["seat"])
     for where in (
         _is("nothing", 1),
         _is("number", "two"),
         _is("number", 1, "like"),
         {"and": [_is("number", 1), {}]},
     ):
-        problem = hub.refusal("pull", viewer.request(where={"seat": where}))
+        request = {"protocol": PROTOCOL, "tables": ["seat"], "where": {"seat": where}}
+        problem = hub.refusal("register", request)
         same(problem["code"], "bad-request", f"the code for {where}")
         must("where" in problem.get("path", ""), f"the path for {where} is {problem.get('path')}")
+
+
+@case("in later requests an unknown column, or a value of another type, means no row")
+def an_expression_that_fits_no_more_means_no_row(hub: Hub) -> None:
+    hall = new_name("hall")
+    _writer(hub, hall, "x", "y")
+    viewer = _viewer(hub, _is("hall", hall))
+    same(len(_numbers(viewer, hall)), 2, "seats of the hall")
+    viewer.where = {"seat": {"and": [_is("hall", hall), _is("nothing", 1)]}}
+    viewer.pull()
+    same(_numbers(viewer, hall), [], "seats told by a column that there is not")
 
 
 @case("If it changes again before that checkpoint, the hub answers `view-changed`")

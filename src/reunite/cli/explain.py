@@ -9,6 +9,7 @@ import typer
 
 from reunite.cli.opening import open_hub
 from reunite.cli.options import DatabaseArgument, JsonOption
+from reunite.cli.places import place
 from reunite.cli.principals import (
     ClaimOption,
     RoleOption,
@@ -18,7 +19,7 @@ from reunite.cli.principals import (
 )
 from reunite.cli.screen import emit, readable, say, show_table
 from reunite.cli.typed import key_of
-from reunite.engine.explain import Decision
+from reunite.engine.explain import Decision, Explanation
 
 _BECAUSE = {
     "no-rules": "this hub has no rules: who has a token may do everything",
@@ -30,6 +31,7 @@ _BECAUSE = {
     "rule": "the rule decides",
     "permission": "what is stored for its roles decides",
     "policy": "code of the hub's program decides",
+    "inactive": "the user or the tenant is not active in the directory",
     "hidden": "who does not see a row cannot change it",
 }
 
@@ -48,6 +50,7 @@ def explain(
 ) -> None:
     """Say whether somebody sees a row and may change it, and which rule, tenant or claim decides.
 
+    Without --role and --claim, it is about what the directory says of such a user, if it has one.
     It tells of rows that they are not to know of: it is for whoever runs the hub.
     """
     who = principal_of(user, tenant, role, claim)
@@ -57,7 +60,8 @@ def explain(
     if as_json:
         emit({**msgspec.to_builtins(found), "is_visible": found.is_visible})
         return
-    say(f"{user} {'sees' if found.is_visible else 'does not see'} the row {key} of {table}.")
+    sees = "sees" if found.is_visible else "does not see"
+    say(f"{user}{_known(found, role)} {sees} the row {key} of {table}.")
     for names, what in ((found.hidden, "does not get"), (found.read_only, "may not write")):
         if names and found.is_visible:
             say(f"{user} {what} {'its column' if len(names) == 1 else 'its columns'} "
@@ -70,6 +74,13 @@ def explain(
             for cells in _cells(decision)
         ],
     )
+
+
+def _known(found: Explanation, roles: list[str] | None) -> str:
+    """What the directory said of somebody who was only named."""
+    if roles or not found.roles:
+        return ""
+    return f", {' and '.join(found.roles)} {place(str(found.tenant or ''))},"
 
 
 def _cells(decision: Decision) -> list[tuple[str, ...]]:

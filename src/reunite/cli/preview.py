@@ -40,7 +40,8 @@ def preview(
 ) -> None:
     """Say how many rows of each table, and which columns, would appear and vanish for somebody, if
     tables had the rules of a file; those that it does not name keep theirs, and null takes them
-    off. Nothing is changed.
+    off. Nothing is changed. Without --role and --claim, somebody is whom the directory has under
+    this name.
     """
     who = principal_of(user, tenant, role, claim)
     wanted = _rules_in(rules)
@@ -71,6 +72,8 @@ def _columns(table: TablePreview) -> Iterator[str]:
 def _rules_in(file: Path) -> dict[str, Rules | None]:
     try:
         found = msgspec.json.decode(file.read_bytes())
+    except OSError as exc:
+        raise BadRequestError(f"The rules cannot be read from {file}: {exc.strerror}.") from exc
     except msgspec.DecodeError as exc:
         raise BadRequestError(f"{file} is no JSON: {exc}") from exc
     if not isinstance(found, dict):

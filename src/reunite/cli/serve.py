@@ -85,6 +85,14 @@ def serve(
             "share a token; may be given repeatedly.",
         ),
     ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A proxy in front, or a network of them, whose X-Forwarded-For is believed; "
+            "nobody's is else. May be given repeatedly.",
+        ),
+    ] = None,
     log: Annotated[
         LogForm | None,
         typer.Option(help="Write a line for each request to stderr: who, what, and how it ended."),
@@ -135,6 +143,7 @@ def serve(
                     on_listening=announce,
                     metrics=metrics,
                     routes=console_routes,
+                    proxies=proxy or (),
                     **limits,
                 )
             else:
@@ -146,6 +155,7 @@ def serve(
                     on_listening=announce,
                     on_lost=note,
                     routes=console_routes,
+                    proxies=proxy or (),
                     **limits,
                 )
     note("Stopped.")

@@ -7,12 +7,13 @@ from typing import Annotated
 import msgspec
 import typer
 
-from reunite.cli.opening import open_hub
+from reunite.cli.opening import open_hub, shown
 from reunite.cli.options import DatabaseArgument, JsonOption
 from reunite.cli.password import typed_password
 from reunite.cli.places import RoleOption, TenantOption, place, tell
 from reunite.cli.screen import emit, moment, say, show_table
 from reunite.cli.token import claims_of
+from reunite.errors import CallerError
 
 app = typer.Typer(name="user", no_args_is_help=True, help="Who may log in, with which roles.")
 
@@ -132,6 +133,11 @@ def leave(
     """Take a role from a user, or all of them; what they gave is gone at once."""
     with open_hub(database) as hub:
         count = hub.directory.remove_member(name, role=role, tenant=tenant)
+    if not count:
+        raise CallerError(
+            f"{name} has {'no role' if role is None else f'not the role {role}'} {place(tenant)}: "
+            f"`reunite user list {shown(database)}` shows who has which."
+        )
     tell(
         as_json,
         f"{name} has {count} {'role' if count == 1 else 'roles'} less {place(tenant)}.",

@@ -140,8 +140,8 @@ def encode_cursor(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(_encoder.encode(array)).decode().rstrip("=")
 
 
-def decode_cursor(text: str) -> Cursor:
-    """The inverse of `encode_cursor`. Raises BadRequestError for any other text.
+def decode_cursor(text: str, *, path: str = "cursor") -> Cursor:
+    """The inverse of `encode_cursor`. Raises BadRequestError for any other text, with the path.
 
     The key in a snapshot position is one of JSON scalars; whether it fits its table is for those
     to check who know the table.
@@ -169,15 +169,15 @@ def decode_cursor(text: str) -> Cursor:
             else Expansion(step=array.expansion.step, after=array.expansion.after),
         )
     except (ValueError, msgspec.MsgspecError) as exc:
-        raise _malformed() from exc
+        raise _malformed(path) from exc
     # One spelling a cursor: stray bits, spaces and other base64 alphabets are not ours.
     if encode_cursor(cursor) != text:
-        raise _malformed()
+        raise _malformed(path)
     return cursor
 
 
 _TO_BASE64 = str.maketrans("-_", "+/")
 
 
-def _malformed() -> BadRequestError:
-    return BadRequestError("The cursor was not made by a hub: pull without one.", path="cursor")
+def _malformed(path: str) -> BadRequestError:
+    return BadRequestError("The cursor was not made by a hub: pull without one.", path=path)

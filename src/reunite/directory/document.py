@@ -18,7 +18,7 @@ import msgspec
 
 from reunite.core.expression import check_expression, from_json, to_json
 from reunite.core.grants import FLAGS, TEMPLATES, Flags
-from reunite.core.principal import Principal, check_principal
+from reunite.core.principal import Principal, check_principal, tenant_text
 from reunite.engine.directory import (
     NO_TENANT,
     FilterRecord,
@@ -252,7 +252,10 @@ def keep_document(tx: WriteTransaction, document: Document, *, now_ms: int) -> N
     """Make tenants, roles, memberships, permissions and filters what a document without problems
     says. Users that it names are added or changed, with the passwords that they have; others stay,
     without memberships."""
-    tenants_at = {one.name: one.created_ms for one in tx.records(TenantRecord)}
+    former = tx.records(TenantRecord)
+    tenants_at = {one.name: one.created_ms for one in former}
+    gone = {one.value for one in former} - {_json(one.value) for one in document.tenants}
+    end_tokens(tx, lambda principal: tenant_text(principal) in gone)
     roles_at = {one.name: one.created_ms for one in tx.records(RoleRecord)}
     for kind in (TenantRecord, RoleRecord, MemberRecord, PermissionRecord, FilterRecord):
         tx.drop_records(kind)
@@ -300,6 +303,13 @@ def keep_document(tx: WriteTransaction, document: Document, *, now_ms: int) -> N
                 is_active=one.is_active,
             )
         )
+
+
+def end_tokens(tx: WriteTransaction, is_meant: Callable[[Principal], bool]) -> None:
+    """Remove the tokens that were made for these principals."""
+    for token_hash, principal, _, _ in tx.tokens():
+        if is_meant(principal):
+            tx.revoke_token(token_hash)
 
 
 def permission_record(tenant: str, role: str, table: str, flags: Flags) -> PermissionRecord:

@@ -13,10 +13,11 @@ import msgspec
 
 from reunite.core.expression import Expression, check_expression, from_json, to_json
 from reunite.core.grants import GROUPS, TEMPLATES, Flags
-from reunite.core.principal import Principal, check_principal
+from reunite.core.principal import Principal, check_principal, tenant_text
 from reunite.directory.document import (
     DirectoryProblem,
     document_of,
+    end_tokens,
     keep_document,
     parse_document,
     permission_record,
@@ -80,7 +81,8 @@ class Managing:
             tx.put_record(user)
 
     def set_user_active(self, name: str, is_active: bool) -> None:
-        """Let a user come, or not: then its log-ins end at once. Raises BadRequestError."""
+        """Let a user come, or not: then its log-ins end at once, and tokens that were made in its
+        name open nothing until it may. Raises BadRequestError."""
         with self._changing(MEMBERS_STAMP) as tx:
             user = _known(tx, UserRecord, "user", name=name)
             tx.put_record(msgspec.structs.replace(user, is_active=is_active))
@@ -88,9 +90,10 @@ class Managing:
                 tx.drop_records(SessionRecord, user_name=name)
 
     def remove_user(self, name: str) -> None:
-        """Remove a user with its memberships and log-ins; its rows and replicas stay."""
+        """Remove a user with its memberships, log-ins and tokens; its rows and replicas stay."""
         with self._changing(MEMBERS_STAMP) as tx:
             _known(tx, UserRecord, "user", name=name)
+            end_tokens(tx, lambda principal: principal.user == name)
             tx.drop_records(SessionRecord, user_name=name)
             tx.drop_records(MemberRecord, user_name=name)
             tx.drop_records(UserRecord, name=name)
@@ -130,7 +133,8 @@ class Managing:
             tx.put_record(tenant)
 
     def set_tenant_active(self, name: str, is_active: bool) -> None:
-        """Let the members of a tenant come, or not: then their log-ins end at once."""
+        """Let the members of a tenant come, or not: then their log-ins end at once, and tokens that
+        were made for it open nothing until they may."""
         with self._changing(MEMBERS_STAMP, GRANTS_STAMP) as tx:
             tenant = _known(tx, TenantRecord, "tenant", name=name)
             tx.put_record(msgspec.structs.replace(tenant, is_active=is_active))
@@ -138,9 +142,11 @@ class Managing:
                 tx.drop_records(SessionRecord, tenant=name)
 
     def remove_tenant(self, name: str) -> None:
-        """Remove a tenant with its memberships, permissions, filters and log-ins; rows stay."""
+        """Remove a tenant with its memberships, permissions, filters, log-ins and tokens; rows
+        stay."""
         with self._changing(MEMBERS_STAMP, GRANTS_STAMP) as tx:
-            _known(tx, TenantRecord, "tenant", name=name)
+            value = _known(tx, TenantRecord, "tenant", name=name).value
+            end_tokens(tx, lambda principal: tenant_text(principal) == value)
             for kind in (SessionRecord, MemberRecord, PermissionRecord, FilterRecord):
                 tx.drop_records(kind, tenant=name)
             tx.drop_records(TenantRecord, name=name)
@@ -195,9 +201,15 @@ class Managing:
             )
 
     def remove_member(self, user: str, *, role: str | None = None, tenant: str = NO_TENANT) -> int:
-        """Take a role, or all of them, from a user in a tenant; how many."""
+        """Take a role, or all of them, from a user in a tenant; how many. Raises BadRequestError
+        for a user, role or tenant that there is not."""
         where = {"user_name": user, "tenant": tenant} | ({} if role is None else {"role": role})
         with self._changing(MEMBERS_STAMP) as tx:
+            _known(tx, UserRecord, "user", name=user)
+            if role is not None:
+                _known(tx, RoleRecord, "role", name=role)
+            if tenant != NO_TENANT:
+                _known(tx, TenantRecord, "tenant", name=tenant)
             return tx.drop_records(MemberRecord, **where)
 
     # --- Permissions and filters ------------------------------------------------------------------
@@ -316,9 +328,9 @@ class Managing:
 
     def import_document(self, document: object) -> None:
         """Make tenants, roles, memberships, permissions and filters what a document says, in one
-        transaction. Users that it names are added or changed; others lose their memberships.
-        Passwords stay. Raises BadRequestError with the first of `validate`'s problems; then
-        nothing was changed."""
+        transaction. Users that it names are added or changed; others lose their memberships, and
+        tenants that it does not name their tokens. Passwords stay. Raises BadRequestError with the
+        first of `validate`'s problems; then nothing was changed."""
         parsed = parse_document(document)
         with self._changing(MEMBERS_STAMP, GRANTS_STAMP) as tx:
             problems = [parsed] if isinstance(parsed, DirectoryProblem) else problems_of(tx, parsed)

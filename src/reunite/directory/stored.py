@@ -93,6 +93,27 @@ class StoredDirectory(Managing):
         names = {member.tenant for member in tx.records(MemberRecord, user_name=user)}
         return [name for name in sorted(names) if self.member(tx, user, name) is not None]
 
+    def tenant_named(self, tx: Transaction, tenant: str | int) -> str | None:
+        text = tenant_text(Principal(user="anybody", tenant=tenant))
+        found = tx.records(TenantRecord, value=text) or tx.records(TenantRecord, name=str(tenant))
+        return found[0].name if found else None
+
+    def bars(self, tx: Transaction, principal: Principal) -> bool:
+        stamp = tx.stamp(MEMBERS_STAMP)
+        if not stamp:
+            return False
+        user, tenant = principal.user, tenant_text(principal)
+        found = self._cache.get(
+            stamp, ("bars", user, tenant), lambda: self._find_bar(tx, user, tenant)
+        )
+        return bool(found)
+
+    def _find_bar(self, tx: Transaction, user: str, tenant: str) -> bool:
+        users = tx.records(UserRecord, name=user)
+        tenants = tx.records(TenantRecord, value=tenant) if tenant else ()
+        is_active = [one.is_active for one in users] + [one.is_active for one in tenants]
+        return not all(is_active)
+
     def knows(self, user: str, password: str) -> bool:
         with self._store.read() as tx:
             found = tx.records(UserRecord, name=user)

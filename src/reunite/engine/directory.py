@@ -31,6 +31,7 @@ from reunite.engine.remembered import (
     SyncRecord,
     VisitRecord,
 )
+from reunite.errors import BadRequestError
 
 # What stands for "outside of any tenant" where a tenant is named.
 NO_TENANT = ""
@@ -260,6 +261,17 @@ class Directory(Protocol):
         """The names of the tenants in which `member` finds this user."""
         ...
 
+    def tenant_named(self, tx: Transaction, tenant: str | int) -> str | None:
+        """The name of the tenant whose rows have this value, or that has this name; None if there
+        is none."""
+        ...
+
+    def bars(self, tx: Transaction, principal: Principal) -> bool:
+        """Whether the principal's user or tenant is known here and not active, so that nobody may
+        come as this principal, whatever their token; False where neither is known. Asked with
+        every request of a token that the hub made."""
+        ...
+
     def knows(self, user: str, password: str) -> bool:
         """Whether this is the password of such a user. Blocks for as long as a hash takes, and as
         long for a name that it does not know."""
@@ -284,5 +296,33 @@ class NoDirectory:
     def tenants_of(self, tx: Transaction, user: str) -> Sequence[str]:
         return ()
 
+    def tenant_named(self, tx: Transaction, tenant: str | int) -> str | None:
+        return None
+
+    def bars(self, tx: Transaction, principal: Principal) -> bool:
+        return False
+
     def knows(self, user: str, password: str) -> bool:
         return False
+
+
+def as_known(directory: Directory, tx: Transaction, principal: Principal) -> Principal:
+    """Who somebody is that was only named: with the roles, claims and tenant that the directory
+    says. A principal that says some of its own, as a token does, or that the directory does not
+    know there, is taken as it is. Raises BadRequestError for a member of several tenants that
+    names none."""
+    if principal.roles or principal.claims:
+        return principal
+    names = directory.tenants_of(tx, principal.user)
+    if principal.tenant is not None:
+        wanted = directory.tenant_named(tx, principal.tenant)
+        names = [name for name in names if name == wanted]
+    elif NO_TENANT in names:
+        names = [NO_TENANT]
+    if len(names) > 1:
+        raise BadRequestError(
+            f"Say in which tenant: {principal.user} is a member of {', '.join(names)}.",
+            path="tenant",
+        )
+    found = directory.member(tx, principal.user, names[0]) if names else None
+    return found or principal

@@ -3,6 +3,7 @@
     no rules at all ──► everybody may        rules for other tables only ──► nobody may
     another tenant's row ──► the tenant      true or false ──► that            else the rule's parts
     stored permissions ──► the role's permission, or the filter that the row does not pass
+    a user or tenant that the directory bars ──► nobody comes, whatever the rules say
 
 What it is       the answer for whoever runs the hub: it tells of rows that the principal does not
                  see, so it is never given to the principal.
@@ -35,7 +36,7 @@ from reunite.core.principal import Principal
 from reunite.core.rules import Access, Rules, bind_rule, parse_rules, tenant_rule
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
-from reunite.engine.directory import Granting
+from reunite.engine.directory import Granting, as_known
 from reunite.engine.history import check_key
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.reaching import pointers
@@ -78,7 +79,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     because   `no-rules` (the hub has none), `closed` (other tables have rules, this one none),
               `no-row`, `policy` (code decides), `tenant` (the row is another's), `everybody` or
               `nobody` (the rule is True or False), `rule`, `permission` (what is stored for its
-              roles), or `hidden` (who does not see a row cannot change it)
+              roles), `inactive` (the directory has the user or its tenant, and they may not come),
+              or `hidden` (who does not see a row cannot change it)
     reasons   the parts of the rule, where it is one that decides; of `permission` the roles, what
               each of them has, and its filters
     """
@@ -93,11 +95,15 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """What a principal may do with a row as it is now: whether it reads it, would insert it as it
     is, may update it (an update is judged by what it makes of the row, too), or delete it.
 
+    tenant       who was asked about: what was given, or what the directory says of the user
+    roles        likewise
     hidden       columns that it does not get
     read_only    others that it may not write in this row
     """
 
     user: str
+    tenant: str | int | None = None
+    roles: tuple[str, ...] = ()
     table: str
     key: Key
     is_there: bool
@@ -117,7 +123,8 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 def explain(
     store: Store, tables: Tables, principal: Principal, table: str, key: Key
 ) -> Explanation:
-    """What the principal may do with the row, and why.
+    """What the principal may do with the row, and why; of a principal that is no more than a name,
+    what the directory says of it (`as_known`).
 
     Raises UnknownTableError, BadRequestError. A read by key for each part of the rules.
     """
@@ -126,6 +133,8 @@ def explain(
         schema = tables.schema(table)
         check_key(schema, key)
         found = tx.rows(table, [key]).get(key)
+        principal = as_known(tables.directory, tx, principal)
+        is_barred = tables.directory.bars(tx, principal)
         asked = _Asked(tx, schema, principal, tables, key, found)
         rules = parse_rules(tables.rules_text)
         decisions: dict[str, Decision] = {}
@@ -135,10 +144,14 @@ def explain(
             is_of_seen = operation not in ("update", "delete") or decisions["read"].is_allowed
             if decision.is_allowed and not is_of_seen:
                 decision = Decision(operation=operation, is_allowed=False, because="hidden")
+            if is_barred:
+                decision = Decision(operation=operation, is_allowed=False, because="inactive")
             decisions[operation] = decision
         hidden, read_only = asked.columns()
     return Explanation(
         user=principal.user,
+        tenant=principal.tenant,
+        roles=tuple(principal.roles),
         table=table,
         key=key,
         is_there=found is not None,

@@ -1,8 +1,8 @@
 """The history as text for other programs: CSV, or one JSON object a line (NDJSON).
 
 What it is       the columns and the form of values; where the text goes is the caller's matter.
-The rule         nothing of a value is changed: what a spreadsheet takes for a formula stays one,
-                 so rows stand in CSV as JSON objects, which none does.
+The rule         no cell of CSV begins as a formula does: rows and keys stand in it as JSON, and a
+                 name that would (`=1+1`) has an apostrophe before it. NDJSON has it as it is.
 
     id, commit, at, actor, replica, table, key, old_key, change, old, new, erased
 """
@@ -35,6 +35,9 @@ COLUMNS = (
 )
 
 FORMATS = ("csv", "ndjson")
+
+# What spreadsheets take for the beginning of a formula.
+_FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -74,7 +77,9 @@ class _Line:
 
 
 def _csv_cell(value: Any) -> Any:
-    is_plain = value is None or isinstance(value, str) or type(value) is int
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(_FORMULA_SIGNS) else value
+    is_plain = value is None or type(value) is int
     return value if is_plain else _encode(value).decode()
 
 

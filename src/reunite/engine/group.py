@@ -21,6 +21,7 @@ from reunite.core.pointers import pointed_keys, pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.schema import RowMerge, TableSchema
 from reunite.core.values import Row, Value, same
+from reunite.engine.blaming import change_of, rejected
 from reunite.engine.changed import (
     Inserts,
     columns_set,
@@ -31,7 +32,7 @@ from reunite.engine.changed import (
     without_key,
 )
 from reunite.engine.ignoring import IGNORED, ignored
-from reunite.engine.lineage import hub_stamps, is_gone, last_image, may_return
+from reunite.engine.lineage import hub_stamps, images, is_gone, last_image, may_return
 from reunite.engine.ports import LogEntry, UndoneError, Writes, WriteTransaction
 from reunite.engine.rights import MISSING_PARENT, GroupRejectedError, Rights
 from reunite.engine.tables import HookedChange, Tables
@@ -281,10 +282,18 @@ class GroupJudge:
 
     def _check_parents(self, change: Change) -> None:
         """A parent that the replica saw and that is gone counts as deleted, whatever holds its
-        key now."""
+        key now. One that its principal never saw is none: `_check_pointers` says so."""
         for parent, key in self._parents(change):
-            if self._is_gone(parent, key, change.mark):
+            if self._is_gone(parent, key, change.mark) and self._may_know(parent, key, change.mark):
                 self._restore_parent(change, parent, key)
+
+    def _may_know(self, table: str, key: Key, mark: int) -> bool:
+        """Whether the principal may have seen the row that is gone."""
+        if mark < self._trimmed_id or not self._rights.limits_reading(table):
+            return True
+        found = self._entries.get((table, key), ())
+        stood = images(self._tables.schemas[table], found, key, mark=mark)
+        return any(self._rights.sees(table, row) for row in stood)
 
     def _restore_parent(self, change: Change, parent: str, key: Key) -> None:
         schema = self._tables.schemas[parent]
@@ -517,7 +526,7 @@ class GroupJudge:
                     pointing.setdefault(parent, {})[key] = slot
         for parent, by_key in pointing.items():
             for key in self._rights.unseen(parent, by_key.keys()):
-                blamed = _change_of(changes, by_key[key])
+                blamed = change_of(changes, by_key[key])
                 raise GroupRejectedError(blamed, "foreign-key", MISSING_PARENT)
 
     def _new_pointers(self, slot: Slot) -> Iterator[tuple[str, Key]]:
@@ -541,13 +550,13 @@ class GroupJudge:
             raise rejected(changes, exc) from exc
         slot = None if is_whole else ignored(self._tx, slots, after_id=self._after_id)
         if slot is not None:
-            raise GroupRejectedError(_change_of(changes, slot), "ignored", IGNORED)
+            raise GroupRejectedError(change_of(changes, slot), "ignored", IGNORED)
 
     def _call_hooks(self, changes: Sequence[Change], slots: Sequence[Slot]) -> None:
         for slot in slots:
             op = op_of(slot)
             for hook in self._tables.hooks_of(slot.schema.name, op):
-                blamed = _change_of(changes, slot)
+                blamed = change_of(changes, slot)
                 try:
                     with self._tx.lent() as program:
                         hook(self._hooked(slot, op), program)
@@ -575,25 +584,3 @@ class GroupJudge:
             row=named(slot.after),
             principal=self._principal,
         )
-
-
-def _change_of(changes: Sequence[Change], slot: Slot) -> Change:
-    """The last change of this row; the group's last one for a row that was restored."""
-    for change in reversed(changes):
-        if change.table == slot.schema.name and change.key in (slot.after_key, slot.before_key):
-            return change
-    return changes[-1]
-
-
-def rejected(changes: Sequence[Change], exc: ConstraintError) -> GroupRejectedError:
-    """What becomes of a group that the database refused."""
-    blamed = _blame(changes, exc)
-    return GroupRejectedError(blamed, str(exc.code), exc.message, columns=exc.columns)
-
-
-def _blame(changes: Sequence[Change], error: ConstraintError) -> Change:
-    """The change to name for a constraint: the last one of the table that the database named."""
-    for change in reversed(changes):
-        if change.table == error.table:
-            return change
-    return changes[-1]

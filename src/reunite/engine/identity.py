@@ -31,7 +31,7 @@ def check_log(tx: WriteTransaction, request: PushRequest) -> None:
         raise EpochChangedError("This hub's log is another one than the replica has read.")
     if request.checkpoint is None:
         return
-    cursor = decode_cursor(request.checkpoint)
+    cursor = decode_cursor(request.checkpoint, path="checkpoint")
     if cursor.seq == 0 or cursor.seq < tx.trimmed_seq():
         return
     commit = tx.commit(cursor.seq)

@@ -14,7 +14,7 @@ push: the replica knows nothing of what cascades and hooks did at the hub.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from reunite.core.change import Change, Op
 from reunite.core.key import Key
@@ -115,3 +115,13 @@ def last_image(
             values = dict(zip(entry.old_columns, entry.old, strict=True))
             return tuple(values.get(name) for name in schema.column_names)
     return None
+
+
+def images(
+    schema: TableSchema, entries: Sequence[LogEntry], key: Key, *, mark: int
+) -> Iterator[Row]:
+    """What stood under `key` after `mark` before it was changed, deleted or moved away."""
+    for entry in entries:
+        if entry.place > mark and entry.old is not None and key == (entry.old_key or entry.key):
+            values = dict(zip(entry.old_columns, entry.old, strict=True))
+            yield tuple(values.get(name) for name in schema.column_names)

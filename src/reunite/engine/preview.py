@@ -14,6 +14,7 @@ import msgspec
 from reunite.core.expression import And, Expression, IsTrue, Not
 from reunite.core.principal import Principal
 from reunite.core.rules import NEVER, Access, Rules, check_rules, parse_rules
+from reunite.engine.directory import as_known
 from reunite.engine.ports import Store, Transaction
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError
@@ -37,15 +38,23 @@ def preview(
     store: Store, tables: Tables, principal: Principal, new_rules: Mapping[str, Rules | None]
 ) -> tuple[TablePreview, ...]:
     """What would become of what the principal reads, by tracked table, if these tables had these
-    rules (None: no longer any) and the others stayed as they are. Nothing is changed.
+    rules (None: no longer any) and the others stayed as they are; of a principal that is no more
+    than a name, what the directory says of it. Nothing is changed.
 
-    Raises UnknownTableError, BadRequestError for rules that a table cannot have,
+    Raises UnknownTableError, BadRequestError for rules that a table cannot have, or for somebody
+    who may not come at all,
     LimitExceededError. All counts are of one moment; each reads the table through, unless an
     index serves its rule.
     """
     _check_given(new_rules)
     with store.read() as tx:
         tables = tables.at(tx)
+        principal = as_known(tables.directory, tx, principal)
+        if tables.directory.bars(tx, principal):
+            raise BadRequestError(
+                f"{principal.user!r}, or the tenant, is not active in the directory: no rules let "
+                "them come."
+            )
         now = parse_rules(tables.rules_text)
         then = {name: rules for name, rules in now.items() if name not in new_rules}
         for name, rules in new_rules.items():

@@ -32,9 +32,10 @@ from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.rules import Access
 from reunite.core.stamp import commit_stamp
+from reunite.engine.blaming import rejected
 from reunite.engine.changed import inserts_of, inserts_of_runs, places_of
 from reunite.engine.erase import blanked
-from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError, rejected
+from reunite.engine.group import HOOK_TRIES_MAX, GroupJudge, RenumberNeededError
 from reunite.engine.halving import settle_in_halves
 from reunite.engine.identity import check_log, check_past, formers
 from reunite.engine.lineage import is_gone, lost_for_good

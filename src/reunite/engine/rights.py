@@ -68,6 +68,10 @@ class Rights:
         if wheres:
             self._reach.prepare(wheres, self._access.schemas[table].column_names, rows)
 
+    def limits_reading(self, table: str) -> bool:
+        """Whether there may be rows of the table that the principal may not read."""
+        return self._access.limits("read", table)
+
     def sees(self, table: str, row: Row) -> bool:
         """Whether the principal may read this row."""
         return self._access.may("read", table, row)

@@ -52,8 +52,9 @@ def view_of(
     schemas        the tables that it can be sent, of those that it asked for; whole
     asked          the names it asked for, None for all
     where          JSON forms of expressions by table; of tables that are gone they are passed over
-    access         what the principal may read; an expression that asks a column which it may not
-                   read, or not any more, means no row
+    access         what the principal may read; an expression that does not fit what it knows of the
+                   table, or not any more, means no row: whoever asks for a column that it may not
+                   read is answered as who asks for one that is not there
     is_new         such an expression is refused
 
     Raises BadRequestError, LimitExceededError with the path of what is wrong.
@@ -75,10 +76,9 @@ def view_of(
             try:
                 chosen = check_expression(wanted, schema, path=path)
             except BadRequestError:
-                if is_new or schema is schemas[name]:
+                if is_new:
                     raise
                 # It must learn that the column is gone: whoever asks for it is told no row by it.
-                check_expression(wanted, schemas[name], path=path)
                 chosen = NEVER
         tables[name] = TableView(
             version=schema.version, where=narrowed(chosen, access.of(name).read)

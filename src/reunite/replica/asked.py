@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from reunite.core.expression import Expression, to_json
+from reunite.core.expression import Expression, check_expression, from_json, to_json
+from reunite.core.schema import TableSchema
 from reunite.errors import BadRequestError
 
 # In a mapping of tables: all those that are not named.
@@ -36,3 +37,14 @@ def asked_tables(
     if ALL_OTHERS in spelled:
         raise BadRequestError("All other tables are taken whole: give None for '*'.")
     return None if ALL_OTHERS in tables else tuple(tables), spelled
+
+
+def check_choice(
+    where: Mapping[str, Any], schemas: Mapping[str, TableSchema], *, path: str = "where"
+) -> None:
+    """Raises BadRequestError for the first expression that asks what its table does not have, or
+    not any more: the hub takes it to mean no row. Tables that are not here are passed over."""
+    for name, spelled in where.items():
+        if name in schemas:
+            place = f"{path}.{name}"
+            check_expression(from_json(spelled, path=place), schemas[name], path=place)

@@ -391,7 +391,7 @@ class Driver:
 
     def _give_up_cursor(self, error: BadRequestError) -> None:
         """The hub cannot read this file's cursor: begin at the last checkpoint, or at nothing."""
-        if error.path != "cursor":
+        if error.path not in ("cursor", "checkpoint"):
             raise error
         self._hub.try_again(error)
         with self._file.writing() as (connection, state):

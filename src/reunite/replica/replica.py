@@ -15,7 +15,6 @@ from typing import Any, Protocol, Self, TypeVar
 import msgspec
 
 from reunite.core.change import Op
-from reunite.core.expression import check_expression, from_json
 from reunite.core.key import Key
 from reunite.core.mapped import check_mapped
 from reunite.core.schema import TableSchema
@@ -29,7 +28,7 @@ from reunite.errors import (
 )
 from reunite.protocol.limits import NAME_LENGTH_MAX
 from reunite.protocol.pull import Page
-from reunite.replica.asked import AskedTables, asked_tables
+from reunite.replica.asked import AskedTables, asked_tables, check_choice
 from reunite.replica.cloning import Cloning
 from reunite.replica.conversation import Conversation
 from reunite.replica.driver import Driver
@@ -238,10 +237,7 @@ class Replica:
                 check_offered(self._reach_hub(), new_names)
             connection, state = stack.enter_context(self._file.writing())
             schemas = self._file.schemas(state)
-            for name, spelled in where.items():
-                if name in schemas:
-                    path = f"tables.{name}"
-                    check_expression(from_json(spelled, path=path), schemas[name], path=path)
+            check_choice(where, schemas, path="tables")
             if (state.tables, state.where) != (names, where):
                 state.tables, state.where = names, where
                 # Pages of the view before, on their way to a checkpoint that nobody asks for now.
@@ -251,11 +247,15 @@ class Replica:
         """Push, pull and merge. With `dry_run`, only say what a sync would push and pull.
 
         Raises HubUnreachableError (nothing is lost: sync again later), NotAuthenticatedError,
-        ReplicaBusyError (another process syncs this file), NotAReplicaError.
+        ReplicaBusyError (another process syncs this file), NotAReplicaError; and, when all is
+        done, BadRequestError if the rows that were chosen are told by a column that the hub does
+        not show any more: it takes that for no row, until `set_tables` chooses anew.
         """
         if dry_run:
             return self._run(lambda driver: driver.preview(), on_progress)
-        return self._run(lambda driver: driver.sync(), on_progress)
+        report = self._run(lambda driver: driver.sync(), on_progress)
+        self._check_choice()
+        return report
 
     def push(self, *, on_progress: OnProgress | None = None) -> SyncReport:
         """Send the outbox. Raises as `sync` does."""
@@ -273,7 +273,14 @@ class Replica:
             driver.pull()
             return driver.report()
 
-        return self._run(run, on_progress)
+        report = self._run(run, on_progress)
+        self._check_choice()
+        return report
+
+    def _check_choice(self) -> None:
+        state = self._file.state()
+        if state.where:
+            check_choice(state.where, self._file.schemas(state))
 
     def repair(
         self, tables: Sequence[str] | None = None, *, on_progress: OnProgress | None = None

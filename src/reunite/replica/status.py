@@ -10,6 +10,8 @@ import msgspec
 from reunite.core.change import Op
 from reunite.core.key import Key, parse_key
 from reunite.core.values import is_written_alike
+from reunite.errors import BadRequestError
+from reunite.replica.asked import check_choice
 from reunite.replica.state import State
 
 if TYPE_CHECKING:
@@ -172,8 +174,20 @@ def status_of(
         synced_ms=state.synced_ms,
         age_s=age_s,
         last_error=state.last_error,
-        sentences=tuple(_sentences(state, pending, answered, parked, open_conflicts, age_s)),
+        sentences=(
+            *_sentences(state, pending, answered, parked, open_conflicts, age_s),
+            *_of_choice(state, file),
+        ),
     )
+
+
+def _of_choice(state: State, file: ReplicaFile) -> list[str]:
+    """Whether the rows that were chosen are told by what the hub does not show any more."""
+    try:
+        check_choice(state.where, file.schemas(state))
+    except BadRequestError as exc:
+        return [f"What was chosen means no row any more, choose anew: {exc.message}"]
+    return []
 
 
 def _sentences(

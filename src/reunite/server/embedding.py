@@ -7,11 +7,12 @@ and port 0 has a number before anyone is told the URL. Logging stays as the host
 from __future__ import annotations
 
 import errno
+import ipaddress
 import signal
 import socket
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,7 @@ def serve(
     *,
     on_listening: Callable[[str], None] | None = None,
     drain_s: int = DRAIN_S,
+    proxies: Sequence[str] = (),
     **options: Any,
 ) -> None:
     """Serve `hub` until Ctrl-C or SIGTERM, then finish what is under way and return.
@@ -49,17 +51,19 @@ def serve(
     on_listening   called once with the URL, when connections are accepted; what it raises ends the
                    server and is raised here
     drain_s        how long requests under way may take after the signal; a second Ctrl-C ends it
+    proxies        addresses or networks of proxies in front, such as "127.0.0.1": what they say in
+                   X-Forwarded-For is where a request comes from. Of nobody else it is believed.
     options        those of `create_app`: fields of `ServerLimits`, and `authenticate`
 
-    Raises CallerError if it cannot listen there. Signals are handled in the main thread only; the
-    hub stays the caller's to close.
+    Raises CallerError if it cannot listen there, or for what is no address. Signals are handled in
+    the main thread only; the hub stays the caller's to close.
     """
 
     def note_start() -> None:
         if on_listening is not None:
             on_listening(url_of(listener))
 
-    server = Server(hub, drain_s, options, on_started=note_start)
+    server = Server(hub, drain_s, options, on_started=note_start, proxies=proxies)
     with listen(host, port) as listener, collecting_rarely():
         server.run(sockets=[listener])
     if server.start_failure is not None:
@@ -74,6 +78,7 @@ class ServerThread:
 
     around         what the application is put behind, such as a sealed door
     certificate    the files of a certificate and its key, in PEM; HTTPS then
+    proxies        as for `serve`
 
     `url` is reachable when the block begins. On leaving, requests under way end first; `close()`
     may be called twice. The hub stays the caller's to close.
@@ -88,6 +93,7 @@ class ServerThread:
         drain_s: int = DRAIN_S,
         around: Callable[[ASGIApp], ASGIApp] | None = None,
         certificate: tuple[Path, Path] | None = None,
+        proxies: Sequence[str] = (),
         **options: Any,
     ) -> None:
         self._has_started = False
@@ -100,6 +106,7 @@ class ServerThread:
             on_started=self._note_start,
             around=around,
             certificate=certificate,
+            proxies=proxies,
         )
         self._listener = listen(host, port)
         self.url = url_of(self._listener, scheme="http" if certificate is None else "https")
@@ -159,7 +166,9 @@ class Server(uvicorn.Server):
         on_started: Callable[[], None],
         around: Callable[[ASGIApp], ASGIApp] | None = None,
         certificate: tuple[Path, Path] | None = None,
+        proxies: Sequence[str] = (),
     ) -> None:
+        check_proxies(proxies)
         app = create_app(hub, **options)
         self._streams: Streams = app.state.streams
         certificate_file, key_file = certificate or (None, None)
@@ -171,6 +180,9 @@ class Server(uvicorn.Server):
             lifespan="off",
             ws="none",
             log_config=None,
+            # Anybody can write X-Forwarded-For; uvicorn would believe it of this machine.
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=list(proxies),
             access_log=False,  # a query's URL holds values of rows
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_S,
@@ -206,6 +218,18 @@ class Server(uvicorn.Server):
                 before = signal.signal(number, self.handle_exit)
                 undo.callback(signal.signal, number, before or signal.SIG_DFL)
             yield
+
+
+def check_proxies(proxies: Sequence[str]) -> None:
+    """Raise CallerError for the first that is no address and no network."""
+    for proxy in proxies:
+        try:
+            ipaddress.ip_network(proxy)
+        except ValueError:
+            raise CallerError(
+                f"{proxy!r} is no address of a proxy: give one such as 127.0.0.1, or a network "
+                "such as 10.0.0.0/8."
+            ) from None
 
 
 def listen(host: str, port: int) -> socket.socket:

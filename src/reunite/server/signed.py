@@ -17,8 +17,8 @@ from typing import Any, Literal, TypeAlias
 
 from starlette.requests import Request
 
-from reunite.core.principal import Principal
-from reunite.errors import CallerError, HubUnreachableError, NotAuthenticatedError
+from reunite.core.principal import Principal, check_principal
+from reunite.errors import CallerError, HubUnreachableError, NotAuthenticatedError, ReuniteError
 from reunite.server.asking import bearer_token
 
 try:
@@ -137,7 +137,17 @@ class SignedTokens:
             claims = self.verified(bearer_token(request))
         except NotAuthenticatedError:
             return None
-        return None if claims is None else self._principal(claims)
+        if claims is None:
+            return None
+        found = self._principal(claims)
+        if not isinstance(found, Principal):
+            return found  # None, or a mistake of the host's, which is not the client's
+        try:
+            return check_principal(found)
+        except ReuniteError as exc:
+            # Signed as it must be, and yet of nobody: a tenant that is a list, a role that is 1.
+            logger.warning("a signed token is refused: %s", exc.message)
+            return None
 
     def verified(self, token: str) -> Mapping[str, Any] | None:
         """The claims of a token, None unless all of it is as it must be. Raises

@@ -18,7 +18,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
@@ -27,7 +27,7 @@ from typing import Any
 from reunite.errors import CallerError, ReuniteError
 from reunite.server.collecting import collecting_rarely
 from reunite.server.door import HubDoor
-from reunite.server.embedding import DRAIN_S, Server, listen, url_of
+from reunite.server.embedding import DRAIN_S, Server, check_proxies, listen, url_of
 
 # More would only wait for the database.
 WORKERS_MAX = 64
@@ -50,6 +50,7 @@ def serve_in_workers(
     on_listening: Callable[[str], None] | None = None,
     on_lost: Callable[[str], None] | None = None,
     drain_s: int = DRAIN_S,
+    proxies: Sequence[str] = (),
     **options: Any,
 ) -> None:
     """Serve from `workers` processes until Ctrl-C or SIGTERM, let each finish what is under way,
@@ -69,9 +70,12 @@ def serve_in_workers(
         raise CallerError("Workers need a POSIX system: serve from one process here.")
     if not 1 <= workers <= WORKERS_MAX:
         raise CallerError(f"There can be 1 to {WORKERS_MAX} workers, not {workers}.")
+    check_proxies(proxies)
     with listen(host, port) as listener:
         supervisor = _Supervisor(
-            workers, (open_hub, listener, drain_s, options), on_lost or _say_nothing
+            workers,
+            (open_hub, listener, drain_s, tuple(proxies), options),
+            on_lost or _say_nothing,
         )
         try:
             with supervisor.signals():
@@ -225,13 +229,16 @@ def _work(
     open_hub: Callable[[], AbstractContextManager[HubDoor]],
     listener: socket.socket,
     drain_s: int,
+    proxies: tuple[str, ...],
     options: dict[str, Any],
     pipe: Connection[str | None, str | None],
 ) -> None:
     """What a worker does."""
     try:
         with listener, open_hub() as hub:
-            server = Server(hub, drain_s, options, on_started=lambda: pipe.send(None))
+            server = Server(
+                hub, drain_s, options, on_started=lambda: pipe.send(None), proxies=proxies
+            )
             threading.Thread(target=_end_with_supervisor, args=(server,), daemon=True).start()
             with collecting_rarely():
                 server.run(sockets=[listener])

@@ -116,6 +116,26 @@ class DjangoDirectory:
             return ()
         return [one.organization.slug for one in _memberships(found)] or [NO_TENANT]
 
+    def tenant_named(self, tx: Transaction, tenant: str | int) -> str | None:
+        from reunite.contrib.django.models import Organization
+
+        text = str(tenant)
+        if Organization.objects.filter(slug=text).exists() and not isinstance(tenant, int):
+            return text
+        return self.slug_of(text)
+
+    def bars(self, tx: Transaction, principal: Principal) -> bool:
+        from reunite.contrib.django.models import Organization
+
+        model = get_user_model()
+        name = {model.USERNAME_FIELD: principal.user}
+        for user in model._default_manager.filter(**name):
+            if not user.is_active:
+                return True
+        if not isinstance(principal.tenant, int):
+            return False
+        return Organization.objects.filter(pk=principal.tenant, is_active=False).exists()
+
     def knows(self, user: str, password: str) -> bool:
         return authenticate(None, username=user, password=password) is not None
 

@@ -1,6 +1,6 @@
 """What Django tells of its users and permissions, told to hubs.
 
-    a password changed               ──► the user's log-ins and tokens end
+    a password changed, a user gone  ──► the user's log-ins and tokens end
     a membership, permission, filter ──► streams are opened anew, with the rights of now;
                                          `noting_once` says so once for many
 
@@ -31,6 +31,7 @@ _DIRECTORY = ("Organization", "UserOrganization", "ModelPermission", "DataFilter
 def connect() -> None:
     """Listen. Safe to repeat."""
     post_save.connect(_end_log_ins, sender=get_user_model(), dispatch_uid="reunite-password")
+    post_delete.connect(_end_all, sender=get_user_model(), dispatch_uid="reunite-user-gone")
     for name in _DIRECTORY:
         model = apps.get_model("reunite", name)
         for signal in (post_save, post_delete):
@@ -39,8 +40,11 @@ def connect() -> None:
 
 def _end_log_ins(sender: Any, instance: Any, created: bool, raw: bool, **_: Any) -> None:
     # `set_password` leaves what it was given there until the user is saved.
-    if created or raw or getattr(instance, "_password", None) is None:
-        return
+    if not (created or raw or getattr(instance, "_password", None) is None):
+        _end_all(sender, instance)
+
+
+def _end_all(sender: Any, instance: Any, **_: Any) -> None:
     config = apps.get_app_config("reunite")
     for using in setting("DATABASES"):
         hub = config.hub(using)

@@ -149,7 +149,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
 
     def _track_table(self, table: str, **options: Unpack[TrackOptions]) -> TableSchema:
         schema, functions = declared(
-            self._reflect(table),
+            self._offered(self._reflect(table), options),
             merge=options.get("merge") or {},
             rows=options.get("rows", RowMerge.DELETE_WINS),
             generated_key=options.get("generated_key"),
@@ -162,14 +162,19 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
 
     def track_all(self) -> list[str]:
         """Track every table that has a primary key, and from now on every one that comes, under
-        whatever name; the names of those that there are.
+        whatever name; the names of those that there are. One whose key looks like a secret is
+        left out, with a line in the log: `track` it by its name.
 
         Raises UntrackableTableError for one with a NULL in its key that is not tracked yet.
         """
         if not isinstance(self._store, Catalogue):
             raise BadRequestError("Only a hub over a database can find its tables by itself.")
-        names = self._store.trackable_tables()
         tracked = self._tracked()
+        names = [
+            name
+            for name in self._store.trackable_tables()
+            if name in tracked or self._tells_nothing(name)
+        ]
         for name in names:
             if name not in tracked:
                 self.track(name)

@@ -9,7 +9,7 @@ The rule         a table is never offered for a moment without the rules that it
 from __future__ import annotations
 
 import logging
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +22,7 @@ from reunite.engine.news import Feed
 from reunite.engine.ports import Store
 from reunite.engine.tables import Tables
 from reunite.engine.telling_keys import telling_key
-from reunite.errors import BadRequestError, CallerError, UnknownTableError
+from reunite.errors import BadRequestError
 
 logger = logging.getLogger("reunite.hub")
 
@@ -90,13 +90,9 @@ class Ruling(ABC):
             if told is not None:
                 logger.warning("%s", told)
 
+    @abstractmethod
     def _known_rules(self) -> tuple[Mapping[str, TableSchema], Mapping[str, Rules]]:
         """The tracked tables and their rules; none of a database that is no hub's yet."""
-        try:
-            with self._store.read() as tx:
-                return tx.schemas(), parse_rules(tx.rules())
-        except (CallerError, UnknownTableError):
-            return {}, {}
 
     def _keep_rules(self, table: str, rules: Rules | None) -> None:
         with self._store.write() as tx:

@@ -15,17 +15,24 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from reunite.core.mapped import MappedTable, check_columns_exist, mapped_tables
 from reunite.core.merge import MergeFunction
 from reunite.core.policy import Policy
-from reunite.core.rules import Rules
-from reunite.core.schema import ColumnMerge, RowMerge, TableSchema
+from reunite.core.rules import Rules, asked_by, parse_rules
+from reunite.core.schema import Column, ColumnMerge, RowMerge, TableSchema
+from reunite.core.withheld import check_key_tells_nothing, withheld_sentence, without_secrets
 from reunite.engine.ports import Store
 from reunite.engine.tables import Tables
-from reunite.errors import BadRequestError, ReuniteError, UnknownTableError
+from reunite.errors import (
+    BadRequestError,
+    CallerError,
+    ReuniteError,
+    UnknownTableError,
+    UntrackableTableError,
+)
 
 logger = logging.getLogger("reunite.hub")
 
@@ -41,6 +48,7 @@ class TrackOptions(TypedDict, total=False):
     rules: Rules | None
     tenant: str | None
     policy: Policy | None
+    include: Sequence[str] | None
 
 
 class Tracking(ABC):
@@ -61,6 +69,80 @@ class Tracking(ABC):
     @abstractmethod
     def _reflect(self, table: str) -> TableSchema:
         """What a table looks like now. Raises UnknownTableError, UntrackableTableError."""
+
+    def _known_rules(self) -> tuple[Mapping[str, TableSchema], Mapping[str, Rules]]:
+        """The tracked tables and their rules; none of a database that is no hub's yet."""
+        try:
+            with self._store.read() as tx:
+                return tx.schemas(), parse_rules(tx.rules())
+        except (CallerError, UnknownTableError):
+            return {}, {}
+
+    def track_found(self, table: str, *, include: Sequence[str] | None = None) -> TableSchema:
+        """Track a table that was found, not named: one whose key looks like a secret is refused,
+        unless that is included. Raises as `track` does."""
+        check_key_tells_nothing(self._reflect(table), include or ())
+        return self._track_table(table, include=include)
+
+    def _tells_nothing(self, table: str) -> bool:
+        """Whether a table that nobody named may be tracked; why not is in the log."""
+        try:
+            check_key_tells_nothing(self._reflect(table))
+        except UntrackableTableError as exc:
+            logger.warning("%s", exc.message)
+            return False
+        return True
+
+    def withheld(self) -> Mapping[str, Sequence[str]]:
+        """The columns of tracked tables that look like secrets and stay at the hub, by table."""
+        found = {}
+        for name, schema in self._known_rules()[0].items():
+            try:
+                _, columns = self._without_secrets(self._reflect(name), schema.column_names)
+            except (UnknownTableError, UntrackableTableError):
+                continue
+            if columns:
+                found[name] = [column.name for column in columns]
+        return found
+
+    def _without_secrets(
+        self, schema: TableSchema, named: Collection[str]
+    ) -> tuple[TableSchema, Sequence[Column]]:
+        def key_of(parent: str) -> Sequence[str]:
+            try:
+                return self._reflect(parent).key
+            except (UnknownTableError, UntrackableTableError):
+                return ()
+
+        return without_secrets(schema, named=named, key_of=key_of)
+
+    def _offered(self, schema: TableSchema, options: TrackOptions) -> TableSchema:
+        """What is tracked of a table that looks so: without secrets that nobody named. Raises
+        BadRequestError for a name or a rule of a column that is not there then."""
+        include, rules = options.get("include"), options.get("rules")
+        named = {*(include or ()), *(options.get("merge") or ())}
+        if unknown := set(include or ()) - schema.column.keys():
+            raise BadRequestError(f"The table {schema.name!r} has no column {min(unknown)!r}.")
+        named.add((options.get("tenant") or "").partition(".")[0])
+        former = self._known_rules()[0].get(schema.name)
+        if former is not None and include is None:
+            named.update(former.column_names)
+        if isinstance(rules, Rules):
+            named.update(rules.columns)
+        offered, columns = self._without_secrets(schema, named)
+        withheld = {column.name for column in columns}
+        asked = withheld & asked_by(rules) if isinstance(rules, Rules) else set()
+        if asked:
+            name = min(asked)
+            raise BadRequestError(
+                f"A rule of {schema.name!r} asks {name!r}, which looks like a secret and is not "
+                f"tracked: name it, include=[{name!r}], and hide it from devices by a rule of "
+                f"its own, columns={{{name!r}: Column(read=False, write=False)}}.",
+                path="rules",
+            )
+        if columns and (former is None or not withheld.isdisjoint(former.column_names)):
+            logger.warning("%s", withheld_sentence(schema.name, columns))
+        return offered
 
     @property
     def _tables(self) -> Tables:
@@ -101,6 +183,10 @@ class Tracking(ABC):
         tenant         the column that says whose compartment a row is in, "organization" or
                        "project.organization": `rules`, everything if there are none, are about
                        rows of the principal's own; None keeps it
+        include        columns that sync although they look like secrets (`password_hash`,
+                       `api_key`): such columns stay at the hub, with a line in its log, unless
+                       `include`, `merge`, a rule of `columns` or `tenant` names them. None keeps
+                       what was said before.
         policy         code that decides beside `rules`; everything if there are none. A process
                        that was not given it serves nothing of the table; None keeps it
 
@@ -154,8 +240,8 @@ def _shared_out(
     tables: tuple[MappedTable, ...], options: TrackOptions
 ) -> list[tuple[MappedTable, TrackOptions]]:
     """Each table with its options: a policy goes to the table that has the column."""
-    merge = options.get("merge") or {}
-    unknown = set(merge) - {name for table in tables for name in table.columns}
+    merge, include = options.get("merge") or {}, options.get("include")
+    unknown = {*merge, *(include or ())} - {name for table in tables for name in table.columns}
     if unknown:
         raise BadRequestError(f"No table of these has a column {min(unknown)!r}.")
     return [
@@ -164,6 +250,9 @@ def _shared_out(
             {
                 **options,
                 "merge": {name: merge[name] for name in table.columns if name in merge},
+                "include": None
+                if include is None
+                else [name for name in table.columns if name in include],
             },
         )
         for table in tables

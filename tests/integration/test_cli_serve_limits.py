@@ -53,3 +53,24 @@ def test_a_proxy_that_serve_was_told_says_where_attempts_come_from(
         # So many that each worker would have had enough of one address.
         assert {guess(client, n) for n in range(workers * LOGIN_RATE_MAX + 1)} == {401}
     assert "no address of a proxy" in run("serve", file, "--proxy", "shop.example", code=1).stderr
+
+
+def test_a_column_that_looks_like_a_secret_is_served_where_it_is_named(file: Path) -> None:
+    execute(file, "create table account (id integer primary key, name text, api_key text)")
+
+    def columns(*options: str) -> tuple[list[str], str]:
+        with ServeProcess(file, *options) as served, client_of(served.url, served.token) as client:
+            tables = {one["name"]: one for one in client.get("v1/schema").json()["tables"]}
+            told = "\n".join(served.notes)
+        return [one["name"] for one in tables["account"]["columns"]], told
+
+    names, told = columns()
+    assert names == ["id", "name"]
+    assert "reunite serve --include account.api_key" in told
+    names, told = columns()
+    assert "look like secrets: account.api_key. --include account.api_key syncs one" in told
+    assert columns("--include", "account.api_key")[0] == ["id", "name", "api_key"]
+    assert columns()[0] == ["id", "name", "api_key"], "it was said"
+    assert "no table 'nothing'" in run("serve", file, "--include", "nothing.x", code=1).stderr
+    assert "has no column 'x'" in run("serve", file, "--include", "account.x", code=1).stderr
+    assert "TABLE.COLUMN" in run("serve", file, "--include", "account", code=2).stderr

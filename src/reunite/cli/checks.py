@@ -24,6 +24,7 @@ from reunite.cli.opening import Kind, kind_of
 from reunite.cli.screen import counted
 from reunite.cli.tracking import tables_of, without_key_sentences
 from reunite.core.schema import TableSchema
+from reunite.core.withheld import as_tracked
 from reunite.errors import CallerError, ReuniteError, StorageFaultError
 from reunite.replica.layout import LAYOUT
 from reunite.replica.login import token_file
@@ -146,7 +147,7 @@ def _triggers(
     captured = []
     for schema in schemas:
         try:
-            shape = reflect(connection, schema.name)
+            shape = as_tracked(reflect(connection, schema.name), schema)
             expected = set(trigger_statements(connection, schema, outbox=outbox))
         except CallerError as error:
             yield wrong(f"{schema.name} cannot be captured any more. {error.message}")

@@ -16,6 +16,7 @@ from reunite.cli.checks import TABLE_MADE, Finding, told, well, wrong
 from reunite.cli.content_postgresql import odd_sentences
 from reunite.cli.screen import counted
 from reunite.core.schema import TableSchema
+from reunite.core.withheld import as_tracked
 from reunite.errors import CallerError, ReuniteError
 from reunite.stores.sql import following
 from reunite.stores.sql.catalogue import Catalogue
@@ -86,7 +87,7 @@ def _triggers(session: Session, schemas: Sequence[TableSchema]) -> Iterator[Find
     captured = []
     for schema in schemas:
         try:
-            shape = session.dialect.reflect(session, schema.name)
+            shape = as_tracked(session.dialect.reflect(session, schema.name), schema)
             is_captured = session.dialect.is_captured(session, schema)
         except CallerError as error:
             yield wrong(f"{schema.name} cannot be captured any more. {error.message}")

@@ -85,6 +85,14 @@ def serve(
             "share a token; may be given repeatedly.",
         ),
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TABLE.COLUMN",
+            help="A column that looks like a secret (a password, a key) and is to sync all the "
+            "same; may be given repeatedly.",
+        ),
+    ] = None,
     proxy: Annotated[
         list[str] | None,
         typer.Option(
@@ -101,7 +109,8 @@ def serve(
 ) -> None:
     """Serve a database to replicas until Ctrl-C.
 
-    Tracks every table that has a primary key, and says which it leaves out and why.
+    Tracks every table that has a primary key, and says which it leaves out and why. Columns that
+    look like secrets stay here, unless --include names them.
     Prints the URL and a token; tokens of earlier starts stay valid.
     The console is at /console: the link that is printed opens it once, within ten minutes.
     With --workers, that many processes share the port; one that dies is replaced.
@@ -121,7 +130,7 @@ def serve(
     if log is not None:
         start_log(log)
     kept = None if keep is None else timedelta(seconds=duration_s(keep))
-    hub, tracked = hub_over(database, keep=kept)
+    hub, tracked = hub_over(database, keep=kept, include=included(include or ()))
     with hub:
         chosen = accepted_token(hub, token) if token else None
 
@@ -159,6 +168,17 @@ def serve(
                     **limits,
                 )
     note("Stopped.")
+
+
+def included(names: Sequence[str]) -> dict[str, list[str]]:
+    """The columns by table that options like `account.api_key` name."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        table, _, column = name.rpartition(".")
+        if not table or not column:
+            raise typer.BadParameter(f"{name!r} is not of the form TABLE.COLUMN.")
+        found.setdefault(table, []).append(column)
+    return found
 
 
 def limits_of(texts: Sequence[str]) -> dict[str, int]:
@@ -206,6 +226,11 @@ def describe(tracked: Tracked) -> None:
         note(f"Left out: {reason}")
     for sentence in tracked.without_key:
         note(f"Left out, in {sentence}")
+    if tracked.withheld:
+        note(
+            f"Not tracked, since they look like secrets: {', '.join(tracked.withheld)}. "
+            f"--include {tracked.withheld[0]} syncs one."
+        )
 
 
 def describe_rules(hub: Hub, tracked: Tracked) -> None:

@@ -6,17 +6,19 @@ A table that a program tracks already keeps the policies that the program chose.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
 
 import msgspec
 
 from reunite.cli.opening import Kind, kind_of, shown
 from reunite.cli.screen import counted
 from reunite.core.schema import ColumnMerge, TableSchema
-from reunite.errors import CallerError, UntrackableTableError
+from reunite.errors import BadRequestError, CallerError, UntrackableTableError
 from reunite.hub import Hub
 from reunite.stores.sql.database import connect_to_look
 from reunite.stores.sql.dialects.sqlite_reflection import all_tables, rows_without_key
@@ -29,9 +31,17 @@ class Tracked(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[str, ...]
     left_out: dict[str, str]
     without_key: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
 
 
-def hub_over(path: str | Path, *, keep: timedelta | None = None) -> tuple[Hub, Tracked]:
+# By table: columns to track although they look like secrets.
+Included: TypeAlias = Mapping[str, Sequence[str]]
+_NOTHING: Included = MappingProxyType({})
+
+
+def hub_over(
+    path: str | Path, *, keep: timedelta | None = None, include: Included = _NOTHING
+) -> tuple[Hub, Tracked]:
     """A hub over this database that tracks all it can. Raises CallerError if that is nothing."""
     if kind_of(path) is Kind.REPLICA:
         raise CallerError(
@@ -39,25 +49,29 @@ def hub_over(path: str | Path, *, keep: timedelta | None = None) -> tuple[Hub, T
         )
     hub = Hub(path, keep=keep)
     try:
-        return hub, track_file(hub, path)
+        return hub, track_file(hub, path, include)
     except BaseException:
         hub.close()
         raise
 
 
-def track_file(hub: Hub, path: str | Path) -> Tracked:
-    """Track every table of the database that can be tracked."""
+def track_file(hub: Hub, path: str | Path, include: Included = _NOTHING) -> Tracked:
+    """Track every table of the database that can be tracked, with these columns, too. Raises
+    BadRequestError for tables and columns that there are not."""
     is_hub = kind_of(path) is Kind.HUB
     known = {schema.name: schema for schema in hub.adopt()} if is_hub else {}
     if is_hub:
         check_policies(hub)
     tables, left_out = [], {}
-    for table in tables_of(path):
+    there = tables_of(path)
+    if unknown := include.keys() - set(there):
+        raise BadRequestError(f"There is no table {min(unknown)!r} here to include a column of.")
+    for table in there:
         try:
             if table in known:
-                _track_again(hub, known[table])
+                _track_again(hub, known[table], include.get(table, ()))
             else:
-                hub.track(table)
+                hub.track_found(table, include=include.get(table))
             tables.append(table)
         except UntrackableTableError as error:
             left_out[table] = error.message
@@ -69,6 +83,12 @@ def track_file(hub: Hub, path: str | Path) -> Tracked:
         tables=tuple(tables),
         left_out=left_out,
         without_key=tuple(_without_key(path, [known[name] for name in tables if name in known])),
+        withheld=tuple(
+            f"{table}.{column}"
+            for table, columns in sorted(hub.withheld().items())
+            for column in columns
+            if table in known  # of others the log has just told
+        ),
     )
 
 
@@ -111,8 +131,9 @@ def check_policies(hub: Hub) -> None:
         )
 
 
-def _track_again(hub: Hub, schema: TableSchema) -> None:
-    """Renew a table's triggers, and keep its policies as they are."""
+def _track_again(hub: Hub, schema: TableSchema, include: Sequence[str]) -> None:
+    """Renew a table's triggers, and keep its policies and its columns as they are, but for those
+    to include."""
     policies = {}
     for column in schema.columns:
         if column.merge is ColumnMerge.CUSTOM:
@@ -127,4 +148,5 @@ def _track_again(hub: Hub, schema: TableSchema) -> None:
         merge=policies,
         rows=schema.rows,
         generated_key=schema.generated_key,
+        include=[*(schema.column_names if include else ()), *include] or None,
     )

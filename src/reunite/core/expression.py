@@ -536,6 +536,8 @@ def _fields(expression: Expression) -> Iterator[str]:
                 yield from _fields(part)
         case Not(part) | IsTrue(part):
             yield from _fields(part)
+        case ClaimTerm():
+            return
         case _:
             raise TypeError(f"{expression!r} has no fields.")
 

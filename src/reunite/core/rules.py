@@ -39,6 +39,7 @@ from reunite.core.expression import (
     Or,
     Term,
     check_expression,
+    fields_of,
     from_json,
     reached_tables,
     to_json,
@@ -139,6 +140,15 @@ def _checked(
         instead = "not a function. Code that decides is a Policy: hub.track(…, policy=…)"
     raise BadRequestError(
         f"A rule is an expression over row and user, or True or False, {instead}.", path=path
+    )
+
+
+def asked_by(rules: Rules) -> frozenset[str]:
+    """The columns of the table itself that its rules ask."""
+    asking = [getattr(rules, name) for name in _OPERATIONS]
+    asking += [column.write for column in rules.columns.values()]
+    return frozenset(
+        name for rule in asking if isinstance(rule, Expression) for name in fields_of(rule)
     )
 
 

@@ -22,6 +22,7 @@ from django.db import connections, models, router
 from reunite.contrib.django.conf import BULK, setting
 from reunite.core.columns import Column
 from reunite.core.rules import Rules
+from reunite.core.withheld import looks_secret
 
 # Django's own, ours, and what keeps log-ins.
 OWN_APPS = frozenset(
@@ -31,12 +32,6 @@ OWN_APPS = frozenset(
      "django_celery_beat", "django_celery_results"}
 )  # fmt: skip
 
-_SECRET_WORDS = "password|passwd|passphrase|secret|token|credential|credentials|otp|salt"
-_SECRET_FIELD = re.compile(
-    rf"(?:^|_)(?:{_SECRET_WORDS}|api_?key|private_?key|access_?key|secret_?key|encryption_?key"
-    rf"|signing_?key)s?(?:_|$)",
-    re.IGNORECASE,
-)
 _SECRET_MODEL = re.compile(
     r"(?:Password|Secret|Token|Credential|Session|ApiKey|APIKey|PrivateKey|AccessKey)s?(?![a-z])"
 )
@@ -88,6 +83,8 @@ class TrackedModel(NamedTuple):
         return {
             **{name: value for name, value in found.items() if value is not None},
             "rules": rules,
+            # What looks like a secret is hidden by a rule, so that the admin can tell its changes.
+            "include": [field.column for field in self.model._meta.local_concrete_fields],
             "generated_key": isinstance(key, models.AutoField),
         }
 
@@ -155,11 +152,6 @@ def secret_columns(model: Any) -> tuple[str, ...]:
 def is_secret(field: Any) -> bool:
     """Whether a field's name is like that of a secret. A foreign key holds a key, no secret."""
     return not field.is_relation and looks_secret(field.name)
-
-
-def looks_secret(name: str) -> bool:
-    """Whether this is a name for what nobody else is to see: `api_key`, `portal_password`."""
-    return _SECRET_FIELD.search(name) is not None
 
 
 def tables_there(using: str) -> Sequence[str]:

@@ -16,8 +16,8 @@ from typing import Any
 from django.apps import apps
 from django.db.models.signals import post_delete, post_save, pre_save
 
-from reunite.contrib.django.discovery import looks_secret
 from reunite.contrib.django.middleware import acting_user
+from reunite.core.withheld import looks_secret
 
 MODELS = ("Organization", "UserOrganization", "ModelPermission", "DataFilter", "SyncConfiguration")
 CREATED, CHANGED, DELETED = "+", "~", "-"

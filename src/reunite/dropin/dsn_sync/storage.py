@@ -168,7 +168,10 @@ class Storage:
     def _track(self, table: RecordTable) -> None:
         policy = _Declared() if table.is_declared else _Open()
         # A second create must not find a record that took over its maker.
-        schema = self.hub.track(table.name, policy=policy, merge={MADE: "replica_wins"})
+        # Fields are declared one by one: whatever they look like, they were named.
+        schema = self.hub.track(
+            table.name, policy=policy, merge={MADE: "replica_wins"}, include=table.fields or None
+        )
         table.fields = [name for name in schema.column_names if name not in (KEY, MADE)]
         if table.name not in self._hooked:
             self._hooked.add(table.name)

@@ -22,7 +22,7 @@ from typing import Any
 
 from django.conf import settings
 
-from reunite.contrib.django.discovery import looks_secret
+from reunite.core.withheld import looks_secret
 from reunite.dropin.sb_sync import conf
 
 NAME = "sb_sync"

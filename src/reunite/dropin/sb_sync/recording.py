@@ -20,7 +20,7 @@ from django.db import connections
 from django.utils import timezone
 
 from reunite.contrib.django.database import statements_of
-from reunite.contrib.django.discovery import _SECRET_FIELD
+from reunite.core.withheld import looks_secret
 from reunite.dropin.sb_sync.asking import Member
 from reunite.dropin.sb_sync.conf import named
 from reunite.dropin.sb_sync.models import (
@@ -201,8 +201,7 @@ def summary_of(data: Sequence[Any]) -> dict[str, Any]:
 def _masked(value: Any) -> Any:
     if isinstance(value, dict):
         return {
-            name: _MASK if _SECRET_FIELD.search(str(name)) else _masked(one)
-            for name, one in value.items()
+            name: _MASK if looks_secret(str(name)) else _masked(one) for name, one in value.items()
         }
     return [_masked(one) for one in value] if isinstance(value, list) else value
 

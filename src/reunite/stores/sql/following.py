@@ -25,6 +25,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from reunite.core.schema import TYPES_BY_MERGE, Column, ColumnMerge, TableSchema
+from reunite.core.withheld import check_key_tells_nothing, withheld_sentence, without_secrets
 from reunite.errors import UnknownTableError, UntrackableTableError
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.versions import (
@@ -93,7 +94,7 @@ def follow(
     found = []
     for before in list(tracked_schemas(session)):
         try:
-            now = dialect.reflect(session, before.name)
+            now = _offered(session, before.name, named=before.column_names)
             if gaps is None:
                 gap = not dialect.is_captured(session, before)
             else:
@@ -125,7 +126,8 @@ def _newcomers(session: Session, known: set[str]) -> list[tuple[TableSchema, boo
     for name in session.dialect.trackable_tables(session):
         if name not in known:
             try:
-                schema = session.dialect.reflect(session, name)
+                schema = _offered(session, name)
+                check_key_tells_nothing(schema)
                 session.dialect.check_trackable(session, schema)
             except UntrackableTableError as error:
                 _tell_once(name, error.message)
@@ -138,6 +140,28 @@ def _newcomers(session: Session, known: set[str]) -> list[tuple[TableSchema, boo
 def _tell_once(name: str, reason: str) -> None:
     """Say why a table is passed over, once in a process."""
     logger.warning("%s is left out: %s", name, reason)
+
+
+def _offered(session: Session, table: str, *, named: Collection[str] = ()) -> TableSchema:
+    """A table as it is now, with those columns that look like secrets which it was tracked with."""
+
+    def key_of(parent: str) -> Collection[str]:
+        try:
+            return session.dialect.reflect(session, parent).key
+        except (UnknownTableError, UntrackableTableError):
+            return ()
+
+    found = session.dialect.reflect(session, table)
+    offered, columns = without_secrets(found, named=named, key_of=key_of)
+    if columns:
+        _tell_of_columns_once(read_meta(session)["epoch"], withheld_sentence(table, columns))
+    return offered
+
+
+@lru_cache(maxsize=1_000)
+def _tell_of_columns_once(epoch: str, sentence: str) -> None:
+    """Say what is withheld in a hub's database, once in a process."""
+    logger.warning("%s", sentence)
 
 
 def tracked_schemas(session: Session) -> Iterator[TableSchema]:

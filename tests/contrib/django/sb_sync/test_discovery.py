@@ -12,7 +12,7 @@ from django.core.checks import run_checks
 from django.db import connections, models
 from django.test.utils import override_settings
 
-from reunite.contrib.django.discovery import looks_secret
+from reunite.core.withheld import looks_secret
 from reunite.dropin.sb_sync import conf, discovery
 from tests.contrib.django.clinic import models as clinic
 from tests.contrib.django.conftest import Project

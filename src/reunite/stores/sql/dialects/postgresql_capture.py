@@ -8,10 +8,10 @@
 One function a table does it all, with the rights of whoever tracked the table, so that other roles
 need none of ours. Partitions have the same triggers, for statements that name one directly.
 
-Names of columns stand in it for the key alone; an old row is logged as `row_to_json` prints it, so
-columns may be added, renamed and dropped between two looks of ours without an error in anybody's
-statement. Where the hub's role owns the table, triggers fire ALWAYS, also for what logical
-replication brings.
+Names of columns stand in it for the key alone, and as texts for secrets that stay out of the log;
+an old row is logged as `row_to_json` prints it, so columns may be added, renamed and dropped
+between two looks of ours without an error in anybody's statement. Where the hub's role owns the
+table, triggers fire ALWAYS, also for what logical replication brings.
 
 What JSON looks like may depend on what a session has set; for columns of such types, and no others,
 the function sets it (each setting is a fiftieth of a small statement's time).
@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 from reunite.core.change import Op
 from reunite.core.schema import TableSchema
+from reunite.core.withheld import looks_secret
 from reunite.stores.sql.dialects.postgresql_reflection import PgRelation, PgTable
 from reunite.stores.sql.dialects.postgresql_values import wire_sql
 from reunite.stores.sql.ports import Session
@@ -117,8 +118,24 @@ def _settings(details: PgTable) -> list[str]:
     return [name for name in _SETTINGS if name in needed]
 
 
+def _image_of(schema: TableSchema, details: PgTable) -> str:
+    """An old row as the log has it: without the secrets that the table is tracked without."""
+    withheld = [
+        name for name in details.columns if name not in schema.column and looks_secret(name)
+    ]
+    if not withheld:
+        return _IMAGE
+    names = ", ".join(map(literal, withheld))
+    return (
+        "(SELECT pg_catalog.json_object_agg(reunite_each.key, reunite_each.value)"
+        "::pg_catalog.text FROM pg_catalog.json_each(pg_catalog.row_to_json(reunite_old)) "
+        f"AS reunite_each WHERE reunite_each.key OPERATOR(pg_catalog.<>) ALL (ARRAY[{names}]))"
+    )
+
+
 def body(schema: TableSchema, details: PgTable, log: str) -> str:
     """The function's text; `log` is the name of `reunite_change`."""
+    image = _image_of(schema, details)
     own = f"reunite_txid, {literal(schema.name)}, {schema.version}"
 
     def key(row: str) -> str:
@@ -127,7 +144,7 @@ def body(schema: TableSchema, details: PgTable, log: str) -> str:
     names = "txid, table_name, schema, op, key"
     truncated = (
         f"INSERT INTO {log} ({names}, old) SELECT {_TXID}, {literal(schema.name)}, "
-        f"{schema.version}, '{Op.DELETE}', {key('reunite_old')}, {_IMAGE} FROM ONLY "
+        f"{schema.version}, '{Op.DELETE}', {key('reunite_old')}, {image} FROM ONLY "
     )
     paired = f"""
         INSERT INTO {log} ({names}, old_key, old)
@@ -135,7 +152,7 @@ def body(schema: TableSchema, details: PgTable, log: str) -> str:
                CASE WHEN p.key OPERATOR(pg_catalog.<>) p.old_key THEN p.old_key END, p.old
         FROM (
             SELECT {key("(n.reunite_new)")} AS key, {key("(o.reunite_old)")} AS old_key,
-                   {_IMAGE.replace("reunite_old", "o.reunite_old")} AS old
+                   {image.replace("reunite_old", "o.reunite_old")} AS old
             FROM (SELECT pg_catalog.row_number() OVER () AS i, reunite_old
                   FROM old_rows AS reunite_old) AS o
             JOIN (SELECT pg_catalog.row_number() OVER () AS i, reunite_new
@@ -152,14 +169,14 @@ BEGIN
         SELECT {own}, '{Op.INSERT}', {key("reunite_new")} FROM new_rows AS reunite_new;
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'DELETE' THEN
         INSERT INTO {log} ({names}, old)
-        SELECT {own}, '{Op.DELETE}', {key("reunite_old")}, {_IMAGE} FROM old_rows AS reunite_old;
+        SELECT {own}, '{Op.DELETE}', {key("reunite_old")}, {image} FROM old_rows AS reunite_old;
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
         EXECUTE {literal(truncated)} OPERATOR(pg_catalog.||) pg_catalog.format(
             '%I.%I AS reunite_old', TG_TABLE_SCHEMA, TG_TABLE_NAME);
     ELSIF {_have_moved(schema, details)} THEN{paired}
     ELSE
         INSERT INTO {log} ({names}, old)
-        SELECT {own}, '{Op.UPDATE}', {key("reunite_old")}, {_IMAGE} FROM old_rows AS reunite_old;
+        SELECT {own}, '{Op.UPDATE}', {key("reunite_old")}, {image} FROM old_rows AS reunite_old;
     END IF;
     RETURN NULL;
 END

@@ -30,6 +30,7 @@ from benchmarks import (
     push,
     repair,
     rules,
+    sb_sync,
     writers,
 )
 from benchmarks.figures import MEMORY_DISK, Figure, Settings
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Iterator[Figure]]] = {
     "writers": writers.run,
     "mobync": mobync.run,
     "dbsync": dbsync.run,
+    "sb_sync": sb_sync.run,
 }
 
 # What the largest log and clone need on the memory disk.

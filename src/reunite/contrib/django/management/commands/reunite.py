@@ -4,6 +4,7 @@ status      what is tracked, what is not and why, how long the log is, who has r
 doctor      looks for what is missing; exit code 1 if something is
 triggers    installs what `migrate` installs; --dry-run only tells
 token       a token for a device of a user's; shown once
+adopt       `adopt sb-sync`: what sb-sync has made becomes the drop-in's; before the first `migrate`
 uninstall   takes triggers and log off a database
 jobs        runs the periodic work of the hub and of apps that have some, until it is stopped
 """
@@ -37,9 +38,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "action", choices=["status", "doctor", "triggers", "token", "uninstall", "jobs"]
+            "action",
+            choices=["status", "doctor", "triggers", "token", "adopt", "uninstall", "jobs"],
         )
-        parser.add_argument("user", nargs="?", help="of `token`: the name of a user")
+        parser.add_argument(
+            "user", nargs="?", help="of `token`: the name of a user; of `adopt`: sb-sync"
+        )
         parser.add_argument("--organization", help="of `token`: the slug of one of the user's")
         parser.add_argument("--label", default="", help="of `token`: what the device is called")
         parser.add_argument("--database", help="only this one; by default all that are hubs")
@@ -49,7 +53,7 @@ class Command(BaseCommand):
 
     def handle(self, *arguments: Any, **options: Any) -> None:
         action = options["action"]
-        if options["user"] and action != "token":
+        if options["user"] and action not in ("token", "adopt"):
             raise CommandError(f"`reunite {action}` takes no user.")
         try:
             answers = {
@@ -173,6 +177,16 @@ class Command(BaseCommand):
             "organization": names[0] if names[0] != NO_TENANT else None,
             "token": token,
         }
+
+    def _adopt(self, hub: DjangoHub, options: Mapping[str, Any]) -> dict[str, Any]:
+        if options["user"] != "sb-sync":
+            raise CommandError("Say what: `manage.py reunite adopt sb-sync`.")
+        if not apps.is_installed("reunite.dropin.sb_sync"):
+            raise CommandError("Add 'reunite.dropin.sb_sync' to INSTALLED_APPS first.")
+        from reunite.dropin.sb_sync.adopting import adopt
+
+        done = adopt(hub.using)
+        return {"adopted": done.rows, "left": done.left}
 
     def _uninstall(self, hub: DjangoHub, options: Mapping[str, Any]) -> dict[str, Any]:
         if not hub.is_installed():

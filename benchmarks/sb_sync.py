@@ -225,6 +225,7 @@ def _configure(path: Path) -> None:
         DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
         ALLOWED_HOSTS=["*"],
         SB_SYNC_CONFIG=many,
+        SB_SYNC_LOG_DIR=str(path.parent / "logs"),
         USE_TZ=True,
     )
     django.setup()

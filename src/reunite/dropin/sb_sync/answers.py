@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reunite.core.schema import TableSchema
 from reunite.dropin.sb_sync.items import CREATED, DELETED, UPDATED, Item
 from reunite.dropin.sb_sync.models import SyncLog
 
@@ -18,9 +17,8 @@ _AS_THEY_ARE = frozenset({"permission", "not_enabled"})
 class Answer:
     """What became of the items of a push."""
 
-    def __init__(self, items: Sequence[Item], schemas: Any) -> None:
+    def __init__(self, items: Sequence[Item]) -> None:
         self._items = items
-        self._schemas = schemas
         self.failed = [item for item in items if item.failure is not None]
         self.done = len(items) - len(self.failed)
 
@@ -115,23 +113,9 @@ class Answer:
         if failure is not None:
             found |= {"status": "error", "code": failure.code, "message": failure.message}
             if item.current is not None:
-                found["row"] = self._row(item)
+                found["row"] = item.current
             return found
         found |= {"action": item.action, "status": "ok"}
         if item.action != DELETED and item.result_version is not None:
             found["version"] = item.result_version
         return found
-
-    def _row(self, item: Item) -> dict[str, Any]:
-        """The row that an item conflicts with, as a pull would give it."""
-        model = item.described
-        schema, shown = self._schemas(model.table)
-        return _shown_row(model, schema, shown, item.current)
-
-
-def _shown_row(model: Any, schema: TableSchema, shown: TableSchema, row: Any) -> dict[str, Any]:
-    found = {"_model": model.label}
-    for name in shown.column_names:
-        value = row[schema.position[name]]
-        found[model.shown_name(name)] = model.by_column[name].show(value)
-    return found

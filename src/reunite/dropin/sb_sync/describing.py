@@ -28,11 +28,18 @@ from django.utils.duration import duration_string
 from reunite.contrib.django.discovery import TrackedModel, tracked_models
 from reunite.contrib.django.models import Organization
 from reunite.contrib.django.saving import aware_moment, python_value
-from reunite.core.schema import ColumnType
+from reunite.core.schema import ColumnType, TableSchema
 from reunite.core.stored import TAG, is_tagged, stored_of, text_form, wire_form, wire_integer
 
 # Models of Django's that a group may be given to read: fields by model.
 READ_ONLY_MODELS = frozenset({"auth.User", "auth.Group", "contenttypes.ContentType"})
+
+
+# Kinds of fields whose values are stored as something else.
+_CONVERTED = (
+    models.JSONField, models.DecimalField, models.UUIDField, models.DurationField,
+    models.BinaryField, models.GenericIPAddressField, models.DateField, models.TimeField,
+)  # fmt: skip
 
 
 class FieldError(Exception):
@@ -53,7 +60,9 @@ class Field:
         while target.is_relation:
             target = target.target_field
         self._target = target
-        self._kind = type(target)
+        # One of Django's own, which stores texts and numbers as they are.
+        self._is_plain = all(type(one).__module__.startswith("django.db.models") for one in
+                             (field, target)) and not isinstance(target, _CONVERTED)  # fmt: skip
         self.is_clock = bool(
             getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
         )
@@ -129,6 +138,16 @@ class Field:
         """A value of Python's as the engine has it."""
         if value is None:
             return None
+        if self._is_plain:
+            match value:
+                case bool() if column_type is ColumnType.BOOLEAN:
+                    return value
+                case str() if column_type is ColumnType.TEXT:
+                    return text_form(value) if TAG in value else value
+                case int() if column_type is ColumnType.INTEGER and type(value) is int:
+                    return wire_integer(value)
+                case float() if column_type is ColumnType.REAL:
+                    return value
         if hasattr(value, "pk"):
             value = value.pk
         if self._is_sqlite:
@@ -264,6 +283,16 @@ class Described:
             instance.clean()
         except ValidationError as error:
             raise FieldError(_in_words(error)) from None
+
+    def item_of(
+        self, schema: TableSchema, shown: TableSchema, row: Sequence[Any]
+    ) -> dict[str, Any]:
+        """A row of `schema` as a pull gives it to who knows the columns of `shown`."""
+        found: dict[str, Any] = {"_model": self.label}
+        for name in shown.column_names:
+            value = row[schema.position[name]]
+            found[self.shown_name(name)] = self.by_column[name].show(value)
+        return found
 
     def shown_name(self, column: str) -> str:
         """The name of a column in the rows of a pull."""

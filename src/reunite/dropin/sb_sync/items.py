@@ -71,7 +71,7 @@ class Item:
         self.key = self.wanted_key
         self.given = dict(self.asked)  # what is written
         self.action = ""
-        self.current: Row | None = None  # the row that it conflicts with
+        self.current: dict[str, Any] | None = None  # the row that it conflicts with
         self.was: Row | None = None  # the row as its sender knew it
         self.result_version: int | None = None
 
@@ -90,7 +90,7 @@ def read_items(
 ) -> list[Item]:
     """The items of a push.
 
-    schemas    tables as the member knows them
+    schemas    the tables that the hub offers
     """
     items = []
     labels: dict[str, str] = {}

@@ -300,6 +300,9 @@ class _Work(Whole):
         olds: Mapping[Key, Mapping[str, Any]],
     ) -> None:
         """Say what an item does, given the rows that there are once those before it are done."""
+        known = self._shown.schemas[schema.name].column
+        if not all(column in known for column in item.given):
+            raise ItemError("validation", "One of its fields cannot be set.")
         key = item.key
         row = None if key is None else rows.get(key)
         if row is not None and key not in seen:
@@ -319,7 +322,9 @@ class _Work(Whole):
         self._need(item, "delete" if item.is_delete else "update")
         item.action = DELETED if item.is_delete else UPDATED
         if item.version is not None and item.version != self._version(schema, row):
-            item.current = row
+            shown = self._shown.schemas[schema.name]
+            if {"pull", "read"} <= set(self._may(item.label)):
+                item.current = item.described.item_of(schema, shown, row)
             raise ItemError("conflict", f"The row {_shown(item)} has changed since that version.")
         assert key is not None, "a row is found by its key"
         item.was = row

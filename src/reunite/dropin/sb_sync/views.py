@@ -158,8 +158,7 @@ def _push(member: Member, body: dict[str, Any], key: str, measure: Measured) -> 
     hub = hub_of(member.using)
     models = described_models(hub)
     with hub.reading() as tx:
-        tables = hub.tables_at(tx)
-        schemas = tables.shown_by(tables.access(pushing.principal_of(member))).schemas
+        schemas = hub.tables_at(tx).schemas
     items = read_items(data, models, schemas, member)
     name_changes(items, data, member, key)
 
@@ -171,7 +170,7 @@ def _push(member: Member, body: dict[str, Any], key: str, measure: Measured) -> 
         return dict(found.values_list("model_name", "mark"))
 
     def finish() -> None:
-        answer = Answer(items, None)
+        answer = Answer(items)
         record(
             PUSH,
             member,
@@ -183,7 +182,7 @@ def _push(member: Member, body: dict[str, Any], key: str, measure: Measured) -> 
         )
 
     pushing.push_items(hub, member, items, is_atomic=is_atomic, bases=bases, finish=finish)
-    answer = Answer(items, lambda table: (tables.schemas[table], schemas[table]))
+    answer = Answer(items)
     return _json(answer.body(seconds=measure.seconds), status=answer.http_status)
 
 

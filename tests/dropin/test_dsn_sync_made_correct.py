@@ -263,6 +263,70 @@ def test_ds13_fields_that_were_not_declared_are_refused(backend: DSNSync, page: 
         page.create("users", "user_001", {"age": 36})
 
 
+@pytest.mark.parametrize("text", ["not json", "NaN", '{"a":', "[" * 100_000, ""])
+def test_a_text_that_no_page_could_read_is_refused_with_handlers_and_without(
+    backend: DSNSync, page: Page, text: str
+) -> None:
+    """Whoever has a token may push any text; one of these would end the table for all pages."""
+    backend.define_table("free", {"key": "id", "fields": ["name"]})
+    backend.sync("free", "f1", {"name": 1})
+    backend.on_create("users")(lambda data: True)
+    page.replica.sync()
+    insert = "insert into {} (dsn_sync_key, dsn_sync_made, name) values ('evil', 'm', ?)"
+    assert not page._write(insert.format("users"), text)
+    assert not page._write(insert.format("free"), text)
+    assert not page._write("update free set name = ? where dsn_sync_key = 'f1'", text)
+    assert page.refusals == ["vetoed"] * 3
+    assert page.get_all("free") == {"f1": {"name": 1}}
+    assert page.get_all("users") == {}
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "a\0b"])
+def test_a_page_makes_no_key_that_the_backend_could_not_make(
+    backend: DSNSync, page: Page, key: str
+) -> None:
+    assert not page.create("users", key, {"name": "Ada"})
+    assert page.refusals == ["vetoed"]
+    assert page.get_all("users") == {}
+
+
+def test_a_page_gives_no_record_another_key(backend: DSNSync, page: Page) -> None:
+    """No handler would be told of which record it was."""
+    told: list[Any] = []
+    for on in (backend.on_create, backend.on_update, backend.on_delete):
+        on("users")(told.append)
+    backend.sync("users", "user_001", {"name": "Ada"})
+    page.replica.sync()
+    assert not page._write("update users set dsn_sync_key = 'user_002'")
+    assert page.refusals == ["not-allowed"]
+    assert told == []
+    assert page.get_all("users") == {"user_001": {"name": "Ada"}}
+
+
+def test_an_async_handler_is_refused_at_once(backend: DSNSync) -> None:
+    async def later(data: dict[str, Any]) -> bool:
+        return False
+
+    with pytest.raises(ValueError, match="'later' an async one"):
+        backend.on_create("users")(later)
+
+
+def test_a_field_that_held_the_key_before_the_table_was_declared_becomes_the_key_field(
+    backend: DSNSync, page: Page
+) -> None:
+    backend.sync("orders", "o1", {"order_id": "o1", "total": 5})
+    backend.sync("orders", "o2", {"total": 7})
+    backend.define_table("orders", {"key": "order_id", "fields": ["total"]})
+    assert page.get_all("orders") == {"o1": {"total": 5}, "o2": {"total": 7}}
+    told: list[Any] = []
+    backend.on_update("orders")(told.append)
+    assert page.update("orders", "o1", {"total": 6})
+    assert told == [{"order_id": "o1", "total": 6}]
+    backend.sync("bills", "b1", {"bill_id": "other", "total": 5})
+    with pytest.raises(ValueError, match="of the record 'b1' in 'bills' is not its key"):
+        backend.define_table("bills", {"key": "bill_id", "fields": ["total"]})
+
+
 def test_ds15_a_create_of_a_key_that_is_there_is_refused(
     backend: DSNSync, page: Page, tmp_path: Path
 ) -> None:

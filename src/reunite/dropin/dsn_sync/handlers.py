@@ -3,11 +3,12 @@
     a page's push ──► hook, inside the push's transaction ──► the function ──► True, or veto
 
 The rule         a handler that returns False or raises leaves nothing: neither the page's write nor
-                 what it wrote itself. Without one, a write is taken as it is.
+                 what it wrote itself. Without one, a write is taken if it is a record.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from reunite.core.change import Op
-from reunite.dropin.dsn_sync.records import KEY, MADE, RecordTable, record_of
+from reunite.dropin.dsn_sync.records import KEY, MADE, RecordTable, checked_key, value_of
 from reunite.engine.tables import HookedChange
 from reunite.errors import Veto
 
@@ -33,9 +34,15 @@ class Handlers:
         self._running = threading.local()
 
     def set(self, table: str, op: Op, handler: Handler) -> None:
-        """Run this function from now on; the last one counts."""
+        """Run this function from now on; the last one counts. Raises ValueError for what is none,
+        and for a coroutine function: a page's write waits for its answer, inside a transaction."""
         if not callable(handler):
             raise ValueError(f"A handler is a function; {handler!r} is none.")
+        if inspect.iscoroutinefunction(handler):
+            raise ValueError(
+                f"A handler is an ordinary function, and {handler.__name__!r} an async one: "
+                "nobody would wait for what it says. Write it without async."
+            )
         self._by_place[table, op] = handler
 
     @property
@@ -47,13 +54,14 @@ class Handlers:
         """What the hub calls for each row of this table that a page changes in this way."""
 
         def call(change: HookedChange, connection: Any) -> None:
+            about = told(table, change)
             handler = self._by_place.get((table.name, op))
             if handler is None:
                 return
             (key,) = change.key
             with self._in(connection):
                 try:
-                    answer = handler(told(table, change))
+                    answer = handler(about)
                 except Exception as error:
                     logger.exception(
                         "The %s handler of %s failed for %r.", op.value, table.name, key
@@ -75,10 +83,19 @@ class Handlers:
 
 def told(table: RecordTable, change: HookedChange) -> dict[str, Any]:
     """What a handler is given: the key field and, of a create, all fields; of an update those that
-    changed; of a delete nothing else."""
-    found: dict[str, Any] = {table.key_field: change.key[0]}
+    changed; of a delete nothing else. Vetoes what is no record: whoever has a token may push any
+    text, and one that cannot be read would keep every page from reading its table."""
+    (key,) = change.key
+    found: dict[str, Any] = {table.key_field: key}
     if change.row is None:
         return found
     old = change.old or {}
-    names = [name for name in change.row if name not in (KEY, MADE)]
-    return found | record_of(change.row, [n for n in names if change.row[n] != old.get(n)])
+    try:
+        if old.get(KEY) != key:
+            checked_key(key)
+        for name, text in change.row.items():
+            if name not in (KEY, MADE) and text is not None and text != old.get(name):
+                found[name] = value_of(name, text)
+    except ValueError as error:
+        raise Veto(str(error)) from error
+    return found

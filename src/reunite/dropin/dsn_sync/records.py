@@ -17,7 +17,7 @@ The rule           what a record cannot hold is refused before anything is writt
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -92,8 +92,10 @@ def checked_name(name: Any, what: str) -> str:
 
 def checked_key(key: Any) -> str:
     """Raises ValueError for what is no key."""
-    if not isinstance(key, str) or not 0 < len(key) <= KEY_LENGTH_MAX or "\0" in key:
-        raise ValueError(f"A key is a text of 1 to {KEY_LENGTH_MAX} characters; {key!r} is none.")
+    is_key = isinstance(key, str) and 0 < len(key) <= KEY_LENGTH_MAX
+    if not is_key or "\0" in key or any("\ud800" <= letter <= "\udfff" for letter in key):
+        shown = repr(key)[:60]
+        raise ValueError(f"A key is a text of 1 to {KEY_LENGTH_MAX} characters; {shown} is none.")
     return key
 
 
@@ -119,9 +121,16 @@ def texts_of(table: RecordTable, key: str, data: Any) -> dict[str, str]:
     return found
 
 
-def record_of(row: Mapping[str, Any], fields: Sequence[str]) -> dict[str, Any]:
-    """The fields that a row has, as values."""
-    return {name: json.loads(row[name]) for name in fields if row.get(name) is not None}
+def value_of(field: str, text: str) -> Any:
+    """The value of a field that is stored so. Raises ValueError for what is no JSON."""
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"The field {field!r} is not JSON: {error}") from error
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON.")
 
 
 # -- statements ---------------------------------------------------------------------------------

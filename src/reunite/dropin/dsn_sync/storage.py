@@ -29,7 +29,9 @@ from reunite.dropin.dsn_sync.records import (
     add_field,
     check_fields,
     create_table,
+    quoted,
     upsert,
+    value_of,
 )
 from reunite.errors import CallerError, StorageUnavailableError
 from reunite.hub import Hub, random_id
@@ -50,7 +52,7 @@ BACKEND = "backend"
 
 class _Declared(Policy):
     """Pages may do everything with the records of a declared table but make one that is there:
-    then its maker would be another one."""
+    then its maker would be another one; or give one another key, of which no handler is told."""
 
     def read(self, principal: Principal) -> bool:
         return True
@@ -59,7 +61,7 @@ class _Declared(Policy):
         return True
 
     def update(self, principal: Principal, old: Named, new: Named) -> bool:
-        return bool(old[MADE] == new[MADE])
+        return bool(old[MADE] == new[MADE] and old[KEY] == new[KEY])
 
     def delete(self, principal: Principal, row: Named) -> bool:
         return True
@@ -108,17 +110,31 @@ class Storage:
             self._make(RecordTable(name, key_field, [], is_declared=True))
             table = self.tables[name]
         elif not table.is_declared:
-            extra = [field for field in table.fields if field not in fields]
+            extra = [field for field in table.fields if field not in (key_field, *fields)]
             if extra:
                 raise ValueError(
                     f"Data was synced to {name!r} before it was declared, with fields that the "
                     f"schema does not have: {', '.join(map(repr, extra))}. Add them to its fields."
                 )
+        if key_field in table.fields:
+            self._empty_key_field(table, key_field)
         self._extend(table, fields)
         if not table.is_declared or table.key_field != key_field:
             table.key_field, table.is_declared = key_field, True
             self._write_down(table)
             self._track(table)
+
+    def _empty_key_field(self, table: RecordTable, field: str) -> None:
+        """What was a field becomes the key field: records synced before have their key in it, or
+        nothing. Raises ValueError if one has something else."""
+        for key, text in self.define(f"select {KEY}, {quoted(field)} from {quoted(table.name)}"):
+            if text is not None and value_of(field, text) != key:
+                raise ValueError(
+                    f"The field {field!r} of the record {key!r} in {table.name!r} is not its key. "
+                    "Choose another key field."
+                )
+        with self.hub.acting_as(BACKEND) as connection:
+            connection.execute(f"update {quoted(table.name)} set {quoted(field)} = null")
 
     def open(self, name: str, fields: Sequence[str]) -> RecordTable:
         """The table for a record of the backend with these fields. One that was never declared is

@@ -10,13 +10,22 @@ import type { Database } from "../client/database.js";
 import { wireKey } from "../client/forms.js";
 import { insertOf, updateOf } from "../client/transaction.js";
 import type { Table } from "../core/schema.js";
-import { isError, type ReuniteError } from "../errors.js";
+import { isError, ReuniteError } from "../errors.js";
 import { asError, TIMES } from "../net/keeper.js";
 import type { Fetch } from "../net/transport.js";
 import type { Write } from "../replica/writing.js";
 import { sealed } from "../sealed/index.js";
 import { Line } from "./line.js";
-import { type DsnRecord, MADE, recordOf, recordsOf, TABLES, textsOf } from "./records.js";
+import {
+  type DsnRecord,
+  isTableOfRecords,
+  keyOf,
+  MADE,
+  recordOf,
+  recordsOf,
+  TABLES,
+  textsOf,
+} from "./records.js";
 import { Tokens } from "./tokens.js";
 import { type Refusal, Waiting } from "./waiting.js";
 
@@ -62,6 +71,7 @@ export class DsnClient {
   /** All records of a table by their keys; none of a table that there is not. */
   async getAll(table: string): Promise<Record<string, DsnRecord>> {
     const database = await this.#ready();
+    if (!isTableOfRecords(table)) return {};
     try {
       return recordsOf(await database.table(table).all());
     } catch (error) {
@@ -73,6 +83,7 @@ export class DsnClient {
   /** One record, undefined if there is none. */
   async get(table: string, key: string): Promise<DsnRecord | undefined> {
     const database = await this.#ready();
+    if (!isTableOfRecords(table)) return undefined;
     try {
       const row = await database.table(table).get(String(key));
       return row === null ? undefined : recordOf(row);
@@ -85,20 +96,20 @@ export class DsnClient {
   /** Make a record: true when the backend has stored it, false when it was refused or its key is
    * taken; `lastError` says why. Without a network it waits for one. */
   create(table: string, key: string, data: object): Promise<boolean> {
-    return this.#write(table, data, (known, texts) => {
-      return insertOf(known, [String(key), { ...texts, [MADE]: newUid() }]);
+    return this.#write(table, key, data, (known, texts, of) => {
+      return insertOf(known, [of, { ...texts, [MADE]: newUid() }]);
     });
   }
 
   /** Change the given fields of a record: true when the backend has stored it. */
   update(table: string, key: string, data: object): Promise<boolean> {
-    return this.#write(table, data, (known, texts) => updateOf(known, String(key), texts));
+    return this.#write(table, key, data, (known, texts, of) => updateOf(known, of, texts));
   }
 
   /** Delete a record: true when it is gone at the backend. */
   delete(table: string, key: string): Promise<boolean> {
-    return this.#write(table, {}, (known) => {
-      return { op: "delete", table: known.name, key: wireKey(known, String(key)) };
+    return this.#write(table, key, {}, (known, _, of) => {
+      return { op: "delete", table: known.name, key: wireKey(known, of) };
     });
   }
 
@@ -115,20 +126,32 @@ export class DsnClient {
 
   async #write(
     name: string,
+    given: string,
     data: object,
-    write: (table: Table, texts: Record<string, string>) => Write,
+    write: (table: Table, texts: Record<string, string>, key: string) => Write,
   ): Promise<boolean> {
     let refusal: Refusal | null;
     try {
+      const key = keyOf(given);
       const database = await this.#ready();
-      const about = await database.table(TABLES).get(name);
-      if (about === null || !about.is_declared) {
-        const message = `The backend has declared no table ${name} to write to.`;
-        return this.#refused({ code: "missing", message });
-      }
-      const texts = textsOf(data, about.key_field as string);
       const uid = newUid();
-      await database.write(name, (table) => write(table, texts), uid);
+      const attempt = async () => {
+        const about = await database.table(TABLES).get(String(name));
+        if (!about?.is_declared) {
+          const message = `The backend has declared no table ${name} to write to.`;
+          throw new ReuniteError("unknown-table", message);
+        }
+        const texts = textsOf(data, key, about.key_field as string);
+        await database.write(name, (table) => write(table, texts, key), uid);
+      };
+      try {
+        await attempt();
+      } catch (error) {
+        // The backend may have declared it a moment ago: then it is on its way.
+        if (!isError(error, "unknown-table", "bad-request") || !this.isConnected()) throw error;
+        await database.sync();
+        await attempt();
+      }
       refusal = await this.#waiting!.until(uid);
     } catch (error) {
       refusal = refusalOf(error);
@@ -227,7 +250,9 @@ export class DsnClient {
 
   #opened(database: Database): Database {
     this.#database = database;
-    this.#waiting = new Waiting(database, ({ table, op, key, reason }) => {
+    // Whichever door a page was told, the replica is the same.
+    const name = this.#options.storage ?? this.#url.replace(/\/\d+\/*$/, "");
+    this.#waiting = new Waiting(database, name, ({ table, op, key, reason }) => {
       const message = `The ${op} of ${key} in ${table}, made before: ${reason}`;
       this.#refused({ code: "refused", message });
     });

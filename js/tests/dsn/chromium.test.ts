@@ -195,6 +195,29 @@ inChromium(
 );
 
 inChromium(
+  "what is refused is false in its own tab, however many tabs there are",
+  async (browse) => {
+    const context = await browse(...FLAGS);
+    const pages = [await pageOf(context, backend), await pageOf(context, backend)];
+    for (const page of [...pages, ...pages]) await connected(page, backend);
+    await backend.ask("refuse", { table: "users" });
+    for (const page of pages) {
+      const answers = await page.evaluate(() => {
+        const keys = Array.from({ length: 10 }, (_, index) => `u${index}`);
+        return Promise.all(keys.map((key) => window.client.create("users", key, { name: key })));
+      });
+      expect(answers).toEqual(Array(10).fill(false));
+      expect(await page.evaluate(() => window.client.lastError)).toEqual({
+        code: "refused",
+        message: "The backend refused it.",
+      });
+    }
+    const kept = () => window.client.getAll("users");
+    for (const page of pages) expect(await page.evaluate(kept)).toEqual({});
+  },
+);
+
+inChromium(
   "the example's shop sells its two laptops to two pages, and no third one",
   async (browse) => {
     const shop = await startShop();

@@ -118,6 +118,13 @@ test("what cannot be is false at once, with its code", async () => {
   await tried(client.create("users", "user_009", { age: 36 }));
   await tried(client.create("users", "user_009", { name: 10n }));
   await tried(client.create("never_declared", "k", {}));
+  await tried(client.create("users", "", ALICE));
+  await tried(client.create("users", "k".repeat(256), ALICE));
+  await tried(client.create("users", "user_009", { user_id: "user_008" }));
+  await tried(client.create("users", "user_009", ["Alice"]));
+  await tried(client.create("users", "user_009", null as never));
+  await tried(client.update("users", "user_001", { dsn_sync_key: "user_008" }));
+  await tried(client.create("dsn_sync_tables", "mine", { is_declared: 1 }));
   await backend.sync("tasks", "task_001", { status: "running" });
   await until(async () => (await client.get("tasks", "task_001")) !== undefined, "it is there");
   await tried(client.update("tasks", "task_001", { status: "hacked" }));
@@ -128,9 +135,31 @@ test("what cannot be is false at once, with its code", async () => {
     [false, "refused"],
     [false, "refused"],
     [false, "missing"],
+    [false, "refused"],
+    [false, "refused"],
+    [false, "refused"],
+    [false, "refused"],
+    [false, "refused"],
+    [false, "refused"],
+    [false, "missing"],
     [false, "missing"],
   ]);
   expect(await backend.ask("told")).toEqual([]);
+  expect(await client.getAll("users")).toEqual(PEOPLE);
+  expect(await client.getAll("dsn_sync_tables")).toEqual({});
+  expect(await client.get("dsn_sync_tables", "users")).toBeUndefined();
+});
+
+test("a table or field that the backend declared a moment ago can be written to", async () => {
+  const client = device("eager");
+  await until(() => client.isConnected(), "it is connected");
+  const define = (fields: string[]) =>
+    backend.ask("define", { table: "orders", schema: { key: "id", fields } });
+  await define(["total"]);
+  expect(await client.create("orders", "o1", { total: 5 })).toBe(true);
+  await define(["total", "paid"]);
+  expect(await client.update("orders", "o1", { paid: true })).toBe(true);
+  expect(await client.getAll("orders")).toEqual({ o1: { total: 5, paid: true } });
 });
 
 test("S6: changes of anyone are heard, with all records, and the first ones too", async () => {

@@ -14,6 +14,7 @@
  *     not-secure          the page is neither on https nor on localhost
  *     storage-full        the browser has no room for more
  *     storage-lost        the browser threw the replica away while it was open
+ *     no-storage          the browser opens no database for this page
  *     closed              the database was closed
  *     busy                a transaction was disturbed again and again
  */

@@ -46,7 +46,8 @@ export interface ConnectOptions extends FormOptions {
  * when there are rows to read: at once if the replica was here before, also without a network.
  *
  * Throws `not-secure` on a page that is neither on https nor on localhost, `hub-unreachable` if the
- * hub does not answer the first time, `not-authenticated` for a token that it does not take.
+ * hub does not answer the first time, `not-authenticated` for a token that it does not take,
+ * `no-storage` where the browser opens no database.
  */
 export async function connect(url: string, options: ConnectOptions): Promise<Database> {
   const carrier = options.transport?.(url, options.token);

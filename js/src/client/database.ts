@@ -18,7 +18,7 @@ import type { Applied } from "../replica/inbox.js";
 import type { ConflictRecord, ParkedRecord } from "../replica/records.js";
 import type { Gather } from "../replica/repair.js";
 import type { State } from "../replica/state.js";
-import { databaseName, type Store } from "../replica/store.js";
+import { databaseName, lost, type Store } from "../replica/store.js";
 import type { Write } from "../replica/writing.js";
 import { Forms, type KeyLike, type RowObject, wireKey, wireValues } from "./forms.js";
 import { chosen, type QueryParts } from "./query.js";
@@ -30,10 +30,8 @@ import { runTransaction, type Transaction, tableIn, writeAtOnce } from "./transa
 import { type Changes, Watching } from "./watching.js";
 
 const CLOSED = new ReuniteError("closed", "The database was closed: connect again.");
-
 /** How long what was found of the storage is good. */
 const STORAGE_MS = 30_000;
-
 /** How a sync that another tab was asked for ended. */
 interface SyncAnswer {
   readonly error: { readonly code: string; readonly message: string } | null;
@@ -59,14 +57,13 @@ export class Database {
   #writing: Promise<unknown> = Promise.resolve();
   readonly #waiting = new Map<string, (answer: SyncAnswer) => void>();
   readonly #endings: (() => void)[] = [];
-  #isClosed = false;
+  #closed: ReuniteError | null = null;
   readonly #closing = new AbortController();
   #isCounting = false;
   #wasCountWanted = false;
   #storageAt = 0;
   #line: { phase: Status["phase"]; error: ReuniteError | null };
   #current: Status;
-
   readonly #store: Store;
   readonly #transport: Transport;
   readonly #settings: Settings;
@@ -226,19 +223,23 @@ export class Database {
   }
 
   /** Stop, and let go of the database. What is pending stays there for the next time. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+  close(): Promise<void> {
+    return this.#end(CLOSED);
+  }
+
+  async #end(why: ReuniteError): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = why;
     for (const end of this.#endings) end();
-    this.#closing.abort(CLOSED);
-    for (const answer of this.#waiting.values()) answer({ error: CLOSED, report: null });
+    this.#closing.abort(why);
+    for (const answer of this.#waiting.values()) answer({ error: why, report: null });
     this.#waiting.clear();
     this.#watching.stop();
     this.#keeper?.stop();
     this.#tabs.close();
     await this.#writing;
     await this.#busy;
-    this.#store.close();
+    this.#store.close(why);
     this.#line = { phase: "stopped", error: null };
     this.#setStatus({ ...this.#line, isLeader: false });
     for (const set of Object.values(this.#listeners)) set.clear();
@@ -519,11 +520,11 @@ export class Database {
   /** Count again what is pending, parked and open, soon. */
   #count(): void {
     this.#wasCountWanted = true;
-    if (this.#isCounting || this.#isClosed) return;
+    if (this.#isCounting || this.#closed) return;
     this.#isCounting = true;
     void (async () => {
       try {
-        while (this.#wasCountWanted && !this.#isClosed) {
+        while (this.#wasCountWanted && !this.#closed) {
           this.#wasCountWanted = false;
           await this.#counted();
         }
@@ -544,8 +545,8 @@ export class Database {
     }));
     const { syncedMs, ...counts } = found;
     let { storage } = this.#current;
-    if (Date.now() >= this.#storageAt) {
-      this.#storageAt = Date.now() + STORAGE_MS;
+    if (performance.now() >= this.#storageAt) {
+      this.#storageAt = performance.now() + STORAGE_MS;
       storage = await storageNow(storage);
     }
     const known = this.#current.syncedAt?.getTime() ?? 0;
@@ -575,7 +576,7 @@ export class Database {
 
   /** Something failed that nobody waits for. */
   #fail(error: unknown): void {
-    if (this.#isClosed || isError(error, "closed")) return;
+    if (this.#closed || isError(error, "closed")) return;
     this.#emit("error", asError(error));
   }
 
@@ -587,14 +588,13 @@ export class Database {
 
   /** The browser has taken the replica's database away. */
   lose(): void {
-    if (this.#isClosed) return;
+    if (this.#closed) return;
     this.#keeper?.stop();
-    const message = "The browser threw this replica's database away: connect again.";
-    this.#fail(new ReuniteError("storage-lost", message));
-    void this.close();
+    this.#fail(lost());
+    void this.#end(lost());
   }
 
   #refuseIfClosed(): void {
-    if (this.#isClosed) throw CLOSED;
+    if (this.#closed) throw this.#closed;
   }
 }

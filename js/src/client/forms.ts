@@ -47,7 +47,13 @@ export class Forms {
     if (found === undefined) {
       found = {};
       for (const [index, column] of table.columns.entries()) {
-        found[column.name] = this.read(column, row[index]!);
+        const value = this.read(column, row[index]!);
+        if (column.name === "__proto__") {
+          // To assign it would make it the prototype.
+          Object.defineProperty(found, column.name, { value, enumerable: true });
+        } else {
+          found[column.name] = value;
+        }
       }
       this.#objects.set(row, found);
     }
@@ -122,12 +128,13 @@ export function wireOf(column: Column, given: unknown): Value {
 
 /** Named values in wire form; what is undefined was not given. */
 export function wireValues(table: Table, given: object): WireValues {
-  const found: Record<string, Value> = {};
-  for (const [name, value] of Object.entries(given)) {
-    if (value === undefined) continue;
-    found[name] = table.position.has(name) ? wireOf(table.column(name), value) : null;
-  }
-  return found;
+  const members = Object.entries(given).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(
+    members.map(([name, value]) => [
+      name,
+      table.position.has(name) ? wireOf(table.column(name), value) : null,
+    ]),
+  );
 }
 
 /** The key that a page means. */

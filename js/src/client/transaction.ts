@@ -194,15 +194,12 @@ export class Transaction {
 }
 
 export function insertOf(table: Table, given: [object] | [KeyLike, object]): Write {
-  const values: Record<string, unknown> = { ...(given.length === 1 ? given[0] : given[1]) };
-  if (given.length === 2) {
-    const [given0] = given;
-    const key = table.key.length > 1 && Array.isArray(given0) ? given0 : [given0];
-    table.key.forEach((name, index) => {
-      values[name] = key[index];
-    });
-  }
-  return { op: "insert", table: table.name, values: wireValues(table, values) };
+  if (given.length === 1)
+    return { op: "insert", table: table.name, values: wireValues(table, given[0]) };
+  const [first, rest] = given;
+  const key = table.key.length > 1 && Array.isArray(first) ? first : [first];
+  const own = Object.fromEntries(table.key.map((name, index) => [name, key[index]]));
+  return { op: "insert", table: table.name, values: wireValues(table, { ...rest, ...own }) };
 }
 
 export function updateOf(table: Table, key: KeyLike, values: object): Write {

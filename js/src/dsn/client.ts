@@ -57,7 +57,7 @@ export class DsnClient {
   #database: Database | null = null;
   #waiting: Waiting | null = null;
   #isClosed = false;
-  readonly #endings = new Set<() => void>();
+  readonly #watches: Watch[] = [];
 
   constructor(url: string, token: string, options: DsnOptions) {
     this.#url = url;
@@ -116,12 +116,10 @@ export class DsnClient {
   /** Call back with all records of a table by their keys, now and after every change of it, whoever
    * made it. */
   onDataChange(table: string, callback: (records: Record<string, DsnRecord>) => void): void {
-    this.#ready()
-      .then((database) => {
-        const stop = database.table(table).live((rows) => callback(recordsOf(rows)));
-        this.#endings.add(stop);
-      })
-      .catch(() => {}); // `lastError` says why
+    const watch = { table, callback };
+    this.#watches.push(watch);
+    if (this.#database !== null) begin(watch, this.#database);
+    else void this.#ready().catch(() => {}); // `lastError` says why
   }
 
   async #write(
@@ -197,7 +195,6 @@ export class DsnClient {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#line.cut();
-    for (const end of this.#endings) end();
     this.#waiting?.stop();
     await this.#opening?.catch(() => {});
     await this.#database?.close();
@@ -262,12 +259,24 @@ export class DsnClient {
     database.on("error", (error) => {
       this.lastError = refusalOf(error);
       if (error.code !== "storage-lost") return;
-      // The browser took it away: the next call opens another one.
+      // The browser took it away: another one is opened, now if somebody watches.
       this.#waiting?.stop();
       this.#database = null;
+      if (this.#watches.length > 0) void this.#ready().catch(() => {});
     });
+    for (const watch of this.#watches) begin(watch, database);
     return database;
   }
+}
+
+interface Watch {
+  readonly table: string;
+  readonly callback: (records: Record<string, DsnRecord>) => void;
+}
+
+/** Have a watch called from now on; it ends with the database. */
+function begin({ table, callback }: Watch, database: Database): void {
+  database.table(table).live((rows) => callback(recordsOf(rows)));
 }
 
 /** What an error means for who called. */
@@ -277,7 +286,12 @@ function refusalOf(caught: unknown): Refusal {
   if (code === "no-row") return { code: "missing", message: text };
   if (code === "unknown-table") return { code: "missing", message: text };
   if (code === "key-exists") return { code: "exists", message: text };
-  if (code === "hub-unreachable" || code === "no-hub" || code === "closed") {
+  if (
+    code === "hub-unreachable" ||
+    code === "no-hub" ||
+    code === "closed" ||
+    code === "storage-lost"
+  ) {
     return { code: "offline", message: text };
   }
   const isPath = (caught as Partial<ReuniteError>).details?.path;

@@ -154,9 +154,10 @@ export class Keeper {
   }
 
   async #pause(ms: number): Promise<void> {
-    const until = Date.now() + ms;
+    // Not by the device's clock, which people and networks set.
+    const until = performance.now() + ms;
     while (!this.#isOver && !this.#isSyncWanted) {
-      const left = until - Date.now();
+      const left = until - performance.now();
       if (left <= 0) return;
       await this.#wait(left);
     }
@@ -185,7 +186,7 @@ export class Keeper {
     };
     const control = new AbortController();
     this.#line = control;
-    const isStream = Date.now() >= this.#streamAt;
+    const isStream = performance.now() >= this.#streamAt;
     let end: { readonly error: unknown } | null = null;
     const reading = (isStream ? this.#read(line, state, control) : this.#poll(state, control)).then(
       () => null,
@@ -233,7 +234,7 @@ export class Keeper {
       const asked = { replica, cursor, tables, where };
       const stream = await this.#link.transport.live(asked, control.signal);
       if (stream === null) {
-        this.#streamAt = Date.now() + streamAgainMs;
+        this.#streamAt = performance.now() + streamAgainMs;
         return;
       }
       for await (const event of eventsOf(stream, control.signal, sign)) {
@@ -243,7 +244,7 @@ export class Keeper {
       control.signal.throwIfAborted();
     } catch (error) {
       if (control.signal.reason === GATHERED) {
-        this.#streamAt = Date.now() + streamAgainMs;
+        this.#streamAt = performance.now() + streamAgainMs;
         return;
       }
       throw control.signal.aborted ? control.signal.reason : broken(error);

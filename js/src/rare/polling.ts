@@ -17,10 +17,10 @@ export async function polled(
   signal: AbortSignal,
   onSign: () => void,
 ): Promise<void> {
-  while (!signal.aborted && Date.now() < until) {
+  while (!signal.aborted && performance.now() < until) {
     const now = await link.state();
     const request = { ...pullRequest(now), wait_s: Math.max(1, Math.round(waitMs / 1_000)) };
-    const began = Date.now();
+    const began = performance.now();
     let page: Page;
     try {
       page = await link.transport.call<Page>("pull", request, signal, waitMs * 3);
@@ -31,7 +31,7 @@ export async function polled(
     // The sync that follows pulls it again, and does with it what is to be done.
     if (!bringsNothing(page, now) || now.replica !== state.replica) return;
     // A hub that answers at once is asked no more often than once a second.
-    await delay(Math.max(0, 1_000 - (Date.now() - began)), signal);
+    await delay(Math.max(0, 1_000 - (performance.now() - began)), signal);
   }
 }
 

@@ -12,6 +12,7 @@ import { isKept, tablesOf } from "../core/schema.js";
 import { isError, LOST_IDENTITY } from "../errors.js";
 import type { Page, Wheres } from "../protocol/messages.js";
 import type { Conversation } from "./conversation.js";
+import { said } from "./generations.js";
 import { aligned } from "./inbox.js";
 import { adopt } from "./state.js";
 import type { Store } from "./store.js";
@@ -66,7 +67,6 @@ export class Cloning {
     await this.#store.write(async (tx) => {
       const { state } = tx;
       if (state.cursor !== after || state.isReady) return; // another tab was here
-      const said = Object.keys(page.schemas).map((name) => [name, page.generations?.[name] ?? ""]);
       if (schemas !== null) {
         const now = tablesOf(schemas);
         for (const table of tx.tables.values()) {
@@ -79,7 +79,7 @@ export class Cloning {
       }
       if (page.reset) {
         for (const name of tx.tables.keys()) tx.clearTable(name);
-        state.generations = Object.fromEntries(said);
+        state.generations = said(page);
       }
       for (const part of page.tables ?? []) {
         const table = tx.tables.get(part.table);

@@ -22,6 +22,14 @@ import type { State } from "./state.js";
 /** Attempts of one sync to agree with the hub on who it is before it gives up. */
 const TRIES_MAX = 5;
 
+/** What an answer is not one without. */
+const NEEDED: Readonly<Record<string, string>> = {
+  register: "tables",
+  schema: "tables",
+  push: "outcomes",
+  pull: "schemas",
+};
+
 /** Where a sync is: `rowsTotal` is known in a snapshot. */
 export interface Progress {
   readonly phase: "clone" | "push" | "pull" | "compare";
@@ -51,8 +59,11 @@ export class Conversation {
     this.#signal = signal;
   }
 
-  call<Answer>(operation: string, message: unknown = null): Promise<Answer> {
-    return this.#transport.call(operation, message, this.#signal);
+  async call<Answer>(operation: string, message: unknown = null): Promise<Answer> {
+    const answer = await this.#transport.call<Answer>(operation, message, this.#signal);
+    const name = NEEDED[operation];
+    if (name && !answer?.[name as keyof Answer]) throw strange();
+    return answer;
   }
 
   register(state: Pick<State, "tables" | "where">): Promise<RegisterAnswer> {
@@ -77,7 +88,7 @@ export class Conversation {
       return state.nextSchemas;
     }
     const answer = await this.call<SchemaAnswer>("schema");
-    const tables = answer.tables.filter((table) => table.name in page.schemas);
+    const tables = answer.tables.filter((table) => Object.hasOwn(page.schemas, table.name));
     if (!haveVersions(tables, page)) {
       throw new ReuniteError("schema-changed", "The hub's tables changed while they were pulled.");
     }
@@ -93,6 +104,12 @@ export class Conversation {
   tell(phase: Progress["phase"], rows: number, rowsTotal: number | null = null): void {
     this.#onProgress({ phase, rows, bytes: this.#transport.bytes, rowsTotal });
   }
+}
+
+/** An answer that no hub gives: something on the way made another one of it. */
+export function strange(): ReuniteError {
+  const message = "The hub's answer is none. Nothing is lost: it is tried again.";
+  return new ReuniteError("hub-unreachable", message);
 }
 
 /** The question for the page after the state's cursor. */

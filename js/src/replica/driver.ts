@@ -170,18 +170,19 @@ export class Driver {
     return this.#change(async (inbox, tx) => {
       if (this.#begun === null) await inbox.rearrange();
       const { state, tables } = tx;
-      const lease: Record<string, number> = {};
+      const lease = new Map<string, number>();
+      const lacking = new Map(Object.entries(state.missingKeys));
       for (const table of tables.values()) {
-        const missing = state.missingKeys[table.name];
+        const missing = lacking.get(table.name);
         const isNew = missing !== undefined || !this.#leased.has(table.name);
         const isLow = keysLeft(state.blocks, table.name) < keysLeftMin(table);
         if (!table.hasGeneratedKey || !isNew || !isLow) continue;
-        lease[table.name] = missing ?? 0;
+        lease.set(table.name, missing ?? 0);
         this.#leased.add(table.name);
       }
       const batch = await this.#nextBatch(tx);
-      if (batch === null && Object.keys(lease).length === 0) return null;
-      return { request: requestWith(state, tables, batch, lease), batch };
+      if (batch === null && lease.size === 0) return null;
+      return { request: requestWith(state, tables, batch, Object.fromEntries(lease)), batch };
     });
   }
 

@@ -12,12 +12,13 @@ import type { State } from "./state.js";
 type Generations = Readonly<Record<string, string>>;
 
 /** The hub's generation of each table of the page. */
-function said(page: Page): Generations {
+export function said(page: Page): Generations {
   return only(Object.keys(page.schemas), page.generations ?? {});
 }
 
 function only(names: Iterable<string>, known: Generations): Generations {
-  return Object.fromEntries([...names].map((name) => [name, known[name] ?? ""]));
+  const of = new Map(Object.entries(known));
+  return Object.fromEntries([...names].map((name) => [name, of.get(name) ?? ""]));
 }
 
 /** Note the tables whose rows begin to come whole with this page. */
@@ -30,7 +31,9 @@ export function generationsBegin(state: State, page: Page): void {
       const old = before.get(table.name);
       return old === undefined || !isKept(old, table);
     });
-    const names = begun.map((table) => table.name).filter((name) => name in page.schemas);
+    const names = begun
+      .map((table) => table.name)
+      .filter((name) => Object.hasOwn(page.schemas, name));
     state.nextGenerations = { ...only(names, said(page)), ...state.nextGenerations };
   }
 }
@@ -45,7 +48,6 @@ export function generationsShow(state: State, page: Page): void {
 /** The tables of which rows are shown that a gap may have spoilt, with what the hub says. */
 export function generationGaps(state: State, page: Page): Generations {
   const members = Object.entries(said(page));
-  return Object.fromEntries(
-    members.filter(([name, now]) => (state.generations[name] ?? "") !== now),
-  );
+  const known = new Map(Object.entries(state.generations));
+  return Object.fromEntries(members.filter(([name, now]) => (known.get(name) ?? "") !== now));
 }

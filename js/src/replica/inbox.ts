@@ -16,6 +16,7 @@ import type { Key, Row } from "../core/values.js";
 import { ReuniteError } from "../errors.js";
 import type { OutcomeMessage, Page, PushAnswer, TablePage } from "../protocol/messages.js";
 import { rareNow } from "../rare/load.js";
+import { strange } from "./conversation.js";
 import { generationsBegin, generationsShow } from "./generations.js";
 import { KeyGiver } from "./giving.js";
 import { noteKey, withBlocks } from "./keys.js";
@@ -153,7 +154,7 @@ export class Inbox {
     }
     state.heardStamp = laterText(state.heardStamp, answer.stamp);
     this.#outOfKeys = new Set([...asked].filter((t) => !blocks.some((b) => b.table === t)));
-    const isShort = [...this.#outOfKeys].some((table) => table in state.missingKeys);
+    const isShort = [...this.#outOfKeys].some((table) => Object.hasOwn(state.missingKeys, table));
     const byN = new Map(scene.pendings.map((pending) => [pending.n, pending]));
     for (const message of answer.outcomes) {
       const pending = byN.get(message.n);
@@ -537,6 +538,7 @@ export async function voidInbox(tx: Tx): Promise<void> {
 export function aligned(table: Table, part: TablePage): readonly Row[] {
   const columns = part.columns ?? [];
   const rows = part.puts ?? [];
+  if (rows.some((row) => row.length !== columns.length)) throw strange();
   if (keyText(columns) === keyText(table.names)) return rows;
   const places = table.names.map((name) => columns.indexOf(name));
   return rows.map((row) => places.map((place) => (place === -1 ? null : row[place]!)));

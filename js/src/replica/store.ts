@@ -16,7 +16,7 @@
 import { writeJson } from "../core/json_text.js";
 import { type Table, type Tables, tablesOf } from "../core/schema.js";
 import type { Key, Row, Value } from "../core/values.js";
-import { ReuniteError } from "../errors.js";
+import { isError, ReuniteError } from "../errors.js";
 import type { Page } from "../protocol/messages.js";
 import type { Pending, Place } from "./pending.js";
 import type { ConflictRecord, ParkedRecord } from "./records.js";
@@ -47,7 +47,7 @@ export interface Base {
 
 /** One replica's database. */
 export class Store {
-  #isClosed = false;
+  #closed: ReuniteError | null = null;
   readonly #database: IDBDatabase;
   readonly #durability: IDBTransactionDurability;
 
@@ -56,19 +56,18 @@ export class Store {
     this.#durability = durability;
   }
 
-  /** Open, or make, the database of this name. `onLost` is called if the browser takes it away. */
+  /** Open, or make, the database of this name. `onLost` is called if the browser takes it away.
+   * Throws `no-storage` where the browser gives none. */
   static async open(
     name: string,
     durability: IDBTransactionDurability,
     onLost: () => void,
   ): Promise<Store> {
-    const request = indexedDB.open(databaseName(name), LAYOUT_VERSION);
-    request.onupgradeneeded = () => {
-      for (const [store, how] of Object.entries(STORES))
-        request.result.createObjectStore(store, how);
-    };
-    const database = await settled(request).catch((error) => {
-      throw translated(error);
+    const database = await opened(databaseName(name)).catch((cause) => {
+      const message = `The browser opens no database: ${cause?.message ?? cause}`;
+      throw isError(translated(cause))
+        ? translated(cause)
+        : new ReuniteError("no-storage", message, { cause });
     });
     database.onclose = onLost;
     // Somebody deletes the database, or a newer release opens it: let go.
@@ -89,13 +88,14 @@ export class Store {
     return this.#run("readwrite", change);
   }
 
-  close(): void {
-    this.#isClosed = true;
+  /** Whoever uses it from now on hears why not. */
+  close(why: ReuniteError): void {
+    this.#closed = why;
     this.#database.close();
   }
 
   async #run<Result>(mode: IDBTransactionMode, work: (tx: Tx) => Promise<Result>): Promise<Result> {
-    if (this.#isClosed) throw new ReuniteError("closed", "The database was closed: connect again.");
+    if (this.#closed) throw this.#closed;
     let inner: IDBTransaction | null = null;
     try {
       inner = this.#database.transaction(Object.keys(STORES), mode, {
@@ -124,6 +124,14 @@ export function databaseName(name: string): string {
   return `reunite:${name}`;
 }
 
+async function opened(name: string): Promise<IDBDatabase> {
+  const request = indexedDB.open(name, LAYOUT_VERSION);
+  request.onupgradeneeded = () => {
+    for (const [store, how] of Object.entries(STORES)) request.result.createObjectStore(store, how);
+  };
+  return settled(request);
+}
+
 function settled<Result>(request: IDBRequest<Result>): Promise<Result> {
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
@@ -149,10 +157,15 @@ function translated(error: unknown): unknown {
     });
   }
   if (error.name === "InvalidStateError" || error.name === "NotFoundError") {
-    const message = "The browser threw this replica's database away: connect again.";
-    return new ReuniteError("storage-lost", message, { cause: error });
+    return lost(error);
   }
   return error;
+}
+
+/** The browser has taken a database away. */
+export function lost(cause?: unknown): ReuniteError {
+  const message = "The browser threw this replica's database away: connect again.";
+  return new ReuniteError("storage-lost", message, { cause });
 }
 
 /** One transaction. `state` is written back when a writing one ends. */
@@ -330,8 +343,8 @@ function rowKey(table: string, key: Key): IDBValidKey {
 }
 
 function keyPart(value: Value): unknown {
-  if (typeof value === "string" || typeof value === "number") return value;
-  return [writeJson(value)];
+  if (typeof value === "string" || Number.isFinite(value)) return value;
+  return [`${writeJson(value)}`];
 }
 
 function rangeOf(table: string): IDBKeyRange {

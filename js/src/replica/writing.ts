@@ -93,11 +93,11 @@ export class Writer {
   async #insert(table: Table, given: WireValues): Promise<Key> {
     refuseUnknown(table, given);
     const now = new Date(this.#nowMs);
-    const values: Record<string, Value> = { ...given };
+    const values = new Map<string, Value>(Object.entries(given));
     for (const column of table.columns) {
-      if (values[column.name] !== undefined) continue;
+      if (values.has(column.name)) continue;
       if (table.key.includes(column.name)) {
-        values[column.name] = await this.#newKey(table, column.name);
+        values.set(column.name, await this.#newKey(table, column.name));
         continue;
       }
       const value = defaultOf(column, now);
@@ -105,9 +105,9 @@ export class Writer {
         const message = `Give a value for '${column.name}': only the hub's database can work out its default ${column.default}.`;
         throw new ReuniteError("bad-request", message, { path: column.name });
       }
-      values[column.name] = value;
+      values.set(column.name, value);
     }
-    const row = table.names.map((name) => values[name]!);
+    const row = table.names.map((name) => values.get(name)!);
     refuseFaults(table, row, [...row.keys()]);
     const key = table.keyOf(row);
     if ((await this.#tx.row(table.name, key)) !== null) {

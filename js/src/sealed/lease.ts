@@ -72,9 +72,9 @@ export class LeaseLocks implements Locks {
   async #take(name: string, holder: string, even: boolean): Promise<boolean> {
     const now = this.nowMs();
     return this.#change(name, (lease) => {
-      return !lease || lease.untilMs < now || even
-        ? { holder, untilMs: now + LEASE_MS }
-        : undefined;
+      // One that ends later than any can was written while the clock stood ahead.
+      const isFree = !lease || lease.untilMs < now || lease.untilMs > now + LEASE_MS;
+      return isFree || even ? { holder, untilMs: now + LEASE_MS } : undefined;
     });
   }
 

@@ -118,8 +118,33 @@ inChromium("a database that is deleted under our feet is cloned anew", async (br
     return failed;
   });
   expect(code).toBe("storage-lost");
+  const after = await page.evaluate(async () => {
+    const { db } = window;
+    const asked = [db.table("task").all(), db.table("task").delete("t1"), db.sync(), db.pending()];
+    return Promise.all(asked.map((each) => each.catch((error: { code: string }) => error.code)));
+  });
+  expect(after).toEqual(Array(4).fill("storage-lost"));
   await connect(page, hub);
   expect(await page.evaluate(tasks)).toHaveLength(2);
+});
+
+inChromium("a browser that opens no database is said to do so", async (browse) => {
+  const page = await open(await browse(), hub);
+  const codes = await page.evaluate(async (token) => {
+    const newer = indexedDB.open("reunite:newer", 7);
+    await new Promise((resolve) => {
+      newer.onsuccess = resolve;
+    });
+    newer.result.close();
+    const failing = (name: string) =>
+      window.reunite.connect("/", { token, name }).catch((error: { code: string }) => error.code);
+    const codes = [await failing("newer")];
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("It is told not to.", "SecurityError");
+    };
+    return [...codes, await failing("denied")];
+  }, hub.token);
+  expect(codes).toEqual(["no-storage", "no-storage"]);
 });
 
 inChromium("the status says how much room there is, and whether it is kept", async (browse) => {

@@ -195,6 +195,25 @@ inChromium(
 );
 
 inChromium(
+  "whoever watches a table that the browser threw away is told of a new one",
+  async (browse) => {
+    const page = await pageOf(await browse(...FLAGS), backend);
+    await backend.sync("users", "u1", { name: "Ada" });
+    await connected(page, backend);
+    await page.evaluate(() => {
+      window.said = [];
+      window.client.onDataChange("users", (users) => window.said.push(Object.keys(users).length));
+    });
+    await page.waitForFunction(() => window.said.at(-1) === 1);
+    await page.evaluate(async () => {
+      for (const { name } of await indexedDB.databases()) indexedDB.deleteDatabase(name!);
+    });
+    await backend.sync("users", "u2", { name: "Bob" });
+    await page.waitForFunction(() => window.said.at(-1) === 2);
+  },
+);
+
+inChromium(
   "what is refused is false in its own tab, however many tabs there are",
   async (browse) => {
     const context = await browse(...FLAGS);

@@ -17,13 +17,14 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from reunite.core.principal import Principal, check_principal
+from reunite.core.principal import Principal, check_principal, principal_text
 from reunite.directory import StoredDirectory
+from reunite.directory.noting import act
 from reunite.directory.sessions import Sessions
 from reunite.directory.signing import KeyAlgorithm
 from reunite.engine.directory import Directory, KeyRecord, SessionRecord, TenantRecord
 from reunite.engine.news import Feed
-from reunite.engine.ports import Clock, Store, Transaction
+from reunite.engine.ports import Clock, Store, Transaction, WriteTransaction
 from reunite.engine.register import check_shown
 from reunite.errors import BadRequestError, CallerError, NotAuthenticatedError
 from reunite.protocol.codec import decode, encode
@@ -98,8 +99,15 @@ class Admission(ABC):
                     and (tenant is None or self._is_of(tx, principal, tenant))
                 ):
                     count += tx.revoke_token(token_hash)
+            if count:
+                said = (("user", user), ("device", device), ("tenant", tenant))
+                self._note_revoked(tx, " · ".join(f"{n} {v}" for n, v in said if v is not None))
         self._feed.wake()
         return count
+
+    def _note_revoked(self, tx: WriteTransaction, about: str) -> None:
+        at_ms = self._clock.now_ms()
+        tx.put_record(act("token.revoked", about, at_ms=at_ms, new_id=secrets.token_hex(16)))
 
     def _is_of(self, tx: Transaction, principal: Principal, tenant: str) -> bool:
         """Whether a principal is of the tenant of this name."""
@@ -149,8 +157,12 @@ class Admission(ABC):
                 "another one, or let the hub make one."
             )
         with self._store.write() as tx:
-            tx.add_token(
-                _hash(token), principal=principal, label=label, now_ms=self._clock.now_ms()
+            now_ms = self._clock.now_ms()
+            tx.add_token(_hash(token), principal=principal, label=label, now_ms=now_ms)
+            about = f"{principal.user} · {label}" if label else principal.user
+            given = {"id": _hash(token)[:12], "principal": principal_text(principal)}
+            tx.put_record(
+                act("token.created", about, now=given, at_ms=now_ms, new_id=secrets.token_hex(16))
             )
         return token
 
@@ -164,6 +176,8 @@ class Admission(ABC):
         does; how many. Live streams that were opened with them end."""
         with self._store.write() as tx:
             revoked = tx.revoke_token(label_or_prefix)
+            if revoked:
+                self._note_revoked(tx, label_or_prefix)
         revoked += self._sessions.end(id_prefix=label_or_prefix)
         self._feed.wake()
         return revoked

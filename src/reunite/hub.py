@@ -46,6 +46,7 @@ from reunite.engine.whole import Whole
 from reunite.errors import BadRequestError, UnknownTableError
 from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
 from reunite.jobs import Jobs, Working
+from reunite.metering import Meter
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.pack import encode_page
 from reunite.protocol.pull import Page, PullRequest
@@ -144,6 +145,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         )
         self._declared = Tables(on_failure=_log_failure, directory=self._directory)
         self._jobs = Jobs(database, who=random_id(), clock=self._clock)
+        self._meter = Meter(database, who=random_id(), clock=self._clock)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -308,21 +310,26 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
 
     def register(self, request: RegisterRequest, principal: Principal) -> RegisterAnswer:
         """Make a new identity for a replica of this principal."""
-        return register(
-            self._store,
-            self._tables,
-            principal,
-            request,
-            now_ms=self._clock.now_ms(),
-            new_id=self._new_id(),
-        )
+        with self._meter.use("register", principal) as use:
+            answer = register(
+                self._store,
+                self._tables,
+                principal,
+                request,
+                now_ms=self._clock.now_ms(),
+                new_id=self._new_id(),
+            )
+            use.replica = answer.replica
+        return answer
 
     def push(
         self, request: PushRequest, principal: Principal, *, whole: Whole | None = None
     ) -> PushAnswer:
         """Judge and apply a replica's changes; with `whole`, all of the request or, raising
         RefusedError, nothing, and what `whole` does is done in the same transaction."""
-        answer = push(self._numbered, self._tables, principal, request, whole=whole)
+        with self._meter.use("push", principal, request.replica) as use:
+            answer = push(self._numbered, self._tables, principal, request, whole=whole)
+            use.note_push(request, answer)
         if not self._number_news():
             # Nothing took effect, or another process was quicker: streams are told what was
             # answered all the same.
@@ -332,13 +339,16 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
 
     def pull(self, request: PullRequest, principal: Principal) -> Page:
         """The next page for a replica."""
-        page = pull(self._numbered, self._tables, principal, request)
+        with self._meter.use("pull", principal, request.replica) as use:
+            page = pull(self._numbered, self._tables, principal, request)
+            use.note_page(page)
         self.keep_up()
         return page
 
     def repair(self, request: RepairRequest, principal: Principal) -> RepairAnswer:
         """Where a replica's table differs from the hub's, and what the hub has there."""
-        return repair(self._numbered, self._tables, principal, request)
+        with self._meter.use("repair", principal, request.replica):
+            return repair(self._numbered, self._tables, principal, request)
 
     def live(self) -> LiveDesk:
         """What decides for the live streams of one server."""
@@ -450,6 +460,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
             directory=self._directory,
             sessions=self._sessions,
             jobs=self._jobs,
+            meter=self._meter,
             new_id=self._new_id,
             wake=self._feed.wake,
         )
@@ -494,6 +505,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
     def close(self) -> None:
         """Stop the jobs and release the database. May be called twice."""
         self._jobs.stop()
+        self._meter.stop()
         self._feed.close()
         self._store.close()
 

@@ -14,6 +14,7 @@ from reunite.engine.directory import Directory
 from reunite.engine.ports import Clock, Store
 from reunite.engine.tables import Tables
 from reunite.jobs import Jobs
+from reunite.metering import Meter
 
 
 class Workings(NamedTuple):
@@ -25,5 +26,6 @@ class Workings(NamedTuple):
     directory: Directory
     sessions: Sessions
     jobs: Jobs
+    meter: Meter
     new_id: Callable[[], str]
     wake: Callable[[], None]

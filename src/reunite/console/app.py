@@ -88,6 +88,9 @@ class _Console:
         self, hub: Hub, gate: Gate, streams: Streams | None, run: Run | None, prefix: str
     ) -> None:
         self._hub, self._gate, self._run, self._prefix = hub, gate, run, prefix
+        hub.workings.meter.begin()
+        if streams is not None:
+            hub.workings.meter.watch_streams(streams.standing)
         self._workers = anyio.CapacityLimiter(WORKERS_MAX)
         self._has_streams = streams is not None
         self._log_in = LogInDesk(hub, gate, has_streams=self._has_streams, base_of=self._base)

@@ -13,7 +13,9 @@ import msgspec
 
 from reunite.console.news import Pulse
 from reunite.console.operations import READ, Desk, Nothing, operation
-from reunite.console.standing import STATES, ReplicaItem, replica_item
+from reunite.console.performance import Rates, recent_rates
+from reunite.console.standing import STATES, ReplicaItem, replica_item, sent_seqs
+from reunite.console.synclog import SyncItem, latest_syncs
 from reunite.core.rules import parse_rules
 from reunite.directory import StoredDirectory
 from reunite.engine.directory import (
@@ -31,6 +33,7 @@ from reunite.engine.remembered import (
     ConflictRecord,
     RefusalRecord,
     SeriesRecord,
+    StandingRecord,
     SyncRecord,
     moment_id,
 )
@@ -118,12 +121,15 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     directory: DirectoryFigures
     conflicts: TroubleFigures
     parked: TroubleFigures
+    rates: Rates
+    sync: list[SyncItem]
     warnings: list[Warned]
 
 
 @operation("GET", "overview", READ, "How all of it stands")
 def overview(desk: Desk, given: Nothing) -> Overview:
     """The figures, and what is to be looked after."""
+    desk.inside.meter.flush()
     head = desk.hub.number()
     database, size = _measured(desk.inside.store)
     with desk.reading() as tx:
@@ -148,6 +154,8 @@ def overview(desk: Desk, given: Nothing) -> Overview:
             directory=_directory(desk, tx),
             conflicts=_troubles(tx, ConflictRecord, now_ms),
             parked=_troubles(tx, RefusalRecord, now_ms),
+            rates=recent_rates(desk, tx),
+            sync=latest_syncs(tx, _NAMED),
             warnings=[],
         )
         is_open = not rules and not _is_closed(desk, tx)
@@ -161,8 +169,9 @@ def _measured(store: Store) -> tuple[str, int | None]:
 
 def _replicas(desk: Desk, tx: Transaction) -> ReplicaFigures:
     head_seq, trimmed_seq, now_ms = tx.head().seq, tx.trimmed_seq(), desk.now_ms
+    sent = sent_seqs(tx)
     items: list[ReplicaItem] = [
-        replica_item(record, head_seq=head_seq, trimmed_seq=trimmed_seq, now_ms=now_ms)
+        replica_item(record, head_seq=head_seq, trimmed_seq=trimmed_seq, now_ms=now_ms, sent=sent)
         for record in tx.replicas()
     ]
     counts = Counter(item.state for item in items)
@@ -286,6 +295,16 @@ def _warnings(
                 link="tables",
             )
         )
+    uses = found.rates.pushes + found.rates.pulls
+    if found.rates.errors:
+        told.append(
+            Warned(
+                code="errors",
+                text=f"Of {uses} pushes and pulls within five minutes, {found.rates.errors} ended "
+                "with an error.",
+                link="sync?status=error",
+            )
+        )
     if is_open:
         told.append(
             Warned(
@@ -304,8 +323,10 @@ def pulse(hub: Hub) -> Pulse:
         replicas = tx.replicas()
         topics = {
             "commits": str(head.seq),
-            "replicas": f"{len(replicas)} {max((one.seen_ms for one in replicas), default=0)} "
-            f"{sum(one.seen_seq for one in replicas)}",
+            "replicas": _digest(
+                " ".join(f"{one.id}{one.seen_ms}" for one in replicas)
+                + " ".join(f"{one.sent_seq}{one.is_live}" for one in tx.records(StandingRecord))
+            ),
             "directory": tx.stamp(MEMBERS_STAMP),
             "permissions": tx.stamp(GRANTS_STAMP),
             "rules": _digest(tx.rules()),

@@ -5,9 +5,11 @@ The rule         a cursor that is none is refused, never taken for the beginning
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
+from reunite.engine.kept import ReadsRecords, Record
+from reunite.engine.remembered import moment_id
 from reunite.errors import BadRequestError
 
 Item = TypeVar("Item")
@@ -33,6 +35,44 @@ def after_id(given: str | None) -> str | None:
     if given is not None and not (given.isascii() and given.isalnum() and len(given) < 200):
         raise _bad(given)
     return given
+
+
+class Stretch(Protocol):
+    """What a list of records is asked for."""
+
+    @property
+    def after(self) -> str | None: ...
+
+    @property
+    def limit(self) -> int: ...
+
+    @property
+    def since_ms(self) -> int | None: ...
+
+    @property
+    def until_ms(self) -> int | None: ...
+
+
+def newest_of(
+    tx: ReadsRecords, kind: type[Record], asked: Stretch, where: Mapping[str, str | int]
+) -> Sequence[Record]:
+    """The newest records that are asked for, and one more if there are more. Of a stretch of time,
+    and of those before where the list goes on."""
+    bounds = [
+        bound
+        for bound in (
+            after_id(asked.after),
+            None if asked.until_ms is None else moment_id(asked.until_ms),
+        )
+        if bound is not None
+    ]
+    return tx.latest(
+        kind,
+        limit=asked.limit + 1,
+        since=None if asked.since_ms is None else moment_id(asked.since_ms),
+        before=min(bounds, default=None),
+        **where,
+    )
 
 
 def part_of(found: Sequence[Item], limit: int, place: int) -> tuple[list[Item], str | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reunite.console import overview, replicas
+from reunite.console import overview, performance, replicas, synclog
 from reunite.console.operations import OPERATIONS
 from reunite.console.overview import pulse
 
-__all__ = ["OPERATIONS", "overview", "pulse", "replicas"]
+__all__ = ["OPERATIONS", "overview", "performance", "pulse", "replicas", "synclog"]

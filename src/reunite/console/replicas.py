@@ -10,7 +10,7 @@ import msgspec
 from reunite.console.operations import READ, Asked, Desk, operation
 from reunite.console.paging import after_place, part_of
 from reunite.console.problems import missing
-from reunite.console.standing import STATES, ReplicaItem, replica_item
+from reunite.console.standing import STATES, ReplicaItem, replica_item, sent_seqs
 from reunite.core.expression import Expression
 from reunite.core.view import parse_view
 from reunite.engine.explain import expression_text
@@ -69,6 +69,7 @@ _SORTED = {
 @operation("GET", "replicas", READ, "Replicas, and how each of them stands")
 def replicas(desk: Desk, given: ReplicasAsked) -> Replicas:
     """The replicas that are meant."""
+    desk.inside.meter.flush()
     with desk.reading() as tx:
         items = _items(desk, tx)
     text = given.q.casefold()
@@ -96,6 +97,7 @@ def replicas(desk: Desk, given: ReplicasAsked) -> Replicas:
 @operation("GET", "replicas/{id}", READ, "One replica, and what it is sent")
 def replica(desk: Desk, given: ReplicaAsked) -> Replica:
     """The replica of this id."""
+    desk.inside.meter.flush()
     with desk.reading() as tx:
         record = tx.replica(given.id)
         if record is None:
@@ -112,6 +114,7 @@ def replica(desk: Desk, given: ReplicaAsked) -> Replica:
                 head_seq=tx.head().seq,
                 trimmed_seq=tx.trimmed_seq(),
                 now_ms=desk.now_ms,
+                sent=sent_seqs(tx),
                 parked=parked,
                 conflicts=conflicts,
             ),
@@ -122,12 +125,14 @@ def replica(desk: Desk, given: ReplicaAsked) -> Replica:
 def _items(desk: Desk, tx: Transaction) -> list[ReplicaItem]:
     head_seq, trimmed_seq, now_ms = tx.head().seq, tx.trimmed_seq(), desk.now_ms
     parked, conflicts = open_troubles(tx)
+    sent = sent_seqs(tx)
     return [
         replica_item(
             record,
             head_seq=head_seq,
             trimmed_seq=trimmed_seq,
             now_ms=now_ms,
+            sent=sent,
             parked=parked,
             conflicts=conflicts,
         )

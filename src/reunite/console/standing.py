@@ -12,11 +12,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from reunite.engine.ports import ReplicaRecord
+from reunite.engine.ports import ReplicaRecord, Transaction
+from reunite.engine.remembered import StandingRecord
 
 STATES = ("current", "behind", "silent", "outdated")
 
 SILENT_MS = 7 * 24 * 3600 * 1000
+
+# How long after it was last seen on a stream a replica counts as one that is.
+LIVE_MS = 15_000
 
 
 class Reported(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +31,8 @@ class Reported(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplicaItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica. `behind` counts commits; `unconfirmed` are answers that it may not have."""
+    """A replica. `seen_seq` is the commit up to which it was sent everything, and `behind` how many
+    came since; `unconfirmed` are answers that it may not have; `is_live`: on a stream."""
 
     id: str
     name: str
@@ -41,6 +46,7 @@ class ReplicaItem(msgspec.Struct, frozen=True, kw_only=True):
     known_n: int
     unconfirmed: int
     state: str
+    is_live: bool
     parked: int = 0
     conflicts: int = 0
     reported: Reported | None = None
@@ -52,14 +58,19 @@ def replica_item(
     head_seq: int,
     trimmed_seq: int,
     now_ms: int,
+    sent: Mapping[str, StandingRecord],
     parked: Mapping[str, int] | None = None,
     conflicts: Mapping[str, int] | None = None,
 ) -> ReplicaItem:
-    """A replica as it stands to the log. The counts are by replica."""
-    behind = max(head_seq - record.seen_seq, 0)
-    if record.seen_seq < trimmed_seq:
+    """A replica as it stands to the log. The counts are by replica, and so is what was `sent`."""
+    standing = sent.get(record.id)
+    # What it was sent it has, or asks for again.
+    seq = record.seen_seq if standing is None else max(record.seen_seq, standing.sent_seq)
+    seen_ms = record.seen_ms if standing is None else max(record.seen_ms, standing.sent_ms)
+    behind = max(head_seq - seq, 0)
+    if seq < trimmed_seq:
         state = "outdated"
-    elif now_ms - record.seen_ms > SILENT_MS:
+    elif now_ms - seen_ms > SILENT_MS:
         state = "silent"
     else:
         state = "behind" if behind else "current"
@@ -69,8 +80,9 @@ def replica_item(
         principal=record.principal,
         tenant=msgspec.json.decode(record.tenant) if record.tenant else None,
         created_ms=record.created_ms,
-        seen_ms=record.seen_ms,
-        seen_seq=record.seen_seq,
+        seen_ms=seen_ms,
+        seen_seq=seq,
+        is_live=standing is not None and standing.is_live and now_ms - standing.sent_ms < LIVE_MS,
         behind=behind,
         last_n=record.last_n,
         known_n=record.known_n,
@@ -79,3 +91,8 @@ def replica_item(
         parked=(parked or {}).get(record.id, 0),
         conflicts=(conflicts or {}).get(record.id, 0),
     )
+
+
+def sent_seqs(tx: Transaction) -> dict[str, StandingRecord]:
+    """How far replicas have been sent, by id."""
+    return {one.replica: one for one in tx.records(StandingRecord)}

@@ -23,6 +23,7 @@ from reunite.directory.document import (
     permission_record,
     problems_of,
 )
+from reunite.directory.noting import acting_by, noted
 from reunite.directory.passwords import Passwords
 from reunite.engine.directory import (
     CLOSED_STAMP,
@@ -51,6 +52,12 @@ class Managing:
     _passwords: Passwords
     _new_id: Callable[[], str]
     _wake: Callable[[], None]
+
+    @contextmanager
+    def by(self, actor: str) -> Iterator[None]:
+        """What is changed in the block, in this thread or task, is noted as done by this one."""
+        with acting_by(actor):
+            yield
 
     # --- Users --------------------------------------------------------------------------------
 
@@ -350,7 +357,9 @@ class Managing:
     def _changing(self, *stamps: str) -> Iterator[WriteTransaction]:
         with self._store.write() as tx:
             is_closed = bool(tx.stamp(CLOSED_STAMP)) or bool(tx.records(PermissionRecord))
-            yield tx
+            noting, notes = noted(tx, now_ms=self._clock.now_ms, new_id=self._new_id)
+            yield noting
+            notes.settle()
             for stamp in stamps:
                 tx.keep_stamp(stamp, self._new_id())
             if is_closed or tx.records(PermissionRecord):

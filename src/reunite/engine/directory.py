@@ -28,6 +28,7 @@ from reunite.engine.remembered import (
     ConflictRecord,
     RefusalRecord,
     SeriesRecord,
+    StandingRecord,
     SyncRecord,
     VisitRecord,
 )
@@ -207,6 +208,7 @@ RECORD_KINDS: Mapping[type[msgspec.Struct], RecordKind] = MappingProxyType(
             indexes=("operation", "status", "principal", "replica"),
             order="id",
         ),
+        StandingRecord: _kind("reunite_standing", StandingRecord, key=1),
         SeriesRecord: _kind("reunite_series", SeriesRecord, key=3, order="at_s"),
         VisitRecord: _kind("reunite_visit", VisitRecord, key=1, indexes=("user_name",)),
     }

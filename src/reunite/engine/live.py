@@ -100,6 +100,11 @@ class LiveDesk:
         self._head: Head | None = None
         self._push_mark = 0
 
+    @property
+    def seq(self) -> int:
+        """The commit up to which the last round went; 0 before the first. From any thread."""
+        return 0 if self._head is None else self._head.seq
+
     def open(self, request: LiveRequest, principal: Principal) -> Opened | None:
         """Begin a watch, if the replica is where a stream can go on.
 

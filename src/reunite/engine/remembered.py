@@ -4,6 +4,7 @@
     ConflictRecord    that a push met another value; what met stands in the outcome it names
     RefusalRecord     that a change was refused, and waits, parked, on its replica
     SyncRecord        one push, pull, registration or repair
+    StandingRecord    how far a replica has been sent
     SeriesRecord      figures of one stretch of time, of one process
     VisitRecord       a session of the console, or a code that is good for one
 
@@ -105,6 +106,16 @@ class SeriesRecord(msgspec.Struct, frozen=True, kw_only=True):
     at_s: int
     who: str
     points: str
+
+
+class StandingRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Up to which commit a replica has been sent everything, whether or not it has said so yet;
+    `is_live`: on a stream, at that moment."""
+
+    replica: str
+    sent_seq: int
+    sent_ms: int
+    is_live: bool = False
 
 
 class VisitRecord(msgspec.Struct, frozen=True, kw_only=True):

@@ -152,6 +152,17 @@ class Streams:
         for stream in list(self._streams):
             stream.end(_END)
 
+    def standing(self) -> dict[str, int]:
+        """Up to which commit each replica on a stream has been sent everything. From any
+        thread."""
+        head = self._desk.seq
+        return {
+            stream.watch.replica: max(head, stream.watch.cursor.seq)
+            if stream.is_at_the_head
+            else stream.watch.cursor.seq
+            for stream in list(self._streams)
+        }
+
     @property
     def is_draining(self) -> bool:
         """Whether the server stops."""
@@ -321,6 +332,10 @@ class Listener(Protocol):
     def beat(self, now: float, heartbeat_s: float) -> None:
         """Time goes by."""
 
+    @property
+    def is_at_the_head(self) -> bool:
+        """Whether nothing is missing that a round had for it."""
+
 
 class WaitingPull:
     """A pull that waits until there is something for it; then it reads that by itself."""
@@ -339,6 +354,10 @@ class WaitingPull:
 
     def beat(self, now: float, heartbeat_s: float) -> None:
         pass
+
+    @property
+    def is_at_the_head(self) -> bool:
+        return not self.news.is_set()
 
 
 class LiveStream(Response):
@@ -393,6 +412,10 @@ class LiveStream(Response):
         elif now - self._written_at >= heartbeat_s:
             self._outgoing = (HEARTBEAT,)
             self._waiter.set_result(None)
+
+    @property
+    def is_at_the_head(self) -> bool:
+        return self._waiter is not None and not self._is_behind
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

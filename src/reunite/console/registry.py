@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
-from reunite.console import overview, performance, replicas, synclog
+from reunite.console import filters, overview, people, performance, permissions, replicas, synclog
 from reunite.console.operations import OPERATIONS
 from reunite.console.overview import pulse
 
-__all__ = ["OPERATIONS", "overview", "performance", "pulse", "replicas", "synclog"]
+__all__ = [
+    "OPERATIONS",
+    "filters",
+    "overview",
+    "people",
+    "performance",
+    "permissions",
+    "pulse",
+    "replicas",
+    "synclog",
+]

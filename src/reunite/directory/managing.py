@@ -249,6 +249,33 @@ class Managing:
             tx.put_record(permission_record(tenant, role, table, flags))
         return flags
 
+    def permit_all(
+        self,
+        cells: Sequence[tuple[str, str, str, Flags | None]],
+        *,
+        check: Callable[[Transaction], None] = lambda tx: None,
+    ) -> None:
+        """Say of many what `permit` says of one, as (role, table, tenant, flags), in one
+        transaction; without flags, a permission is taken away and its filters wait for another.
+
+        check    looks at what there is before it is changed, and may raise; then nothing was done
+
+        Raises BadRequestError, UnknownTableError.
+        """
+        places: set[tuple[str, str]] = set()
+        with self._changing(GRANTS_STAMP) as tx:
+            check(tx)
+            for role, table, tenant, flags in cells:
+                if (role, tenant) not in places:
+                    _check_place(tx, role, tenant)
+                    places.add((role, tenant))
+                _check_table(tx, table)
+                if flags is None:
+                    where = {"tenant": tenant, "role": role, "table_name": table}
+                    tx.drop_records(PermissionRecord, **where)
+                else:
+                    tx.put_record(permission_record(tenant, role, table, flags))
+
     def forbid(self, role: str, table: str, *, tenant: str = NO_TENANT) -> int:
         """Take a role's permission for a table in a tenant away, with its filters; how many there
         were. A table for which nobody has one any more is what rules make of it: closed, if they
@@ -287,16 +314,19 @@ class Managing:
         *,
         tenant: str = NO_TENANT,
         is_active: bool = True,
+        check: Callable[[Transaction], None] = lambda tx: None,
     ) -> None:
         """Say which rows a role's permission for a table is about, under a name; of several
         filters, all must hold. Rows that fail one are neither read nor written, nor can be made.
 
         condition    an expression over `row` and `user`, or its JSON
+        check        looks at what there is before it is changed, and may raise
 
         Raises BadRequestError, UnknownTableError, LimitExceededError.
         """
         _check_name(name, "filter")
         with self._changing(GRANTS_STAMP) as tx:
+            check(tx)
             _check_place(tx, role, tenant)
             text = _condition(tx, table, condition, path="condition")
             tx.put_record(

@@ -65,7 +65,7 @@ def preview(
                 then[name] = check_rules(kept, schema, tables.schemas)
         today = tables.access(principal)
         after = tables.access_by(then, principal)
-        return tuple(_table(tx, name, today, after) for name in sorted(tables.schemas))
+        return tuple(compared(tx, name, today, after) for name in sorted(tables.schemas))
 
 
 def _check_given(new_rules: Any) -> None:
@@ -76,7 +76,8 @@ def _check_given(new_rules: Any) -> None:
         raise BadRequestError('A preview takes rules by table: {"task": Rules(read=…)}.')
 
 
-def _table(tx: Transaction, table: str, today: Access, after: Access) -> TablePreview:
+def compared(tx: Transaction, table: str, today: Access, after: Access) -> TablePreview:
+    """What would become of what is read of one table, with other rights."""
     now, then = today.of(table).read, after.of(table).read
     count = _count(tx, table, now)
     appear = vanish = 0

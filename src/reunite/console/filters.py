@@ -1,0 +1,128 @@
+"""Filters: which rows a role's permission for a table is about."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import msgspec
+
+from reunite.console.operations import READ, WRITE, Asked, Desk, Listed, operation
+from reunite.console.paging import after_place, part_of
+from reunite.console.permissions import NONE_TAG, own_directory, required_match
+from reunite.console.problems import changed, missing
+from reunite.directory.stored import condition_of
+from reunite.engine.directory import NO_TENANT, FilterRecord
+from reunite.engine.explain import expression_text
+from reunite.engine.ports import Transaction
+
+
+class FiltersAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which filters; "" is the tenant of those outside of any."""
+
+    tenant: str | None = None
+    role: str | None = None
+    table: str | None = None
+
+
+class FilterGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A filter; `condition` is an expression as JSON."""
+
+    role: str
+    table: str
+    name: str
+    condition: dict[str, Any]
+    tenant: str = NO_TENANT
+    is_active: bool = True
+
+
+class FilterAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One filter."""
+
+    role: str
+    table: str
+    name: str
+    tenant: str = NO_TENANT
+
+
+class FilterItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A filter, and what it says as one would write it in Python."""
+
+    tenant: str
+    role: str
+    table: str
+    name: str
+    condition: Any
+    text: str
+    is_active: bool
+    etag: str
+
+
+@operation("GET", "filters", READ, "Which rows permissions are about")
+def filters(desk: Desk, given: FiltersAsked) -> Listed[FilterItem]:
+    """The filters that are meant."""
+    asked = {"tenant": given.tenant, "role": given.role, "table_name": given.table}
+    where = {name: value for name, value in asked.items() if value is not None}
+    with desk.reading() as tx:
+        found = tx.records(FilterRecord, **where)
+    part, following = part_of(found, given.limit, after_place(given.after))
+    return Listed(items=[_item(one) for one in part], next=following)
+
+
+@operation("PUT", "filters", WRITE, "Add a filter, or change it")
+def set_filter(desk: Desk, given: FilterGiven) -> FilterItem:
+    """Keep a filter that is as the request says, or not there yet."""
+    directory, tag = own_directory(desk), required_match(desk)
+    place = {
+        "tenant": given.tenant,
+        "role": given.role,
+        "table_name": given.table,
+        "name": given.name,
+    }
+
+    def check(tx: Transaction) -> None:
+        found = tx.records(FilterRecord, **place)
+        if tag != (_etag(found[0]) if found else NONE_TAG):
+            raise changed(
+                "Somebody has changed this filter meanwhile: look at what is there now.",
+                item=_item(found[0]) if found else None,
+            )
+
+    with directory.by(desk.user):
+        directory.add_filter(
+            given.role,
+            given.table,
+            given.name,
+            given.condition,
+            tenant=given.tenant,
+            is_active=given.is_active,
+            check=check,
+        )
+    with desk.reading() as tx:
+        return _item(tx.records(FilterRecord, **place)[0])
+
+
+@operation("DELETE", "filters", WRITE, "Take a filter away: more rows are read then")
+def remove_filter(desk: Desk, given: FilterAsked) -> None:
+    """Take it away."""
+    directory = own_directory(desk)
+    with directory.by(desk.user):
+        if not directory.remove_filter(given.role, given.table, given.name, tenant=given.tenant):
+            raise missing("There is no such filter.")
+
+
+def _item(one: FilterRecord) -> FilterItem:
+    return FilterItem(
+        tenant=one.tenant,
+        role=one.role,
+        table=one.table_name,
+        name=one.name,
+        condition=msgspec.Raw(one.condition.encode()),
+        text=expression_text(condition_of(one)),
+        is_active=one.is_active,
+        etag=_etag(one),
+    )
+
+
+def _etag(one: FilterRecord) -> str:
+    return hashlib.sha256(f"{one.is_active}{one.condition}".encode()).hexdigest()[:16]

@@ -1,0 +1,351 @@
+"""Permissions: tables × roles × six flags, in a tenant or outside of any; and their filters.
+
+    what a cell is now ──► its tag ──► If-Match ──► another, and what it was, to undo it
+
+The rule         a cell is changed only by who has seen what it is. Many cells are changed all
+                 together or not at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from reunite.console.operations import READ, WRITE, Desk, Tagged, operation
+from reunite.console.problems import changed
+from reunite.core.grants import FLAGS, TEMPLATES, Flags, granted
+from reunite.core.principal import Principal
+from reunite.core.rules import Access, Rules, parse_rules
+from reunite.directory import StoredDirectory
+from reunite.directory.stored import condition_of, flags_of
+from reunite.engine.directory import (
+    GRANTS_STAMP,
+    MEMBERS_STAMP,
+    NO_TENANT,
+    FilterRecord,
+    MemberRecord,
+    PermissionRecord,
+    RoleRecord,
+    TenantRecord,
+)
+from reunite.engine.ports import Transaction
+from reunite.engine.preview import compared
+from reunite.errors import BadRequestError, NotAllowedError
+
+# Cells of one bulk change, and of one preview.
+CELLS_MAX = 10_000
+PREVIEWED_MAX = 200
+
+# The tag of a cell, or a filter, that is not there.
+NONE_TAG = "-"
+
+_HOSTS = "Permissions are kept by the host of this hub: change them there."
+
+
+class CellAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a role is to have of a table in a tenant; null for nothing."""
+
+    tenant: str
+    role: str
+    table: str
+    flags: Flags | None
+
+
+class CellChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The same, with the tag of what is to be changed."""
+
+    tenant: str
+    role: str
+    table: str
+    flags: Flags | None
+    etag: str
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """What a role has of a table in a tenant; null where nothing is stored."""
+
+    tenant: str
+    role: str
+    table: str
+    flags: Flags | None
+    etag: str
+    filters: int = 0
+
+
+class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A role, and how many users have it in this tenant."""
+
+    name: str
+    template: str
+    users: int
+
+
+class MatrixAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of which tenant; "" for outside of any."""
+
+    tenant: str = NO_TENANT
+
+
+class Matrix(msgspec.Struct, frozen=True, kw_only=True):
+    """All cells of a tenant that are stored."""
+
+    tenant: str
+    tenants: list[str]
+    tables: list[str]
+    roles: list[RoleColumn]
+    cells: list[Cell]
+    templates: dict[str, Flags]
+    can_edit: bool
+    why_not: str | None
+
+
+class CellChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """A cell as it is now, and as it was."""
+
+    cell: Cell
+    was: Cell
+
+
+class BulkAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Changes of many cells."""
+
+    items: list[CellChange]
+
+
+class BulkChanged(msgspec.Struct, frozen=True, kw_only=True):
+    """The cells as they are now, and as they were, in the order of the changes."""
+
+    cells: list[Cell]
+    was: list[Cell]
+
+
+class PreviewAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What would become of these cells; for filters that ask for the user, of which user."""
+
+    items: list[CellAsked]
+    user: str | None = None
+
+
+class Previewed(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that somebody with this role alone reads in this tenant, and would read then."""
+
+    tenant: str
+    role: str
+    table: str
+    now: int
+    then: int
+    appear: int
+    vanish: int
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """One for each cell."""
+
+    items: list[Previewed]
+
+
+def etag_of(flags: Flags | None) -> str:
+    """What stands for a cell as it is."""
+    if flags is None:
+        return NONE_TAG
+    return "".join(
+        sign if getattr(flags, name) else "_" for sign, name in zip("PLCUDR", FLAGS, strict=True)
+    )
+
+
+@operation("GET", "permissions", READ, "What roles may do, by table, in one tenant")
+def permissions(desk: Desk, given: MatrixAsked) -> Tagged:
+    """The matrix of a tenant."""
+    with desk.reading() as tx:
+        tables = sorted(desk.tables(tx).schemas)
+        is_own = isinstance(desk.inside.directory, StoredDirectory)
+        users = Counter(
+            member.role
+            for member in tx.records(MemberRecord)
+            if member.tenant == given.tenant and member.is_active
+        )
+        filters = Counter(
+            (one.role, one.table_name) for one in tx.records(FilterRecord, tenant=given.tenant)
+        )
+        matrix = Matrix(
+            tenant=given.tenant,
+            tenants=[one.name for one in tx.records(TenantRecord)],
+            tables=tables,
+            roles=[
+                RoleColumn(name=role.name, template=role.template, users=users[role.name])
+                for role in tx.records(RoleRecord)
+            ],
+            cells=[
+                Cell(
+                    tenant=given.tenant,
+                    role=one.role,
+                    table=one.table_name,
+                    flags=flags_of(one),
+                    etag=etag_of(flags_of(one)),
+                    filters=filters[one.role, one.table_name],
+                )
+                for one in tx.records(PermissionRecord, tenant=given.tenant)
+            ],
+            templates=dict(TEMPLATES),
+            can_edit=is_own,
+            why_not=None if is_own else _HOSTS,
+        )
+        stamps = f"{tx.stamp(GRANTS_STAMP)}.{tx.stamp(MEMBERS_STAMP)}.{len(tables)}"
+    return Tagged(value=matrix, tag=f"{stamps}.{len(given.tenant)}")
+
+
+def own_directory(desk: Desk) -> StoredDirectory:
+    """The hub's own directory. Raises NotAllowedError where the host keeps one."""
+    if not isinstance(desk.inside.directory, StoredDirectory):
+        raise NotAllowedError(_HOSTS)
+    return desk.inside.directory
+
+
+def required_match(desk: Desk) -> str:
+    """The tag that the request says it has seen. Raises BadRequestError."""
+    if desk.if_match is None:
+        raise BadRequestError(
+            "Say what is to be changed: its `etag` in the header If-Match.", path="If-Match"
+        )
+    return desk.if_match.strip('"')
+
+
+@operation("PUT", "permissions", WRITE, "Change one cell")
+def set_permission(desk: Desk, given: CellAsked) -> CellChanged:
+    """Change a cell that is as the request says."""
+    change = CellChange(
+        tenant=given.tenant,
+        role=given.role,
+        table=given.table,
+        flags=given.flags,
+        etag=required_match(desk),
+    )
+    found = _change(desk, [change])
+    return CellChanged(cell=found.cells[0], was=found.was[0])
+
+
+@operation("POST", "permissions/bulk", WRITE, "Change many cells, all of them or none")
+def set_permissions(desk: Desk, given: BulkAsked) -> BulkChanged:
+    """Change cells that are as the request says."""
+    if len(given.items) > CELLS_MAX:
+        raise BadRequestError(f"A change has up to {CELLS_MAX} cells.", path="items")
+    return _change(desk, given.items)
+
+
+def _change(desk: Desk, changes: Sequence[CellChange]) -> BulkChanged:
+    directory = own_directory(desk)
+    was: list[Cell] = []
+
+    def check(tx: Transaction) -> None:
+        was.extend(_cells(tx, changes))
+        others = [
+            cell for cell, change in zip(was, changes, strict=True) if cell.etag != change.etag
+        ]
+        if others:
+            raise changed(
+                f"Somebody has changed {len(others)} of {len(changes)} meanwhile: look at what is "
+                "there now.",
+                cells=others,
+            )
+
+    with directory.by(desk.user):
+        directory.permit_all(
+            [(one.role, one.table, one.tenant, one.flags) for one in changes], check=check
+        )
+    with desk.reading() as tx:
+        return BulkChanged(cells=_cells(tx, changes), was=was)
+
+
+def _cells(tx: Transaction, asked: Iterable[CellAsked | CellChange]) -> list[Cell]:
+    """These cells as they are; one read for each tenant."""
+    stored: dict[str, dict[tuple[str, str], Flags]] = {}
+    filters: dict[str, Counter[tuple[str, str]]] = {}
+    found = []
+    for one in asked:
+        if one.tenant not in stored:
+            stored[one.tenant] = {
+                (each.role, each.table_name): flags_of(each)
+                for each in tx.records(PermissionRecord, tenant=one.tenant)
+            }
+            filters[one.tenant] = Counter(
+                (each.role, each.table_name) for each in tx.records(FilterRecord, tenant=one.tenant)
+            )
+        flags = stored[one.tenant].get((one.role, one.table))
+        found.append(
+            Cell(
+                tenant=one.tenant,
+                role=one.role,
+                table=one.table,
+                flags=flags,
+                etag=etag_of(flags),
+                filters=filters[one.tenant][one.role, one.table],
+            )
+        )
+    return found
+
+
+@operation("POST", "permissions/preview", READ, "How many rows a change would give or take")
+def preview_permissions(desk: Desk, given: PreviewAsked) -> Preview:
+    """What would become of what a holder of the role reads."""
+    own_directory(desk)
+    if len(given.items) > PREVIEWED_MAX:
+        raise BadRequestError(f"A preview is of up to {PREVIEWED_MAX} cells.", path="items")
+    with desk.reading() as tx:
+        return Preview(items=[_previewed(desk, tx, one, given.user) for one in given.items])
+
+
+def _previewed(desk: Desk, tx: Transaction, asked: CellAsked, user: str | None) -> Previewed:
+    """The rows of one cell: what stored flags and filters mean together with code's rules."""
+    tables = desk.tables(tx)
+    tables.schema(asked.table, path="table")
+    filters = [
+        condition_of(one)
+        for one in tx.records(
+            FilterRecord, tenant=asked.tenant, role=asked.role, table_name=asked.table
+        )
+        if one.is_active
+    ]
+    principal = _holder(desk, tx, asked, user)
+    then = Rules() if asked.flags is None else granted([(asked.flags, filters)])
+    found = compared(
+        tx,
+        asked.table,
+        tables.access(principal),
+        Access(
+            parse_rules(tables.rules_text),
+            tables.known,
+            principal,
+            {asked.table: then},
+            policies=tables.policies,
+            on_failure=tables.on_failure,
+        ),
+    )
+    return Previewed(
+        tenant=asked.tenant,
+        role=asked.role,
+        table=asked.table,
+        now=found.now,
+        then=found.then,
+        appear=found.appear,
+        vanish=found.vanish,
+    )
+
+
+def _holder(desk: Desk, tx: Transaction, asked: CellAsked, user: str | None) -> Principal:
+    """Somebody with this role alone; the user, if one is named."""
+    tenant = None
+    if asked.tenant != NO_TENANT:
+        found = tx.records(TenantRecord, name=asked.tenant)
+        if not found:
+            raise BadRequestError(f"There is no tenant {asked.tenant!r}.", path="tenant")
+        tenant = msgspec.json.decode(found[0].value)
+    claims: Any = {}
+    if user is not None:
+        member = desk.inside.directory.member(tx, user, asked.tenant)
+        if member is None:
+            raise BadRequestError(f"{user!r} is no member of this tenant.", path="user")
+        claims = member.claims
+    return Principal(user=user or " ", tenant=tenant, roles=(asked.role,), claims=claims)

@@ -19,7 +19,7 @@ import msgspec
 
 from reunite.core.principal import Principal, check_principal, principal_text
 from reunite.directory import StoredDirectory
-from reunite.directory.noting import act
+from reunite.directory.noting import Act, keep_acts
 from reunite.directory.sessions import Sessions
 from reunite.directory.signing import KeyAlgorithm
 from reunite.engine.directory import Directory, KeyRecord, SessionRecord, TenantRecord
@@ -106,8 +106,8 @@ class Admission(ABC):
         return count
 
     def _note_revoked(self, tx: WriteTransaction, about: str) -> None:
-        at_ms = self._clock.now_ms()
-        tx.put_record(act("token.revoked", about, at_ms=at_ms, new_id=secrets.token_hex(16)))
+        at_ms, ended = self._clock.now_ms(), Act("token.revoked", about)
+        keep_acts(tx, [ended], at_ms=at_ms, new_id=secrets.token_hex(16))
 
     def _is_of(self, tx: Transaction, principal: Principal, tenant: str) -> bool:
         """Whether a principal is of the tenant of this name."""
@@ -161,9 +161,8 @@ class Admission(ABC):
             tx.add_token(_hash(token), principal=principal, label=label, now_ms=now_ms)
             about = f"{principal.user} · {label}" if label else principal.user
             given = {"id": _hash(token)[:12], "principal": principal_text(principal)}
-            tx.put_record(
-                act("token.created", about, now=given, at_ms=now_ms, new_id=secrets.token_hex(16))
-            )
+            made = Act("token.created", about, now=given)
+            keep_acts(tx, [made], at_ms=now_ms, new_id=secrets.token_hex(16))
         return token
 
     def tokens(self) -> Sequence[tuple[str, Principal, str, int]]:

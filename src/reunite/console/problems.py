@@ -29,7 +29,7 @@ class ConsoleProblem(Exception):  # noqa: N818 — an answer, not a failure
 
     def response(self) -> Response:
         """The answer."""
-        body = msgspec.to_builtins(self.problem) | msgspec.to_builtins(self.more)
+        body = {**msgspec.to_builtins(self.problem), **self.more}
         return Response(encode(body), self.problem.status, media_type=PROBLEM_TYPE)
 
 

@@ -10,10 +10,10 @@ The rule         no password, no token and no hash of one is ever noted; that th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -53,18 +53,39 @@ def acting_by(actor: str) -> Iterator[None]:
         _actor.reset(token)
 
 
-def act(
-    what: str, about: str, former: object = None, now: object = None, *, at_ms: int, new_id: str
-) -> ActRecord:
-    """What was done, in the name of the block around it; None for nothing before, or after."""
-    return ActRecord(
-        id=moment_id(at_ms, new_id),
-        at_ms=at_ms,
-        actor=_actor.get(),
-        what=what,
-        about=about,
-        former="" if former is None else msgspec.json.encode(former).decode(),
-        now="" if now is None else msgspec.json.encode(now).decode(),
+class Act(NamedTuple):
+    """What was done: `permission.changed`, about what, from what to what; None for nothing before,
+    or after."""
+
+    what: str
+    about: str
+    former: object = None
+    now: object = None
+
+
+# Digits of an act's id that are its time, and of its place among those of one time.
+_TIME, _PLACE = 12, 6
+
+
+def keep_acts(tx: WriteTransaction, acts: Iterable[Act], *, at_ms: int, new_id: str) -> None:
+    """Keep what was done, in the name of the block around it, after all that was done before."""
+    newest = tx.latest(ActRecord, limit=1)
+    place = 0
+    if newest and newest[0].id[:_TIME] >= moment_id(at_ms):
+        # The same moment, or a clock that was set back.
+        at_ms = int(newest[0].id[:_TIME], 16)
+        place = int(newest[0].id[_TIME : _TIME + _PLACE], 16) + 1
+    tx.put_records(
+        ActRecord(
+            id=moment_id(at_ms, f"{number:0{_PLACE}x}", new_id),
+            at_ms=at_ms,
+            actor=_actor.get(),
+            what=one.what,
+            about=one.about,
+            former="" if one.former is None else msgspec.json.encode(one.former).decode(),
+            now="" if one.now is None else msgspec.json.encode(one.now).decode(),
+        )
+        for number, one in enumerate(acts, place)
     )
 
 
@@ -111,24 +132,22 @@ class Noted:
 
     def settle(self) -> None:
         """Keep what was noted: of each record what it was first and what it is at the end."""
-        at_ms, batch = self._now_ms(), self._new_id()
         acts = []
-        for number, ((kind, key), now) in enumerate(self._now.items()):
+        for (kind, key), now in self._now.items():
             former = self._former[kind, key]
             if former == now:
                 continue
             ending = "removed" if now is None else "added" if former is None else "changed"
             acts.append(
-                act(
+                Act(
                     f"{_NAMES[kind]}.{ending}",
                     " · ".join(str(part) for part in key if part != ""),
                     _told(former, now),
                     _told(now, former),
-                    at_ms=at_ms,
-                    new_id=f"{number:06x}{batch}",
                 )
             )
-        self._tx.put_records(acts)
+        if acts:
+            keep_acts(self._tx, acts, at_ms=self._now_ms(), new_id=self._new_id())
 
 
 def noted(

@@ -118,7 +118,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
             if self.in_query:
                 return msgspec.convert({**query, **path}, self.given, strict=False)
             found = msgspec.json.decode(body or b"{}", type=dict[str, Any])
-            return msgspec.convert({**found, **path}, self.given)
+            kinds = {field.name: field.type for field in msgspec.structs.fields(self.given)}
+            for name, text in path.items():
+                found[name] = msgspec.convert(text, kinds[name], strict=False)
+            return msgspec.convert(found, self.given)
         except (msgspec.DecodeError, RecursionError) as exc:
             text, _, place = str(exc).partition(" - at ")
             raise BadRequestError(

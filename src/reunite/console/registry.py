@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from reunite.console import filters, overview, people, performance, permissions, replicas, synclog
+from reunite.console import (
+    audit,
+    filters,
+    looking,
+    overview,
+    people,
+    performance,
+    permissions,
+    replicas,
+    synclog,
+    tables,
+    troubles,
+    working,
+)
 from reunite.console.operations import OPERATIONS
 from reunite.console.overview import pulse
 
 __all__ = [
     "OPERATIONS",
+    "audit",
     "filters",
+    "looking",
     "overview",
     "people",
     "performance",
@@ -16,4 +31,7 @@ __all__ = [
     "pulse",
     "replicas",
     "synclog",
+    "tables",
+    "troubles",
+    "working",
 ]

@@ -54,7 +54,7 @@ def exported(entries: Iterable[HistoryEntry], form: str) -> Iterator[str]:
 
 def _ndjson(entries: Iterable[HistoryEntry]) -> Iterator[str]:
     for entry in entries:
-        yield _encode(dict(zip(COLUMNS, _cells(entry), strict=True))).decode() + "\n"
+        yield _encode(dict(zip(COLUMNS, cells(entry), strict=True))).decode() + "\n"
 
 
 def _csv(entries: Iterable[HistoryEntry]) -> Iterator[str]:
@@ -63,7 +63,7 @@ def _csv(entries: Iterable[HistoryEntry]) -> Iterator[str]:
     writer.writerow(COLUMNS)
     yield line.text
     for entry in entries:
-        writer.writerow([_csv_cell(value) for value in _cells(entry)])
+        writer.writerow([_csv_cell(value) for value in cells(entry)])
         yield line.text
 
 
@@ -83,7 +83,8 @@ def _csv_cell(value: Any) -> Any:
     return value if is_plain else _encode(value).decode()
 
 
-def _cells(entry: HistoryEntry) -> tuple[Any, ...]:
+def cells(entry: HistoryEntry) -> tuple[Any, ...]:
+    """A change, in the order of `COLUMNS`."""
     return (
         entry.id,
         entry.seq,

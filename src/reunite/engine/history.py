@@ -171,17 +171,23 @@ def trail(
         with store.read() as tx:
             until_id = tx.last_change_id()
             entries = tx.log(after_id=after_id, until_id=until_id, limit=LOG_ENTRIES_MAX, only=only)
-            by_table: dict[str, list[LogEntry]] = {}
-            for entry in entries:
-                by_table.setdefault(entry.table, []).append(entry)
-            rows: dict[tuple[int, Key], dict[str, Any] | None] = {}
-            for table, found in by_table.items():
-                rows |= _rows_after(tx, tables, schema_of(tx, tables, table), found)
-        for entry in entries:
-            yield _entry(entry, rows.get((entry.id, entry.key)))
+            told = with_rows(tx, tables, entries)
+        yield from told
         if len(entries) < LOG_ENTRIES_MAX:
             return
         after_id = entries[-1].id
+
+
+def with_rows(tx: Transaction, tables: Tables, entries: Sequence[LogEntry]) -> list[HistoryEntry]:
+    """These entries, each with the row before and after it. Reads what came after them of their
+    keys."""
+    by_table: dict[str, list[LogEntry]] = {}
+    for entry in entries:
+        by_table.setdefault(entry.table, []).append(entry)
+    rows: dict[tuple[int, Key], dict[str, Any] | None] = {}
+    for table, found in by_table.items():
+        rows |= _rows_after(tx, tables, schema_of(tx, tables, table), found)
+    return [_entry(entry, rows.get((entry.id, entry.key))) for entry in entries]
 
 
 def _rows_after(

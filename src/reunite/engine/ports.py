@@ -200,9 +200,11 @@ class Transaction(ReadsRecords, Protocol):
         the columns have an index, else a walk through the table."""
         ...
 
-    def row_count(self, table: str, *, where: Expression | None = None) -> int:
-        """How many rows there are, or how many of them `where` means. Cost: the table is read
-        through, unless an index serves."""
+    def row_count(
+        self, table: str, *, where: Expression | None = None, limit: int | None = None
+    ) -> int:
+        """How many rows there are, or how many of them `where` means; at most `limit`. Cost: the
+        table is read through, unless an index serves, or so many are found before."""
         ...
 
     def old_values(
@@ -241,7 +243,13 @@ class Transaction(ReadsRecords, Protocol):
         ...
 
     def log(
-        self, *, after_id: int, until_id: int, limit: int, only: LogFilter = ALL_ENTRIES
+        self,
+        *,
+        after_id: int,
+        until_id: int,
+        limit: int,
+        only: LogFilter = ALL_ENTRIES,
+        newest_first: bool = False,
     ) -> Sequence[LogEntry]:
         """Log entries with after_id < id <= until_id, by id, of those that `only` means. For the
         audit trail. Cost: those that are given, and those between them."""

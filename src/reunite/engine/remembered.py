@@ -26,9 +26,9 @@ from reunite.engine.records import StoredOutcome
 # States of a conflict: a person has to decide; its policy has decided; a person has.
 OPEN, MERGED, DECIDED = "open", "merged", "decided"
 
-# Of a refused change: it waits on its replica, which may have been asked to do something about it,
-# or it waits there no more.
-ASKED, SETTLED = "asked", "settled"
+# Of a refused change: somebody has said that it was seen to. It waits on its replica, parked, until
+# something is done about it there, of which the hub does not hear.
+SETTLED = "settled"
 
 
 class ActRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,13 +45,14 @@ class ActRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """The conflict in place `place` of the outcome of change `n`; `column_name` is "" for whole
+    """The conflict in place `place` of the outcome of a change; `column_name` is "" for whole
     rows. `decided` is the JSON of the value that a person chose."""
 
     id: str
     at_ms: int
     replica: str
     n: int
+    change: str
     place: int
     table_name: str
     key: str
@@ -65,8 +66,7 @@ class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A change that was refused, with the id that it has on its replica. `asked` is what the
-    replica was asked to do with it."""
+    """A change that was refused, with the id that it has on its replica."""
 
     id: str
     at_ms: int
@@ -79,9 +79,8 @@ class RefusalRecord(msgspec.Struct, frozen=True, kw_only=True):
     code: str
     state: str
     principal: str
-    asked: str = ""
-    asked_by: str = ""
-    asked_ms: int = 0
+    settled_by: str = ""
+    settled_ms: int = 0
 
 
 class SyncRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +165,7 @@ def troubles(
                 at_ms=now_ms,
                 replica=stored.replica,
                 n=stored.n,
+                change=stored.id,
                 place=place,
                 table_name=stored.table,
                 key=key,

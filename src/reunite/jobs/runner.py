@@ -64,6 +64,11 @@ class Jobs:
     def __contains__(self, name: str) -> bool:
         return name in self._jobs
 
+    def all(self) -> list[Job]:
+        """The jobs of this process."""
+        with self._lock:
+            return list(self._jobs.values())
+
     def add(self, job: Job) -> None:
         """Have a job; it begins at once after `start`."""
         with self._lock:

@@ -153,11 +153,18 @@ class MemoryTransaction:
         return [self._log_entry(number) for number in sorted(found)]
 
     def log(
-        self, *, after_id: int, until_id: int, limit: int, only: LogFilter = ALL_ENTRIES
+        self,
+        *,
+        after_id: int,
+        until_id: int,
+        limit: int,
+        only: LogFilter = ALL_ENTRIES,
+        newest_first: bool = False,
     ) -> Sequence[LogEntry]:
         first = max(after_id, self._state.log.base) + 1
         last = min(until_id, self._state.log.last)
-        entries = map(self._log_entry, range(first, last + 1))
+        ids = range(last, first - 1, -1) if newest_first else range(first, last + 1)
+        entries = map(self._log_entry, ids)
         return list(itertools.islice(filter(only.means, entries), limit))
 
     def _log_entry(self, change_id: int) -> LogEntry:
@@ -269,13 +276,15 @@ class MemoryTransaction:
         pointing = (row for row in rows if found.values_in(names, row) in wanted)
         return list(itertools.islice(pointing, limit))
 
-    def row_count(self, table: str, *, where: Expression | None = None) -> int:
+    def row_count(
+        self, table: str, *, where: Expression | None = None, limit: int | None = None
+    ) -> int:
         found = self._table(table)
-        if where is None:
-            return len(found.rows)
-        return sum(
-            map(bool, map(row_judge(where, found.schema, self._reach()), found.rows.values()))
-        )
+        count = len(found.rows)
+        if where is not None:
+            judge = row_judge(where, found.schema, self._reach())
+            count = sum(map(bool, map(judge, found.rows.values())))
+        return count if limit is None else min(count, limit)
 
     # --- Views ----------------------------------------------------------------------------------
 

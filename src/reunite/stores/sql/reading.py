@@ -281,7 +281,13 @@ class SqlTransaction:
         return self._entries(self._statements.entries, parameters)
 
     def log(
-        self, *, after_id: int, until_id: int, limit: int, only: LogFilter = ALL_ENTRIES
+        self,
+        *,
+        after_id: int,
+        until_id: int,
+        limit: int,
+        only: LogFilter = ALL_ENTRIES,
+        newest_first: bool = False,
     ) -> Sequence[LogEntry]:
         parameters = self._log.range_parameters(
             after_id=after_id, until_id=until_id, limit=limit, **self._trimmed()
@@ -292,7 +298,10 @@ class SqlTransaction:
             if value is not None:
                 parameters = (*parameters, value)
                 more += f" AND {condition} ?{len(parameters)}"
-        return self._entries(self._statements.log.replace("{more}", more), parameters)
+        statement = self._statements.log.replace("{more}", more)
+        if newest_first:
+            statement = statement.replace("ORDER BY c.id LIMIT", "ORDER BY c.id DESC LIMIT")
+        return self._entries(statement, parameters)
 
     def _trimmed(self) -> dict[str, int]:
         return {"trimmed_seq": self._trimmed_seq, "trimmed_id": self._trimmed_id}
@@ -411,8 +420,10 @@ class SqlTransaction:
         plan = self._catalogue.plan(table)
         return plan.pointing(self._session, columns, keys, after=after, limit=limit)
 
-    def row_count(self, table: str, *, where: Expression | None = None) -> int:
-        return self._catalogue.plan(table).count(self._session, where)
+    def row_count(
+        self, table: str, *, where: Expression | None = None, limit: int | None = None
+    ) -> int:
+        return self._catalogue.plan(table).count(self._session, where, limit=limit)
 
     # --- Views ------------------------------------------------------------------------------------
 

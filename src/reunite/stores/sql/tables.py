@@ -185,12 +185,19 @@ class TablePlan(ABC):
         )
         return self.reader.read(session, f"(SELECT {values}) AS t", ())[0]
 
-    def count(self, session: Session, where: Expression | None = None) -> int:
-        """How many rows there are, or how many an expression means."""
+    def count(
+        self, session: Session, where: Expression | None = None, *, limit: int | None = None
+    ) -> int:
+        """How many rows there are, or how many an expression means; at most `limit`."""
         condition = self._condition(where)
         where_sql = " AND ".join(sql for sql in (self.named, condition.sql) if sql)
         where_sql = f"WHERE {where_sql}" if where_sql else ""
         text = f"SELECT count(*) FROM {self.sql_name} AS t {where_sql}"
+        if limit is not None:
+            text = (
+                f"SELECT count(*) FROM (SELECT 1 FROM {self.sql_name} AS t {where_sql} "
+                f"LIMIT {limit:d}) AS found"
+            )
         return int(session.execute(text, condition.parameters)[0][0])
 
     def widest_gap(self, session: Session) -> tuple[int, int] | None:

@@ -186,7 +186,7 @@ class _Console:
         except ConsoleProblem as refusal:
             return refusal.response()
         except NotAuthenticatedError as error:
-            return ConsoleProblem(problem_from(error), login=self._gate.login).response()
+            return ConsoleProblem(problem_from(error), login=self._gate.login(request)).response()
 
     async def _in_worker(self, work: Callable[..., Any], *arguments: Any) -> Any:
         if self._run is not None:

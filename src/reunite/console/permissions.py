@@ -8,9 +8,10 @@ The rule         a cell is changed only by who has seen what it is. Many cells a
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -22,8 +23,6 @@ from reunite.core.rules import Access, Rules, parse_rules
 from reunite.directory import StoredDirectory
 from reunite.directory.stored import condition_of, flags_of
 from reunite.engine.directory import (
-    GRANTS_STAMP,
-    MEMBERS_STAMP,
     NO_TENANT,
     FilterRecord,
     MemberRecord,
@@ -156,45 +155,112 @@ def etag_of(flags: Flags | None) -> str:
     )
 
 
-@operation("GET", "permissions", READ, "What roles may do, by table, in one tenant")
-def permissions(desk: Desk, given: MatrixAsked) -> Tagged:
-    """The matrix of a tenant."""
-    with desk.reading() as tx:
-        tables = sorted(desk.tables(tx).schemas)
-        is_own = isinstance(desk.inside.directory, StoredDirectory)
+class PermissionsKept(Protocol):
+    """Where permissions are kept, if not in the hub's own directory."""
+
+    def tenants(self, tx: Transaction) -> list[str]:
+        """The names of tenants."""
+
+    def roles(self, tx: Transaction, tenant: str) -> list[RoleColumn]:
+        """All roles."""
+
+    def cells(self, tx: Transaction, tenant: str) -> dict[tuple[str, str], Flags]:
+        """What is stored, by role and table."""
+
+    def filters(self, tx: Transaction, tenant: str) -> Counter[tuple[str, str]]:
+        """How many filters there are, by role and table."""
+
+    def keep(
+        self,
+        cells: Sequence[tuple[str, str, str, Flags | None]],
+        *,
+        check: Callable[[Transaction], None],
+        actor: str,
+    ) -> None:
+        """Keep these, as (role, table, tenant, flags), or none; `check` is called before, in the
+        same transaction. Raises BadRequestError, UnknownTableError."""
+
+
+class _Own:
+    """Those of the hub's own directory."""
+
+    def __init__(self, directory: StoredDirectory) -> None:
+        self._directory = directory
+
+    def tenants(self, tx: Transaction) -> list[str]:
+        return [one.name for one in tx.records(TenantRecord)]
+
+    def roles(self, tx: Transaction, tenant: str) -> list[RoleColumn]:
         users = Counter(
             member.role
             for member in tx.records(MemberRecord)
-            if member.tenant == given.tenant and member.is_active
+            if member.tenant == tenant and member.is_active
         )
-        filters = Counter(
-            (one.role, one.table_name) for one in tx.records(FilterRecord, tenant=given.tenant)
-        )
+        return [
+            RoleColumn(name=role.name, template=role.template, users=users[role.name])
+            for role in tx.records(RoleRecord)
+        ]
+
+    def cells(self, tx: Transaction, tenant: str) -> dict[tuple[str, str], Flags]:
+        return {
+            (one.role, one.table_name): flags_of(one)
+            for one in tx.records(PermissionRecord, tenant=tenant)
+        }
+
+    def filters(self, tx: Transaction, tenant: str) -> Counter[tuple[str, str]]:
+        found = tx.records(FilterRecord, tenant=tenant)
+        return Counter((one.role, one.table_name) for one in found)
+
+    def keep(
+        self,
+        cells: Sequence[tuple[str, str, str, Flags | None]],
+        *,
+        check: Callable[[Transaction], None],
+        actor: str,
+    ) -> None:
+        with self._directory.by(actor):
+            self._directory.permit_all(cells, check=check)
+
+
+def _kept(desk: Desk) -> PermissionsKept | None:
+    """Where this hub's permissions are; None where nobody can say."""
+    directory = desk.inside.directory
+    if isinstance(directory, StoredDirectory):
+        return _Own(directory)
+    found: PermissionsKept | None = getattr(directory, "permissions_kept", None)
+    return found
+
+
+@operation("GET", "permissions", READ, "What roles may do, by table, in one tenant")
+def permissions(desk: Desk, given: MatrixAsked) -> Tagged:
+    """The matrix of a tenant."""
+    kept = _kept(desk)
+    with desk.reading() as tx:
+        tables = sorted(desk.tables(tx).schemas)
+        stored = {} if kept is None else kept.cells(tx, given.tenant)
+        filters = Counter() if kept is None else kept.filters(tx, given.tenant)
         matrix = Matrix(
             tenant=given.tenant,
-            tenants=[one.name for one in tx.records(TenantRecord)],
+            tenants=[] if kept is None else kept.tenants(tx),
             tables=tables,
-            roles=[
-                RoleColumn(name=role.name, template=role.template, users=users[role.name])
-                for role in tx.records(RoleRecord)
-            ],
+            roles=[] if kept is None else kept.roles(tx, given.tenant),
             cells=[
                 Cell(
                     tenant=given.tenant,
-                    role=one.role,
-                    table=one.table_name,
-                    flags=flags_of(one),
-                    etag=etag_of(flags_of(one)),
-                    filters=filters[one.role, one.table_name],
+                    role=role,
+                    table=table,
+                    flags=flags,
+                    etag=etag_of(flags),
+                    filters=filters[role, table],
                 )
-                for one in tx.records(PermissionRecord, tenant=given.tenant)
+                for (role, table), flags in stored.items()
             ],
             templates=dict(TEMPLATES),
-            can_edit=is_own,
-            why_not=None if is_own else _HOSTS,
+            can_edit=kept is not None,
+            why_not=None if kept is not None else _HOSTS,
         )
-        stamps = f"{tx.stamp(GRANTS_STAMP)}.{tx.stamp(MEMBERS_STAMP)}.{len(tables)}"
-    return Tagged(value=matrix, tag=f"{stamps}.{len(given.tenant)}")
+    tag = hashlib.sha256(msgspec.json.encode(matrix)).hexdigest()[:32]
+    return Tagged(value=matrix, tag=tag)
 
 
 def own_directory(desk: Desk) -> StoredDirectory:
@@ -236,11 +302,13 @@ def set_permissions(desk: Desk, given: BulkAsked) -> BulkChanged:
 
 
 def _change(desk: Desk, changes: Sequence[CellChange]) -> BulkChanged:
-    directory = own_directory(desk)
+    kept = _kept(desk)
+    if kept is None:
+        raise NotAllowedError(_HOSTS)
     was: list[Cell] = []
 
     def check(tx: Transaction) -> None:
-        was.extend(_cells(tx, changes))
+        was.extend(_cells(kept, tx, changes))
         others = [
             cell for cell, change in zip(was, changes, strict=True) if cell.etag != change.etag
         ]
@@ -251,28 +319,23 @@ def _change(desk: Desk, changes: Sequence[CellChange]) -> BulkChanged:
                 cells=others,
             )
 
-    with directory.by(desk.user):
-        directory.permit_all(
-            [(one.role, one.table, one.tenant, one.flags) for one in changes], check=check
-        )
+    cells = [(one.role, one.table, one.tenant, one.flags) for one in changes]
+    kept.keep(cells, check=check, actor=desk.user)
     with desk.reading() as tx:
-        return BulkChanged(cells=_cells(tx, changes), was=was)
+        return BulkChanged(cells=_cells(kept, tx, changes), was=was)
 
 
-def _cells(tx: Transaction, asked: Iterable[CellAsked | CellChange]) -> list[Cell]:
+def _cells(
+    kept: PermissionsKept, tx: Transaction, asked: Iterable[CellAsked | CellChange]
+) -> list[Cell]:
     """These cells as they are; one read for each tenant."""
-    stored: dict[str, dict[tuple[str, str], Flags]] = {}
+    stored: dict[str, Mapping[tuple[str, str], Flags]] = {}
     filters: dict[str, Counter[tuple[str, str]]] = {}
     found = []
     for one in asked:
         if one.tenant not in stored:
-            stored[one.tenant] = {
-                (each.role, each.table_name): flags_of(each)
-                for each in tx.records(PermissionRecord, tenant=one.tenant)
-            }
-            filters[one.tenant] = Counter(
-                (each.role, each.table_name) for each in tx.records(FilterRecord, tenant=one.tenant)
-            )
+            stored[one.tenant] = kept.cells(tx, one.tenant)
+            filters[one.tenant] = kept.filters(tx, one.tenant)
         flags = stored[one.tenant].get((one.role, one.table))
         found.append(
             Cell(

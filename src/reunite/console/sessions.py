@@ -130,7 +130,7 @@ class LogInDesk:
             expires_ms=visitor.expires_ms,
             hub=HubSeen(epoch=epoch, version=version("reunite"), url=_hub_url(request)),
             streams=self._has_streams,
-            login=self._gate.login,
+            login=self._gate.login(request),
             directory="own" if is_own else "host",
         )
         return Response(encode(session), media_type=JSON_TYPE)

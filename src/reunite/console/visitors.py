@@ -86,7 +86,8 @@ class LogIn(msgspec.Struct, frozen=True, kw_only=True):
 class Gate(Protocol):
     """Finds out who a request is from. All methods block."""
 
-    login: LogIn
+    def login(self, request: Request) -> LogIn:
+        """How who sent it comes in."""
 
     def visitor(self, request: Request) -> Visitor:
         """Who sent it. Raises NotAuthenticatedError, NotAllowedError."""
@@ -101,7 +102,9 @@ class OwnGate:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._inside = hub.workings
-        self.login = LogIn(password=True)
+
+    def login(self, request: Request) -> LogIn:
+        return LogIn(password=True)
 
     def visitor(self, request: Request) -> Visitor:
         if "authorization" in request.headers:

@@ -32,6 +32,8 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "KEEP_DAYS": None,
         # Whose web pages may talk to the hub besides the project's own.
         "ORIGINS": (),
+        # Whether processes note the sync log and the figures that the console shows.
+        "CONSOLE": False,
         # Limits of the server by name, as `hub.asgi` takes them.
         "LIMITS": MappingProxyType({}),
     }

@@ -12,9 +12,10 @@ The rule         denied unless allowed: every tracked model is closed to whom no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.contrib.auth import authenticate, get_user_model
 
 from reunite.contrib.django.conf import setting
@@ -28,6 +29,7 @@ from reunite.engine.directory import GRANTS_STAMP, NO_TENANT, Granting
 from reunite.engine.ports import Transaction
 
 if TYPE_CHECKING:
+    from reunite.contrib.django.console import DjangoPermissions
     from reunite.engine.directory import Directory
 
 # A claim of Django's superusers, which also nobody else can have.
@@ -138,6 +140,14 @@ class DjangoDirectory:
 
     def knows(self, user: str, password: str) -> bool:
         return authenticate(None, username=user, password=password) is not None
+
+    @cached_property
+    def permissions_kept(self) -> DjangoPermissions:
+        """The matrix of the console."""
+        from reunite.contrib.django.console import DjangoPermissions, keep_hub_acts
+
+        hub = apps.get_app_config("reunite").hub(self._using)
+        return DjangoPermissions(self._using, partial(keep_hub_acts, hub))
 
     # --- For requests -----------------------------------------------------------------------------
 
@@ -276,6 +286,7 @@ def _by_organization(
 
 
 if TYPE_CHECKING:
+    from reunite.contrib.django.console import DjangoPermissions
 
     def _as_port(directory: DjangoDirectory) -> Directory:
         return directory

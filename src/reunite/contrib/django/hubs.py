@@ -65,6 +65,10 @@ class DjangoHub(Hub):
             clock=SystemClock(),
             directory=self.users,
         )
+        # Connections of a project belong to its requests.
+        self._meter.has_thread = False
+        if setting("CONSOLE"):
+            self._meter.begin()
         self._declare()
 
     def models(self) -> Mapping[str, TrackedModel]:

@@ -53,7 +53,7 @@ async def protocol(request: HttpRequest, route: str, using: str = "default") -> 
     hub = apps.get_app_config("reunite").hub(using)
     with_name, with_token = _apps_of(hub, isinstance(request, ASGIRequest))
     app = with_name if route in _TOKEN_ROUTES else with_token
-    return await Exchange(request).carry(app, _scope_of(request, route))
+    return await Exchange(request).carry(app, scope_of(request, route))
 
 
 protocol._non_atomic_requests = Always()
@@ -80,7 +80,8 @@ async def _run(work: Callable[[], Any]) -> Any:
     return await sync_to_async(functools.partial(in_request, work), thread_sensitive=True)()
 
 
-def _scope_of(request: HttpRequest, route: str) -> Scope:
+def scope_of(request: HttpRequest, route: str) -> Scope:
+    """A request of Django's, as an application that is mounted before `route` gets it."""
     meta = request.META
     address = meta.get("REMOTE_ADDR")
     return {

@@ -1,0 +1,28 @@
+"""The console's addresses: `path("config/", include("reunite.contrib.django.console_urls"))`.
+
+config/                              the console of the database "default"
+config/permissions/, config/logs/ …  the pages that sb-sync had under these names
+"""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+
+from reunite.contrib.django.console import console, page
+
+app_name = "reunite-console"
+
+urlpatterns = [
+    path("permissions/", page, {"to": "permissions"}, name="permission_matrix"),
+    path(
+        "permissions/<int:organization>/",
+        page,
+        {"to": "permissions"},
+        name="permission_matrix_org",
+    ),
+    path("model-discovery/", page, {"to": "discovery"}, name="model_discovery_config"),
+    path("logs/", page, {"to": "sync"}, name="sync_logs"),
+    path("metrics/", page, {"to": "performance"}, name="performance_metrics"),
+    path("audit-trails/", page, {"to": "audit"}, name="audit_trails"),
+    re_path(r"^(?P<path>.*)$", console, name="console"),
+]

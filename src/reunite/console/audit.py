@@ -15,22 +15,19 @@ from typing import Any, Literal
 
 import msgspec
 
+from reunite.console.acts import note
 from reunite.console.csv import csv_lines
 from reunite.console.names import replica_names
 from reunite.console.operations import READ, WRITE, Asked, Desk, Download, Listed, operation
-from reunite.console.paging import after_place, newest_of, part_by_id
-from reunite.console.problems import changed, missing
+from reunite.console.paging import after_place
+from reunite.console.problems import missing
 from reunite.core.change import Op
 from reunite.core.key import Key
-from reunite.core.schema import TableSchema
-from reunite.directory.noting import Act, acting_by, keep_acts
+from reunite.directory.noting import Act
 from reunite.engine.export import COLUMNS, cells, exported
-from reunite.engine.history import HistoryEntry, check_filter, entries_of, trail, with_rows
-from reunite.engine.ports import Commit, LogEntry, LogFilter, Transaction, WriteTransaction
-from reunite.engine.putting_back import Named, before_change, named_row, put_back, row_tag
-from reunite.engine.remembered import ActRecord
+from reunite.engine.history import HistoryEntry, check_filter, trail, with_rows
+from reunite.engine.ports import Commit, LogEntry, LogFilter, Transaction
 from reunite.engine.undo import UndoReport
-from reunite.errors import BadRequestError
 
 # Changes of a commit that are looked at for what a list tells of it.
 SUMMARY_CHANGES = 100
@@ -415,125 +412,7 @@ def _fields(one: HistoryEntry) -> list[Field]:
     return sorted(found, key=lambda field: not field.is_changed)
 
 
-# --- Rows -----------------------------------------------------------------------------------------
-
-
-class RowAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which row: its key is a JSON array."""
-
-    table: str
-    key: str
-
-
-class RowSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A row as it is, by column; null for none. The tag stands for it."""
-
-    row: Named | None
-    etag: str
-
-
-class RestoreAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Put a row back as it was before a change of it."""
-
-    table: str
-    key: list[Any]
-    change: int
-    dry_run: bool = True
-
-
-class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """The row as it was and is, or would be; the commit that made it so."""
-
-    before: Named | None
-    after: Named | None
-    etag: str
-    commit: int | None
-
-
-@operation("GET", "history", READ, "The changes of one row, newest first")
-def history(desk: Desk, given: RowAsked) -> Listed[ChangeItem]:
-    """The newest of them."""
-    desk.hub.number()
-    key = parsed_key(given.key)
-    with desk.reading() as tx:
-        schema_of(desk, tx, given.table)
-        entries = entries_of(tx, given.table, key)[-HISTORY_MAX:]
-        return Listed(items=_change_items(desk, tx, entries)[::-1])
-
-
-@operation("GET", "row", READ, "One row as it is")
-def row(desk: Desk, given: RowAsked) -> RowSeen:
-    """The row."""
-    with desk.reading() as tx:
-        found = named_row(tx, schema_of(desk, tx, given.table), parsed_key(given.key))
-    return RowSeen(row=found, etag=row_tag(found))
-
-
-def schema_of(desk: Desk, tx: Transaction, table: str) -> TableSchema:
-    """The schema of a tracked table. Raises UnknownTableError."""
-    return desk.tables(tx).schema(table, path="table")
-
-
-def parsed_key(text: str) -> Key:
-    """A key as a URL spells it. Raises BadRequestError."""
-    try:
-        found = msgspec.json.decode(text, type=list[str | int | float | bool | None])
-    except (msgspec.DecodeError, RecursionError):
-        raise BadRequestError('A key is a JSON array, such as ["p1"].', path="key") from None
-    return tuple(found)
-
-
-@operation("POST", "restore", WRITE, "Put a row back as it was before a change")
-def restore(desk: Desk, given: RestoreAsked) -> Restored:
-    """Put it back, or tell what would come of it."""
-    key = tuple(given.key)
-
-    def wanted(tx: Transaction, schema: TableSchema) -> Named | None:
-        return before_change(tx, given.table, key, given.change)[1]
-
-    found, first_id = put_back(
-        desk.inside.store,
-        desk.inside.tables,
-        given.table,
-        key,
-        wanted=wanted,
-        check=lambda before, tag: None if given.dry_run else check_row_tag(desk, before, tag),
-        then=lambda tx: None,
-        actor=desk.user,
-        now_ms=desk.now_ms,
-        is_dry_run=given.dry_run,
-    )
-    return Restored(
-        before=found.before,
-        after=found.after,
-        etag=found.etag,
-        commit=commit_of(desk, first_id),
-    )
-
-
-def check_row_tag(desk: Desk, before: Named | None, tag: str) -> None:
-    """Raise ConsoleProblem if the row is not as the request says."""
-    if desk.if_match is None:
-        raise BadRequestError(
-            "Say which row is to be changed: its `etag` in the header If-Match.", path="If-Match"
-        )
-    if desk.if_match.strip('"') != tag:
-        raise changed(
-            "The row has changed meanwhile: look at what it is now.", row=before, etag=tag
-        )
-
-
-def commit_of(desk: Desk, first_id: int | None) -> int | None:
-    """The commit of a change that was made just now."""
-    if first_id is None:
-        return None
-    desk.hub.number()
-    with desk.reading() as tx:
-        found = tx.log(after_id=first_id - 1, until_id=first_id, limit=1)
-    return found[0].seq if found else None
-
-
-# --- Undo, files, acts ----------------------------------------------------------------------------
+# --- Undo, files ----------------------------------------------------------------------------
 
 
 class UndoAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -550,17 +429,6 @@ def undo(desk: Desk, given: UndoAsked) -> UndoReport:
     if not given.dry_run:
         note(desk, Act("commit.undone", str(given.seq), now={"commit": report.commit}))
     return report
-
-
-def note(desk: Desk, act: Act) -> None:
-    """Keep what was done, in the visitor's name."""
-    with acting_by(desk.user), desk.inside.store.write() as tx:
-        note_in(desk, tx, act)
-
-
-def note_in(desk: Desk, tx: WriteTransaction, act: Act) -> None:
-    """The same in a transaction, in whose name it is."""
-    keep_acts(tx, [act], at_ms=desk.now_ms, new_id=desk.inside.new_id())
 
 
 class ExportAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -594,51 +462,4 @@ def export(desk: Desk, given: ExportAsked) -> Download:
         lines=csv_lines(COLUMNS, map(cells, entries))
         if given.format == "csv"
         else exported(entries, given.format),
-    )
-
-
-class ActsAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which acts."""
-
-    actor: str | None = None
-    what: str | None = None
-    since_ms: int | None = None
-    until_ms: int | None = None
-
-
-class ActItem(msgspec.Struct, frozen=True, kw_only=True):
-    """What somebody did to who may do what, or decided; from what to what."""
-
-    id: str
-    at_ms: int
-    actor: str | None
-    what: str
-    about: str
-    before: Any
-    after: Any
-
-
-@operation("GET", "acts", READ, "What administrators did, newest first")
-def acts(desk: Desk, given: ActsAsked) -> Listed[ActItem]:
-    """The acts that are meant."""
-    where = {
-        name: value for name in ("actor", "what") if (value := getattr(given, name)) is not None
-    }
-    with desk.reading() as tx:
-        found = newest_of(tx, ActRecord, given, where)
-    part, following = part_by_id(found, given.limit, lambda one: one.id)
-    return Listed(
-        items=[
-            ActItem(
-                id=one.id,
-                at_ms=one.at_ms,
-                actor=one.actor or None,
-                what=one.what,
-                about=one.about,
-                before=msgspec.json.decode(one.former) if one.former else None,
-                after=msgspec.json.decode(one.now) if one.now else None,
-            )
-            for one in part
-        ],
-        next=following,
     )

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from reunite.console.audit import schema_of
 from reunite.console.operations import READ, Desk, operation
+from reunite.console.rows import schema_of
 from reunite.console.tables import RowsCounted, counted
 from reunite.core.key import Key
 from reunite.core.principal import Principal, check_principal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reunite.console import (
+    acts,
     audit,
     filters,
     looking,
@@ -11,6 +12,7 @@ from reunite.console import (
     performance,
     permissions,
     replicas,
+    rows,
     synclog,
     tables,
     troubles,
@@ -21,6 +23,7 @@ from reunite.console.overview import pulse
 
 __all__ = [
     "OPERATIONS",
+    "acts",
     "audit",
     "filters",
     "looking",
@@ -30,6 +33,7 @@ __all__ = [
     "permissions",
     "pulse",
     "replicas",
+    "rows",
     "synclog",
     "tables",
     "troubles",

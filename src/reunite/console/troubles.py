@@ -14,17 +14,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from reunite.console.audit import (
-    ChangeItem,
-    change_items,
-    check_row_tag,
-    commit_of,
-    note_in,
-)
+from reunite.console.acts import note_in
+from reunite.console.audit import ChangeItem, change_items
 from reunite.console.names import replica_names
 from reunite.console.operations import READ, WRITE, Asked, Desk, operation
 from reunite.console.paging import newest_of, part_by_id
 from reunite.console.problems import missing
+from reunite.console.rows import check_row_tag, commit_of
 from reunite.core.change import Conflict
 from reunite.core.key import Key, parse_key
 from reunite.core.schema import TableSchema

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from reunite.console.audit import note
+from reunite.console.acts import note
 from reunite.console.operations import READ, WRITE, Desk, Listed, Nothing, operation
 from reunite.core.change import Op
 from reunite.core.key import Key

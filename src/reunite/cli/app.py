@@ -34,6 +34,7 @@ from reunite.cli import (
     sync,
     tenant,
     token,
+    top,
     trim,
     undo,
     uninstall,
@@ -92,6 +93,7 @@ app.command(rich_help_panel=_ANYWHERE)(doctor.doctor)
 app.command(rich_help_panel=_AT_THE_HUB)(explain.explain)
 app.command(rich_help_panel=_AT_THE_HUB)(preview.preview)
 app.command(rich_help_panel=_AT_THE_HUB)(console.console)
+app.command(rich_help_panel=_AT_THE_HUB)(top.top)
 app.add_typer(token.app, rich_help_panel=_AT_THE_HUB)
 app.add_typer(user.app, rich_help_panel=_AT_THE_HUB)
 app.add_typer(tenant.app, rich_help_panel=_AT_THE_HUB)

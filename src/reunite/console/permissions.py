@@ -33,6 +33,7 @@ from reunite.engine.directory import (
 from reunite.engine.ports import Transaction
 from reunite.engine.preview import compared
 from reunite.errors import BadRequestError, NotAllowedError
+from reunite.protocol.codec import encode
 
 # Cells of one bulk change, and of one preview.
 CELLS_MAX = 10_000
@@ -259,8 +260,8 @@ def permissions(desk: Desk, given: MatrixAsked) -> Tagged:
             can_edit=kept is not None,
             why_not=None if kept is not None else _HOSTS,
         )
-    tag = hashlib.sha256(msgspec.json.encode(matrix)).hexdigest()[:32]
-    return Tagged(value=matrix, tag=tag)
+    text = encode(matrix)
+    return Tagged(value=msgspec.Raw(text), tag=hashlib.sha256(text).hexdigest()[:32])
 
 
 def own_directory(desk: Desk) -> StoredDirectory:

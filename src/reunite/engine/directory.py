@@ -153,6 +153,7 @@ class RecordKind(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     key: int
     integers: frozenset[str]
+    truths: tuple[str, ...]
     indexes: tuple[str, ...] = ()
     order: str | None = None
 
@@ -171,6 +172,7 @@ def _kind(
         columns=tuple(field.name for field in fields),
         key=key,
         integers=frozenset(field.name for field in fields if field.type in (int, bool)),
+        truths=tuple(field.name for field in fields if field.type is bool),
         indexes=indexes,
         order=order,
     )
@@ -217,8 +219,11 @@ RECORD_KINDS: Mapping[type[msgspec.Struct], RecordKind] = MappingProxyType(
 
 def record_of(kind: type[Record], row: Sequence[object]) -> Record:
     """The record that a row of its table holds."""
-    columns = RECORD_KINDS[kind].columns
-    return msgspec.convert(dict(zip(columns, row, strict=True)), kind, strict=False)
+    of = RECORD_KINDS[kind]
+    values = dict(zip(of.columns, row, strict=True))
+    for name in of.truths:
+        values[name] = bool(values[name])
+    return kind(**values)
 
 
 def row_of(record: msgspec.Struct) -> tuple[str | int, ...]:

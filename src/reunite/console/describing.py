@@ -84,11 +84,13 @@ def _operation(
         "description": f"Needs the role `{one.right}`.",
         "responses": done | {"default": {"$ref": "#/components/responses/Problem"}},
     }
-    parameters = [_parameter(name, "path", one, schemas) for name in one.in_path]
+    # Where two kinds have one name, the schema has another.
+    schema = schemas[schema_of[id(one.given)]["$ref"].rpartition("/")[2]]
+    parameters = [_parameter(name, "path", schema) for name in one.in_path]
     if one.in_query:
         names = [field.encode_name for field in msgspec.structs.fields(one.given)]
         parameters += [
-            _parameter(name, "query", one, schemas) for name in names if name not in one.in_path
+            _parameter(name, "query", schema) for name in names if name not in one.in_path
         ]
     else:
         described["requestBody"] = {
@@ -100,8 +102,7 @@ def _operation(
     return described
 
 
-def _parameter(name: str, place: str, one: Operation, schemas: dict[str, Any]) -> dict[str, Any]:
-    schema = schemas[one.given.__name__]
+def _parameter(name: str, place: str, schema: dict[str, Any]) -> dict[str, Any]:
     found = schema["properties"].get(name, {"type": "string"})
     return {
         "name": name,

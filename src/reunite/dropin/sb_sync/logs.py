@@ -64,9 +64,10 @@ def is_the_projects() -> bool:
     return NAME in found.get("loggers", {})
 
 
-def note_push(user: Any, organization: Any, items: Sequence[Any]) -> None:
-    """The line of a push: how many items, of which models, with which fields; no values."""
-    told = _body(items) if conf.named("SB_SYNC_LOG_BODIES") else json.dumps(summary_of(items))
+def note_push(user: Any, organization: Any, items: Sequence[Any], summary: Any) -> None:
+    """The line of a push: what `summary_of` its items tells, or all of it where
+    SB_SYNC_LOG_BODIES asks for that."""
+    told = _body(items) if conf.named("SB_SYNC_LOG_BODIES") else json.dumps(summary)
     _note("PUSH request from user %s in %s: %s", user, organization, told)
 
 
@@ -76,9 +77,10 @@ def note_pull(user: Any, organization: Any, count: int) -> None:
 
 
 def summary_of(items: Sequence[Any]) -> dict[str, Any]:
-    """What may be told of pushed items: how many of each model, and the fields that they name."""
+    """What may be told of pushed items, without any value: how many there are of each model, and
+    the fields that they name. Bounded, whatever is sent."""
     counts: dict[str, int] = {}
-    fields: dict[str, set[str]] = {}
+    fields: dict[str, dict[str, None]] = {}
     for item in items:
         if not isinstance(item, dict):
             continue
@@ -86,13 +88,18 @@ def summary_of(items: Sequence[Any]) -> dict[str, Any]:
         if model not in counts and len(counts) == NAMES_MAX:
             continue
         counts[model] = counts.get(model, 0) + 1
-        named = fields.setdefault(model, set())
-        if len(named) < NAMES_MAX:
-            named.update(str(name)[:NAME_MAX] for name in item if not str(name).startswith("_"))
+        named = fields.setdefault(model, {})
+        if len(named) < NAMES_MAX and not item.keys() <= named.keys():
+            named.update(dict.fromkeys(item))
     return {
         "items": len(items),
-        "models": counts,
-        "fields": {model: sorted(named)[:NAMES_MAX] for model, named in fields.items()},
+        "models": {
+            model: {
+                "count": count,
+                "fields": [str(name)[:NAME_MAX] for name in list(fields[model])[:NAMES_MAX]],
+            }
+            for model, count in counts.items()
+        },
     }
 
 

@@ -1,28 +1,22 @@
-"""What each push and pull leaves behind: a log line, a SyncLog, measurements and counters.
+"""What each push and pull leaves behind in the database: a SyncLog, measurements and counters.
 
-The rule         no value of a row is written anywhere, unless SB_SYNC_LOG_BODIES asks for bodies;
-                 even then what looks like a secret is masked.
+The rule         no value of a row is written anywhere. The lines of the log are `logs`.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from django.db import connections
 from django.utils import timezone
 
 from reunite.contrib.django.database import statements_of
-from reunite.core.withheld import looks_secret
+from reunite.dropin.sb_sync import memory
 from reunite.dropin.sb_sync.asking import Member
-from reunite.dropin.sb_sync.conf import named
 from reunite.dropin.sb_sync.models import (
     PULL,
     PUSH,
@@ -31,10 +25,6 @@ from reunite.dropin.sb_sync.models import (
     SyncMetadata,
     UserSyncMetadata,
 )
-
-logger = logging.getLogger("sb_sync")
-
-_MASK = "********"
 
 # Characters of `model_name` and `error_message` in a SyncLog, and how many errors it tells.
 _TEXT_MAX = 2_000
@@ -71,18 +61,6 @@ def measured(using: str = "default") -> Iterator[Measured]:
     found = Measured(using)
     with connections[using].execute_wrapper(found.count):
         yield found
-
-
-def memory_mb() -> float:
-    """The memory of this process, in MB."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * 4096 / 1e6
-    except (OSError, ValueError, IndexError):
-        import resource
-
-        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return size / (1e6 if sys.platform == "darwin" else 1e3)
 
 
 def record(
@@ -122,7 +100,7 @@ def record(
         model_name=names,
         batch_size=total,
         processing_time=seconds,
-        memory_usage=memory_mb(),
+        memory_usage=memory.used_mb(),
         query_count=measure.queries + 1,
     )
 
@@ -159,51 +137,6 @@ def _count(member: Member, counts: Mapping[str, int], marks: Mapping[str, int]) 
                 for value in (user, organization, name, now, counts[name], marks.get(name, 0))
             ],
         )
-
-
-def log_push(member: Member, body: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
-    """The line of a push."""
-    told = _masked(body) if named("SB_SYNC_LOG_BODIES") else summary
-    logger.info(
-        "PUSH request from user %s in %s: %s",
-        member.user.get_username(),
-        member.organization.name,
-        json.dumps(told, ensure_ascii=False, default=str),
-    )
-
-
-def log_pull(member: Member, count: int) -> None:
-    """The line of a pull."""
-    logger.info(
-        "PULL request completed for user %s in %s: %d records",
-        member.user.get_username(),
-        member.organization.name,
-        count,
-    )
-
-
-def summary_of(data: Sequence[Any]) -> dict[str, Any]:
-    """What a push holds, without any value: by model how many items, and their fields."""
-    counts: dict[str, int] = {}
-    fields: dict[str, dict[str, None]] = {}
-    for item in data:
-        if isinstance(item, dict):
-            label = str(item.get("_model", ""))[:255]
-            counts[label] = counts.get(label, 0) + 1
-            fields.setdefault(label, {}).update(dict.fromkeys(item))
-    models = {
-        label: {"count": n, "fields": [name[:100] for name in fields[label]][:100]}
-        for label, n in list(counts.items())[:100]
-    }
-    return {"items": len(data), "models": models}
-
-
-def _masked(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: _MASK if looks_secret(str(name)) else _masked(one) for name, one in value.items()
-        }
-    return [_masked(one) for one in value] if isinstance(value, list) else value
 
 
 def iso(moment_ms: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from reunite.dropin.sb_sync import views
+from reunite.dropin.sb_sync import status_views, views
 
 app_name = "sb_sync"
 
@@ -12,4 +12,6 @@ urlpatterns = [
     path("auth/token/", views.token, name="sync_auth_token"),
     path("push/", views.push, name="sync_push"),
     path("pull/", views.pull, name="sync_pull"),
+    path("performance/", status_views.performance, name="sync_performance"),
+    path("health/", status_views.health, name="sync_health"),
 ]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from reunite.contrib.django import hub as hub_of
 from reunite.contrib.django.views import Always
-from reunite.dropin.sb_sync import pulling, pushing
+from reunite.dropin.sb_sync import discovery, logs, pulling, pushing
 from reunite.dropin.sb_sync.answers import Answer
 from reunite.dropin.sb_sync.asking import (
     Member,
@@ -41,11 +41,8 @@ from reunite.dropin.sb_sync.limiting import check_login, count_failed_login, cou
 from reunite.dropin.sb_sync.models import PULL, PUSH, SyncLog, UserSyncMetadata
 from reunite.dropin.sb_sync.recording import (
     Measured,
-    log_pull,
-    log_push,
     measured,
     record,
-    summary_of,
 )
 from reunite.dropin.sb_sync.tokens import make_token
 from reunite.errors import ReuniteError, StorageUnavailableError
@@ -153,10 +150,10 @@ def _push(member: Member, body: dict[str, Any], key: str, measure: Measured) -> 
     data, is_atomic = _data(body)
     if len(key) > UID_LENGTH_MAX:
         raise SyncError("validation", f"Idempotency-Key: at most {UID_LENGTH_MAX} characters.")
-    summary = summary_of(data)
-    log_push(member, body, summary)
+    summary = logs.summary_of(data)
+    logs.note_push(member.user.get_username(), member.organization.name, data, summary)
     hub = hub_of(member.using)
-    models = described_models(hub)
+    models = offered_models(hub)
     with hub.reading() as tx:
         schemas = hub.tables_at(tx).schemas
     items = read_items(data, models, schemas, member)
@@ -211,7 +208,7 @@ def pull(request: HttpRequest) -> HttpResponse:
 
 def _pull(member: Member, body: dict[str, Any], measure: Measured) -> HttpResponse:
     hub = hub_of(member.using)
-    models = described_models(hub)
+    models = offered_models(hub)
     flags = pushing.flags_of(member)
     size = pulling.batch_size(body)
     order = in_order(models)
@@ -244,7 +241,7 @@ def _pull(member: Member, body: dict[str, Any], measure: Measured) -> HttpRespon
             marks={one.label: 0 if one.has_more else one.mark for one in pulled if one.place},
         )
     total = sum(counts.values())
-    log_pull(member, total)
+    logs.note_pull(member.user.get_username(), member.organization.name, total)
     answer: dict[str, Any] = {
         "data": [row for one in pulled for row in one.rows],
         "metadata": {one.label: one.metadata for one in pulled},
@@ -258,6 +255,12 @@ def _pull(member: Member, body: dict[str, Any], measure: Measured) -> HttpRespon
     if gone:
         answer["deleted"] = gone
     return _json(answer)
+
+
+def offered_models(hub: Any) -> Mapping[str, Any]:
+    """The models of a hub that the API offers now."""
+    enabled = discovery.enabled()
+    return {label: one for label, one in described_models(hub).items() if label in enabled}
 
 
 def _json(body: Any, *, status: int = 200) -> HttpResponse:

@@ -31,6 +31,10 @@ def looked_at_anew() -> Iterator[None]:
     logs.logger.setLevel("INFO")
 
 
+def note_push(user: str, organization: str, items: list[Any]) -> None:
+    logs.note_push(user, organization, items, logs.summary_of(items))
+
+
 def lines() -> list[str]:
     return (logs.folder() / logs.FILE).read_text(encoding="utf-8").splitlines()
 
@@ -42,15 +46,15 @@ def test_a_line_is_as_documented_and_has_no_values(project: Project) -> None:
     """SB-27, SB-36."""
     assert not logs.folder().exists()
     items = [{"_model": "myapp.Customer", "name": "Jane Doe", "portal_password": "hunter2"}] * 2
-    logs.note_push("john_manager", "Acme Corporation", items)
+    note_push("john_manager", "Acme Corporation", items)
     logs.note_pull("john_manager", "Acme Corporation", 250)
     push, pull = lines()
     assert LINE.fullmatch(push)
     assert LINE.fullmatch(pull)
     assert push.partition(" - INFO - ")[2] == (
         "PUSH request from user john_manager in Acme Corporation: "
-        '{"items": 2, "models": {"myapp.Customer": 2}, '
-        '"fields": {"myapp.Customer": ["name", "portal_password"]}}'
+        '{"items": 2, "models": {"myapp.Customer": '
+        '{"count": 2, "fields": ["_model", "name", "portal_password"]}}}'
     )
     assert pull.endswith(
         "PULL request completed for user john_manager in Acme Corporation: 250 records"
@@ -62,8 +66,8 @@ def test_a_line_is_as_documented_and_has_no_values(project: Project) -> None:
 def test_bodies_are_logged_only_where_that_is_asked_for_and_never_secrets(project: Project) -> None:
     items = [{"_model": "myapp.Task", "code": "a", "more": [{"api_key": "k"}], "password": "p"}]
     with override_settings(SB_SYNC_LOG_BODIES=True):
-        logs.note_push("ann", "Acme", items)
-        logs.note_push("ann", "Acme", [{"_model": "x", "text": "y" * 20_000}])
+        note_push("ann", "Acme", items)
+        note_push("ann", "Acme", [{"_model": "x", "text": "y" * 20_000}])
     first, second = lines()
     assert first.endswith(
         '{"data": [{"_model": "myapp.Task", "code": "a", "more": [{"api_key": "***"}], '
@@ -73,9 +77,9 @@ def test_bodies_are_logged_only_where_that_is_asked_for_and_never_secrets(projec
 
 
 def test_what_is_sent_cannot_begin_a_line_or_fill_the_log(project: Project) -> None:
-    logs.note_push("ann\n2024 - forged", "A\rB", [{"_model": "x\ny", "a\nb": 1}, 7, "text"])
-    logs.note_push("ann", "Acme", [{"_model": f"m{n}", f"f{n}": n} for n in range(500)])
-    logs.note_push("ann", "Acme", [{"_model": "m", **{f"f{n}" * 100: n for n in range(500)}}])
+    note_push("ann\n2024 - forged", "A\rB", [{"_model": "x\ny", "a\nb": 1}, 7, "text"])
+    note_push("ann", "Acme", [{"_model": f"m{n}", f"f{n}": n} for n in range(500)])
+    note_push("ann", "Acme", [{"_model": "m", **{f"f{n}" * 100: n for n in range(500)}}])
     found = lines()
     assert len(found) == 3
     assert max(map(len, found)) < 12_000

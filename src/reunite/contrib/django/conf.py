@@ -55,6 +55,20 @@ def given() -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+# Settings of the drop-in for sb-sync that say the same in its words, and add to ours.
+_SB_SYNC_NAMES = MappingProxyType(
+    {"SHARED_MODELS": "SB_SYNC_SHARED_MODELS", "SHOW_FIELDS": "SB_SYNC_FIELDS"}
+)
+
+
 def setting(name: str) -> Any:
     """The value of a setting, or its default."""
-    return given().get(name, DEFAULTS[name])
+    found = given().get(name, DEFAULTS[name])
+    alias = _SB_SYNC_NAMES.get(name)
+    more = None if alias is None else getattr(settings, alias, None) or given().get(alias)
+    if not more:
+        return found
+    if isinstance(found, Mapping) and isinstance(more, Mapping):
+        labels = {*found, *more}
+        return {label: (*found.get(label, ()), *more.get(label, ())) for label in labels}
+    return (*found, *more)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import Group
+from django.core.management import call_command
 from django.db import connection, connections, transaction
+from django.test import override_settings
 
 from reunite.contrib.django.models import DataFilter
 from reunite.dropin.sb_sync.models import SyncLog, SyncMetadata, SyncStamp, UserSyncMetadata
-from tests.contrib.django.myapp.models import Customer, Line, Order, Task
+from tests.contrib.django.myapp.models import Country, Customer, Line, Order, Task
 from tests.contrib.django.sb_sync.conftest import Api, World
 
 
@@ -222,6 +226,26 @@ def test_what_cannot_be_given_says_why(readme: World) -> None:
     assert "not enabled" in told["myapp.Country"]
     assert "does not have pull permission for myapp.Task" in told["myapp.Task"]
     assert found["data"] == []
+
+
+def test_shared_models_and_fields_are_named_in_sb_sync_s_words(readme: World) -> None:
+    Country.objects.create(name="Chile")
+    Task.objects.create(organization=readme.acme, code="t", portal_password="p")
+    readme.grant(readme.acme, "Managers", "myapp.Country", "pull", "read", "push", "create")
+    named = {
+        "SB_SYNC_SHARED_MODELS": ["myapp.Country"],
+        "SB_SYNC_FIELDS": {"myapp.Task": ["portal_password"]},
+    }
+    with override_settings(**named):
+        apps.get_app_config("reunite").forget()
+        call_command("reunite", "triggers", verbosity=0, stdout=StringIO())
+        api = readme.api("john_manager")
+        found = api.pull({"myapp.Country": None, "myapp.Task": None})
+        assert [row.get("name", row.get("portal_password")) for row in found["data"]] == [
+            "Chile", "p",
+        ]  # fmt: skip
+        answer = api.push({"_model": "myapp.Country", "name": "mine"})
+        assert answer["results"][0]["code"] == "not_enabled"
 
 
 def test_a_filter_that_is_changed_takes_rows_away_and_brings_others(readme: World) -> None:

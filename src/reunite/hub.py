@@ -379,8 +379,11 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         """Number what other programs have committed; the log's head. One read if nothing is new.
 
         Wakes live streams if there was something, of all processes. Notices migrations: tables that
-        changed are tracked anew, those that are gone are given up.
+        changed are tracked anew, those that are gone are given up, and mapped ones that were
+        awaited are tracked as soon as they are there.
         """
+        if self._awaited:
+            self._catch_up()
         return self._number(has_news=False)[0]
 
     def _number_news(self) -> bool:

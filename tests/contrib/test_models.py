@@ -2,17 +2,19 @@
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, String, Table, create_engine, text
+from sqlalchemy import Column, Computed, Integer, MetaData, String, Table, create_engine, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from reunite import BadRequestError, CallerError, Hub, UnknownTableError
+from reunite import BadRequestError, CallerError, Hub, Replica, UnknownTableError
 from reunite.contrib.sqlalchemy import acting_as
 from reunite.core.schema import ColumnMerge, ColumnType, RowMerge
+from reunite.testing import FakeWire
 from tests.contrib.conftest import Shop
 from tests.contrib.models import Base, Clerk, Person, Product, Shelf
 
@@ -120,6 +122,49 @@ def test_a_replica_says_whether_it_has_what_a_model_maps(shop: Shop) -> None:
     assert replica.track(Product) is Product
     with pytest.raises(BadRequestError, match="no table 'person' here"):
         replica.track(Base.metadata)
+
+
+def test_a_replica_refuses_a_model_with_what_the_hubs_database_computes(tmp_path: Path) -> None:
+    class Model(DeclarativeBase):
+        pass
+
+    class Sum(Model):
+        __tablename__ = "sum"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        n: Mapped[int]
+        twice: Mapped[int] = mapped_column(Computed("n * 2"))
+
+    with ExitStack() as closing:
+        engine = create_engine(f"sqlite:///{tmp_path / 'hub.db'}")
+        closing.callback(engine.dispose)
+        Model.metadata.create_all(engine)
+        hub = closing.enter_context(Hub(engine))
+        hub.track(Sum)
+        transport = FakeWire(hub).transport(hub.create_token())
+        replica = closing.enter_context(Replica.clone(tmp_path / "till.db", transport=transport))
+        with pytest.raises(BadRequestError, match="'twice' of 'sum' is computed by the hub"):
+            replica.track(Sum)
+
+
+def test_who_acts_is_known_of_the_first_writes_to_a_table_that_came_late(tmp_path: Path) -> None:
+    class Model(DeclarativeBase):
+        pass
+
+    engine = create_engine(f"sqlite:///{tmp_path / 'hub.db'}")
+    with Hub(engine) as hub:
+
+        @hub.track
+        class Note(Model):
+            __tablename__ = "note"
+            id: Mapped[int] = mapped_column(primary_key=True)
+
+        Model.metadata.create_all(engine)
+        with Session(engine) as session:
+            with acting_as(hub, session, "ann"):
+                session.add(Note(id=1))
+            session.commit()
+        assert [entry.principal for entry in hub.log()] == ["ann"]
+    engine.dispose()
 
 
 def test_what_a_session_writes_is_ascribed_to_who_acts_in_it(shop: Shop) -> None:

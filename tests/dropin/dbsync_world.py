@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import random
 import sqlite3
@@ -15,9 +16,12 @@ from sqlalchemy import (
     Date,
     DateTime,
     Engine,
+    Enum,
     ForeignKey,
     Integer,
+    Interval,
     Numeric,
+    PickleType,
     String,
     UniqueConstraint,
     create_engine,
@@ -61,6 +65,24 @@ class Person(Base):
     size: Any = Column(Numeric(10, 2, asdecimal=False))
     house_id = Column(Integer, ForeignKey("house.id"))
     __table_args__ = (UniqueConstraint("first", "last"),)
+
+
+class Color(enum.Enum):
+    red = 1
+    blue = 2
+
+
+class Parcel(Base):
+    """Values whose form SQLAlchemy chooses, and a class with an `__init__` of its own."""
+
+    __tablename__ = "parcel"
+    id = Column(Integer, primary_key=True)
+    color: Any = Column(Enum(Color))
+    took = Column(Interval)
+    notes: Any = Column(PickleType)
+
+    def __init__(self, color: Color) -> None:
+        self.color = color
 
 
 MODELS = (City, House, Person)

@@ -15,9 +15,22 @@ from typer.testing import CliRunner
 
 from reunite.cli.app import app
 from reunite.dropin.dbsync.adopting import SYNC_TABLES, adopt
+from reunite.dropin.dbsync.client import Client, PullSuggested, UniqueConstraintError
+from reunite.dropin.dbsync.client.net import NetworkError
 from reunite.dropin.dbsync.server import Server
 from reunite.errors import CallerError
-from tests.dropin.dbsync_world import MODELS, Base, City, House, Node, World, engine_of
+from tests.dropin.dbsync_world import (
+    MODELS,
+    Base,
+    City,
+    HandlerNet,
+    House,
+    Node,
+    Parcel,
+    World,
+    engine_of,
+    rows_of,
+)
 
 LAYOUT = """
     create table sync_content_types (
@@ -206,3 +219,149 @@ def test_what_dbsync_did_not_make_is_refused(tmp_path: Path) -> None:
     execute(path, "create table city (id integer primary key)")
     with pytest.raises(CallerError, match="dbsync did not make"):
         adopt(str(path))
+
+
+# -- what only the server's rows can tell ------------------------------------------------------
+
+
+def test_rows_that_swapped_a_unique_value_and_values_that_moved_on_are_pushed(
+    world: AdoptedWorld,
+) -> None:
+    node = world.adopted(
+        1, (House, 1, "u"), (House, 2, "u"),
+        sql=(
+            "update house set address = 't' where id = 1",
+            "update house set address = 'a' where id = 2",
+            "update house set address = 'b' where id = 1",
+        ),
+    )  # fmt: skip
+    node.synchronize()
+    world.check_equal(node)
+    assert [row[:2] for row in world.rows(House)] == [(1, "b"), (2, "a")]
+
+
+@pytest.mark.parametrize("command", ["i", "u"])
+def test_a_unique_value_of_a_deleted_row_may_have_been_given_again(
+    world: AdoptedWorld, command: str
+) -> None:
+    taken = {
+        "i": "insert into house values (3, 'a', 1)",
+        "u": "update house set address = 'a' where id = 2",
+    }
+    node = world.adopted(
+        1, (House, 1, "d"), (House, 3 if command == "i" else 2, command),
+        sql=("delete from house where id = 1", taken[command]),
+    )  # fmt: skip
+    node.synchronize()
+    world.check_equal(node)
+    assert [row[1] for row in world.rows(House)] == (["b", "a"] if command == "i" else ["a"])
+
+
+@pytest.mark.parametrize("is_pull_first", [True, False])
+def test_a_unique_value_that_the_server_gave_too_is_told_and_mended(
+    world: AdoptedWorld, is_pull_first: bool
+) -> None:
+    node = world.adopted(1, (House, 2, "u"), sql=("update house set address = 'new' where id = 2",))
+    execute(world.path, "insert into house values (8, 'new', 1)")
+    if not is_pull_first:
+        with pytest.raises(PullSuggested):
+            node.push()
+    with pytest.raises(UniqueConstraintError) as error:
+        node.pull()
+    assert error.value.entries == [(House, 2, ("address",))]
+    assert (2, "new", 2) in node.rows(House)
+    with node.session() as session:
+        session.get_one(House, 2).address = "newer"
+        session.commit()
+    node.synchronize()
+    world.check_equal(node)
+    assert {row[1] for row in world.rows(House)} == {"a", "new", "newer"}
+
+
+def test_an_adopted_delete_takes_no_parent_from_others(world: AdoptedWorld) -> None:
+    execute(world.path, "insert into house values (8, 'theirs', 3)")
+    node = world.adopted(
+        1, (City, 3, "d"), (House, 2, "d"), (City, 2, "d"),
+        sql=("delete from house where id = 2", "delete from city where id in (2, 3)"),
+    )  # fmt: skip
+    node.synchronize()
+    world.check_equal(node)
+    assert [row[1] for row in world.rows()] == ["Rome", "Bonn"]
+    assert [row[1] for row in world.rows(House)] == ["a", "theirs"]
+
+
+@pytest.mark.parametrize("command", ["i", "u"])
+def test_a_parent_that_the_server_lost_comes_back_with_an_unpushed_child(
+    world: AdoptedWorld, command: str
+) -> None:
+    execute(world.path, "delete from city where id = 3")
+    sql = {
+        "i": "insert into house values (3, 'c', 3)",
+        "u": "update house set city_id = 3 where id = 1",
+    }
+    node = world.adopted(1, (House, 3 if command == "i" else 1, command), sql=(sql[command],))
+    node.synchronize()
+    world.check_equal(node)
+    with world.session() as session:
+        child = session.query(House).filter_by(address="c" if command == "i" else "a").one()
+        assert child.city.name == "Bonn"
+
+
+def test_a_row_that_the_server_lost_comes_back_with_its_update(world: AdoptedWorld) -> None:
+    node = world.adopted(1, (City, 3, "u"), sql=("update city set pop = 31 where id = 3",))
+    execute(world.path, "delete from city where id = 3")
+    node.synchronize()
+    world.check_equal(node)
+    assert ("Bonn", 31) in [row[1:] for row in world.rows()]
+
+
+def test_what_is_edited_between_a_first_pull_that_failed_and_the_next_is_what_counts(
+    world: AdoptedWorld,
+) -> None:
+    node = world.adopted(1, (City, 3, "u"), sql=("update city set name = 'B' where id = 3",))
+    node.net.lose = lambda: True
+    with pytest.raises(NetworkError):
+        node.pull()
+    with node.session() as session:
+        session.get_one(City, 3).name = "B2"
+        session.commit()
+    node.net.lose = lambda: False
+    node.synchronize()
+    world.check_equal(node)
+    assert (3, "B2", 30) in world.rows()
+
+
+def test_adopted_values_of_every_type_are_pushed_as_they_are(tmp_path: Path) -> None:
+    """An Enum, an Interval, a pickle and a class with an `__init__` of its own."""
+    with ExitStack() as closing_stack:
+        for name in ("server", "node"):
+            path = tmp_path / f"{name}.db"
+            made_by_dbsync(path, (1,))
+            engine = engine_of(path)
+            closing_stack.callback(engine.dispose)
+            Base.metadata.create_all(engine)
+            number = crc32(b"Parcel/parcel")
+            execute(
+                path,
+                f"insert into sync_content_types values ({number}, 'parcel', 'Parcel')",
+                "insert into parcel values (1, 'red', '1970-01-01 00:00:03.000000', null)",
+            )
+        node_path = tmp_path / "node.db"
+        after = "'blue', took = '1970-01-01 00:00:04.000000', notes = x'80'"
+        execute(node_path, f"update parcel set color = {after}")
+        log(node_path, (Parcel, 1, "u"))
+        adopt(str(tmp_path / "server.db"), side="server")
+        adopt(str(node_path), side="node")
+        server = Server(engine_of(tmp_path / "server.db"))
+        closing_stack.callback(server.engine.dispose)
+        closing_stack.callback(server.close)
+        client = Client(engine_of(node_path))
+        closing_stack.callback(client.engine.dispose)
+        for model in (*MODELS, Parcel):
+            server.track(model)
+            client.track(model)
+        client.net = HandlerNet(server)
+        client.push("push")
+        rows = rows_of(tmp_path / "server.db", Parcel)
+        assert rows == [(1, "blue", "1970-01-01 00:00:04.000000", b"\x80")]
+        assert rows_of(node_path, Parcel) == rows

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pickle
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,19 +17,25 @@ from reunite.dropin.dbsync.client import Client, RegisterRejected, net
 
 
 class Echo(BaseHTTPRequestHandler):
-    """Answers with what it was asked; `/text` with something that is no JSON."""
+    """Answers with what it was asked, at `/locked` who says who it is; `/text` with something that
+    is no JSON."""
 
     def _answer(self) -> None:
         length = int(self.headers.get("content-length") or 0)
         told = {
             "method": self.command,
             "path": self.path,
+            "login": self.headers.get("authorization"),
             "key": self.headers.get("x-key"),
             "type": self.headers.get("content-type"),
             "body": self.rfile.read(length).decode(),
         }
         body = b"not JSON" if self.path == "/text" else json.dumps(told).encode()
-        self.send_response(404 if self.path.startswith("/missing") else 200)
+        if self.path == "/locked" and told["login"] is None:
+            self.send_response(401)
+            self.send_header("www-authenticate", 'Digest realm="r", nonce="n", qop="auth"')
+        else:
+            self.send_response(404 if self.path.startswith("/missing") else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -86,6 +94,52 @@ def test_authentication_encoder_and_headers_are_the_programs(address: str) -> No
     client.set_authentication_callback(lambda url: None)
     _, _, told = client.send("POST", f"{address}/x", [1], options)
     assert (told["key"], told["body"]) == ("mine", "[1]")
+
+
+def test_authentication_objects_of_requests_do_what_they_do_there(address: str) -> None:
+    auth = pytest.importorskip("requests.auth")
+    client = Client()
+    basic = "Basic YW5uOnNlY3JldA=="
+    for given, login in (
+        (auth.HTTPDigestAuth("ann", "secret"), 'Digest username="ann"'),
+        (auth.HTTPBasicAuth("ann", "secret"), basic),
+        (("ann", "secret"), basic),
+    ):
+        client.set_authentication_callback(lambda url, given=given: given)
+        for _ in range(2):
+            code, reason, told = client.send("POST", f"{address}/locked", {"a": 1}, {})
+            assert (code, reason) == (200, "OK")
+            assert told["login"].startswith(login)
+            assert json.loads(told["body"]) == {"a": 1}
+        with pytest.raises(net.NetworkError):
+            client.send("GET", "127.0.0.1:1", None, {"timeout": 5})
+    client.set_authentication_callback(lambda url: None)
+    assert client.send("GET", f"{address}/locked", None, {})[0] == 401
+
+
+def test_a_password_goes_along_without_requests_too(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "requests", None)
+    client = Client()
+    client.set_authentication_callback(lambda url: ("ann", "secret"))
+    _, _, told = client.send("GET", f"{address}/locked", None, {})
+    assert told["login"] == "Basic YW5uOnNlY3JldA=="
+
+
+def test_a_decoder_of_ones_own_may_fail_as_it_likes(address: str) -> None:
+    client = Client()
+    client.set_default_decoder(pickle.loads)
+    assert client.send("GET", f"{address}/text", None, {}) == (200, "OK", None)
+
+
+def test_an_address_that_is_none_is_nowhere() -> None:
+    client = Client()
+    for url in ("http://\x00", "", "ftp://x/"):
+        assert not client.isready(url)
+        assert not client.isconnected(url)
+        with pytest.raises(net.NetworkError):
+            client.send("GET", url, None, {})
 
 
 def test_pings_tell_an_answer_from_a_success(address: str) -> None:

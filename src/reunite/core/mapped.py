@@ -24,10 +24,12 @@ _USUAL_SCHEMAS = frozenset({None, "", "main", "public"})
 
 
 class MappedTable(msgspec.Struct, frozen=True, kw_only=True):
-    """A table as it is mapped. `names` are those that a hub may call it by, likely ones first."""
+    """A table as it is mapped; what its database computes stands apart. `names` are those that a
+    hub may call it by, likely ones first."""
 
     names: tuple[str, ...]
     columns: tuple[str, ...]
+    computed: tuple[str, ...] = ()
     key: tuple[str, ...]
 
     @property
@@ -54,7 +56,7 @@ def mapped_tables(model: Any) -> tuple[MappedTable, ...]:
 
 
 def check_mapped(model: Any, schemas: Iterable[TableSchema]) -> None:
-    """Refuse a mapping that speaks of tables, keys or columns that there are not.
+    """Refuse a mapping that speaks of tables, keys or columns that a replica does not have.
 
     Raises BadRequestError, which names the first one.
     """
@@ -66,6 +68,11 @@ def check_mapped(model: Any, schemas: Iterable[TableSchema]) -> None:
                 f"There is no table {table.name!r} here; there are {_listed(known)}."
             )
         check_columns_exist(table, schema)
+        if table.computed:
+            raise BadRequestError(
+                f"{_listed(table.computed)} of {schema.name!r} is computed by the hub's database, "
+                "and a replica does not have it: give devices a class that leaves it out."
+            )
 
 
 def check_columns_exist(table: MappedTable, schema: TableSchema) -> None:
@@ -101,13 +108,14 @@ def _mapped(table: Any) -> MappedTable:
     plain, full = str(table.name), f"{schema}.{table.name}"
     return MappedTable(
         names=(plain, full) if schema in _USUAL_SCHEMAS else (full, plain),
-        columns=tuple(
-            str(column.name)
-            for column in table.columns
-            if getattr(column, "computed", None) is None
-        ),
+        columns=tuple(str(column.name) for column in table.columns if not _is_computed(column)),
+        computed=tuple(str(column.name) for column in table.columns if _is_computed(column)),
         key=tuple(str(column.name) for column in table.primary_key),
     )
+
+
+def _is_computed(column: Any) -> bool:
+    return getattr(column, "computed", None) is not None
 
 
 def _listed(names: Iterable[str]) -> str:

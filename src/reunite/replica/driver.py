@@ -25,6 +25,7 @@ from reunite.errors import (
     NotAuthenticatedError,
     ReuniteError,
     SchemaChangedError,
+    UnknownReplicaError,
     UnknownTableError,
     ViewChangedError,
 )
@@ -44,6 +45,7 @@ from reunite.replica.pages import (
     brings_nothing,
     is_large,
 )
+from reunite.replica.remaking import Remaking
 from reunite.replica.repair import Repair, RepairReport
 from reunite.replica.reports import Applied, SyncReport
 from reunite.replica.sending import (
@@ -69,6 +71,9 @@ _GROWTH = 4
 
 _Answered: TypeAlias = tuple[PushRequest, PushAnswer]
 
+# Called in the transaction that shows a checkpoint, before it does; what it raises undoes it.
+BeforeCheckpoint: TypeAlias = Callable[[sqlite3.Connection, State, Inbox, Page], None]
+
 
 class Driver:
     """One sync of one replica file with its hub. The caller holds the file's sync lock."""
@@ -81,12 +86,16 @@ class Driver:
         now_ms: Callable[[], int],
         on_checkpoint: Callable[[set[str]], None],
         on_page: Callable[[Page], None] | None = None,
+        before_checkpoint: BeforeCheckpoint | None = None,
+        resends_in_pull: bool = True,
     ) -> None:
         self._file = file
         self._hub = hub
         self._now_ms = now_ms
         self._note_checkpoint = on_checkpoint
         self._note_page = on_page
+        self._before_checkpoint = before_checkpoint
+        self._resends_in_pull = resends_in_pull
         self._report = SyncReport()
         self._batch_max = _FIRST_BATCH
         # Of a group that goes in parts: the part sent last, and up to where the hub holds it.
@@ -171,7 +180,8 @@ class Driver:
             try:
                 # After a new identity the hub must say what it already has before a page that
                 # includes it may be shown.
-                if self._file.state().resend_n > self._file.state().known_n:
+                state = self._file.state()
+                if self._resends_in_pull and state.resend_n > state.known_n:
                     self.push()
                 page = self._pull_pages()
                 if self._heal(page):
@@ -382,6 +392,8 @@ class Driver:
                 inbox.store(page)
                 state.cursor = page.cursor
                 return True
+            if self._before_checkpoint is not None:
+                self._before_checkpoint(connection, state, inbox, page)
             applied = inbox.apply(page)
         if state.has_traces or state.must_scrub:
             self._file.clear_traces()
@@ -410,6 +422,11 @@ class Driver:
         self._hub.tell("pull", self._report.pulled)
 
     # -- identity -----------------------------------------------------------------------------
+
+    def introduce(self) -> None:
+        """Take an identity, if this file never had one."""
+        if not self._file.state().replica:
+            self._take_new_identity(UnknownReplicaError("This file is no replica of a hub yet."))
 
     def _take_new_identity(self, error: ReuniteError) -> bool:
         """Register anew; the whole outbox is sent again under its old ids. Whether the hub's
@@ -457,6 +474,11 @@ class Driver:
             inbox.give_up(range(state.known_n + 1, state.next_n), code=code, reason=reason)
             if state.sent_n <= state.known_n:
                 state.next_n = state.known_n + 1  # nobody has heard of the numbers
+
+    def show_made(self, connection: sqlite3.Connection, state: State, remaking: Remaking) -> None:
+        """Make again what is to be made, and show it."""
+        if remaking.remake(now_ms=self._now_ms()):
+            self._inbox(connection, state).rearrange()
 
     # -- plumbing -----------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ def begin_again(state: State, outbox: Outbox, answer: RegisterAnswer, *, is_log_
 
     is_log_lost   nothing that was read of the hub's log can be relied on
     """
+    is_first = not state.replica
     if state.epoch != answer.epoch or is_log_lost:
         # Marks are change ids of a log that is gone; from here on this one counts.
         state.mark, state.formers = answer.mark, ()
@@ -33,7 +34,8 @@ def begin_again(state: State, outbox: Outbox, answer: RegisterAnswer, *, is_log_
     adopt(state, answer)
     state.known_n = state.sent_n = state.covered_n = 0
     state.known_id = ""
-    state.resend_n = state.next_n - 1
+    # What nobody was ever sent, nobody has.
+    state.resend_n = 0 if is_first else state.next_n - 1
     state.has_misplaced = True
     names = [schema.name for schema in state.schemas]
     differs = names != [schema.name for schema in answer.tables] or not all(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -66,6 +67,16 @@ _SAVE = """
     update reunite_change set key = ?, old_key = ?, old = ?, row = ?, schema = ?, n = ?, grp = ?,
            covered = ?, outcome = ? where id = ?
 """
+
+
+class Made(NamedTuple):
+    """A change that no trigger has captured; `old` and `row` as in a pending one."""
+
+    table: str
+    op: Op
+    key: Key
+    old: Row | None
+    row: Row | None
 
 
 class Outbox:
@@ -138,6 +149,50 @@ class Outbox:
         state.stamp = str(stamp)
         connection.execute("delete from reunite_group where last_id <= ?", (whole[1],))
         return True
+
+    def add(self, first: Sequence[Made], last: Sequence[Made], *, now_ms: int) -> None:
+        """Take in changes that no trigger has captured: before all that was never sent, and after
+        it. What was captured must be numbered. The rows that they mean are the caller's to show.
+        """
+        connection, state = self._connection, self._state
+        stamp = next_stamp(self._last_stamp(now_ms), now_ms=now_ms)
+        ids: list[list[int]] = []
+        for part in (first, last):
+            connection.executemany(
+                "insert into reunite_change (table_name, op, key, old, row, schema) "
+                "values (?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        made.table,
+                        made.op,
+                        self._forms.key_text(made.table, made.key),
+                        self._forms.log_text(made.table, made.old),
+                        self._forms.log_text(made.table, made.row),
+                        self._schemas[made.table].version,
+                    )
+                    for made in part
+                ],
+            )
+            known = {change_id for each in ids for change_id in each}
+            found = connection.execute("select id from reunite_change where n is null order by id")
+            ids.append([change_id for (change_id,) in found if change_id not in known])
+        begin = max(state.sent_n, state.known_n) + 1
+        connection.execute(
+            "update reunite_change set n = n + ?1, grp = grp + iif(grp > 0, ?1, -?1) where n >= ?2",
+            (len(ids[0]), begin),
+        )
+        end = state.next_n + len(ids[0])
+        for number, part_ids in ((begin, ids[0]), (end, ids[1])):
+            connection.executemany(
+                "update reunite_change set n = ?, grp = ?, stamp = ?, mark = ?, covered = ? "
+                "where id = ?",
+                [
+                    (n, -number, str(stamp), state.mark, state.covered_n, change_id)
+                    for n, change_id in enumerate(part_ids, number)
+                ],
+            )
+        state.next_n = end + len(ids[1])
+        state.stamp = str(stamp)
 
     def _last_stamp(self, now_ms: int) -> Stamp:
         """The newest stamp this replica issued or has heard of, as one of its own.

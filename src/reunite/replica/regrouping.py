@@ -8,18 +8,92 @@ The rule         nothing of what is put together has an outcome, or was ever tak
 
 from __future__ import annotations
 
-from reunite.replica.colliding import Collision, collisions
+import sqlite3
+
+from reunite.protocol.pull import Page
+from reunite.replica.colliding import CollidingError, collisions
 from reunite.replica.driver import Driver
 from reunite.replica.file import ReplicaFile
+from reunite.replica.inbox import Inbox
 from reunite.replica.outbox import Outbox
+from reunite.replica.pending import Place
+from reunite.replica.remaking import Remaking, deferred, has_deferred
 from reunite.replica.replica import Replica
+from reunite.replica.reports import OnProgress, SyncReport
+from reunite.replica.state import State
 
 # The code of parked changes that were set aside, not rejected.
 SET_ASIDE = "set-aside"
 
 
 class WholeReplica(Replica):
-    """A replica whose hub takes a push whole or not at all."""
+    """A replica whose hub takes a push whole or not at all, and whose pulls send nothing.
+
+    What a pull brings takes effect only if no unsent row has a unique value of it; CollidingError
+    says which do. With `steps_aside`, those are set aside instead.
+    """
+
+    _resends_in_pull = False
+    steps_aside = False
+
+    def _before_checkpoint(
+        self, connection: sqlite3.Connection, state: State, inbox: Inbox, page: Page
+    ) -> None:
+        schemas = self._file.schemas(state)
+        updated: set[Place] = set()
+        deleted: set[Place] = set()
+        if has_deferred(connection):
+            updated, deleted = Remaking(connection, state, schemas, self._file.forms).places()
+        found = collisions(connection, state, schemas, page, updated=updated, deleted=deleted)
+        if found and not self.steps_aside:
+            raise CollidingError(found)
+        if found:
+            outbox = Outbox(connection, state, schemas, self._file.forms)
+            state.has_misplaced |= bool(outbox.prepare(now_ms=self.now_ms()))
+            keys = {(each.table, self._file.forms.key_text(each.table, each.key)) for each in found}
+            numbers = connection.execute(
+                "select table_name, key, n from reunite_change where outcome is null"
+            )
+            inbox.give_up(
+                {n for table, key, n in numbers if (table, key) in keys},
+                code=SET_ASIDE,
+                reason="Another row of the hub has a unique value of it.",
+            )
+
+    def pull(self, *, on_progress: OnProgress | None = None) -> SyncReport:
+        """Read what is new. Raises as `sync` does, and CollidingError: then nothing is applied."""
+
+        def run(driver: Driver) -> SyncReport:
+            driver.introduce()
+            self._pull(driver)
+            return driver.report()
+
+        return self._run(run, on_progress)
+
+    def settle(self) -> None:
+        """Before `push`: be somebody to the hub, and make again what is to be made on its rows.
+        Raises as `pull` does."""
+
+        def run(driver: Driver) -> None:
+            driver.introduce()
+            with self._file.reading() as (connection, _):
+                waits = bool(deferred(connection))
+            if waits:
+                self._pull(driver)
+
+        self._run(run, None)
+
+    def _pull(self, driver: Driver) -> None:
+        with self._file.writing() as (connection, state):
+            if has_deferred(connection):
+                self._remaking(connection, state).keep()
+        driver.pull()
+        with self._file.writing() as (connection, state):
+            if has_deferred(connection):
+                driver.show_made(connection, state, self._remaking(connection, state))
+
+    def _remaking(self, connection: sqlite3.Connection, state: State) -> Remaking:
+        return Remaking(connection, state, self._file.schemas(state), self._file.forms)
 
     def regroup(self) -> int:
         """Make one group of all that waits, before `push`; how many changes."""
@@ -35,27 +109,6 @@ class WholeReplica(Replica):
         """Park all that is pending, with the code `set-aside`, and show the hub's rows."""
         with self._file.sync_lock():
             self._driver(None).set_aside(code=SET_ASIDE, reason=f"Set aside by {why}.")
-
-    def collisions(self) -> list[Collision]:
-        """The unsent rows that hold unique values of rows that a pull would bring. Reads the hub as
-        a pull does, where something is unsent; changes nothing. Raises as `sync` does."""
-
-        def run(driver: Driver) -> list[Collision]:
-            with self._file.reading() as (connection, state):
-                count = connection.execute(
-                    "select count(*) from reunite_change where outcome is null"
-                ).fetchone()[0]
-            if not count or not state.replica:
-                return []
-            found: dict[Collision, None] = {}
-            for page in driver.pages_ahead():
-                with self._file.reading() as (connection, state):
-                    found.update(
-                        dict.fromkeys(collisions(connection, self._file.schemas(state), page))
-                    )
-            return list(found)
-
-        return self._run(run, None)
 
 
 def regroup(file: ReplicaFile, *, now_ms: int) -> int:

@@ -31,7 +31,7 @@ from reunite.protocol.pull import Page
 from reunite.replica.asked import AskedTables, asked_tables, check_choice
 from reunite.replica.cloning import Cloning
 from reunite.replica.conversation import Conversation
-from reunite.replica.driver import Driver
+from reunite.replica.driver import BeforeCheckpoint, Driver
 from reunite.replica.file import ReplicaFile
 from reunite.replica.groups import take_key
 from reunite.replica.live import LiveLink, LiveThread
@@ -84,6 +84,10 @@ class Replica:
     # Called with each page of the hub before it is kept, outside of transactions; a page that
     # another process keeps in its place is told of all the same.
     on_page: Callable[[Page], None] | None = None
+
+    # See `Driver`.
+    _before_checkpoint: BeforeCheckpoint | None = None
+    _resends_in_pull = True
 
     def __init__(
         self,
@@ -348,6 +352,8 @@ class Replica:
             now_ms=self._now_ms,
             on_checkpoint=on_checkpoint,
             on_page=self.on_page,
+            before_checkpoint=self._before_checkpoint,
+            resends_in_pull=self._resends_in_pull,
         )
 
     def _conversation(self, on_progress: OnProgress | None) -> Conversation:

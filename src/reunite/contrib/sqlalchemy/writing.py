@@ -25,6 +25,8 @@ def acting_as(hub: Hub, session: Session, user: str | Principal) -> Iterator[Ses
     psycopg. Raises BadRequestError for others, and if the block itself has committed or rolled
     back: what it committed stays, and is nobody's.
     """
+    if not session.in_transaction():
+        hub.number()  # tables that were awaited, and have come, are captured from here on
     connection = session.connection().connection.driver_connection
     transaction = session.get_transaction()
     with hub.acting_as(user, connection):

@@ -1,7 +1,7 @@
 """Adopting: a database that dbsync made becomes reunite's, with what it had not pushed.
 
     a node's file       credentials, the last version, unpushed inserts as pending changes; unpushed
-                        updates and deletes are made again on the server's rows (`adopted.py`)
+                        updates and deletes are made again on the server's rows
     a server's          nodes with their secrets, and the version that numbers go on from
 
 dbsync's tables are read and left as they are, or dropped when asked. What a server's log tells of
@@ -22,12 +22,13 @@ from sqlalchemy import Engine, MetaData, create_engine, insert, inspect, select,
 
 from reunite.core.key import key_text
 from reunite.dropin.dbsync import core
-from reunite.dropin.dbsync.adopted import NODE_TABLES, defer
+from reunite.dropin.dbsync.node_tables import NODE_TABLES
 from reunite.dropin.dbsync.server import tables
 from reunite.dropin.dbsync.server.offering import offer
 from reunite.errors import CallerError
 from reunite.hub import Hub
 from reunite.replica.joining import join
+from reunite.replica.remaking import defer
 from reunite.stores.sql.database import translated
 
 NODE = "node"

@@ -14,17 +14,35 @@ import hashlib
 import hmac
 import json
 import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import wraps
-from typing import Any, Protocol, TextIO, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TextIO
 
-from sqlalchemy import Connection, Engine, event
-from sqlalchemy.inspection import inspect
+from sqlalchemy import Engine
 from sqlalchemy.orm import declarative_base
 
 from reunite.dropin.dbsync.codec import table_of
+from reunite.dropin.dbsync.listening import listening, toggle_listening, with_listening
+from reunite.errors import UntrackableTableError
+
+__all__ = [
+    "DIRECTIONS",
+    "Base",
+    "ConfigurationError",
+    "create_all",
+    "drop_all",
+    "generate_content_types",
+    "get_engine",
+    "get_latest_version_id",
+    "is_synched",
+    "listening",
+    "mode",
+    "save_extensions",
+    "set_engine",
+    "set_listening_mutex",
+    "set_log_target",
+    "toggle_listening",
+    "with_listening",
+]
 
 logger = logging.getLogger("dbsync")
 
@@ -36,12 +54,8 @@ DIRECTIONS = ("push", "pull")
 Base = declarative_base()
 
 _LOG_FORM = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
-_IS_HEARD = "update reunite_guard set suspended = "
-
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 _default: dict[str, Engine] = {}
-_listening = threading.local()
 
 
 class Side(Protocol):
@@ -143,87 +157,32 @@ def set_listening_mutex(_: Any) -> None:
     """For programs that call it: there is no mutex."""
 
 
-# -- capture off, for one thread ------------------------------------------------------------------
-
-
-def toggle_listening(enabled: bool | None = None) -> None:
-    """Switch capture of what this thread writes over a client's engine; None turns it round.
-
-    A server's log has no gaps: there it does nothing.
-    """
-    was = getattr(_listening, "enabled", True)
-    _listening.enabled = (not was) if enabled is None else enabled
-
-
-def with_listening(enabled: bool) -> Callable[[Function], Function]:
-    """Decorate a function that writes with capture on or off, whatever it is outside."""
-
-    def decorate(function: Function) -> Function:
-        @wraps(function)
-        def run(*args: Any, **options: Any) -> Any:
-            with listening(enabled):
-                return function(*args, **options)
-
-        return run  # type: ignore[return-value]
-
-    return decorate
-
-
-@contextmanager
-def listening(enabled: bool) -> Iterator[None]:
-    """Capture on or off in the block, for this thread."""
-    was = getattr(_listening, "enabled", True)
-    _listening.enabled = enabled
-    try:
-        yield
-    finally:
-        _listening.enabled = was
-
-
-def watch_listening(engine: Engine) -> None:
-    """Have transactions over a client's engine heed `toggle_listening`: the guard that triggers ask
-    is set inside them, so nobody else sees it."""
-    if not event.contains(engine, "begin", _hush):
-        event.listen(engine, "begin", _hush)
-        event.listen(engine, "commit", _hear)
-
-
-def _hush(connection: Connection) -> None:
-    if not getattr(_listening, "enabled", True):
-        connection.exec_driver_sql(f"{_IS_HEARD}1")
-        connection.info["dbsync_hushed"] = True
-
-
-def _hear(connection: Connection) -> None:
-    if connection.info.pop("dbsync_hushed", False):
-        connection.exec_driver_sql(f"{_IS_HEARD}0")
-
-
 # -- tracking and messages ------------------------------------------------------------------------
 
 
 def tracked(args: tuple[Any, ...], track: Callable[[Any, frozenset[str]], Any]) -> Any:
     """What `@track`, `@track()` and `@track("push")` do with a class, or give to decorate one.
-    Raises TypeError for what is neither mapped nor a table."""
+    Raises TypeError for what is neither mapped nor a table, UntrackableTableError for a table
+    without a primary key."""
     if len(args) == 1 and not isinstance(args[0], str):
-        table_of(args[0])
+        _check_trackable(args[0])
         return track(args[0], directions_of(()))
     directions = directions_of(args)
 
     def decorate(model: Any) -> Any:
-        table_of(model)
+        _check_trackable(model)
         return track(model, directions)
 
     return decorate
 
 
-def primary_key(obj: Any) -> tuple[Any, ...]:
-    """An object's key, in the order of its table's columns."""
-    mapper: Any = inspect(type(obj))
-    return tuple(
-        getattr(obj, mapper.get_property_by_column(column).key)
-        for column in mapper.local_table.primary_key
-    )
+def _check_trackable(model: Any) -> None:
+    table = table_of(model)
+    if not table.primary_key.columns:
+        raise UntrackableTableError(
+            f"The table {table.name!r} has no primary key: add one, so that its rows can be told "
+            "apart."
+        )
 
 
 def directions_of(given: tuple[str, ...]) -> frozenset[str]:

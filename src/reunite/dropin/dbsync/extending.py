@@ -45,7 +45,6 @@ from reunite.dropin.dbsync.codec import (
     object_of,
     plain,
     row_of,
-    shown_key,
     table_of,
 )
 
@@ -212,8 +211,7 @@ class Extensions:
         if value is None:
             session.execute(delete(table).where(_is(table, key)))
         elif found is None:
-            names = [column.name for column in table.primary_key]
-            values = {**dict(zip(names, key, strict=True)), "value": value}
+            values = {**_named(table, key), "value": value}
             session.execute(insert(table).values(values))
         elif found.value != value:
             session.execute(update(table).where(_is(table, key)).values(value=value))
@@ -332,7 +330,8 @@ class _Trying:
             return False
         self.has_failed = True
         model, name = self._extension.model, self._extension.name
-        key = shown_key(tuple(inspect(model).primary_key_from_instance(self._obj)))
+        values: tuple[Any, ...] = tuple(inspect(model).primary_key_from_instance(self._obj))
+        key = values[0] if len(values) == 1 else values
         self._owner.errors.append(ExtensionError(model, key, self._step, name, error))
         logger.error(
             "the %s function of %s.%s failed for %r; the next sync tries again",
@@ -346,11 +345,16 @@ def digest(value: Any) -> str:
     return hashlib.sha256(repr(plain(value)).encode()).hexdigest()
 
 
+def _named(table: Table, key: tuple[Any, ...]) -> dict[str, Any]:
+    """A key's values by column."""
+    names = [column.name for column in table.primary_key]
+    return dict(zip(names, key_of(table, key), strict=True))
+
+
 def _is(table: Table, key: tuple[Any, ...]) -> Any:
     """The condition that means one key of a side table."""
-    named = {column.name: value for column, value in zip(table.primary_key, key, strict=True)}
     condition = None
-    for name, value in named.items():
+    for name, value in _named(table, key).items():
         each = table.c[name] == value
         condition = each if condition is None else condition & each
     return condition

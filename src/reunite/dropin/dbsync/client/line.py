@@ -15,7 +15,12 @@ import msgspec
 
 from reunite.dropin.dbsync.client import errors
 from reunite.dropin.dbsync.client.net import Monitor
-from reunite.errors import HubUnreachableError
+from reunite.errors import (
+    NotAReplicaError,
+    ReplicaBusyError,
+    ReuniteError,
+    StorageUnavailableError,
+)
 from reunite.protocol.problem import Problem, error_from
 
 Answer = TypeVar("Answer")
@@ -49,7 +54,6 @@ class Telling:
         self._step = step
         self._heard: set[str] = set()
         self._operations = 0
-        self.is_applying = False
 
     def hear(self, status: dict[str, Any]) -> None:
         """Pass on what the network tells."""
@@ -75,7 +79,7 @@ class Telling:
 
     def take(self, page: Mapping[str, Any]) -> None:
         """A page has come, and is about to be applied if it is a checkpoint."""
-        if not self.is_applying or self._step in self._heard:
+        if self._step in self._heard:
             return
         for table in page.get("tables", ()):
             self._operations += sum(len(table.get(part, ())) for part in _CHANGES)
@@ -86,6 +90,9 @@ class Telling:
 
 
 _CHANGES = ("puts", "deletes", "evicts")
+
+# Errors that say nothing of the server.
+_OF_THE_FILE = (NotAReplicaError, ReplicaBusyError, StorageUnavailableError)
 
 
 class Line:
@@ -114,13 +121,18 @@ class Line:
         self.version: int | None = None
         self.is_latest = False
         self.answer: Any = None
+        self._code: int | None = None
+        self._problem: ReuniteError | None = None  # that the server told of
 
     def carry(self, use_case: Callable[[], Answer]) -> Answer:
-        """Run a use case of the replica over this line; what it gives."""
+        """Run a use case of the replica over this line; what it gives. What it finds wrong with the
+        server's answers is a refusal; what is wrong with the file stays what it is."""
         try:
             return use_case()
-        except HubUnreachableError as exc:
-            raise self._refusal(None, str(exc), None) from exc
+        except ReuniteError as exc:
+            if isinstance(exc, _OF_THE_FILE) and exc is not self._problem:
+                raise
+            raise self._refusal(self._code, str(exc), self.answer) from exc
 
     def call(self, operation: str, body: bytes) -> bytes:
         """One message and its answer."""
@@ -130,7 +142,7 @@ class Line:
         if self._method == "GET":
             message = {**self._extra, "message": json.dumps(message)}
         code, reason, answer = self._speaker.send(self._method, self._url, message, self._options)
-        self.answer = answer
+        self.answer, self._code = answer, code
         if not is_good(code) or not isinstance(answer, Mapping):
             if self._refusal is errors.PushRejected:
                 raise self._speaker.refused(code, reason, answer)
@@ -140,10 +152,16 @@ class Line:
         if answer.get("resync_needed") is True:
             raise errors.ResyncNeeded(code, "the server's log begins after this node", answer)
         if "problem" in answer:
-            raise error_from(msgspec.convert(answer["problem"], Problem))
-        if "answer" not in answer or "new_version_id" not in answer:
+            try:
+                problem = msgspec.convert(answer["problem"], Problem)
+            except msgspec.ValidationError as exc:
+                raise self._refusal(code, "the answer cannot be read", answer) from exc
+            self._problem = error_from(problem)
+            raise self._problem
+        version = answer.get("new_version_id")
+        if not isinstance(version, int) or not isinstance(answer.get("answer"), Mapping):
             raise self._refusal(code, "the answer has no version", answer)
-        self.version = answer["new_version_id"]
+        self.version = version
         self.is_latest = answer.get("is_latest") is True
         if operation == "pull":
             self._telling.take(answer["answer"])

@@ -6,14 +6,17 @@ Only what the network does is a NetworkError; a programmer's mistake stays what 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx2
 
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 TIMEOUT_S = 10.0
+_CHUNK_BYTES = 64 * 1024
 
 Monitor = Callable[[dict[str, Any]], Any] | None
 Encoder = Callable[[Any], Any] | None
@@ -64,52 +67,102 @@ class Net:
             content = (encode or self.encode)(data)
         elif data:
             parameters = dict(data)
-        request = self._authenticated(method, url, headers or self.headers, content)
         wait_s = self.timeout_s if timeout is None else timeout
         tell = monitor or (lambda status: None)
+        auth = None if self.authenticate is None else self.authenticate(url)
+        asked = SimpleNamespace(
+            method=method, url=url, headers=dict(headers or self.headers), body=content
+        )
+        send = _over_httpx if auth is None else _with_auth
+        chunks = []
         try:
-            with (
-                httpx2.Client(timeout=wait_s if wait_s > 0 else None) as client,
-                client.stream(
-                    method,
-                    request.url,
-                    content=request.body,
-                    params=parameters,
-                    headers=request.headers,
-                ) as response,
-            ):
-                length = response.headers.get("content-length", "")
+            with send(asked, parameters, wait_s if wait_s > 0 else None, auth) as response:
+                length = response.length
                 size = int(length) if length.isdecimal() else None
                 tell({"status": "connect", "size": size})
-                chunks = []
-                for chunk in response.iter_bytes():
+                received = 0
+                for chunk in response.chunks:
                     chunks.append(chunk)
-                    received = sum(map(len, chunks))
+                    received += len(chunk)
                     tell({"status": "downloading", "size": size, "received": received})
-        except httpx2.RequestError as exc:
+        except NetworkError:
             tell({"status": "error", "reason": "network error"})
-            raise NetworkError(str(exc)) from exc
-        return (
-            response.status_code,
-            response.reason_phrase,
-            _decoded(b"".join(chunks), decode or self.decode),
-        )
+            raise
+        return response.code, response.reason, _decoded(b"".join(chunks), decode or self.decode)
 
-    def _authenticated(
-        self, method: str, url: str, headers: Mapping[str, str], body: Any
-    ) -> SimpleNamespace:
-        """The request as an authentication object of `requests` changes it."""
-        request = SimpleNamespace(method=method, url=url, headers=dict(headers), body=body)
-        if self.authenticate is not None and (auth := self.authenticate(url)) is not None:
-            changed: SimpleNamespace = auth(request)
-            return changed
-        return request
+
+class _Response(NamedTuple):
+    """As much of an answer as is passed on."""
+
+    code: int
+    reason: str
+    length: str
+    chunks: Iterator[bytes]
+
+
+@contextmanager
+def _over_httpx(
+    asked: SimpleNamespace, parameters: Any, timeout_s: float | None, auth: Any
+) -> Iterator[_Response]:
+    try:
+        with (
+            httpx2.Client(timeout=timeout_s, auth=auth) as client,
+            client.stream(
+                asked.method,
+                asked.url,
+                content=asked.body,
+                params=parameters,
+                headers=asked.headers,
+            ) as response,
+        ):
+            length = response.headers.get("content-length", "")
+            code, reason = response.status_code, response.reason_phrase
+            yield _Response(code, reason, length, response.iter_bytes())
+    except (httpx2.RequestError, httpx2.InvalidURL) as exc:
+        raise NetworkError(str(exc)) from exc
+
+
+@contextmanager
+def _with_auth(
+    asked: SimpleNamespace, parameters: Any, timeout_s: float | None, auth: Any
+) -> Iterator[_Response]:
+    """Authentication objects of `requests` may do as they like with its requests: what has some,
+    has that package. A name with a password, and functions that set headers, work without."""
+    try:
+        requests = import_module("requests")
+    except ImportError:
+        if not isinstance(auth, tuple):
+            asked, auth = auth(asked), None
+        with _over_httpx(asked, parameters, timeout_s, auth) as response:
+            yield response
+        return
+    try:
+        with (
+            requests.Session() as session,
+            session.request(
+                asked.method,
+                asked.url,
+                data=asked.body,
+                params=parameters,
+                headers=asked.headers,
+                timeout=timeout_s,
+                auth=auth,
+                stream=True,
+                allow_redirects=False,
+            ) as response,
+        ):
+            length = response.headers.get("content-length", "")
+            chunks = response.iter_content(_CHUNK_BYTES)
+            yield _Response(response.status_code, response.reason or "", length, chunks)
+    except requests.RequestException as exc:
+        raise NetworkError(str(exc)) from exc
 
 
 def _decoded(body: bytes, decode: Callable[[Any], Any]) -> Any:
     try:
         return decode(body)
-    except ValueError:
+    except Exception:
+        # A decoder of the program's may raise anything for bytes that are not what it reads.
         return None
 
 

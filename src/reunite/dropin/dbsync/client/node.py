@@ -24,16 +24,19 @@ from reunite.contrib.sqlalchemy.engines import give_keys
 from reunite.core.change import Op
 from reunite.core.key import key_text, parse_key
 from reunite.dropin.dbsync import core
-from reunite.dropin.dbsync.adopted import NODE_TABLES, Deferred
 from reunite.dropin.dbsync.client import errors
 from reunite.dropin.dbsync.client.line import Line, Telling, is_good
 from reunite.dropin.dbsync.client.net import Decoder, Encoder, Headers, Monitor, options
 from reunite.dropin.dbsync.client.talking import Talking
-from reunite.dropin.dbsync.codec import name_of, shown_key, table_of
+from reunite.dropin.dbsync.codec import by_table, keys_in_tables, name_of, shown_key, table_of
 from reunite.dropin.dbsync.extending import ExtensionError, Extensions
+from reunite.dropin.dbsync.listening import watch_listening
+from reunite.dropin.dbsync.node_tables import NODE_TABLES
 from reunite.protocol.pull import Page
+from reunite.replica.colliding import CollidingError
 from reunite.replica.joining import join, leave
 from reunite.replica.regrouping import SET_ASIDE, WholeReplica
+from reunite.replica.remaking import deferred
 from reunite.replica.status import ConflictRecord
 
 Model = TypeVar("Model", bound=type)
@@ -132,7 +135,7 @@ class Client(Talking):
             db.execute("delete from reunite_dbsync_quiet")
             db.executemany("insert into reunite_dbsync_quiet values (?)", [(n,) for n in quiet])
         give_keys(self.engine)
-        core.watch_listening(self.engine)
+        watch_listening(self.engine)
         self._joined = str(self.path), wanted
 
     def drop_all(self) -> None:
@@ -161,13 +164,19 @@ class Client(Talking):
         code, reason, answer = self.send(
             "POST", registry_url, extra_data or {}, options(encode, decode, headers, timeout)
         )
-        if not is_good(code) or not isinstance(answer, Mapping) or "node" not in answer:
+        if not is_good(code):
             raise errors.RegisterRejected(code, reason, answer)
-        node = answer["node"]
-        self.save_node(
-            node["node_id"], datetime(*node["registered"]),  # noqa: DTZ001 — as it was sent
-            node["registry_user_id"], node["secret"],
-        )  # fmt: skip
+        try:
+            told = answer["node"]
+            node = Node(
+                int(told["node_id"]),
+                datetime(*told["registered"]),  # noqa: DTZ001 — as it was sent
+                told["registry_user_id"],
+                str(told["secret"]),
+            )
+        except (LookupError, TypeError, ValueError) as exc:
+            raise errors.RegisterRejected(code, reason, answer) from exc
+        self.save_node(*node)
         return answer
 
     def save_node(
@@ -240,11 +249,15 @@ class Client(Talking):
             refusal=errors.PushRejected,
         )
         with self._replica(line) as replica:
-            self._settle_adopted(replica, line)
-            if include_extensions:
-                self._load_extensions(replica)
-            replica.regroup()
-            line.carry(replica.push)
+            try:
+                line.carry(replica.settle)
+                if include_extensions:
+                    self._load_extensions()
+                replica.regroup()
+                line.carry(replica.push)
+            except CollidingError as exc:
+                reason = "rows of the server have unique values of unpushed ones: pull says which"
+                raise errors.PullSuggested(None, reason, None) from exc
         if include_extensions:
             self._extensions.hand_over(self.engine)
         return {"new_version_id": self._note_version(line, has_seen=line.is_latest)}
@@ -274,10 +287,10 @@ class Client(Talking):
             telling=telling,
         )
         with telling.errors_told(), self._replica(line, arrive=include_extensions) as replica:
-            self._check_unique(replica, line)
-            telling.is_applying = True
-            self._settle_adopted(replica, line)
-            line.carry(replica.pull)
+            try:
+                line.carry(replica.pull)
+            except CollidingError as exc:
+                raise self._unique_error(exc) from exc
             self._give_up_deletes(replica)
         self._note_version(line, has_seen=True)
         if include_extensions:
@@ -303,7 +316,6 @@ class Client(Talking):
         NetworkError; then nothing has happened."""
         self._begin()
         telling = Telling(monitor, "repairing")
-        telling.is_applying = True
         extra = dict(extra_data or {})
         if not include_extensions:
             extra["exclude_extensions"] = "1"
@@ -317,6 +329,7 @@ class Client(Talking):
             telling=telling,
         )
         with telling.errors_told(), self._replica(line, arrive=include_extensions) as replica:
+            replica.steps_aside = True
             replica.start_over()
             line.carry(replica.pull)
             if not reapply:
@@ -338,13 +351,14 @@ class Client(Talking):
                 replica.on_page = self._note_arrivals
             yield replica
 
-    def _check_unique(self, replica: WholeReplica, line: Line) -> None:
-        found = line.carry(replica.collisions)
-        if found:
-            models = self._models_by_table()
-            raise errors.UniqueConstraintError(
-                [(models[table], shown_key(key), columns) for table, key, columns in found]
-            )
+    def _unique_error(self, error: CollidingError) -> errors.UniqueConstraintError:
+        models = self._models_by_table()
+        return errors.UniqueConstraintError(
+            [
+                (models[table], shown_key(models[table], key), columns)
+                for table, key, columns in error.found
+            ]
+        )
 
     def _give_up_deletes(self, replica: WholeReplica) -> None:
         """A delete of what others need by now: the row has come back."""
@@ -352,18 +366,10 @@ class Client(Talking):
             if parked.op is Op.DELETE and parked.code != SET_ASIDE:
                 replica.discard(parked.id)
 
-    def _settle_adopted(self, replica: WholeReplica, line: Line) -> None:
-        """Updates and deletes of a file that dbsync wrote are made again, on the server's rows."""
-        deferred = Deferred(self.engine, self._models_by_table())
-        if deferred.is_any():
-            deferred.keep_values()
-            line.carry(replica.pull)
-            deferred.make_again()
-
     # -- extensions -----------------------------------------------------------------------------
 
-    def _load_extensions(self, replica: WholeReplica) -> None:
-        models = {name_of(model): model for model in self._models}
+    def _load_extensions(self) -> None:
+        models = by_table(self._models)
         with self._file() as db:
             unpushed = db.execute(
                 "select distinct table_name, key from reunite_change where outcome is null"
@@ -420,31 +426,30 @@ class Client(Talking):
     # -- looking ------------------------------------------------------------------------------
 
     def _models_by_table(self) -> dict[str, type]:
-        own = {name_of(model): model for model in self._models}
-        return own | self._extensions.side_tables
+        return by_table(self._models) | self._extensions.side_tables
 
     def unsynched_objects(self) -> list[tuple[type, Any, str]]:
         """What is unpushed of classes that are tracked both ways: (class, key, command)."""
         self.create_all()
-        models = {
-            name_of(model): model
+        models = by_table(
+            model
             for model, directions in self._models.items()
             if len(directions) == len(core.DIRECTIONS)
-        }
+        )
         ops: dict[tuple[str, str], list[str]] = {}
         for table, key, op in self._unpushed():
             if table in models:
                 ops.setdefault((table, key), []).append(op[0])
         squashed = {place: core.squashed(found) for place, found in ops.items()}
         return [
-            (models[table], shown_key(parse_key(key)), op)
+            (models[table], shown_key(models[table], parse_key(key)), op)
             for (table, key), op in squashed.items()
             if op is not None
         ]
 
     def _unpushed(self) -> list[tuple[str, str, str]]:
         with self._file() as db:
-            adopted = Deferred(self.engine, {}).places(db)
+            adopted = deferred(db)
             changes = db.execute(
                 "select table_name, key, op from reunite_change where outcome is null order by id"
             ).fetchall()
@@ -457,11 +462,8 @@ class Client(Talking):
         if model not in self._models:
             raise TypeError(f"the given object of class {model.__name__} isn't being tracked")
         self.create_all()
-        columns = table_of(model).primary_key
-        row = core.primary_key(obj)
-        place = name_of(model), key_text(row)
-        assert len(row) == len(columns)
-        return place not in {(table, key) for table, key, _ in self._unpushed()}
+        places = {(table, key_text(key)) for table, key in keys_in_tables(obj).items()}
+        return places.isdisjoint((table, key) for table, key, _ in self._unpushed())
 
     def trim(self) -> None:
         """For programs that call it: what was pushed leaves this file's log with the next pull, so
@@ -475,8 +477,8 @@ class Client(Talking):
         with self._looking() as replica:
             return [
                 Rescued(
-                    models.get(each.table),
-                    shown_key(each.key),
+                    (model := models.get(each.table)),
+                    each.key if model is None else shown_key(model, each.key),
                     each.op.value[0],
                     each.set,
                     each.was,

@@ -55,9 +55,14 @@ class Talking:
             question = serverquery.question(model, filters)
             told = {**options(encode, decode, headers, timeout), "monitor": monitor}
             code, reason, answer = self.send("GET", query_url, question, told)
-            if not is_good(code):
-                raise serverquery.BadResponseError(code, reason, answer)
-            return serverquery.objects(model, code, reason, answer)
+            tell = monitor or (lambda status: None)
+            try:
+                found = serverquery.objects(model, code, reason, answer)
+            except serverquery.BadResponseError as exc:
+                tell({"status": "error", "reason": str(exc)})
+                raise
+            tell({"status": "done"})
+            return found
 
         return query
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from reunite.core.key import Key
-from reunite.dropin.dbsync.codec import name_of, plain, table_of
+from reunite.dropin.dbsync.codec import name_of, plain, stored, table_of
 from reunite.dropin.dbsync.extending import Extensions, digest
 from reunite.dropin.dbsync.server import tables
 from reunite.engine.ports import LogEntry, Position
@@ -59,7 +59,7 @@ class Arriving:
             _keep(engine, Position(seq=hub.number().seq, id=0))
         with Session(engine) as session:
             rows = [
-                (model, tuple(key))
+                (model, tuple(map(stored, table_of(model).primary_key, key)))
                 for model in set(new.values())
                 for key in session.query(*table_of(model).primary_key)
             ]

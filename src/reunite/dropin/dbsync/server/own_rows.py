@@ -7,6 +7,7 @@ it. Whose they are is noted with the push that made them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import compress
 from typing import Any, TypeAlias
 
 import msgspec
@@ -16,6 +17,7 @@ from sqlalchemy.engine import Connection
 from reunite.core.key import key_text
 from reunite.protocol.pull import Page, TablePage
 from reunite.protocol.push import PushAnswer, PushRequest
+from reunite.protocol.repair import RepairAnswer
 
 Names: TypeAlias = tuple[str, ...]
 
@@ -78,15 +80,38 @@ def without_others(
         return page
     mine = _own(db, own, node_id)
 
-    def only_mine(part: TablePage) -> TablePage:
-        if part.table not in tables:
-            return part
-        keys = _columns(part.columns, part.puts, tables[part.table])
-        puts = [
-            row
-            for row, key in zip(part.puts, keys, strict=True)
-            if (part.table, key_text(key)) in mine
-        ]
-        return msgspec.structs.replace(part, puts=puts)
+    parts = tuple(_only_mine(part, mine, tables) for part in page.tables)
+    return msgspec.structs.replace(page, tables=parts)
 
-    return msgspec.structs.replace(page, tables=tuple(map(only_mine, page.tables)))
+
+def repaired_only(
+    db: Connection,
+    own: Table,
+    node_id: int,
+    table: str,
+    answer: RepairAnswer,
+    tables: Mapping[str, Names],
+) -> RepairAnswer:
+    """What a repair says of one table, without rows and keys of these tables that others made."""
+    if table not in tables:
+        return answer
+    mine = _own(db, own, node_id)
+    known = [(table, key_text(key)) in mine for key in answer.keys]
+    return msgspec.structs.replace(
+        answer,
+        page=None if answer.page is None else _only_mine(answer.page, mine, tables),
+        keys=list(compress(answer.keys, known)),
+        hashes=list(compress(answer.hashes, known)),
+    )
+
+
+def _only_mine(
+    part: TablePage, mine: set[tuple[str, str]], tables: Mapping[str, Names]
+) -> TablePage:
+    if part.table not in tables:
+        return part
+    keys = _columns(part.columns, part.puts, tables[part.table])
+    puts = [
+        row for row, key in zip(part.puts, keys, strict=True) if (part.table, key_text(key)) in mine
+    ]
+    return msgspec.structs.replace(part, puts=puts)

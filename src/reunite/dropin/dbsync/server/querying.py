@@ -5,26 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Column, Engine
 
 from reunite.dropin.dbsync import core
-from reunite.dropin.dbsync.codec import label_of, plain, table_of, typed
+from reunite.dropin.dbsync.codec import columns_of, label_of, plain, rows_of, typed
 
 
-def queried(engine: Engine, models: Iterable[type], data: Mapping[str, Any]) -> dict[str, Any]:
+def queried(
+    engine: Engine, models: Iterable[Any], data: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """Rows that equal all that `data` says: `{"payload": {"City": […]}}`; None as the payload
     where there is no such class or column."""
+    data = data or {}
     name = str(data.get("model", ""))
     found = {label_of(model): model for model in models}.get(name)
     if found is None:
         core.logger.warning("query for a class that is not tracked: %r", name)
         return {"payload": None}
-    table = table_of(found)
-    question = select(table)
+    columns, question = columns_of(found), rows_of(found)
     for field, value in data.items():
         if field == "model":
             continue
-        column = table.columns.get(field.removeprefix(f"{name}_"))
+        column = columns.get(field.removeprefix(f"{name}_"))
         if column is None or not field.startswith(f"{name}_"):
             core.logger.warning("query for a column that there is not: %r", field)
             return {"payload": None}
@@ -32,17 +34,22 @@ def queried(engine: Engine, models: Iterable[type], data: Mapping[str, Any]) -> 
             question = question.where(column == typed(column, value))
         except ValueError:
             return {"payload": {name: []}}
-    return {"payload": {name: _rows(engine, question)}}
+    return {"payload": {name: _rows(engine, columns, question)}}
 
 
-def everything(engine: Engine, models: Iterable[type]) -> dict[str, Any]:
+def everything(engine: Engine, models: Iterable[Any]) -> dict[str, Any]:
     """All rows of all classes, by the class's name."""
-    return {label_of(model): _rows(engine, select(table_of(model))) for model in models}
+    return {label_of(model): _rows(engine, columns_of(model), rows_of(model)) for model in models}
 
 
-def _rows(engine: Engine, question: Any) -> list[dict[str, Any]]:
+def _rows(
+    engine: Engine, columns: Mapping[str, Column[Any]], question: Any
+) -> list[dict[str, Any]]:
     with engine.connect() as db:
         return [
-            {name: plain(value) for name, value in row._mapping.items()}
+            {
+                name: plain(value, column)
+                for (name, column), value in zip(columns.items(), row, strict=True)
+            }
             for row in db.execute(question)
         ]

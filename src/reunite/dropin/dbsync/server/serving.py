@@ -30,7 +30,12 @@ from reunite.dropin.dbsync.server import tables
 from reunite.dropin.dbsync.server.arriving import Arriving
 from reunite.dropin.dbsync.server.handlers import PullRejected, PullSuggested, PushRejected
 from reunite.dropin.dbsync.server.offering import offer
-from reunite.dropin.dbsync.server.own_rows import Names, note_pushed, without_others
+from reunite.dropin.dbsync.server.own_rows import (
+    Names,
+    note_pushed,
+    repaired_only,
+    without_others,
+)
 from reunite.dropin.dbsync.server.querying import everything, queried
 from reunite.dropin.dbsync.server.sessions import session_over
 from reunite.engine.ports import WriteTransaction
@@ -41,12 +46,16 @@ from reunite.protocol.codec import decode, encode
 from reunite.protocol.problem import problem_from
 from reunite.protocol.pull import Page
 from reunite.protocol.push import PushAnswer, PushRequest
+from reunite.protocol.repair import RepairAnswer
 
 Model = TypeVar("Model", bound=type)
 
 SECRET_BYTES = 64
 MERGE = "merge"
 STRICT = "strict"
+
+# What a node asks besides pushing.
+READING = frozenset({"register", "pull", "repair", "schema"})
 
 
 class Event:
@@ -221,6 +230,8 @@ class Server:
         if node_id is None:
             raise PushRejected("message isn't properly signed")
         if data["operation"] != "push":
+            if data["operation"] not in READING:
+                raise PushRejected("request object isn't a valid PushMessage")
             return self._answer(data, node_id)
         try:
             answer = self._push(data, node_id)
@@ -233,8 +244,7 @@ class Server:
         self, data: Any, swell: bool = False, include_extensions: bool = True
     ) -> dict[str, Any]:
         """The next page of a node. Raises PullRejected for what is no pull request."""
-        if not isinstance(data, Mapping) or not {"operation", "body"} <= set(data):
-            raise PullRejected("request object isn't a valid PullRequest")
+        _check_reads(data)
         node_id = self._owner(data)
         if node_id is None:
             raise PullRejected("message isn't properly signed")
@@ -261,14 +271,13 @@ class Server:
             message = json.loads(str(data["message"]))
         except ValueError as exc:
             raise PullRejected("request object isn't a valid PullRequest") from exc
-        if not isinstance(message, Mapping) or not {"operation", "body"} <= set(message):
-            raise PullRejected("request object isn't a valid PullRequest")
+        _check_reads(message)
         node_id = self._owner(message)
-        if node_id is None or message["operation"] == "push":
+        if node_id is None:
             raise PullRejected("message isn't properly signed")
         return self._answer(message, node_id)
 
-    def handle_query(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def handle_query(self, data: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Rows of a class: of `{"model": "City", "City_name": "x"}`, `{"payload": {"City": […]}}`;
         None as the payload where there is no such class or column."""
         return queried(self.engine, self._models, data)
@@ -304,13 +313,13 @@ class Server:
             db.execute(update(nodes).where(nodes.c.node_id == node_id).values(values))
         return version
 
-    def check_version(self, data: Mapping[str, Any], seq: int) -> bool:
+    def check_version(self, data: Mapping[str, Any], seq: int, *, is_repeated: bool) -> bool:
         """Whether a push is based on the latest version. Raises PullSuggested if it is not and
-        must be."""
+        must be; one that is repeated was judged before."""
         given, latest = data.get("version"), seq + self._version_offset
         if given == latest:
             return True
-        if self._policy == STRICT:
+        if self._policy == STRICT and not is_repeated:
             raise PullSuggested(f"version identifier isn't the latest one; given: {given}")
         return False
 
@@ -326,6 +335,11 @@ class Server:
             version = decode_cursor(page.cursor).seq + self._version_offset
             with self.engine.connect() as db:
                 body = encode(without_others(db, tables.own, node_id, page, self.only_pushed()))
+        elif operation == "repair" and (names := self.only_pushed()):
+            found = decode(body, RepairAnswer, bytes_max=None)
+            with self.engine.connect() as db:
+                table = str(data["body"]["table"])
+                body = encode(repaired_only(db, tables.own, node_id, table, found, names))
         return {"new_version_id": version, "answer": msgspec.json.decode(body)}
 
     def _tables(self) -> dict[str, tuple[frozenset[str], Names]]:
@@ -386,9 +400,17 @@ class _Taking(Whole):
         self.was_latest = False
 
     def before(self, tx: WriteTransaction) -> None:
-        self.was_latest = self._server.check_version(self._data, tx.head().seq)
+        known = tx.replica(self._request.replica)
+        self.was_latest = self._server.check_version(
+            self._data, tx.head().seq, is_repeated=known is not None and self._repeats(known.last_n)
+        )
         self._is_told = bool(self._request.groups) and tx.replica(self._request.replica) is not None
         self._tell(tx, self._server.before_push)
+
+    def _repeats(self, last_n: int) -> bool:
+        """Whether all of this push was taken before, and its answer lost."""
+        count = sum(len(run.ids) for group in self._request.groups for run in group.runs)
+        return 0 < count <= last_n - self._request.first_n + 1
 
     def after(self, tx: WriteTransaction, answer: PushAnswer) -> None:
         only_pushed = self._server.only_pushed()
@@ -412,6 +434,14 @@ class _Taking(Whole):
 
 def _principal(node_id: int) -> Principal:
     return Principal(user=f"node-{node_id}")
+
+
+def _check_reads(data: Any) -> None:
+    """Raises PullRejected for what is no question of a node that only reads."""
+    if not isinstance(data, Mapping) or not {"operation", "body"} <= set(data):
+        raise PullRejected("request object isn't a valid PullRequest")
+    if data["operation"] not in READING:
+        raise PullRejected("a pull request doesn't push")
 
 
 def _problem(exc: ReuniteError) -> dict[str, Any]:

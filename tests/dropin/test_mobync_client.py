@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -236,6 +236,54 @@ def test_an_unknown_model_or_field_is_refused_on_the_device(world: World) -> Non
         device.create(MODEL, {"wrong": 1})
     with pytest.raises(CallerError, match="`url` or a `send`"):
         world.device("b", url="http://localhost/sync")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"id": ""}, {"id": 1.5}, {"id": None}, {"id": True}, {"field1": float("inf")},
+     {"field1": float("nan")}, {"field1": b"x"}, {"field1": [float("nan")]}, {"field1": "\ud800"}],
+)  # fmt: skip
+def test_what_no_diff_can_say_is_refused_on_the_device(world: World, values: Answer) -> None:
+    device = world.device("a")
+    with pytest.raises((CallerError, ConstraintError)):
+        device.create(MODEL, values)
+    device.create(MODEL, {"id": "r1"})
+    with pytest.raises((CallerError, ConstraintError)):
+        device.update(MODEL, "r1", values)
+    world.check(device)
+
+
+@pytest.mark.parametrize(
+    "row", ["'', 'x'", "1.5, 'x'", "'q', 9e999", "'q', -9e999", "'q', x'00ff'", "null, 'x'"]
+)
+def test_a_program_that_writes_what_no_diff_can_say_is_told_at_once(
+    world: World, tmp_path: Path, row: str
+) -> None:
+    device = world.device("a")
+    device.create(MODEL, {"id": "r1", "field1": "a"})
+    with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+        with pytest.raises(sqlite3.Error):
+            db.execute(f"insert into {MODEL} (id, field1) values ({row})")
+        with pytest.raises(sqlite3.Error):
+            db.execute(f"update {MODEL} set (id, field1) = ({row})")
+    world.check(device)
+    device.delete(MODEL, "r1")
+    world.check(device)
+
+
+def test_texts_and_json_of_other_programs_that_are_none_keep_nothing_back(tmp_path: Path) -> None:
+    world = World(tmp_path, {MODEL: {"field1": "TEXT", "field2": "JSON"}})
+    with world.opened:
+        device = world.device("a")
+        for number, odd in enumerate(("NaN", "[1e999]", "[" * 2_000, '"\\ud800"')):
+            with device.transaction() as db:
+                db.execute(f"insert into {MODEL} values (?, cast(x'61ff' as text), ?)",
+                           (f"r{number}", odd))  # fmt: skip
+        device.sync()
+        found = rows(world.synchronizer)
+        assert {values["field1"] for values in found.values()} == {"a\ufffd"}
+        assert found["r0"]["field2"] == "NaN"
+        assert len(found) == 4
 
 
 def test_a_renamed_and_a_removed_field(tmp_path: Path) -> None:

@@ -25,7 +25,17 @@ from reunite.core.change import Change, Op
 from reunite.core.squash import squash
 from reunite.dropin.mobync.apply import RESYNC_NEEDED
 from reunite.dropin.mobync.device_file import DeviceFile, Noted
-from reunite.dropin.mobync.diff import CREATE, DELETE, UPDATE, Diff, RowId, json_data, parse
+from reunite.dropin.mobync.diff import (
+    CREATE,
+    DELETE,
+    UPDATE,
+    Diff,
+    RowId,
+    are_odd,
+    is_row_id,
+    json_data,
+    parse,
+)
 from reunite.dropin.mobync.errors import (
     InconsistentClock,
     InconsistentDiff,
@@ -215,6 +225,10 @@ class MobyncClient:
         unknown = sorted(values.keys() - {"id", *self._file.fields(model)})
         if unknown:
             raise CallerError(f"The model {model!r} has no field {unknown[0]!r} on this device.")
+        if not is_row_id(values.get("id", 0)):
+            raise CallerError("A row's id is an integer, or a text that is not empty.")
+        if are_odd(values):
+            raise CallerError("A value is none that JSON can hold, such as NaN or bytes.")
 
 
 def _changes(noted: Sequence[Noted]) -> list[Change]:

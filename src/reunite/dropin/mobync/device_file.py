@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.change import Op
-from reunite.dropin.mobync.diff import CREATE, DELETE, Entry, RowId
+from reunite.dropin.mobync.diff import CREATE, DELETE, Entry, RowId, are_odd
 from reunite.errors import CallerError
 from reunite.stores.sql.database import connect_sqlite, translated
 from reunite.stores.sql.dialects.sqlite import literal, quoted
@@ -41,6 +42,8 @@ _LAYOUT = """
     );
 """
 _NOW_MS = "CAST(round((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+# What no diff can say is refused while it is written, so that nothing waits for ever.
+_ODD = "an id is an integer or a text that is not empty, and no number is infinite"
 _IS_FREE = "(SELECT value FROM mobync_state WHERE name = 'is_applying') = 0"
 
 
@@ -72,6 +75,8 @@ class DeviceFile:
         self, path: str | Path, models: Mapping[str, Iterable[str] | Mapping[str, str]]
     ) -> None:
         self.connection = connect_sqlite(path)
+        # What other programs write as text that is none must not keep the rest from going.
+        self.connection.text_factory = lambda text: text.decode(errors="replace")
         self._mutex = threading.RLock()
         with translated():
             self.connection.execute("PRAGMA journal_mode = WAL").fetchall()
@@ -216,15 +221,24 @@ class DeviceFile:
             "json_object(" + ", ".join(f"{literal(n)}, {row}.{quoted(n)}" for n in names) + ")"
             for row in ("OLD", "NEW")
         )
+        is_odd = " OR ".join(
+            ["typeof(NEW.id) NOT IN ('text', 'integer')", "NEW.id = ''"]
+            + [
+                f"typeof(NEW.{name}) = 'real' AND abs(NEW.{name}) > {sys.float_info.max!r}"
+                for name in map(quoted, names)
+            ]
+        )
         for op, before, after in (
             (Op.INSERT, "NULL", new),
             (Op.UPDATE, old, new),
             (Op.DELETE, old, "NULL"),
         ):
             trigger = quoted(f"mobync_{op}_{model}")
+            refuse = f"SELECT RAISE(ABORT, {literal(_ODD)}) WHERE {is_odd}; "
             self.connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
             self.connection.execute(
                 f"CREATE TRIGGER {trigger} AFTER {op} ON {table} WHEN {_IS_FREE} BEGIN "
+                f"{'' if op is Op.DELETE else refuse}"
                 "INSERT INTO mobync_change (model, op, old, new, at) "
                 f"VALUES ({literal(model)}, '{op}', {before}, {after}, {_NOW_MS}); END"
             )
@@ -275,9 +289,10 @@ def _value(kind: str, stored: Any) -> Any:
         return bool(stored)
     if kind == "JSON" and isinstance(stored, str):
         try:
-            return json.loads(stored)
-        except ValueError:
+            value = msgspec.json.decode(stored)
+        except (ValueError, RecursionError):
             return stored
+        return stored if are_odd({"value": value}) else value
     return stored
 
 

@@ -142,10 +142,10 @@ def parse(diff: Any) -> Entry:
         data = msgspec.json.decode(diff[Diff.JSON_DATA])
     except (ValueError, RecursionError) as exc:
         raise InconsistentDiff(INCONSISTENT) from exc
-    if not isinstance(data, dict) or value_faults(_JSON_COLUMN, ((data,),)):
+    if not isinstance(data, dict) or are_odd(data):
         raise InconsistentDiff(INCONSISTENT)
     row = data.pop("id", None)
-    if not _is_text(row) and type(row) is not int:
+    if not is_row_id(row):
         raise InconsistentDiff(INCONSISTENT)
     return Entry(diff={name: diff[name] for name in FIELDS}, row=row, values=data)
 
@@ -184,6 +184,16 @@ def as_of(entry: Entry, lenses: Mapping[str, Sequence[Lens]], *, to: int | None)
     is_whole = entry.type == CREATE
     values = backward(lenses[entry.key[0]], entry.values, to=to, is_whole=is_whole)
     return entry.replaced(values=values)
+
+
+def are_odd(values: Mapping[str, Any]) -> bool:
+    """Whether one of the values is none that JSON and all databases can hold."""
+    return bool(value_faults(_JSON_COLUMN, ((dict(values),),)))
+
+
+def is_row_id(row: object) -> bool:
+    """Whether this can be the id of a row: a text that is not empty, or an integer."""
+    return _is_text(row) or type(row) is int
 
 
 def _are_fields_right(diff: dict[str, Any]) -> bool:

@@ -254,7 +254,7 @@ def random_step(node: Node, chance: random.Random, number: int) -> None:
             session.add(House(address=f"{node.path.stem}-{number}", city=chance.choice(cities)))
         elif kind == "edit" and cities:
             chance.choice(cities).name = f"e{number}"
-        elif kind == "move" and houses:
+        elif kind == "move" and houses and cities:
             chance.choice(houses).city = chance.choice(cities)
         elif kind == "rename" and houses:
             chance.choice(houses).address = f"{node.path.stem}-r{number}"

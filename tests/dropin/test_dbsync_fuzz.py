@@ -7,6 +7,7 @@ import pytest
 from tests.dropin.dbsync_life import live
 
 
-@pytest.mark.parametrize("seed", range(6))
+# 98 was stuck: a parent that was shown for a pending change had come back by another's push.
+@pytest.mark.parametrize("seed", [*range(4), 98])
 def test_three_nodes_agree_after_random_work(seed: int, tmp_path: Path) -> None:
     live(seed, tmp_path)

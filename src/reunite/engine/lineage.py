@@ -47,7 +47,8 @@ def is_gone(
         if is_mine(entry):
             if arrives or entry.pushed_op is Op.INSERT:
                 gone = False
-        elif returns and gone and arrives and entry.n is not None:
+        elif returns and entry.n is not None and arrives and (gone or entry.op is Op.INSERT):
+            # Also of a row that was deleted before the mark, and shown here for a change of ours.
             gone = False
         elif arrives or entry.old_key == key or (entry.op is Op.DELETE and entry.key == key):
             gone = True

@@ -8,7 +8,7 @@ JOBS ?= 2
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint bench simulate planted crash docs hubs client console
+.PHONY: help setup run test check lint bench simulate planted crash docs hubs client console pictures
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
@@ -44,6 +44,9 @@ client: setup  ## build the browser client that hubs serve, from js/
 
 console: setup  ## build the console that hubs serve, from js/console/
 	cd js && node console/build.mjs ../src/reunite/console/static
+
+pictures: setup  ## take the manual's pictures of the console again
+	cd js && REUNITE_SCREENSHOTS=../docs/screenshots npx vitest run tests/console
 
 docs: setup  ## refresh the generated pages, run the manual's examples, check its links
 	$(PYTHON) -m docs.generate_reference

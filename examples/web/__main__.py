@@ -34,7 +34,7 @@ def main() -> None:
         except (CallerError, FileNotFoundError) as error:
             sys.exit(str(error))
         url = stack.enter_context(serving(app, listener))
-        where = f"Two devices, in your browser: {url}/"
+        where = f"Two devices, in your browser: {url}/\nThe hub's console: {app.state.console(url)}"
         print(where, flush=True)
         if options.open and can_open():
             webbrowser.open(url)

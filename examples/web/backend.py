@@ -2,6 +2,7 @@
 
     /              the pages, in `pages/`
     /sync          the hub: what the pages' replicas push to and pull from
+    /sync/console  the console, for whoever runs the hub
     /token?name=   who asks is who they say; a real backend asks for a password first
 
 There is no route for data: pages write their own replicas, and what the backend has to say about
@@ -27,6 +28,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from reunite import Hub, Veto
+from reunite.cli.console import console_link
 
 HERE = Path(__file__).parent
 UPLOT = HERE.parents[1] / "js/node_modules/uplot/dist"
@@ -53,7 +55,9 @@ def demos(folder: Path) -> Iterator[Starlette]:
         add_hooks(hub)
         add_jobs(hub, file, news)
         hub.start_jobs()
-        yield application(hub)
+        app = application(hub)
+        app.state.console = lambda url: console_link(hub, f"{url}/sync")
+        yield app
 
 
 def add_hooks(hub: Hub) -> None:
@@ -137,7 +141,7 @@ def application(hub: Hub) -> Starlette:
         return JSONResponse({"token": hub.create_token(name, label="demo")})
 
     routes = [
-        Mount("/sync", hub.asgi()),
+        Mount("/sync", hub.asgi(console=True)),
         Route("/token", answer_token, methods=["POST"]),
         Mount("/", StaticFiles(directory=HERE / "pages", html=True)),
     ]

@@ -13,7 +13,7 @@ export interface Session {
   readonly streams: boolean;
   readonly directory: "own" | "host";
   /** What this hub's API has, such as `replicas/{id}`; added here from its own description. */
-  readonly has: ReadonlySet<string>;
+  readonly has: Pick<ReadonlySet<string>, "has">;
 }
 
 /** How to log in: with a password here, or at another address. */
@@ -92,9 +92,17 @@ export async function logInByCode(code: string): Promise<Session> {
 
 async function entered(session: Session): Promise<Session> {
   csrf = session.csrf;
-  const { paths } = await ask<{ paths: Readonly<Record<string, unknown>> }>("openapi.json");
-  const names = Object.keys(paths).map((path) => path.replace(/^.*?api\//, "").replace(/^\//, ""));
-  return { ...session, has: new Set(names) };
+  return { ...session, has: await whatThereIs() };
+}
+
+/** The paths of the hub's API. Where its description fails, everything is tried. */
+async function whatThereIs(): Promise<Session["has"]> {
+  try {
+    const { paths } = await ask<{ paths: Readonly<Record<string, unknown>> }>("openapi.json");
+    return new Set(Object.keys(paths).map((path) => path.replace(/^\//, "")));
+  } catch {
+    return { has: () => true };
+  }
 }
 
 async function request<Answer>(

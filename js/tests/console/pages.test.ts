@@ -26,7 +26,13 @@ inChromium("every page has a title, an address of its own, and fits a phone", as
     await page.getByRole("heading", { level: 1, name: name! }).waitFor();
     expect(await page.title()).toBe(`${name} · reunite`);
     await page.locator("main [aria-busy=true]").first().waitFor({ state: "detached" });
-    await photograph(page, name!.toLowerCase().replaceAll(/[^a-z]+/g, "-"));
+    await photograph(
+      page,
+      name!
+        .toLowerCase()
+        .replaceAll(/[^a-z]+/g, "-")
+        .replace(/-$/, ""),
+    );
     expect(await fitsAPhone(page), href).toBe(true);
   }
   expect(stage.complaints).toEqual([]);

@@ -75,7 +75,7 @@ export class Stage {
   }
 
   /** A page of the console, before anybody has logged in. */
-  async page(context: BrowserContext, path = ""): Promise<Page> {
+  async page(context: BrowserContext, path = "", host = "127.0.0.1"): Promise<Page> {
     const page = await context.newPage();
     await page.setViewportSize({ width: WIDTHS.desktop, height: 900 });
     page.on("pageerror", (error) => this.complaints.push(String(error)));
@@ -83,13 +83,14 @@ export class Stage {
       const text = message.text();
       if (/Content Security Policy|Uncaught/.test(text)) this.complaints.push(text);
     });
-    await page.goto(this.url + path);
+    await page.goto(this.url.replace("127.0.0.1", host) + path);
     return page;
   }
 
-  /** A page of somebody who has logged in. */
-  async as(context: BrowserContext, user: string, path = ""): Promise<Page> {
-    const page = await this.page(context, path);
+  /** A page of somebody who has logged in. `host`: another name for the hub, under which a browser
+   * keeps a session of its own. */
+  async as(context: BrowserContext, user: string, path = "", host = "127.0.0.1"): Promise<Page> {
+    const page = await this.page(context, path, host);
     await logIn(page, user);
     return page;
   }

@@ -142,7 +142,12 @@ function Restore({ of }: { of: ChangeItem }) {
           action="Put back"
           onClose={() => setPlan(null)}
           save={async () => {
-            const done = await tell<{ commit: number | null }>("POST", "restore", about, plan.etag);
+            const done = await tell<{ commit: number | null }>(
+              "POST",
+              "restore",
+              { ...about, dry_run: false },
+              plan.etag,
+            );
             say(
               done.commit === null
                 ? "It is like that already."

@@ -10,7 +10,8 @@ import { At, keyOf, Value, When } from "../parts/words.js";
 import { ChangeCard, type ChangeItem, rowLink } from "./changes.js";
 import { type ConflictItem, ConflictTag } from "./conflicts.js";
 
-interface ConflictDetail extends ConflictItem {
+interface ConflictDetail {
+  readonly item: ConflictItem;
   readonly row: Readonly<Record<string, unknown>> | null;
   readonly etag: string;
   readonly history: readonly ChangeItem[];
@@ -20,7 +21,7 @@ export function Conflict({ id }: { id: string }) {
   const path = `conflicts/${encodeURIComponent(id)}`;
   const asked = useAsk<ConflictDetail>(path, {}, ["conflicts", "commits"]);
   const title = asked.answer
-    ? `Conflict: ${asked.answer.table} ${keyOf(asked.answer.key)}`
+    ? `Conflict: ${asked.answer.item.table} ${keyOf(asked.answer.item.key)}`
     : "Conflict";
   return (
     <Page title={title}>
@@ -31,11 +32,20 @@ export function Conflict({ id }: { id: string }) {
   );
 }
 
-function Shown({ of, path, again }: { of: ConflictDetail; path: string; again: () => void }) {
+function Shown({
+  of: detail,
+  path,
+  again,
+}: {
+  of: ConflictDetail;
+  path: string;
+  again: () => void;
+}) {
   const deed = useDeed();
+  const of = detail.item;
   const decide = (what: { take: string; value?: unknown }) =>
     deed.run(async () => {
-      const done = await tell<{ commit: number | null }>("POST", path, what, of.etag);
+      const done = await tell<{ commit: number | null }>("POST", path, what, detail.etag);
       say(
         done.commit === null
           ? "Decided: the row stays as it is."
@@ -43,7 +53,7 @@ function Shown({ of, path, again }: { of: ConflictDetail; path: string; again: (
       );
       again();
     });
-  const now = of.column === null ? of.row : (of.row?.[of.column] ?? null);
+  const now = of.column === null ? detail.row : (detail.row?.[of.column] ?? null);
   return (
     <>
       <Facts
@@ -62,13 +72,14 @@ function Shown({ of, path, again }: { of: ConflictDetail; path: string; again: (
               {of.table} {keyOf(of.key)}
             </a>,
           ],
-          ["The row now", of.row === null ? "is not there" : <Shape of={now} />],
+          ["The row now", detail.row === null ? "is not there" : <Shape of={now} />],
           ...(of.decided
             ? ([
                 [
                   "Decided",
                   <>
-                    by {of.decided.by}, <When ms={of.decided.at_ms} />
+                    by {of.decided.by}: {TAKEN[of.decided.value] ?? "another value"},{" "}
+                    <When ms={of.decided.at_ms} />
                   </>,
                 ],
               ] as const)
@@ -115,10 +126,10 @@ function Shown({ of, path, again }: { of: ConflictDetail; path: string; again: (
         </>
       )}
       <h2>History of the row</h2>
-      {of.history.map((change) => (
+      {detail.history.map((change) => (
         <ChangeCard of={change} key={change.id} />
       ))}
-      {of.history.length === 0 && (
+      {detail.history.length === 0 && (
         <Empty>
           <p>The log has nothing of this row.</p>
         </Empty>
@@ -199,3 +210,10 @@ function valueIn(text: string): unknown {
     return text;
   }
 }
+
+const TAKEN: Readonly<Record<string, string>> = {
+  base: "what both began with",
+  hub: "what the hub had",
+  replica: "what the replica wanted",
+  value: "another value",
+};

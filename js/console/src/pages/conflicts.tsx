@@ -22,7 +22,7 @@ export interface ConflictItem {
   readonly replica_value: unknown;
   readonly result: unknown;
   readonly is_erased?: boolean;
-  readonly decided: { readonly by: string; readonly at_ms: number; readonly value: unknown } | null;
+  readonly decided: { readonly by: string; readonly at_ms: number; readonly value: string } | null;
 }
 
 const KINDS = { open: "warn", decided: "good", merged: "plain" } as const;

@@ -12,7 +12,7 @@ interface DiscoveryAnswer {
   readonly tracked: readonly string[];
   readonly left_out: readonly {
     readonly name: string;
-    readonly why: string;
+    readonly why: string | null;
     readonly can_track: boolean;
   }[];
   readonly can_edit: boolean;
@@ -63,7 +63,7 @@ function Shown({ of, again }: { of: DiscoveryAnswer; again: () => void }) {
           items={of.left_out}
           columns={[
             { name: "Table", show: (one) => one.name },
-            { name: "Why", show: (one) => one.why },
+            { name: "Why", show: (one) => one.why ?? "the backend does not name it" },
             {
               name: "",
               show: (one) =>

@@ -125,7 +125,7 @@ export function CellFilters({
             Only rows with
             <textarea name="condition" rows={6} required spellcheck={false}>
               {edited === "new"
-                ? '{"field": "store", "operator": "==", "value": 7}'
+                ? '{"field": "store", "operator": "exact", "value": 7}'
                 : JSON.stringify(edited.condition, null, 2)}
             </textarea>
             <small>

@@ -1,15 +1,11 @@
-/** Jobs: what the hub does again and again, and which process does it. */
+/** Jobs: what this process of the hub does again and again. */
 
 import { useList } from "../asking.js";
 import { Page, Rows } from "../parts/answers.js";
-import { Tag, When } from "../parts/words.js";
 
 interface Job {
   readonly name: string;
   readonly seconds: number;
-  readonly is_here: boolean;
-  readonly holder: string | null;
-  readonly until_ms: number | null;
 }
 
 export function Jobs() {
@@ -17,7 +13,7 @@ export function Jobs() {
   return (
     <Page
       title="Jobs"
-      lead="What the hub's processes do again and again, each once in the whole cluster."
+      lead="What the hub does again and again, each job once in the whole cluster. These are the jobs of the process that answers here."
     >
       <Rows
         of={asked}
@@ -25,13 +21,6 @@ export function Jobs() {
         columns={[
           { name: "Job", show: (job) => job.name },
           { name: "Every", show: (job) => `${job.seconds} s` },
-          { name: "Done by", show: (job) => job.holder ?? <span class="soft">nobody now</span> },
-          { name: "Holds it until", show: (job) => <When ms={job.until_ms} /> },
-          {
-            name: "",
-            show: (job) =>
-              job.is_here ? <Tag is="good">known here</Tag> : <Tag>in another process</Tag>,
-          },
         ]}
         empty={
           <p>

@@ -98,9 +98,9 @@ export async function preview(
 ): Promise<readonly PreviewItem[]> {
   const items = wishes
     .slice(0, PREVIEW_MAX)
-    .map((wish) => ({ tenant, ...wish, flags: wish.flags ?? NONE }));
-  return (await tell<{ items: readonly PreviewItem[] }>("POST", "permissions/preview", { items }))
-    .items;
+    .map(({ role, table, flags }) => ({ tenant, role, table, flags: flags ?? NONE }));
+  type Previewed = { readonly items: readonly PreviewItem[] };
+  return (await tell<Previewed>("POST", "permissions/preview", { items })).items;
 }
 
 /** What to send to have everything as it was: the old flags, under the etags of now. */

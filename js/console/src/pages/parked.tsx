@@ -21,11 +21,12 @@ export interface ParkedItem {
   readonly replica: string | null;
   readonly replica_name: string | null;
   readonly principal: string | null;
-  readonly state: "open" | "asked" | "settled";
-  readonly asked: { readonly what: string; readonly by: string; readonly at_ms: number } | null;
+  readonly state: "open" | "settled";
+  readonly settled_by?: string | null;
+  readonly settled_ms?: number | null;
 }
 
-const KINDS = { open: "warn", asked: "plain", settled: "good" } as const;
+const KINDS = { open: "warn", settled: "good" } as const;
 
 export const PARKED_COLUMNS: readonly Column<ParkedItem>[] = [
   {
@@ -61,7 +62,6 @@ export const PARKED_COLUMNS: readonly Column<ParkedItem>[] = [
 
 interface Head {
   readonly codes?: readonly string[];
-  readonly can_ask?: boolean;
 }
 
 export function Parked() {
@@ -73,14 +73,14 @@ export function Parked() {
   };
   return (
     <Page
-      title="Parked changes"
-      lead="Changes that the hub refused. They wait on the devices that made them, with the reason: nothing is lost."
+      title="Parked"
+      lead="Changes that the hub refused. They wait on the devices that made them, with the reason, until somebody there retries or gives them up: nothing is lost. Settle here what needs nobody's care any more."
     >
       <Filters>
         <ChoiceFilter
           name="state"
           label="State"
-          options={["open", "asked", "settled"].map((name) => [name, name] as const)}
+          options={["open", "settled"].map((name) => [name, name] as const)}
         />
         <ChoiceFilter
           name="code"
@@ -108,27 +108,23 @@ export function Parked() {
 
 function Deeds({ of, again }: { of: ParkedItem; again: () => void }) {
   const deed = useDeed();
-  if (of.state === "asked" && of.asked) {
-    return (
-      <span class="soft">
-        {of.asked.by} asked the device to {of.asked.what} it, <When ms={of.asked.at_ms} />
-      </span>
-    );
-  }
-  if (of.state !== "open") return null;
-  const have = (what: "retry" | "discard") =>
+  const isOpen = of.state === "open";
+  const settle = () =>
     deed.run(async () => {
-      await tell("POST", `parked/${encodeURIComponent(String(of.id))}`, { do: what });
-      say("The device is asked with its next sync.");
+      const path = `parked/${encodeURIComponent(String(of.id))}`;
+      await tell("POST", path, { is_settled: isOpen });
+      say(isOpen ? "It is settled." : "It is open again.");
       again();
     });
   return (
     <span class="row">
-      <DoButton class="small secondary" isBusy={deed.isBusy} onClick={() => have("retry")}>
-        Retry
-      </DoButton>
-      <DoButton class="small secondary" isBusy={deed.isBusy} onClick={() => have("discard")}>
-        Discard
+      {!isOpen && of.settled_by && (
+        <span class="soft">
+          by {of.settled_by}, <When ms={of.settled_ms} />
+        </span>
+      )}
+      <DoButton class="small secondary" isBusy={deed.isBusy} onClick={settle}>
+        {isOpen ? "Settle" : "Open again"}
       </DoButton>
       {deed.problem && <Trouble problem={deed.problem} />}
     </span>

@@ -166,7 +166,7 @@ function Users() {
           },
           {
             name: "Claims",
-            show: (one) => <Value of={Object.keys(one.claims ?? {}).length ? one.claims : null} />,
+            show: (one) => Object.keys(one.claims ?? {}).length > 0 && <Value of={one.claims} />,
           },
           {
             name: "Replicas",

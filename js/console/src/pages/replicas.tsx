@@ -18,6 +18,7 @@ export interface ReplicaItem {
   readonly state: "current" | "behind" | "silent" | "outdated";
   readonly parked: number;
   readonly conflicts: number;
+  readonly is_live?: boolean;
   readonly reported: { readonly pending: number; readonly at_ms: number } | null;
 }
 
@@ -48,7 +49,14 @@ const COLUMNS: readonly Column<ReplicaItem>[] = [
     sort: "name",
     show: (one) => <a href={linkTo(["replicas", one.id])}>{one.name || one.id}</a>,
   },
-  { name: "State", show: (one) => <StateTag of={one.state} /> },
+  {
+    name: "State",
+    show: (one) => (
+      <>
+        <StateTag of={one.state} /> {one.is_live && <Tag is="good">live</Tag>}
+      </>
+    ),
+  },
   { name: "Of", show: (one) => one.principal },
   { name: "Tenant", show: (one) => one.tenant ?? "" },
   { name: "Behind", sort: "behind", show: (one) => count(one.behind), isNumber: true },

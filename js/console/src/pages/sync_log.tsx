@@ -85,11 +85,7 @@ export function SyncLog() {
       title="Sync log"
       lead="What devices pushed and pulled, and how it ended. Pulls that brought nothing are counted in Performance only."
       actions={
-        <a
-          class="button small secondary"
-          href={urlOf("sync", { ...params, format: "csv" })}
-          download
-        >
+        <a class="button small secondary" href={urlOf("sync.csv", params)} download>
           Download CSV
         </a>
       }

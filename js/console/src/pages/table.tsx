@@ -3,27 +3,27 @@
 import { linkTo } from "../address.js";
 import { useAsk } from "../asking.js";
 import { Answer, Empty, Facts, Page, Table } from "../parts/answers.js";
-import { count, Tag, When } from "../parts/words.js";
+import { count } from "../parts/words.js";
 import { RulesTag, type TableItem } from "./tables.js";
 
-interface TableDetail extends TableItem {
-  readonly columns_list: readonly {
+interface TableDetail {
+  readonly table: TableItem;
+  readonly columns: readonly {
     readonly name: string;
     readonly type: string;
     readonly nullable: boolean;
-    readonly generated: boolean;
     readonly merge: string;
-    readonly hidden_by_rule: boolean;
+    readonly read: string | null;
+    readonly write: string | null;
   }[];
   readonly foreign_keys: readonly {
     readonly columns: readonly string[];
     readonly parent: string;
     readonly parent_columns: readonly string[];
   }[];
-  readonly rules_text: Readonly<Record<string, unknown>> | null;
+  readonly rules_text: Readonly<Record<string, string | null>> | null;
   readonly rules_json: unknown;
   readonly rows: { readonly count: number; readonly is_exact: boolean };
-  readonly last_change_ms: number | null;
 }
 
 export function TablePage({ id }: { id: string }) {
@@ -52,37 +52,35 @@ export function TablePage({ id }: { id: string }) {
 }
 
 function Shown({ of }: { of: TableDetail }) {
-  const { columns: byColumn, ...verbs } = of.rules_text ?? {};
+  const { table } = of;
   return (
     <>
       <Facts
         of={[
           ["Rows", of.rows.is_exact ? count(of.rows.count) : `more than ${count(of.rows.count)}`],
-          ["Last change", <When ms={of.last_change_ms} />],
-          ["Rules", <RulesTag of={of} />],
-          ["Policy", of.policy ?? "none"],
-          ["Tenant", of.tenant ?? "not by tenant"],
-          ["Key", of.key.join(", ") + (of.generated_key ? ", generated" : "")],
-          ["Deleted here, changed there", of.row_merge],
-          ["Version", of.version],
+          ["Rules", <RulesTag of={table} />],
+          ["Policy", table.policy ?? "none"],
+          ["Tenant", table.tenant ?? "not by tenant"],
+          ["Key", table.key.join(", ") + (table.generated_key ? ", generated" : "")],
+          ["Deleted here, changed there", table.row_merge],
+          ["Version", table.version],
         ]}
       />
       <h2>Columns</h2>
       <Table
         caption="Columns"
-        items={of.columns_list}
+        items={of.columns}
         columns={[
           { name: "Column", show: (one) => one.name },
           { name: "Type", show: (one) => one.type + (one.nullable ? "" : ", needed") },
           { name: "Merge", show: (one) => one.merge },
           {
-            name: "",
-            show: (one) => (
-              <>
-                {one.generated && <Tag>computed</Tag>}{" "}
-                {one.hidden_by_rule && <Tag is="warn">by rule</Tag>}
-              </>
-            ),
+            name: "Read by",
+            show: (one) => (one.read === null ? "" : <code>{one.read}</code>),
+          },
+          {
+            name: "Written by",
+            show: (one) => (one.write === null ? "" : <code>{one.write}</code>),
           },
         ]}
       />
@@ -107,26 +105,21 @@ function Shown({ of }: { of: TableDetail }) {
       {of.rules_text === null ? (
         <Empty>
           <p>
-            {of.rules === "closed"
+            {table.rules === "closed"
               ? "The table is closed: nobody may read or write it."
-              : of.rules === "policy"
-                ? `The class ${of.policy} of the backend decides.`
-                : "No rules: whoever has a token reads and writes all rows."}
+              : table.rules === "policy"
+                ? `The class ${table.policy} of the backend decides.`
+                : "It has no rules of its own."}
           </p>
         </Empty>
       ) : (
         <>
-          <Facts of={Object.entries(verbs).map(([verb, rule]) => [verb, <Rule of={rule} />])} />
-          {Object.entries((byColumn ?? {}) as Record<string, Record<string, unknown>>).map(
-            ([name, rules]) => (
-              <Facts
-                of={Object.entries(rules).map(([verb, rule]) => [
-                  `${verb} ${name}`,
-                  <Rule of={rule} />,
-                ])}
-              />
-            ),
-          )}
+          <Facts
+            of={Object.entries(of.rules_text).map(([verb, rule]) => [
+              verb,
+              <code>{rule ?? "nobody"}</code>,
+            ])}
+          />
           <details>
             <summary>As JSON</summary>
             <pre>{JSON.stringify(of.rules_json, null, 2)}</pre>
@@ -134,12 +127,9 @@ function Shown({ of }: { of: TableDetail }) {
         </>
       )}
       <p class="soft">
-        Rules are written in the backend's code; permissions of roles are in the matrix.
+        Rules are written in the backend's code; what roles may do is in the{" "}
+        <a href="permissions">matrix</a>.
       </p>
     </>
   );
-}
-
-function Rule({ of }: { of: unknown }) {
-  return <code>{of === null || of === undefined ? "nobody" : String(of)}</code>;
 }

@@ -10,12 +10,14 @@ import { count, keyOf, Tag, Value } from "../parts/words.js";
 import { rowLink } from "./changes.js";
 import { keyIn } from "./row.js";
 
+type Extent = "all" | "some" | "none";
+
 interface TableView {
   readonly table: string;
-  readonly reads: "all" | "some" | "none";
-  readonly insert: boolean;
-  readonly update: boolean;
-  readonly delete: boolean;
+  readonly reads: Extent;
+  readonly inserts: Extent;
+  readonly updates: Extent;
+  readonly deletes: Extent;
   readonly hidden: readonly string[];
 }
 
@@ -183,6 +185,11 @@ function useTold<Answer>(path: string, body: object) {
 
 const yes = (is: boolean) => (is ? <Tag is="good">yes</Tag> : <Tag>no</Tag>);
 
+const EXTENTS = { all: "good", some: "warn", none: "plain" } as const;
+const extent = (of: Extent) => (
+  <Tag is={EXTENTS[of] ?? "plain"}>{of === "none" ? "no rows" : `${of} rows`}</Tag>
+);
+
 function Has({ who }: { who: Who }) {
   const asked = useTold<{ items: readonly TableView[] }>("view/tables", who);
   return (
@@ -198,17 +205,10 @@ function Has({ who }: { who: Who }) {
                 <a href={linkTo(["view-as"], { ...who, table: one.table })}>{one.table}</a>
               ),
             },
-            {
-              name: "Reads",
-              show: (one) => (
-                <Tag is={one.reads === "none" ? "plain" : one.reads === "all" ? "good" : "warn"}>
-                  {`${one.reads === "none" ? "no" : one.reads} rows`}
-                </Tag>
-              ),
-            },
-            { name: "Creates", show: (one) => yes(one.insert) },
-            { name: "Changes", show: (one) => yes(one.update) },
-            { name: "Deletes", show: (one) => yes(one.delete) },
+            { name: "Reads", show: (one) => extent(one.reads) },
+            { name: "Creates", show: (one) => extent(one.inserts) },
+            { name: "Changes", show: (one) => extent(one.updates) },
+            { name: "Deletes", show: (one) => extent(one.deletes) },
             { name: "Hidden columns", show: (one) => one.hidden.join(", ") },
           ]}
         />
@@ -329,7 +329,7 @@ function Why({ who, table, rowKey }: { who: Who; table: string; rowKey: readonly
                 <strong>{name}</strong>{" "}
                 {found[verb].is_allowed ? <Tag is="good">yes</Tag> : <Tag is="bad">no</Tag>}
               </header>
-              <p>{found[verb].because}</p>
+              <p>{BECAUSE[found[verb].because] ?? found[verb].because}</p>
               {found[verb].reasons.length > 0 && (
                 <Table
                   caption={`Reasons: ${name}`}
@@ -361,3 +361,16 @@ function Why({ who, table, rowKey }: { who: Who; table: string; rowKey: readonly
     </Answer>
   );
 }
+
+const BECAUSE: Readonly<Record<string, string>> = {
+  "no-rules": "The hub has no rules: whoever has a token may.",
+  closed: "The table has no rules, while others have: it is closed.",
+  "no-row": "There is no such row.",
+  hidden: "They do not see the row.",
+  tenant: "The row's tenant decides.",
+  rule: "A rule decides.",
+  permission: "The permissions of their roles decide.",
+  policy: "Code of the backend decides.",
+  everybody: "Everybody may.",
+  nobody: "Nobody may.",
+};

@@ -45,24 +45,29 @@ export function Chart({
     const colour = (name: string) => getComputedStyle(box).getPropertyValue(name).trim();
     const axis = {
       stroke: colour("--soft"),
-      grid: { stroke: colour("--line") },
-      ticks: { stroke: colour("--line") },
+      grid: { stroke: colour("--line"), width: 1 },
+      ticks: { stroke: colour("--line"), width: 1 },
     };
     plot.current = new uPlot(
       {
         width: box.clientWidth,
         height: HEIGHT,
         series: [
-          {},
+          { value: (_: uPlot, at: number | null) => (at === null ? "–" : timeText(times)(at)) },
           ...lines.map((line, index) => ({
             label: line.name,
             stroke: colour(`--line-${index + 1}`),
             width: 2,
+            points: { show: true, size: 5, fill: colour(`--line-${index + 1}`) },
             value: (_: uPlot, value: number | null) => (value === null ? "–" : write(value)),
           })),
         ],
         axes: [
-          axis,
+          {
+            ...axis,
+            space: 70,
+            values: (_: uPlot, splits: number[]) => splits.map(timeText(times)),
+          },
           { ...axis, size: 70, values: (_: uPlot, splits: number[]) => splits.map(write) },
         ],
         scales: {
@@ -121,4 +126,15 @@ export function Chart({
       </details>
     </figure>
   );
+}
+
+const DAY_S = 86_400;
+
+/** How times of a chart are written: the hour within two days, else the day. */
+function timeText(times: readonly number[]): (at: number) => string {
+  const isLong = (times.at(-1) ?? 0) - (times[0] ?? 0) > 2 * DAY_S;
+  const format: Intl.DateTimeFormatOptions = isLong
+    ? { day: "numeric", month: "short" }
+    : { hour: "2-digit", minute: "2-digit" };
+  return (at) => new Date(at * 1_000).toLocaleString("en-GB", format);
 }

@@ -121,10 +121,17 @@ export async function photograph(page: Page, name: string): Promise<void> {
   await page.emulateMedia({ colorScheme: "light" });
 }
 
-/** Whether nothing is wider than a phone. */
+/** Whether nothing is wider than a phone, once what measures itself has done so. */
 export async function fitsAPhone(page: Page): Promise<boolean> {
   await page.setViewportSize({ width: 360, height: 740 });
-  const more = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  const fits = await page
+    .waitForFunction(() => document.documentElement.scrollWidth <= innerWidth, null, {
+      timeout: 20_000,
+    })
+    .then(
+      () => true,
+      () => false,
+    );
   await page.setViewportSize({ width: WIDTHS.desktop, height: 900 });
-  return more <= 0;
+  return fits;
 }

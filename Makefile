@@ -8,7 +8,7 @@ JOBS ?= 2
 MINUTES ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint bench simulate planted crash docs hubs client console pictures
+.PHONY: help setup run test check newest lint bench simulate planted crash docs hubs client console pictures
 
 help:  ## list the commands
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1	/' | expand -t 16
@@ -52,7 +52,10 @@ docs: setup  ## refresh the generated pages, run the manual's examples, check it
 	$(PYTHON) -m docs.generate_reference
 	$(PYTEST) tests/docs $(ARGS)
 
-check: lint  ## what CI runs: lint, then all tests, those of the docs among them
+newest: setup  ## Django's tests on the newest Django and Python 3.13, if there is one
+	$(PYTHON) -m tests.newest $(JOBS)
+
+check: lint newest  ## what CI runs: lint, then all tests, those of the docs among them
 	$(PYTEST) -n $(JOBS) $(ARGS)
 
 bench: setup  ## speed beside its limit, measured in the same run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import socket
 import threading
@@ -18,6 +19,7 @@ from django.db import connections, transaction
 from django.test import AsyncClient, Client
 
 from reunite import NotAuthenticatedError, Replica
+from reunite.contrib.django.tidying import tidy
 from reunite.contrib.django.views import _apps_of
 from tests.contrib.django.clinic.models import Tag
 from tests.contrib.django.conftest import Project
@@ -184,3 +186,8 @@ def test_a_large_answer_is_whole(project: Project) -> None:
     answer = Client().get("/sync/v1/query/clinic_tag?limit=1000", headers=headers)
     assert not answer.streaming
     assert len(answer.json()["rows"]) == 1_000
+
+
+def test_the_door_gives_tokens_on_every_python(project: Project) -> None:
+    """Which looks for a protocol's methods in the class from 3.12 on."""
+    assert callable(inspect.getattr_static(tidy(project.hub), "admit"))

@@ -39,7 +39,7 @@ def tidily(work: Callable[[], Result]) -> Result:
 
 def tidy(hub: Any) -> Any:
     """The door of a hub, whose streams leave no connections behind."""
-    return _Tidy(hub, passing={"live": lambda: _Tidy(hub.live()), "feed": None})
+    return _TidyDoor(hub, passing={"live": lambda: _Tidy(hub.live()), "feed": None})
 
 
 class _Tidy:
@@ -60,3 +60,13 @@ class _Tidy:
             return tidily(lambda: found(*arguments, **options))
 
         return call
+
+
+class _TidyDoor(_Tidy):
+    """A hub's. From Python 3.12 on, a protocol is looked for in a class, not asked of
+    `__getattr__`: what makes a `TokenDoor` of it is written down."""
+
+    def admit(self, operation: str, body: bytes, *, address: str) -> bytes:
+        """As the hub's."""
+        answer: bytes = tidily(lambda: self._inner.admit(operation, body, address=address))
+        return answer

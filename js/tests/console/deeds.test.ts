@@ -109,7 +109,7 @@ inChromium("a tenant and a token are made; the token is shown once and revoked",
   await page.getByRole("link", { name: "Tokens" }).click();
   await page.getByRole("button", { name: "New token" }).click();
   await dialog.getByLabel("User", { exact: true }).fill("ben");
-  await dialog.getByLabel("Label", { exact: true }).fill("gate screen");
+  await dialog.getByLabel("Label").fill("gate screen");
   await dialog.getByRole("button", { name: "Make it" }).click();
   const token = page.getByRole("dialog").getByLabel("Token", { exact: true });
   expect((await token.inputValue()).length).toBeGreaterThan(20);

@@ -26,6 +26,7 @@ from reunite.engine.directory import Directory, KeyRecord, SessionRecord, Tenant
 from reunite.engine.news import Feed
 from reunite.engine.ports import Clock, Store, Transaction, WriteTransaction
 from reunite.engine.register import check_shown
+from reunite.engine.remembered import VisitRecord
 from reunite.errors import BadRequestError, CallerError, NotAuthenticatedError
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.token import RefreshRequest, TokenRequest
@@ -83,7 +84,8 @@ class Admission(ABC):
         tenant: str | None = None,
     ) -> int:
         """End the log-ins of which all of this is true, and remove the tokens: of this user, with
-        this label, of this tenant. How many; live streams that were opened with them end.
+        this label, of this tenant. How many; live streams that were opened with them end. Of a
+        user alone, the sessions of the console too, and codes for one.
 
         It keeps nobody from logging in again: `directory.set_user_active` does. Raises
         BadRequestError when nothing is said.
@@ -99,6 +101,8 @@ class Admission(ABC):
                     and (tenant is None or self._is_of(tx, principal, tenant))
                 ):
                     count += tx.revoke_token(token_hash)
+            if user is not None and device is None and tenant is None:
+                count += tx.drop_records(VisitRecord, user_name=user)
             if count:
                 said = (("user", user), ("device", device), ("tenant", tenant))
                 self._note_revoked(tx, " · ".join(f"{n} {v}" for n, v in said if v is not None))

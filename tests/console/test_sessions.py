@@ -77,7 +77,9 @@ def test_a_session_ends_by_time_by_logging_out_and_with_the_user(world: World) -
     world.hub.directory.set_user_active("ann", False)
     assert ann.ask("GET", "overview").status_code == 401
     world.hub.directory.set_user_active("ann", True)
-    assert ann.ask("GET", "overview").status_code == 200, "nobody ended it"
+    assert ann.ask("GET", "overview").status_code == 401, "it was ended, not suspended"
+
+    ann = world.member("ann", "console:read")
     world.hub.directory.add_user("ann", password="another one altogether")
     assert ann.ask("GET", "overview").status_code == 401, "a new password ends it"
 
@@ -88,6 +90,16 @@ def test_a_session_ends_by_time_by_logging_out_and_with_the_user(world: World) -
     late = world.owner()
     world.clock.advance(SESSION_S * 1_000 + 1)
     assert late.ask("GET", "overview").status_code == 401
+
+
+def test_a_revoked_user_is_out_of_the_console_with_every_code(world: World) -> None:
+    ann, owner, code = world.member("ann", "console:read"), world.owner(), one_time_code(world.hub)
+    assert world.hub.revoke(user="ann") == 1
+    assert ann.ask("GET", "overview").status_code == 401
+    assert owner.ask("GET", "overview").status_code == 200
+    world.hub.revoke(user="owner")
+    assert owner.ask("GET", "overview").status_code == 401
+    assert world.browser().ask("POST", "session/code", {"code": code}).status_code == 401
 
 
 def test_a_right_that_is_taken_away_is_gone_at_once(world: World) -> None:

@@ -52,7 +52,8 @@ def test_a_proxy_that_serve_was_told_says_where_attempts_come_from(
     with ServeProcess(file, *options) as served, client_of(served.url, None) as client:
         # So many that each worker would have had enough of one address.
         assert {guess(client, n) for n in range(workers * LOGIN_RATE_MAX + 1)} == {401}
-    assert "no address of a proxy" in run("serve", file, "--proxy", "shop.example", code=1).stderr
+    for none in ("shop.example", "0.0.0.0/0", "::/0"):
+        assert "no address of a proxy" in run("serve", file, "--proxy", none, code=1).stderr
 
 
 def test_a_column_that_looks_like_a_secret_is_served_where_it_is_named(file: Path) -> None:

@@ -162,3 +162,21 @@ def test_tables_whose_key_is_a_secret_are_tracked_by_name_alone(
     assert office.hub.status().tables == ("account",)
     office.hub.track("reset")
     assert office.hub.status().tables == ("account", "reset")
+
+
+def test_a_row_that_others_name_by_a_secret_is_not_deleted_from_under_them(office: Office) -> None:
+    """The log does not say what the row was called: whoever is left without a parent is looked for
+    among all children."""
+    office.at_hub(
+        "create table session (id text primary key not null, key text references account (api_key))"
+    )
+    office.at_hub("insert into session values ('s', 'CANARY-key')")
+    office.at_hub("insert into account (id, name) values ('b', 'Bob')")
+    office.hub.track("account")
+    replica = office.replica_of(ANN)
+    write(replica, "delete from account where id = 'b'")
+    write(replica, "update account set id = 'c' where id = 'a'")
+    write(replica, "delete from account where id = 'c'")
+    assert outcomes(replica) == ["foreign-key"]
+    assert replica.status().pending == 0
+    assert office.at_hub("select id from account") == [("c",)]

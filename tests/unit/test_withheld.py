@@ -16,12 +16,15 @@ from reunite.errors import UntrackableTableError
 SECRETS = (
     "password password_hash passwordHash hashedPassword portal_password userPwd passwd "
     "apiKey api_key APIKEY apikey access_keys refresh_token token tokens CSRFToken otp_secret "
-    "session_key private-key ssn social_security_number cvv card_number salt recovery_codes"
+    "session_key private-key ssn social_security_number cvv card_number salt recovery_codes "
+    "password2 apikey2 passwordhash refreshtoken accesstoken clientsecret securityanswer auth_key "
+    "ssh_key pass pin has_password_hash userpassword"
 )
 PLAIN = (
     "name monkey tokenizer keyboard key author keys secretary passage assault lotpe crossness "
     "is_secret has_password password_changed_at token_count token_id token_type secret_until "
-    "api_key_name isSecret"
+    "api_key_name isSecret max_tokens prompt_tokens token_total spin compass passing opinion "
+    "tokens_at"
 )
 
 

@@ -19,18 +19,30 @@ from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.errors import UntrackableTableError
 
 _WORDS = (
-    r"passwords?|passwd|pwd|passphrases?|passcodes?|secrets?|tokens?|credentials?|totp|otp|salt"
-    r"|ssn|cvv|cvc|social_security|card_number|pin_code|security_answer|(?:recovery|backup)_codes?"
-    r"|(?:api|private|access|secret|encryption|signing|session|master)_?keys?"
+    r"passwords?|passwd|pwd|pass|passphrases?|passcodes?|secrets?|tokens?|credentials?|totp|otp|salt"
+    r"|ssn|cvv|cvc|pin|social_security|card_number|pin_code|security_answer"
+    r"|(?:recovery|backup)_codes?"
+    r"|(?:api|auth|ssh|private|access|secret|encryption|signing|session|master)_?keys?"
 )
-_SECRET = re.compile(rf"(?:^|_)(?:{_WORDS})(?:_|$)")
+# Databases that fold names leave nothing between the words of refreshToken.
+_TOGETHER = (
+    r"(?:password|passwd|pwd)_?(?:hash|digest|salt)|security_?answer"
+    r"|(?:access|refresh|auth|bearer|session|csrf|id|api|reset|push|device)tokens?"
+    r"|(?:client|app|shared|api|user)secrets?"
+    r"|(?:user|portal|login|admin|db)(?:password|passwd|pwd)"
+)
+_SECRET = re.compile(rf"(?:^|_)(?:{_WORDS}|{_TOGETHER})[0-9]*(?:_|$)")
 
 # What is said about a secret, and is none: is_secret, password_changed_at, token_count.
 _ABOUT = re.compile(
     r"^(?:is|has|can|must|needs|uses|allow|allows|requires?)_"
-    r"|_(?:at|on|id|ids|count|length|size|type|kind|status|expires|expired|expiry|until|ttl"
+    r"|^(?:max|min|total|prompt|completion|input|output|used)_tokens$"
+    r"|_(?:at|on|id|ids|count|total|length|size|type|kind|status|expires|expired|expiry|until|ttl"
     r"|attempts|name|version|policy)$"
 )
+# Held by a column that is a secret whatever stands before it: has_password_hash, if it is a text.
+_HELD = re.compile(r"_(?:hash|digest|salt)[0-9]*$")
+
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[^A-Za-z0-9]+")
 
 # Types whose values hide nothing.
@@ -44,7 +56,9 @@ KeyOf = Callable[[str], Collection[str]]
 def looks_secret(name: str) -> bool:
     """Whether this is a name for what nobody else is to see: `api_key`, `portalPassword`."""
     words = _HUMP.sub("_", name).lower()
-    return _SECRET.search(words) is not None and _ABOUT.search(words) is None
+    if _SECRET.search(words) is None:
+        return False
+    return _ABOUT.search(words) is None or _HELD.search(words) is not None
 
 
 def without_secrets(

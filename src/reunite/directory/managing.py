@@ -95,6 +95,7 @@ class Managing:
             tx.put_record(msgspec.structs.replace(user, is_active=is_active))
             if not is_active:
                 tx.drop_records(SessionRecord, user_name=name)
+                tx.drop_records(VisitRecord, user_name=name)
 
     def remove_user(self, name: str) -> None:
         """Remove a user with its memberships, log-ins and tokens; its rows and replicas stay."""
@@ -102,6 +103,7 @@ class Managing:
             _known(tx, UserRecord, "user", name=name)
             end_tokens(tx, lambda principal: principal.user == name)
             tx.drop_records(SessionRecord, user_name=name)
+            tx.drop_records(VisitRecord, user_name=name)
             tx.drop_records(MemberRecord, user_name=name)
             tx.drop_records(UserRecord, name=name)
 

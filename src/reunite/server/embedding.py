@@ -224,12 +224,14 @@ def check_proxies(proxies: Sequence[str]) -> None:
     """Raise CallerError for the first that is no address and no network."""
     for proxy in proxies:
         try:
-            ipaddress.ip_network(proxy)
+            is_anybody = ipaddress.ip_network(proxy).prefixlen == 0
         except ValueError:
+            is_anybody = True
+        if is_anybody:
             raise CallerError(
                 f"{proxy!r} is no address of a proxy: give one such as 127.0.0.1, or a network "
                 "such as 10.0.0.0/8."
-            ) from None
+            )
 
 
 def listen(host: str, port: int) -> socket.socket:

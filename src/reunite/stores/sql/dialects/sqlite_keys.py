@@ -68,6 +68,8 @@ class ForeignKeyCheck:
 
     def _left_orphans(self, plan: TablePlan, child: str, foreign_key: ForeignKey) -> bool:
         """Whether a child names what a touched parent was called before and nobody is now."""
+        if not set(foreign_key.parent_columns) <= plan.schema.position.keys():
+            return self._has_orphan(child, foreign_key)  # the log does not say what it was called
         former = [
             f"l.{image_column(plan.schema.position[name])}" for name in foreign_key.parent_columns
         ]
@@ -81,6 +83,16 @@ class ForeignKeyCheck:
             f"AND {is_given} AND NOT {_parent_exists(foreign_key, former)} "
             f"AND EXISTS (SELECT 1 FROM {quoted(child)} AS c WHERE {is_child}) LIMIT 1",
             (self._after_id, plan.name),
+        )
+        return bool(rows)
+
+    def _has_orphan(self, child: str, foreign_key: ForeignKey) -> bool:
+        """Whether any child names a parent that is not there."""
+        columns = [f"c.{quoted(name)}" for name in foreign_key.columns]
+        given = " AND ".join(f"{column} IS NOT NULL" for column in columns)
+        rows = self._session.execute(
+            f"SELECT 1 FROM {quoted(child)} AS c "
+            f"WHERE {given} AND NOT {_parent_exists(foreign_key, columns)} LIMIT 1"
         )
         return bool(rows)
 

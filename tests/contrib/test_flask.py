@@ -106,6 +106,13 @@ def test_the_application_says_who_asks_with_what_flask_gives_it(hub: Hub, tmp_pa
     assert browser.get("/sync/v1/query/note").json["rows"] == []
 
 
+@pytest.mark.parametrize("code", [401, 403])
+def test_who_is_sent_away_by_the_applications_function_is_nobody(hub: Hub, code: int) -> None:
+    app = make_app()
+    Reunite(app, hub, authenticate=lambda: abort(code))
+    assert app.test_client().get("/sync/v1/schema").status_code == 401
+
+
 def test_what_the_applications_function_raises_is_no_answer(hub: Hub) -> None:
     app = make_app()
     Reunite(app, hub, authenticate=lambda: 1 // 0)  # type: ignore[arg-type,return-value]

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from flask import Flask, request
+from werkzeug.exceptions import Forbidden, Unauthorized
 from werkzeug.wrappers import Response
 
 from reunite.core.principal import Principal
@@ -24,7 +25,7 @@ from reunite.hub import Hub
 PREFIX = "/sync"
 
 # The application's own: who sent the request under way, as a principal or the name of a user; None
-# for nobody. It has Flask's `request`, `session` and `g`.
+# for nobody, and so is `abort(401)` or `abort(403)`. It has Flask's `request`, `session` and `g`.
 Authenticate: TypeAlias = Callable[[], Principal | str | None]
 
 
@@ -82,5 +83,8 @@ class Reunite:
 
     def _principal(self, environ: object) -> Principal | None:
         assert self._authenticate is not None
-        found = self._authenticate()
+        try:
+            found = self._authenticate()
+        except (Unauthorized, Forbidden):
+            return None
         return Principal(user=found) if isinstance(found, str) else found

@@ -30,6 +30,7 @@ LEVELLED = (
     (re.compile(r"http://127\.0\.0\.1:\d+"), "URL"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ"), "TIME"),
     (re.compile(r"in [\d.]+ s \([\d,]+ rows/s\)"), "in SECONDS"),
+    (re.compile(r"#code=[\w-]+"), "#code=CODE"),
     (re.compile(r"[\d.]+ kB"), "SIZE"),
     (re.compile(r"\[Errno \d+\]"), "[Errno]"),
     (re.compile(r"\d+ (?:second|minute)s? ago"), "SOME TIME ago"),

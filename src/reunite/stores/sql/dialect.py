@@ -70,8 +70,8 @@ class LogWords(msgspec.Struct, frozen=True, kw_only=True):
     in_push      whether push `p` made it
     after_keys   where entries of some keys come from, and which of them count; takes
                  `Log.keys_parameters`
-    in_range     the entries of a range of ids, by id, and where more conditions stand: `{more}`;
-                 takes `Log.range_parameters`
+    in_range     which entries are those of a range of ids, to which more conditions may be added;
+                 takes `Log.range_parameters`, of which the third is a limit
     """
 
     entry: str

@@ -298,9 +298,8 @@ class SqlTransaction:
             if value is not None:
                 parameters = (*parameters, value)
                 more += f" AND {condition} ?{len(parameters)}"
-        statement = self._statements.log.replace("{more}", more)
-        if newest_first:
-            statement = statement.replace("ORDER BY c.id LIMIT", "ORDER BY c.id DESC LIMIT")
+        order = "c.id DESC" if newest_first else "c.id"
+        statement = f"{self._statements.log}{more} ORDER BY {order} LIMIT ?3"
         return self._entries(statement, parameters)
 
     def _trimmed(self) -> dict[str, int]:

@@ -165,8 +165,7 @@ class PostgresLog:
                 OR (m.seq IS NOT NULL AND c.id <= m.former AND m.mark > ?3)
                 OR (m.seq IS NULL AND c.id <= {_MARK}))""",
         ),
-        in_range="WHERE c.id > ?1 AND c.id <= ?2 AND (m.seq IS NULL OR m.seq > ?4)"
-        "{more} ORDER BY c.id LIMIT ?3",
+        in_range="WHERE c.id > ?1 AND c.id <= ?2 AND (m.seq IS NULL OR m.seq > ?4)",
     )
 
     def state(self, session: Session) -> LogState:

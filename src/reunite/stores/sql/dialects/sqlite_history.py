@@ -66,7 +66,7 @@ class SqliteLog:
             ) AS found CROSS JOIN reunite_change AS c ON c.id = found.id""",
             "",
         ),
-        in_range="WHERE c.id > ?1 AND c.id <= ?2{more} ORDER BY c.id LIMIT ?3",
+        in_range="WHERE c.id > ?1 AND c.id <= ?2",
     )
 
     def state(self, session: Session) -> LogState:

@@ -5,10 +5,20 @@ from contextlib import closing
 from datetime import timedelta
 from itertools import pairwise
 
+import msgspec
 import pytest
 
 from reunite import BadRequestError, Hub
 from reunite.engine import retention
+from reunite.engine.remembered import (
+    DECIDED,
+    MERGED,
+    OPEN,
+    SETTLED,
+    HubConflictRecord,
+    RefusalRecord,
+    moment_id,
+)
 from reunite.stores.sql import open_store
 from reunite.testing import SeededIds
 from tests.pair.conftest import Pair
@@ -171,3 +181,88 @@ def test_statistics_say_who_is_behind(pair: Pair) -> None:
     assert (found.seq, found.trimmed_seq, found.changes) == (3, 0, {"note": 3})
     assert found.bytes_total is not None
     assert found.bytes_log is None or 0 < found.bytes_log < found.bytes_total
+
+
+def refused(record_id: str, state: str) -> RefusalRecord:
+    return RefusalRecord(
+        id=record_id,
+        at_ms=0,
+        replica="r",
+        n=1,
+        change="c",
+        table_name="note",
+        key="[]",
+        op="update",
+        code="check",
+        state=state,
+        principal="ann",
+    )
+
+
+def remembered(pair: Pair) -> list[str]:
+    """The states of what the hub has on record of conflicts and refusals, oldest first."""
+    with pair.hub._store.read() as tx:
+        found = [*tx.records(HubConflictRecord), *tx.records(RefusalRecord)]
+    return [record.state for record in sorted(found, key=lambda record: record.id)]
+
+
+def test_records_of_what_is_done_go_with_the_log_and_open_ones_stay(pair: Pair) -> None:
+    """What met and was merged, what a person decided, and what was settled."""
+    other = pair.clone("other")
+    pair.at_hub("insert into note values ('n1', 'x')")
+    pair.assert_agreed()
+    for title, state in (("a", MERGED), ("b", DECIDED), ("c", OPEN)):
+        for replica in (pair.replica, other):
+            pair.write(replica, f"update note set title = '{title} of {replica.path.name}'")
+        for replica in (pair.replica, other):
+            replica.sync()
+        pair.replica.sync()
+        with pair.hub._store.write() as tx:
+            (newest,) = tx.latest(HubConflictRecord, limit=1)
+            tx.put_record(msgspec.structs.replace(newest, state=state))
+            for number, also in enumerate((SETTLED, OPEN)):
+                tx.put_record(refused(moment_id(pair.clock.now_ms(), f"f{number}"), also))
+        pair.clock.advance(DAY_MS)
+    all_of_them = [MERGED, SETTLED, OPEN, DECIDED, SETTLED, OPEN, OPEN, SETTLED, OPEN]
+    assert remembered(pair) == all_of_them
+    pair.hub.trim(older_than_s=10 * 86_400)
+    assert remembered(pair) == all_of_them
+    pair.hub.trim(older_than_s=1.5 * 86_400)
+    assert remembered(pair) == [OPEN, OPEN, OPEN, SETTLED, OPEN]
+    pair.hub.trim(older_than_s=0)
+    assert remembered(pair) == [OPEN, OPEN, OPEN, OPEN]
+
+
+def test_what_the_log_still_tells_has_its_records(pair: Pair) -> None:
+    """A replica that was seen, and has not read, keeps both."""
+    pair.clone("behind")
+    pair.at_hub("insert into note values ('n1', 'x')")
+    pair.hub.number()
+    with pair.hub._store.write() as tx:
+        for days in (-1, 1):
+            tx.put_record(refused(moment_id(pair.clock.now_ms() + days * DAY_MS), SETTLED))
+    pair.clock.advance(3 * DAY_MS)
+    pair.hub.trim(older_than_s=0, seen_within_s=10 * 86_400)
+    assert remembered(pair) == [SETTLED]
+
+
+def test_records_go_a_few_at_a_time(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No transaction of a trim grows with what there is to forget (I13)."""
+    monkeypatch.setattr(retention, "FORGET_RECORDS_MAX", 10)
+    with pair.hub._store.write() as tx:
+        tx.put_records(refused(moment_id(1, f"{number:04x}"), SETTLED) for number in range(35))
+    left = []
+    retention.trim(
+        pair.hub._store,
+        older_than_ms=pair.clock.now_ms(),
+        pause=lambda: left.append(len(remembered(pair))),
+    )
+    assert left == [25, 15, 5]
+    assert remembered(pair) == []
+    with pair.hub._store.write() as tx:
+        tx.put_records(refused(moment_id(1, f"{number:04x}"), SETTLED) for number in range(12))
+    hub = keeping(pair, 1)
+    for kept_yet in (2, 0):
+        hub.keep_up()
+        assert len(remembered(pair)) == kept_yet
+        pair.clock.advance(1_000)

@@ -30,7 +30,7 @@ from reunite.engine.ports import Measured, Store, Transaction
 from reunite.engine.remembered import (
     OPEN,
     ActRecord,
-    ConflictRecord,
+    HubConflictRecord,
     RefusalRecord,
     SeriesRecord,
     StandingRecord,
@@ -152,7 +152,7 @@ def overview(desk: Desk, given: Nothing) -> Overview:
             replicas=standing,
             tables=TableFigures(tracked=len(schemas), closed=len(closed)),
             directory=_directory(desk, tx),
-            conflicts=_troubles(tx, ConflictRecord, now_ms),
+            conflicts=_troubles(tx, HubConflictRecord, now_ms),
             parked=_troubles(tx, RefusalRecord, now_ms),
             rates=recent_rates(desk, tx),
             sync=latest_syncs(tx, _NAMED),
@@ -213,7 +213,7 @@ def _is_closed(desk: Desk, tx: Transaction) -> bool:
 
 
 def _troubles(
-    tx: Transaction, kind: type[ConflictRecord] | type[RefusalRecord], now_ms: int
+    tx: Transaction, kind: type[HubConflictRecord] | type[RefusalRecord], now_ms: int
 ) -> TroubleFigures:
     return TroubleFigures(
         open=tx.record_count(kind, state=OPEN),
@@ -333,7 +333,7 @@ def pulse(hub: Hub) -> Pulse:
             "tables": _digest(
                 " ".join(f"{one.name}:{one.version}" for one in tx.schemas().values())
             ),
-            "conflicts": _newest(tx, ConflictRecord),
+            "conflicts": _newest(tx, HubConflictRecord),
             "parked": _newest(tx, RefusalRecord),
             "sync": _newest(tx, SyncRecord),
             "acts": _newest(tx, ActRecord),
@@ -349,11 +349,11 @@ def _digest(text: str) -> str:
 
 def _newest(
     tx: Transaction,
-    kind: type[ConflictRecord | RefusalRecord | SyncRecord | ActRecord],
+    kind: type[HubConflictRecord | RefusalRecord | SyncRecord | ActRecord],
 ) -> str:
     found = tx.latest(kind, limit=1)
     newest = found[0].id[:24] if found else ""
-    if kind in (ConflictRecord, RefusalRecord):
+    if kind in (HubConflictRecord, RefusalRecord):
         return f"{newest} {tx.record_count(kind, state=OPEN)}"
     return newest
 

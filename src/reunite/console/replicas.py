@@ -15,7 +15,7 @@ from reunite.core.expression import Expression
 from reunite.core.view import parse_view
 from reunite.engine.explain import expression_text
 from reunite.engine.ports import Transaction
-from reunite.engine.remembered import OPEN, ConflictRecord, RefusalRecord
+from reunite.engine.remembered import OPEN, HubConflictRecord, RefusalRecord
 
 
 class ReplicasAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -147,7 +147,7 @@ TROUBLES_MAX = 5_000
 def open_troubles(tx: Transaction) -> tuple[Counter[str], Counter[str]]:
     """How many refused changes and open conflicts each replica has, of the newest."""
     refused = tx.latest(RefusalRecord, state=OPEN, limit=TROUBLES_MAX)
-    met = tx.latest(ConflictRecord, state=OPEN, limit=TROUBLES_MAX)
+    met = tx.latest(HubConflictRecord, state=OPEN, limit=TROUBLES_MAX)
     return Counter(one.replica for one in refused), Counter(one.replica for one in met)
 
 

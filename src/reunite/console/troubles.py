@@ -28,7 +28,7 @@ from reunite.directory.noting import Act, acting_by
 from reunite.engine.history import entries_of, with_rows
 from reunite.engine.ports import StoredOutcome, Transaction, WriteTransaction
 from reunite.engine.putting_back import Named, named_row, put_back, row_tag
-from reunite.engine.remembered import DECIDED, OPEN, SETTLED, ConflictRecord, RefusalRecord
+from reunite.engine.remembered import DECIDED, OPEN, SETTLED, HubConflictRecord, RefusalRecord
 from reunite.errors import BadRequestError, UnknownTableError
 
 # Changes of a conflict's row that are shown beside it.
@@ -117,12 +117,12 @@ def conflicts(desk: Desk, given: ConflictsAsked) -> Conflicts:
     """Those that are meant."""
     where = _where(given.table, given.replica, given.state)
     with desk.reading() as tx:
-        found = newest_of(tx, ConflictRecord, given, where)
+        found = newest_of(tx, HubConflictRecord, given, where)
         part, following = part_by_id(found, given.limit, lambda one: one.id)
         return Conflicts(
             items=_conflict_items(tx, part),
             next=following,
-            open=tx.record_count(ConflictRecord, state=OPEN),
+            open=tx.record_count(HubConflictRecord, state=OPEN),
         )
 
 
@@ -132,7 +132,7 @@ def _where(table: str | None, replica: str | None, state: str) -> dict[str, str 
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _conflict_items(tx: Transaction, found: Sequence[ConflictRecord]) -> list[ConflictItem]:
+def _conflict_items(tx: Transaction, found: Sequence[HubConflictRecord]) -> list[ConflictItem]:
     outcomes = tx.outcomes_by_id([one.change for one in found])
     names = replica_names(tx, (one.replica for one in found))
     return [_conflict_item(tx, one, outcomes.get(one.change), names) for one in found]
@@ -140,7 +140,7 @@ def _conflict_items(tx: Transaction, found: Sequence[ConflictRecord]) -> list[Co
 
 def _conflict_item(
     tx: Transaction,
-    one: ConflictRecord,
+    one: HubConflictRecord,
     stored: StoredOutcome | None,
     names: dict[str, str],
 ) -> ConflictItem:
@@ -176,15 +176,15 @@ def _conflict_item(
     )
 
 
-def _conflict(one: ConflictRecord, stored: StoredOutcome | None) -> Conflict | None:
+def _conflict(one: HubConflictRecord, stored: StoredOutcome | None) -> Conflict | None:
     """What met."""
     if stored is None or one.place >= len(stored.outcome.conflicts):
         return None
     return stored.outcome.conflicts[one.place]
 
 
-def _known(tx: Transaction, conflict_id: str) -> ConflictRecord:
-    found = tx.records(ConflictRecord, id=conflict_id)
+def _known(tx: Transaction, conflict_id: str) -> HubConflictRecord:
+    found = tx.records(HubConflictRecord, id=conflict_id)
     if not found:
         raise missing("There is no conflict of this id.")
     return found[0]

@@ -25,7 +25,7 @@ from reunite.core.principal import Principal
 from reunite.engine.ports import Record, Transaction
 from reunite.engine.remembered import (
     ActRecord,
-    ConflictRecord,
+    HubConflictRecord,
     RefusalRecord,
     SeriesRecord,
     StandingRecord,
@@ -189,9 +189,9 @@ RECORD_KINDS: Mapping[type[msgspec.Struct], RecordKind] = MappingProxyType(
         SessionRecord: _kind("reunite_session", SessionRecord, key=1, indexes=("user_name",)),
         KeyRecord: _kind("reunite_key", KeyRecord, key=1),
         ActRecord: _kind("reunite_act", ActRecord, key=1, indexes=("actor", "what"), order="id"),
-        ConflictRecord: _kind(
+        HubConflictRecord: _kind(
             "reunite_hub_conflict",
-            ConflictRecord,
+            HubConflictRecord,
             key=1,
             indexes=("state", "replica", "table_name"),
             order="id",

@@ -68,10 +68,15 @@ class WritesRecords(ReadsRecords, Protocol):
         ...
 
     def drop_records(
-        self, kind: type[msgspec.Struct], *, before: str | int | None = None, **where: str | int
+        self,
+        kind: type[msgspec.Struct],
+        *,
+        before: str | int | None = None,
+        limit: int | None = None,
+        **where: str | int,
     ) -> int:
-        """Remove the records whose fields have these values, those before `before` by their order;
-        how many."""
+        """Remove the records whose fields have these values, those before `before` by their order,
+        at most `limit` of them, whichever; how many. Cost: as of `latest`."""
         ...
 
     def keep_stamp(self, name: str, text: str) -> None:

@@ -1,12 +1,12 @@
 """What a hub remembers of its own life, for whoever runs it: records like those of the directory.
 
-    ActRecord         what somebody changed of rights, users and tokens
-    ConflictRecord    that a push met another value; what met stands in the outcome it names
-    RefusalRecord     that a change was refused, and waits, parked, on its replica
-    SyncRecord        one push, pull, registration or repair
-    StandingRecord    how far a replica has been sent
-    SeriesRecord      figures of one stretch of time, of one process
-    VisitRecord       a session of the console, or a code that is good for one
+    ActRecord            what somebody changed of rights, users and tokens
+    HubConflictRecord    that a push met another value; what met stands in the outcome it names
+    RefusalRecord        that a change was refused, and waits, parked, on its replica
+    SyncRecord           one push, pull, registration or repair
+    StandingRecord       how far a replica has been sent
+    SeriesRecord         figures of one stretch of time, of one process
+    VisitRecord          a session of the console, or a code that is good for one
 
 What it is       values. Ids begin with a time, in twelve hexadecimal digits, so that ids in order
                  are moments in order, in whatever way a database compares texts.
@@ -44,7 +44,7 @@ class ActRecord(msgspec.Struct, frozen=True, kw_only=True):
     now: str = ""
 
 
-class ConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
+class HubConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The conflict in place `place` of the outcome of a change; `column_name` is "" for whole
     rows. `decided` is the JSON of the value that a person chose."""
 
@@ -137,7 +137,7 @@ def moment_id(at_ms: int, *rest: str) -> str:
 
 def troubles(
     outcomes: Sequence[StoredOutcome], *, principal: str, now_ms: int
-) -> Iterator[ConflictRecord | RefusalRecord]:
+) -> Iterator[HubConflictRecord | RefusalRecord]:
     """What is remembered of the outcomes of a push: nothing of those that plainly took effect."""
     for stored in outcomes:
         outcome = stored.outcome
@@ -160,7 +160,7 @@ def troubles(
                 principal=principal,
             )
         for place, conflict in enumerate(outcome.conflicts):
-            yield ConflictRecord(
+            yield HubConflictRecord(
                 id=moment_id(now_ms, of, f"{place + 1:04x}", stored.replica),
                 at_ms=now_ms,
                 replica=stored.replica,

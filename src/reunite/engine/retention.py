@@ -3,6 +3,8 @@
     find      the last commit that is old enough and was read by every replica seen since   reads
     trim      commits up to it are gone for all readers                                     one row
     sweep     their changes leave the database, so many a transaction                       writes
+    forget    records of conflicts and refusals that wait for nobody go, once they are      writes
+              older than what is left of the log; open ones stay
 
 The rule         no transaction of a trim grows with the log, so that nobody waits long for the
                  database's one writer (I13). A crash in between leaves work for the next one.
@@ -14,6 +16,14 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from reunite.engine.ports import Store
+from reunite.engine.remembered import (
+    DECIDED,
+    MERGED,
+    SETTLED,
+    HubConflictRecord,
+    RefusalRecord,
+    moment_id,
+)
 from reunite.errors import StorageUnavailableError
 
 # Commits that are looked at in one read.
@@ -21,6 +31,10 @@ _COMMITS_PER_READ = 1_000
 
 # Changes that leave in one transaction.
 SWEEP_CHANGES_MAX = 2_000
+
+# Records that leave in one transaction, and those that may, by their states.
+FORGET_RECORDS_MAX = 2_000
+_DONE = ((HubConflictRecord, MERGED), (HubConflictRecord, DECIDED), (RefusalRecord, SETTLED))
 
 # How often a hub that keeps an age looks for what is old, and how soon it goes on after some.
 TRIM_EVERY_MS = 60_000
@@ -38,18 +52,25 @@ def trim(
     `seen_since_ms`, by default since then.
 
     How many changes went. A replica that has not been seen for longer does not hold the log back:
-    it gets a snapshot when it comes again, and keeps its outbox. `pause` is called between
+    it gets a snapshot when it comes again, and keeps its outbox. Records of conflicts and refusals
+    that wait for nobody and are older than all that is left go, too. `pause` is called between
     transactions, so that other writers get their turn.
     """
     removed = _let_go(store, older_than_ms=older_than_ms, seen_since_ms=seen_since_ms)
     while _sweep(store) == SWEEP_CHANGES_MAX:
+        pause()
+    while _forget(store, older_than_ms=older_than_ms) == FORGET_RECORDS_MAX:
         pause()
     return removed
 
 
 def trim_step(store: Store, *, older_than_ms: int) -> bool:
     """The next small piece of the same; whether there is more to do at once."""
-    return _sweep(store) > 0 or _let_go(store, older_than_ms=older_than_ms) > 0
+    return (
+        _sweep(store) > 0
+        or _let_go(store, older_than_ms=older_than_ms) > 0
+        or _forget(store, older_than_ms=older_than_ms) > 0
+    )
 
 
 class Keeper:
@@ -85,6 +106,18 @@ class Keeper:
 def _sweep(store: Store) -> int:
     with store.write() as tx:
         return tx.sweep(limit=SWEEP_CHANGES_MAX)
+
+
+def _forget(store: Store, *, older_than_ms: int) -> int:
+    dropped = 0
+    with store.write() as tx:
+        left = tx.commits(after=tx.trimmed_seq(), limit=1)
+        horizon = moment_id(min([older_than_ms, *(commit.at_ms for commit in left)]))
+        for kind, state in _DONE:
+            dropped += tx.drop_records(
+                kind, before=horizon, limit=FORGET_RECORDS_MAX - dropped, state=state
+            )
+    return dropped
 
 
 def _let_go(store: Store, *, older_than_ms: int, seen_since_ms: int | None = None) -> int:

@@ -305,17 +305,19 @@ class MemoryWriteTransaction(MemoryTransaction):
             self.put_record(record)
 
     def drop_records(
-        self, kind: type[msgspec.Struct], *, before: str | int | None = None, **where: str | int
+        self,
+        kind: type[msgspec.Struct],
+        *,
+        before: str | int | None = None,
+        limit: int | None = None,
+        **where: str | int,
     ) -> int:
-        found = self._state.records.get(kind, {})
-        kept = {
-            key: record
-            for key, record in found.items()
-            if not in_stretch([record], None, before)
-            or not all(getattr(record, name) == value for name, value in where.items())
-        }
-        self._state.records = {**self._state.records, kind: kept}
-        return len(found) - len(kept)
+        found = dict(self._state.records.get(kind, {}))
+        going = in_stretch(self.records(kind, **where), None, before)[:limit]
+        for record in going:
+            del found[row_of(record)[: RECORD_KINDS[kind].key]]
+        self._state.records = {**self._state.records, kind: found}
+        return len(going)
 
     def keep_stamp(self, name: str, text: str) -> None:
         self._state.stamps = {**self._state.stamps, name: text}

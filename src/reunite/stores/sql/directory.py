@@ -112,10 +112,15 @@ def drop_records(
     where: Mapping[str, str | int],
     *,
     before: str | int | None = None,
+    limit: int | None = None,
 ) -> int:
-    """Remove the records whose fields have these values; how many."""
+    """Remove the records whose fields have these values, at most `limit`; how many."""
     of = RECORD_KINDS[kind]
     condition, parameters = _stretch(of, where, None, before)
+    if limit is not None:
+        key = ", ".join(of.columns[: of.key])
+        condition = f" WHERE ({key}) IN (SELECT {key} FROM {of.table}{condition} LIMIT ?)"
+        parameters.append(limit)
     return len(session.execute(f"DELETE FROM {of.table}{condition} RETURNING 1", parameters))
 
 

@@ -263,9 +263,14 @@ class SqlWriteTransaction(SqlTransaction):
         put_records(self._session, records)
 
     def drop_records(
-        self, kind: type[msgspec.Struct], *, before: str | int | None = None, **where: str | int
+        self,
+        kind: type[msgspec.Struct],
+        *,
+        before: str | int | None = None,
+        limit: int | None = None,
+        **where: str | int,
     ) -> int:
-        return drop_records(self._session, kind, where, before=before)
+        return drop_records(self._session, kind, where, before=before, limit=limit)
 
     def keep_stamp(self, name: str, text: str) -> None:
         set_meta(self._session, **{f"stamp:{name}": text})

@@ -17,7 +17,7 @@ from reunite.engine.directory import (
     UserRecord,
 )
 from reunite.engine.ports import ReplicaRecord, StoredOutcome
-from reunite.engine.remembered import ActRecord, ConflictRecord, RefusalRecord, moment_id
+from reunite.engine.remembered import ActRecord, HubConflictRecord, RefusalRecord, moment_id
 from reunite.testing.contracts.tables import StoreSubject
 
 REPLICA = ReplicaRecord(
@@ -130,6 +130,23 @@ class DirectoryRecordsContract:
             assert transaction.record_count(ActRecord) == 3
             assert transaction.drop_records(ActRecord, before=moment_id(5)) == 2
 
+    def test_records_are_dropped_a_few_at_a_time(self, subject: StoreSubject) -> None:
+        acts = [
+            ActRecord(id=moment_id(n), at_ms=n, actor="ann" if n % 2 else "bob", what="w", about="")
+            for n in range(9)
+        ]
+        users = [MemberRecord(user_name="u", tenant="t", role=f"r{n}") for n in range(3)]
+        with subject.store.write() as transaction:
+            transaction.put_records([*acts, *users])
+            for dropped in (3, 1, 0):
+                assert dropped == transaction.drop_records(
+                    ActRecord, before=moment_id(8), limit=3, actor="bob"
+                )
+            assert [act.at_ms for act in transaction.records(ActRecord)] == [1, 3, 5, 7, 8]
+            assert transaction.drop_records(ActRecord, limit=0) == 0
+            assert transaction.drop_records(MemberRecord, limit=2) == 2
+            assert len(transaction.records(MemberRecord)) == 1
+
     def test_refusals_and_conflicts_of_a_push_are_remembered(self, subject: StoreSubject) -> None:
         met = Conflict(
             column="title", base="a", hub="b", replica="c", result="b", policy="ask", is_open=True
@@ -153,7 +170,7 @@ class DirectoryRecordsContract:
         subject.reopen()
         with subject.store.read() as transaction:
             (refused,) = transaction.latest(RefusalRecord, limit=9)
-            (conflict,) = transaction.latest(ConflictRecord, limit=9)
+            (conflict,) = transaction.latest(HubConflictRecord, limit=9)
         assert (refused.change, refused.n, refused.code) == ("c2", 2, "unique")
         assert (conflict.column_name, conflict.state, conflict.place) == ("title", "open", 0)
         assert {refused.principal, conflict.principal} == {"ann"}

@@ -212,14 +212,14 @@ class Managing:
     def remove_member(self, user: str, *, role: str | None = None, tenant: str = NO_TENANT) -> int:
         """Take a role, or all of them, from a user in a tenant; how many. Raises BadRequestError
         for a user, role or tenant that there is not."""
-        where = {"user_name": user, "tenant": tenant} | ({} if role is None else {"role": role})
+        where: dict[str, Any] = {} if role is None else {"role": role}
         with self._changing(MEMBERS_STAMP) as tx:
             _known(tx, UserRecord, "user", name=user)
             if role is not None:
                 _known(tx, RoleRecord, "role", name=role)
             if tenant != NO_TENANT:
                 _known(tx, TenantRecord, "tenant", name=tenant)
-            return tx.drop_records(MemberRecord, **where)
+            return tx.drop_records(MemberRecord, user_name=user, tenant=tenant, **where)
 
     # --- Permissions and filters ------------------------------------------------------------------
 
@@ -273,8 +273,7 @@ class Managing:
                     places.add((role, tenant))
                 _check_table(tx, table)
                 if flags is None:
-                    where = {"tenant": tenant, "role": role, "table_name": table}
-                    tx.drop_records(PermissionRecord, **where)
+                    tx.drop_records(PermissionRecord, tenant=tenant, role=role, table_name=table)
                 else:
                     tx.put_record(permission_record(tenant, role, table, flags))
 

@@ -70,6 +70,18 @@ def test_doctor_finds_what_is_wrong_with_a_hub(cloned: World, script: str, sente
     assert "wrong with" in told
 
 
+def test_doctor_brings_a_hub_of_an_older_release_up_to_date(cloned: World) -> None:
+    cloned.close()
+    execute(
+        cloned.hub_file,
+        "drop table reunite_user; update reunite_meta set value = 1 where name = 'layout'",
+    )
+    told = run("doctor", cloned.hub_file, code=1).stdout
+    assert "✗ reunite's own tables are those of an older release" in told
+    assert "own tables are there" in run("doctor", cloned.hub_file, "--fix").stdout
+    assert rows(cloned.hub_file, "select count(*) from reunite_user") == [(0,)]
+
+
 def test_doctor_misses_no_trigger(cloned: World) -> None:
     for file, remedy in ((cloned.hub_file, "reunite serve"), (cloned.laptop, "--fix")):
         ((trigger,),) = rows(

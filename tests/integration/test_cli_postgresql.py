@@ -155,7 +155,11 @@ def test_doctor_finds_numbers_that_break_and_tables_that_are_missing(url: str) -
         program.execute("update reunite_commit set seq = 7 where seq = 2")
         assert "✗ The log's numbers break at commit 7" in run("doctor", url, code=1)
         program.execute("drop table reunite_staged")
-        assert "reunite's tables reunite_staged are missing" in run("doctor", url, code=1)
+        assert "reunite's own reunite_staged are missing" in run("doctor", url, code=1)
+        program.execute("update reunite_meta set value = '1' where name = 'layout'")
+        assert "those of an older release" in run("doctor", url, code=1)
+        run("doctor", url, "--fix", code=1)
+        assert "own tables are there" in run("doctor", url, code=1)
 
 
 def test_doctor_of_a_database_without_reunite_says_how_it_becomes_a_hub(postgresql: str) -> None:

@@ -1,5 +1,7 @@
 """Releases beside each other: files of newer ones are refused or used, of older ones upgraded."""
 
+import subprocess
+import sys
 from types import MappingProxyType
 
 import pytest
@@ -7,7 +9,9 @@ import pytest
 from reunite import Hub, HubUnreachableError, NewerLayoutError, Replica
 from reunite.replica import layout as replica_layout
 from reunite.stores.sql import layout
+from reunite.stores.sql.directory import record_tables
 from tests.pair.conftest import Pair
+from tests.patience import DEADLINE_S
 
 pytestmark = pytest.mark.hubs("sqlite")
 
@@ -74,6 +78,73 @@ def test_an_older_layout_is_brought_up_to_date_once(
     assert pair.at_hub("select colour from reunite_replica") == [("blue",)]
     assert hub_layout_of(pair) == {"layout": layout.LAYOUT_VERSION, "layout_min": 1}
     pair.write(pair.replica, "update note set title = 'y'")
+    pair.assert_agreed()
+
+
+# What came with the second layout.
+CAME_TABLES = (*record_tables(), "reunite_erased")
+CAME_INDEX = "reunite_outcome_rejected"
+
+
+def own_relations(pair: Pair) -> list[tuple[str]]:
+    """reunite's tables and indexes at the hub."""
+    catalogue = {
+        "sqlite": "select name from sqlite_schema where name like 'reunite%' order by 1",
+        "postgresql": "select relname::text from pg_class where relname like 'reunite%' order by 1",
+    }
+    return pair.at_hub(catalogue[pair.database.kind])
+
+
+def go_back_to_the_first_layout(pair: Pair) -> None:
+    pair.hub.close()
+    for table in CAME_TABLES:
+        pair.at_hub(f"drop table {table}")
+    pair.at_hub(f"drop index {CAME_INDEX}")
+    pair.at_hub("update reunite_meta set value = '1' where name = 'layout'")
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+def test_tables_that_an_older_release_did_not_make_are_made(pair: Pair) -> None:
+    """All that they are for works then, and what was in the log stays."""
+    pair.write(pair.replica, "insert into note values ('n1', 'x')")
+    pair.replica.sync()
+    before = own_relations(pair)
+    go_back_to_the_first_layout(pair)
+    assert len(own_relations(pair)) < len(before)
+    pair.restart_hub()
+    pair.hub.directory.add_user("ann", password="correct horse battery")
+    assert own_relations(pair) == before
+    found = pair.at_hub("select value from reunite_meta where name = 'layout'")
+    assert int(found[0][0]) == layout.LAYOUT_VERSION
+    assert [entry.key for entry in pair.hub.log()] == [("n1",)]
+    pair.write(pair.replica, "update note set title = 'y'")
+    pair.assert_agreed()
+    pair.hub.erase("note", ("n1",))
+    pair.assert_agreed()
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+def test_processes_that_open_an_older_hub_at_once_bring_it_up_to_date_once(pair: Pair) -> None:
+    before = own_relations(pair)
+    go_back_to_the_first_layout(pair)
+    program = (
+        "import sys; from reunite import Hub; hub = Hub(sys.argv[1]); sys.stdin.readline(); "
+        "hub.adopt(); print(len(hub.log()), hub.directory.users())"
+    )
+    command = [sys.executable, "-c", program, str(pair.database.store())]
+    processes = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("now\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=DEADLINE_S)[0] for process in processes]
+    assert told == ["0 []\n"] * 3
+    assert own_relations(pair) == before
+    pair.restart_hub()
+    pair.write(pair.replica, "insert into note values ('n1', 'x')")
     pair.assert_agreed()
 
 

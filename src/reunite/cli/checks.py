@@ -10,7 +10,6 @@ The rule         a check reads and never writes; it works on a file that other c
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -34,8 +33,12 @@ from reunite.stores.sql.database import connect_to_look, error_of
 from reunite.stores.sql.dialects.sqlite_log import log_key_to_wire, log_to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
 from reunite.stores.sql.layout import hub_layout, outbox_layout
+from reunite.stores.sql.versions import is_older, statements_by_name
 
-TABLE_MADE = re.compile(r"create table if not exists (\w+)", re.IGNORECASE)
+OLDER = (
+    "reunite's own tables are those of an older release: "
+    "`reunite serve` or --fix brings them up to date."
+)
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,9 +90,12 @@ def _as_far_as_can_be_read(findings: Iterator[Finding]) -> Iterator[Finding]:
 
 def _of_hub(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
     yield _file(connection)
-    missing = _missing_tables(connection, hub_layout())
+    if is_older(dict(connection.execute("select name, value from reunite_meta"))):
+        yield wrong(OLDER)
+        return
+    missing = _missing(connection, hub_layout())
     if missing:
-        yield wrong(f"reunite's tables {missing} are missing: restore the database from a backup.")
+        yield wrong(f"reunite's own {missing} are missing: restore the database from a backup.")
         return
     yield well("reunite's own tables are there.")
     schemas = tracked_schemas(connection)
@@ -105,9 +111,9 @@ def _of_hub(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
 
 def _of_replica(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
     yield _file(connection)
-    missing = _missing_tables(connection, (*outbox_layout(), *LAYOUT))
+    missing = _missing(connection, (*outbox_layout(), *LAYOUT))
     if missing:
-        yield wrong(f"reunite's tables {missing} are missing: clone again into a new file.")
+        yield wrong(f"reunite's own {missing} are missing: clone again into a new file.")
         return
     yield well("reunite's own tables are there.")
     state = load_state(connection)
@@ -134,10 +140,9 @@ def _file(connection: sqlite3.Connection) -> Finding:
     return wrong(f"The database file is damaged ({said}): restore it from a backup.")
 
 
-def _missing_tables(connection: sqlite3.Connection, layout: Sequence[str]) -> str:
+def _missing(connection: sqlite3.Connection, layout: Sequence[str]) -> str:
     there = {name for (name,) in connection.execute("select name from sqlite_schema")}
-    wanted = [match[1] for statement in layout if (match := TABLE_MADE.search(statement))]
-    return ", ".join(name for name in wanted if name not in there)
+    return ", ".join(name for name in statements_by_name(layout) if name not in there)
 
 
 def _triggers(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
-from reunite.cli.checks import TABLE_MADE, Finding, told, well, wrong
+from reunite.cli.checks import OLDER, Finding, told, well, wrong
 from reunite.cli.content_postgresql import odd_sentences
 from reunite.cli.screen import counted
 from reunite.core.schema import TableSchema
@@ -25,7 +25,7 @@ from reunite.stores.sql.dialects.postgresql_reflection import table_of
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.postgresql import PostgresDatabase
 from reunite.stores.sql.reading import SqlTransaction
-from reunite.stores.sql.versions import read_meta
+from reunite.stores.sql.versions import has_tables, is_older, missing_relations, read_meta
 
 VERSION_MIN = 14
 
@@ -47,14 +47,16 @@ def checks_of_postgresql(url: str) -> list[Finding]:
     reunite, and StorageUnavailableError for one that cannot be reached."""
     with closing(PostgresDatabase(url)) as database:
         with database.read() as session:
-            if not session.dialect.is_laid_out(session):
+            if not has_tables(session):
                 raise CallerError(
                     "The database is no hub's: `reunite serve` with the same URL makes it one."
                 )
             found = [_server(session)]
-            missing = ", ".join(_missing_tables(session))
+            if is_older(read_meta(session)):
+                return [*found, wrong(OLDER)]
+            missing = ", ".join(missing_relations(session))
             if missing:
-                sentence = f"reunite's tables {missing} are missing: restore them from a dump."
+                sentence = f"reunite's own {missing} are missing: restore them from a dump."
                 return [*found, wrong(sentence)]
             found.append(well("reunite's own tables are there."))
             schemas = list(following.tracked_schemas(session))
@@ -73,13 +75,6 @@ def _server(session: Session) -> Finding:
     if number // 10_000 < VERSION_MIN:
         return wrong(f"PostgreSQL {text} is too old: reunite needs {VERSION_MIN} or later.")
     return well(f"PostgreSQL {text} answers.")
-
-
-def _missing_tables(session: Session) -> Iterator[str]:
-    for statement in session.dialect.layout():
-        match = TABLE_MADE.search(statement)
-        if match and session.execute("SELECT to_regclass(?) IS NULL", (match[1],))[0][0]:
-            yield match[1]
 
 
 def _triggers(session: Session, schemas: Sequence[TableSchema]) -> Iterator[Finding]:

@@ -218,8 +218,8 @@ class Dialect(Protocol):
         """The statements that make a hub's tables where they are missing."""
         ...
 
-    def is_laid_out(self, session: Session) -> bool:
-        """Whether a hub's tables are there, in whatever version."""
+    def missing(self, session: Session, names: Iterable[str]) -> list[str]:
+        """Which of these tables and indexes of ours are not there, in the order given."""
         ...
 
     def lock_layout(self, session: Session) -> None:

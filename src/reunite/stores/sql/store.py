@@ -24,7 +24,7 @@ from reunite.stores.sql.database import SqliteDatabase
 from reunite.stores.sql.following import FollowOptions
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Database, Session
 from reunite.stores.sql.reading import SqlTransaction
-from reunite.stores.sql.versions import is_laid_out, read_meta
+from reunite.stores.sql.versions import has_tables, is_laid_out, make_missing, read_meta
 from reunite.stores.sql.writing import SqlWriteTransaction
 
 # Reads begun again because the tables changed under them, before one gives up.
@@ -231,14 +231,11 @@ class SqlStore:
     def _lay_out(self, session: Session, former: str) -> None:
         dialect = session.dialect
         dialect.lock_layout(session)
-        if dialect.is_laid_out(session):
-            # Nothing is made again, `IF NOT EXISTS` or not: PostgreSQL would wait for every open
-            # transaction that has written, and later ones behind it.
+        if has_tables(session):
             if not following.is_current(session):
                 self._follow(session)
             return
-        for statement in dialect.layout():
-            session.execute(statement)
+        make_missing(session)
         values: list[tuple[str, Any]] = [
             ("layout", layout.LAYOUT_VERSION),
             ("layout_min", layout.LAYOUT_VERSION_MIN),
@@ -330,7 +327,7 @@ class SqlStore:
     def is_hub(self) -> bool:
         """Whether reunite's tables are there."""
         with self._database.read() as session:
-            return session.dialect.is_laid_out(session)
+            return has_tables(session)
 
     def all_tables(self) -> list[str]:
         """The names of all tables that are not reunite's, with a primary key or without."""

@@ -73,8 +73,13 @@ class PostgresDialect:
     def layout(self) -> Sequence[str]:
         return POSTGRESQL_LAYOUT
 
-    def is_laid_out(self, session: Session) -> bool:
-        return bool(session.execute("SELECT to_regclass('reunite_meta') IS NOT NULL")[0][0])
+    def missing(self, session: Session, names: Iterable[str]) -> list[str]:
+        found = session.execute(
+            "SELECT name FROM unnest(?::text[]) WITH ORDINALITY AS u(name, place) "
+            "WHERE to_regclass(name) IS NULL ORDER BY place",
+            (list(names),),
+        )
+        return [name for (name,) in found]
 
     def lock_layout(self, session: Session) -> None:
         session.execute(_LAYOUT_LOCK)

@@ -42,10 +42,9 @@ class SqliteDialect:
     def layout(self) -> Sequence[str]:
         return layout.hub_layout()
 
-    def is_laid_out(self, session: Session) -> bool:
-        return bool(
-            session.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", ("reunite_meta",))
-        )
+    def missing(self, session: Session, names: Iterable[str]) -> list[str]:
+        there = {name for (name,) in session.execute("SELECT name FROM sqlite_schema")}
+        return [name for name in names if name not in there]
 
     def lock_layout(self, session: Session) -> None:
         """Whoever writes is alone."""

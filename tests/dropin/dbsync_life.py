@@ -1,4 +1,5 @@
-"""DB-S20: three nodes work at random and lose answers; all are equal at the end, none is stuck.
+"""DB-S20: three nodes work at random, lose answers, and write what the server refuses until they
+mend it; all are equal at the end, none is stuck.
 
 `python -m tests.dropin.dbsync_life 200` lives the first 200 seeds.
 """
@@ -11,7 +12,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.dropin.dbsync_world import World, random_step
+from tests.dropin.dbsync_world import World, mend_orphans, random_step
 
 STEPS = 50
 
@@ -29,6 +30,7 @@ def live(seed: int, folder: Path, *, steps: int = STEPS) -> None:
                 random_step(node, chance, number)
         for node in nodes:
             node.net.lose = lambda: False
+            mend_orphans(node, delete=False)
         for _ in range(2):
             for node in nodes:
                 node.synchronize()

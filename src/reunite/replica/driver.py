@@ -49,6 +49,7 @@ from reunite.replica.remaking import Remaking
 from reunite.replica.repair import Repair, RepairReport
 from reunite.replica.reports import Applied, SyncReport
 from reunite.replica.sending import (
+    NOTHING,
     Batch,
     next_batch,
     next_part,
@@ -56,6 +57,7 @@ from reunite.replica.sending import (
     request_with,
     with_groups,
 )
+from reunite.replica.squashing import has_several
 from reunite.replica.state import State
 
 # Pushes in a row that only moved rows; more means that something else takes every key.
@@ -456,6 +458,29 @@ class Driver:
                 numbers = numbers_of_group(connection, batch.first_n)
             self._inbox(connection, state).give_up(numbers, code=error.code, reason=error.message)
         self._batch_max = _FIRST_BATCH
+
+    # -- squashing ----------------------------------------------------------------------------
+
+    def taken_n(self, heard: Callable[[], int | None]) -> int:
+        """The last number that the hub may have taken. It is asked, if there may be one of which
+        no answer came; `heard` tells what it says."""
+        state = self._file.state()
+        certain = max(state.known_n, state.resend_n)
+        if state.sent_n <= certain:
+            return certain
+        try:
+            self._hub.call("push", request_with(NOTHING, state, lease={}), PushAnswer)
+        except LOST_IDENTITY:
+            return state.sent_n  # the push finds the same, and knows what to do
+        taken = heard()
+        return state.sent_n if taken is None else max(certain, taken)
+
+    def squash(self, connection: sqlite3.Connection, state: State, *, after_n: int) -> None:
+        """Put changes of one row together where they are after a number."""
+        self._outbox(connection, state).prepare(now_ms=self._now_ms())
+        state.sent_n = min(state.sent_n, after_n)
+        if has_several(connection, after_n=after_n):
+            self._inbox(connection, state).squash(after_n=after_n)
 
     # -- beginning anew -----------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import TypeAlias
 
 import msgspec
@@ -46,9 +47,10 @@ from reunite.replica.records import Records, outcome_of
 from reunite.replica.reports import Applied
 from reunite.replica.reshaping import Reshaping, is_kept, refuse_misfits, unshared_columns
 from reunite.replica.rows import RowForms
-from reunite.replica.scene import Scene, dependents
+from reunite.replica.scene import Scene, dependents, no_keys_left
 from reunite.replica.settled import apply_settled
 from reunite.replica.showing import order_of, show_table
+from reunite.replica.squashing import Squashed
 from reunite.replica.state import State, void_inbox
 from reunite.replica.users_triggers import UsersTrigger, rest, wake
 from reunite.stores.sql.capture import renew_outbox_triggers
@@ -232,6 +234,17 @@ class Inbox:
         for pending in refused:
             pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
         self._park_all(scene, refused)
+        self._close(scene)
+
+    def squash(self, *, after_n: int) -> None:
+        """Put changes of one row together where the hub has not taken them: those after a number,
+        of which it never will under the numbers that they have."""
+        scene = self._open()
+        squashed = Squashed(self._schemas, [each for each in scene.pendings if each.n > after_n])
+        scene.pendings.sort(key=attrgetter("n"))
+        scene.changed |= {i for i, p in enumerate(scene.pendings) if p.n in squashed.changed}
+        if squashed.gone:
+            self._drop(scene, squashed.gone)
         self._close(scene)
 
     def rearrange(self, *, changes: int | None = None) -> None:
@@ -449,12 +462,17 @@ class Inbox:
             return 0
         for pending in parked:
             self._park(scene, pending)
-        self._outbox.remove(parked)
-        gone = {pending.n for pending in parked}
-        self._keep(scene, [pending for pending in scene.pendings if pending.n not in gone])
-        renumbered = self._close_gaps(scene, gone)
-        scene.changed |= {i for i, p in enumerate(scene.pendings) if id(p) in renumbered}
+        self._drop(scene, parked)
         return len(parked)
+
+    def _drop(self, scene: Scene, dropped: Sequence[Pending]) -> None:
+        """Take changes out of the outbox. The numbers of the rest close up."""
+        self._outbox.remove(dropped)
+        gone = {pending.n for pending in dropped}
+        self._keep(scene, [pending for pending in scene.pendings if pending.n not in gone])
+        scene.close_gaps(gone, next_n=self._state.next_n)
+        self._state.next_n -= len(gone)
+        self._state.sent_n -= sum(1 for n in gone if n <= self._state.sent_n)
 
     def _park(self, scene: Scene, pending: Pending) -> None:
         known = pending, self._known_schemas[pending.table]
@@ -467,29 +485,6 @@ class Inbox:
         changed = {id(scene.pendings[index]) for index in scene.changed}
         scene.pendings = pendings
         scene.changed = {i for i, pending in enumerate(pendings) if id(pending) in changed}
-
-    def _close_gaps(self, scene: Scene, parked: set[int]) -> set[int]:
-        """Numbers without gaps, after parked changes among them went; the identities (`id()`) of
-        the changes that got another number. If the hub has taken one of the old numbers after
-        all, it finds a fork, and everything is sent again under its old ids."""
-        new_of: dict[int, int] = {}
-        shift = 0
-        for n in range(min(parked), self._state.next_n):
-            if n in parked:
-                shift += 1
-            else:
-                new_of[n] = n - shift
-        renumbered = set()
-        for pending in scene.pendings:
-            first = abs(pending.group)
-            if pending.n in new_of:
-                pending.n = new_of[pending.n]
-                renumbered.add(id(pending))
-            pending.group = new_of.get(first, first) * (1 if pending.group > 0 else -1)
-        scene.to_move = {new_of.get(n, n) for n in scene.to_move if n not in parked}
-        self._state.next_n -= len(parked)
-        self._state.sent_n -= sum(1 for n in parked if n <= self._state.sent_n)
-        return renumbered
 
     # -- 5: keys ------------------------------------------------------------------------------
 
@@ -520,14 +515,7 @@ class Inbox:
         keyless = [pending for pending in waiting if pending.table in self._out_of_keys]
         numbers = {pending.n for pending in keyless}
         groups = {pending.group for pending in keyless if pending.group > 0}
-        table = keyless[0].table
-        bits = self._schemas[table].key_bits
-        outcome = Outcome(
-            kind=OutcomeKind.REJECTED,
-            code="no-keys-left",
-            reason=f"The hub has no keys left for new rows of {table!r}: its key column holds "
-            f"whole numbers of {bits} bits. Make it wider there, then retry.",
-        )
+        outcome = no_keys_left(self._schemas[keyless[0].table])
         refused = [
             pending
             for pending in scene.pendings

@@ -64,8 +64,8 @@ _IMAGES = """
     select table_name, op, key, old_key, old, schema from reunite_change order by n is null, n, id
 """
 _SAVE = """
-    update reunite_change set key = ?, old_key = ?, old = ?, row = ?, schema = ?, n = ?, grp = ?,
-           covered = ?, outcome = ? where id = ?
+    update reunite_change set op = ?, key = ?, old_key = ?, old = ?, row = ?, schema = ?, n = ?,
+           grp = ?, mark = ?, covered = ?, outcome = ? where id = ?
 """
 
 
@@ -342,11 +342,12 @@ class Outbox:
         self._connection.execute("update reunite_change set mark = ? where n is not null", (mark,))
 
     def save(self, pendings: Iterable[Pending]) -> None:
-        """Write back what moved keys, numbers or outcomes changed."""
+        """Write back what moved keys, numbers, outcomes or squashing changed."""
         self._connection.executemany(
             _SAVE,
             [
                 (
+                    pending.op,
                     self._forms.key_text(pending.table, pending.key),
                     None
                     if pending.old_key is None
@@ -356,6 +357,7 @@ class Outbox:
                     self._schemas[pending.table].version,
                     pending.n,
                     pending.group,
+                    pending.mark,
                     pending.covered,
                     None if pending.outcome is None else _encode_outcome(pending.outcome),
                     pending.id,

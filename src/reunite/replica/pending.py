@@ -285,7 +285,7 @@ class _Walk:
             pointer = (pending.table, pending.source, foreign_key.columns)
             carried = self._pointers.pop(pointer, None)
             if carried is not None and old is not None and _values(old, places) == carried[0]:
-                pending.old = _with_all(old, places, carried[1])
+                pending.old = with_values(old, places, carried[1])
                 self.touched.add(index)
             if row is None or None in (values := _values(row, places)):
                 continue
@@ -297,7 +297,7 @@ class _Walk:
             elif sets or carried is None or carried[0] != values:
                 continue
             self.touched.add(index)
-            pending.row = _with_all(row, places, carried[1])
+            pending.row = with_values(row, places, carried[1])
             if not set(schema.key_positions).isdisjoint(places):
                 # The pointer is a part of the row's own key, so the row moves with its parent.
                 self._begin(schema, pending, schema.key_of(pending.row))
@@ -309,7 +309,8 @@ def _values(row: Row, places: Sequence[int]) -> Row:
     return tuple([row[place] for place in places])
 
 
-def _with_all(row: Row, places: Sequence[int], values: Row) -> Row:
+def with_values(row: Row, places: Sequence[int], values: Row) -> Row:
+    """A row with other values in some places."""
     changed = list(row)
     for place, value in zip(places, values, strict=True):
         changed[place] = value
@@ -317,4 +318,4 @@ def _with_all(row: Row, places: Sequence[int], values: Row) -> Row:
 
 
 def _with_key(schema: TableSchema, row: Row | None, key: Key) -> Row | None:
-    return None if row is None else _with_all(row, schema.key_positions, key)
+    return None if row is None else with_values(row, schema.key_positions, key)

@@ -8,6 +8,7 @@ from operator import attrgetter
 
 from reunite.core.change import Outcome, OutcomeKind
 from reunite.core.key import Key
+from reunite.core.schema import TableSchema
 from reunite.core.values import Row
 from reunite.replica.pending import Pending, Place, Schemas, dependencies, places
 
@@ -49,6 +50,24 @@ class Scene:
             found.setdefault(table, set()).add(key)
         return found
 
+    def close_gaps(self, gone: Collection[int], *, next_n: int) -> None:
+        """Numbers without gaps, after changes among them went. If the hub has taken one of the old
+        numbers after all, it finds a fork, and everything is sent again under its old ids."""
+        new_of: dict[int, int] = {}
+        shift = 0
+        for n in range(min(gone), next_n):
+            if n in gone:
+                shift += 1
+            else:
+                new_of[n] = n - shift
+        for index, pending in enumerate(self.pendings):
+            first = abs(pending.group)
+            if pending.n in new_of:
+                pending.n = new_of[pending.n]
+                self.changed.add(index)
+            pending.group = new_of.get(first, first) * (1 if pending.group > 0 else -1)
+        self.to_move = {new_of.get(n, n) for n in self.to_move if n not in gone}
+
 
 def units(pendings: Sequence[Pending]) -> Iterator[list[Pending]]:
     """What the hub takes whole or not at all: groups, and single changes of divisible ones."""
@@ -89,3 +108,13 @@ def dependents(
                 tainted[place] = max(pending.n, tainted.get(place, 0))
         found.extend(unit)
     return found
+
+
+def no_keys_left(schema: TableSchema) -> Outcome:
+    """What becomes of inserts for which the hub has no key."""
+    return Outcome(
+        kind=OutcomeKind.REJECTED,
+        code="no-keys-left",
+        reason=f"The hub has no keys left for new rows of {schema.name!r}: its key column holds "
+        f"whole numbers of {schema.key_bits} bits. Make it wider there, then retry.",
+    )

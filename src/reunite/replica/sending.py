@@ -67,6 +67,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.part if self.part is not None and self.part.continues else None
 
 
+NOTHING = Batch(first_n=0, last_n=0, groups=None, schemas={})
+
+
 def next_batch(
     connection: sqlite3.Connection,
     schemas: Schemas,
@@ -85,7 +88,7 @@ def next_batch(
     """
     rows, is_large = _next_rows(connection, schemas, after_n=after_n, changes=changes, size=size)
     if not rows:
-        return Batch(first_n=0, last_n=0, groups=None, schemas={})
+        return NOTHING
     part = Part(of=secrets.token_hex(16), begins=rows[0][_N], continues=True) if is_large else None
     return _batch(schemas, forms, rows, part)
 

@@ -120,6 +120,7 @@ class Line:
         self._refusal = refusal
         self.version: int | None = None
         self.is_latest = False
+        self.taken: int | None = None  # of this node's numbers, up to which one
         self.answer: Any = None
         self._code: int | None = None
         self._problem: ReuniteError | None = None  # that the server told of
@@ -163,6 +164,8 @@ class Line:
             raise self._refusal(code, "the answer has no version", answer)
         self.version = version
         self.is_latest = answer.get("is_latest") is True
+        taken = answer.get("taken")
+        self.taken = taken if isinstance(taken, int) else None
         if operation == "pull":
             self._telling.take(answer["answer"])
         return msgspec.json.encode(answer["answer"])

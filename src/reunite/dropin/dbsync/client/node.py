@@ -253,6 +253,7 @@ class Client(Talking):
                 line.carry(replica.settle)
                 if include_extensions:
                     self._load_extensions()
+                line.carry(lambda: replica.squash(lambda: line.taken))
                 replica.regroup()
                 line.carry(replica.push)
             except CollidingError as exc:

@@ -296,6 +296,7 @@ class Server:
         return {
             "new_version_id": version,
             "is_latest": taking.was_latest,
+            "taken": taking.taken,
             "answer": msgspec.to_builtins(answer),
         }
 
@@ -313,13 +314,14 @@ class Server:
             db.execute(update(nodes).where(nodes.c.node_id == node_id).values(values))
         return version
 
-    def check_version(self, data: Mapping[str, Any], seq: int, *, is_repeated: bool) -> bool:
-        """Whether a push is based on the latest version. Raises PullSuggested if it is not and
-        must be; one that is repeated was judged before."""
+    def check_version(self, data: Mapping[str, Any], seq: int, *, must_be_latest: bool) -> bool:
+        """Whether a push is based on the latest version. Raises PullSuggested if it is not and the
+        policy says that it must be; one that is repeated was judged before, one that holds nothing
+        changes nothing."""
         given, latest = data.get("version"), seq + self._version_offset
         if given == latest:
             return True
-        if self._policy == STRICT and not is_repeated:
+        if self._policy == STRICT and must_be_latest:
             raise PullSuggested(f"version identifier isn't the latest one; given: {given}")
         return False
 
@@ -398,14 +400,27 @@ class _Taking(Whole):
         self._is_told = bool(request.groups)
         self.has_way_back = bool(server.before_push.listeners or server.after_push.listeners)
         self.was_latest = False
+        self.taken = 0  # of the node's numbers, up to which one
 
     def before(self, tx: WriteTransaction) -> None:
+        self._refuse_overtaken(tx)
         known = tx.replica(self._request.replica)
+        is_repeated = known is not None and self._repeats(known.last_n)
         self.was_latest = self._server.check_version(
-            self._data, tx.head().seq, is_repeated=known is not None and self._repeats(known.last_n)
+            self._data, tx.head().seq, must_be_latest=bool(self._request.groups) and not is_repeated
         )
         self._is_told = bool(self._request.groups) and tx.replica(self._request.replica) is not None
         self._tell(tx, self._server.before_push)
+
+    def _refuse_overtaken(self, tx: WriteTransaction) -> None:
+        """Refuse a push after which its node has said something else: it has given this one up, and
+        may have been told that nothing of it was taken."""
+        nodes = tables.nodes
+        is_it = nodes.c.node_id == self._data["node_id"]
+        with tx.lent() as connection, session_over(self._server.engine, connection) as session:
+            counter = session.scalar(select(nodes.c.counter).where(is_it).with_for_update())
+        if counter != self._data["counter"]:
+            raise PushRejected("a later message of this node was answered before")
 
     def _repeats(self, last_n: int) -> bool:
         """Whether all of this push was taken before, and its answer lost."""
@@ -413,6 +428,8 @@ class _Taking(Whole):
         return 0 < count <= last_n - self._request.first_n + 1
 
     def after(self, tx: WriteTransaction, answer: PushAnswer) -> None:
+        known = tx.replica(self._request.replica)
+        self.taken = max(answer.last_n, 0 if known is None else known.last_n)
         only_pushed = self._server.only_pushed()
         if only_pushed:
             with tx.lent() as connection, session_over(self._server.engine, connection) as session:

@@ -4,8 +4,8 @@ import { useState } from "preact/hooks";
 import { linkTo, useAddress } from "../address.js";
 import { tell, urlOf } from "../api.js";
 import { useDeed, useList } from "../asking.js";
-import { Page, Rows, Table, Trouble } from "../parts/answers.js";
-import { ChoiceFilter, Filters, TextFilter, TimeFilter } from "../parts/forms.js";
+import { Listing, Nothing, Page, Rows, Table, Trouble } from "../parts/answers.js";
+import { ChoiceFilter, Filters, SpanFilter, TextFilter } from "../parts/forms.js";
 import { Tabs } from "../parts/tabs.js";
 import { count, textOf, Value, When } from "../parts/words.js";
 import { ChangeCard, type ChangeItem } from "./changes.js";
@@ -55,7 +55,9 @@ export function Audit() {
   );
 }
 
-function asked(query: URLSearchParams): Record<string, string> {
+/** What narrows the lists of this page. */
+function useAsked(): Record<string, string> {
+  const { query } = useAddress();
   const { tab: _tab, ...params } = Object.fromEntries(query);
   return params;
 }
@@ -66,8 +68,7 @@ function LogFilters() {
       <TextFilter name="table" label="Table" />
       <TextFilter name="actor" label="Who" />
       <TextFilter name="replica" label="Replica's id" />
-      <TimeFilter name="since_ms" label="From" />
-      <TimeFilter name="until_ms" label="Until" />
+      <SpanFilter />
     </Filters>
   );
 }
@@ -94,8 +95,7 @@ function More({ of }: { of: Scanned | null }) {
 }
 
 function Commits() {
-  const { query } = useAddress();
-  const params = asked(query);
+  const params = useAsked();
   const list = useList<CommitItem, Scanned>("commits", params, ["commits"]);
   return (
     <>
@@ -135,13 +135,7 @@ function Commits() {
           },
           { name: "Changes", show: (one) => count(one.changes), isNumber: true },
         ]}
-        empty={
-          <p>
-            {Object.keys(params).length > 0
-              ? "No commit is like this: change the filters."
-              : "Nothing was changed yet."}
-          </p>
-        }
+        empty={<Nothing yet="Nothing was changed yet." what="commit" />}
       />
       <More of={list.answer} />
     </>
@@ -149,8 +143,7 @@ function Commits() {
 }
 
 function Changes() {
-  const { query } = useAddress();
-  const params = asked(query);
+  const params = useAsked();
   const list = useList<ChangeItem, Scanned>("changes", params, ["commits"]);
   return (
     <>
@@ -167,41 +160,22 @@ function Changes() {
         />
       </Filters>
       <Downloads params={params} />
-      {list.problem && <Trouble problem={list.problem} again={list.again} />}
-      {list.isOld && (
-        <p class="banner">
-          There is news.{" "}
-          <button type="button" class="link" onClick={list.again}>
-            Show it
-          </button>
-        </p>
-      )}
-      {list.items.map((change) => (
-        <ChangeCard of={change} key={change.id} />
-      ))}
-      {list.items.length === 0 && !list.isBusy && !list.hasMore && (
-        <p class="empty">No change is like this.</p>
-      )}
-      {list.hasMore && (
-        <button type="button" class="more secondary" aria-busy={list.isBusy} onClick={list.more}>
-          Look further back
-        </button>
-      )}
+      <Listing of={list} more="Look further back" empty={<p>No change is like this.</p>}>
+        {(changes) => changes.map((change) => <ChangeCard of={change} key={change.id} />)}
+      </Listing>
       <More of={list.answer} />
     </>
   );
 }
 
 function Acts() {
-  const { query } = useAddress();
-  const list = useList<Act>("acts", asked(query), ["acts"]);
+  const list = useList<Act>("acts", useAsked(), ["acts"]);
   return (
     <>
       <Filters>
         <TextFilter name="actor" label="Who" />
         <TextFilter name="what" label="What" />
-        <TimeFilter name="since_ms" label="From" />
-        <TimeFilter name="until_ms" label="Until" />
+        <SpanFilter />
       </Filters>
       <Rows
         of={list}

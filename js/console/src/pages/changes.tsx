@@ -1,5 +1,6 @@
 /** A change of a row, field by field, with the ways to undo it. */
 
+import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { linkTo } from "../address.js";
 import { ask, tell } from "../api.js";
@@ -78,28 +79,14 @@ export function ChangeCard({ of, isAlone = false }: { of: ChangeItem; isAlone?: 
       {of.is_erased ? (
         <p class="soft">Its values were erased.</p>
       ) : (
-        <table class="diff">
-          <thead>
-            <tr>
-              <th scope="col">Field</th>
-              <th scope="col">Before</th>
-              <th scope="col">After</th>
-            </tr>
-          </thead>
-          <tbody>
-            {shown.map((field) => (
-              <tr class={field.is_changed ? "changed" : ""}>
-                <th scope="row">{field.column}</th>
-                <td>
-                  {of.op === "insert" ? <span class="soft">–</span> : <Value of={field.old} />}
-                </td>
-                <td>
-                  {of.op === "delete" ? <span class="soft">–</span> : <Value of={field.new} />}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <DiffTable
+          names={["Before", "After"]}
+          of={shown.map((field) => ({
+            ...field,
+            old: of.op === "insert" ? NOTHING : <Value of={field.old} />,
+            new: of.op === "delete" ? NOTHING : <Value of={field.new} />,
+          }))}
+        />
       )}
       {rest > 0 && (
         <button type="button" class="link" onClick={() => setIsAll(true)}>
@@ -177,21 +164,50 @@ export function Difference({
   const columns = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])];
   const differs = (name: string) =>
     textOf(before?.[name] ?? null) !== textOf(after?.[name] ?? null);
+  const side = (row: typeof before, name: string) =>
+    row ? <Value of={row[name]} /> : <span class="soft">no row</span>;
+  return (
+    <DiffTable
+      names={["Now", "Then"]}
+      of={columns.map((column) => ({
+        column,
+        is_changed: differs(column),
+        old: side(before, column),
+        new: side(after, column),
+      }))}
+    />
+  );
+}
+
+const NOTHING = <span class="soft">–</span>;
+
+function DiffTable({
+  names,
+  of,
+}: {
+  names: readonly [string, string];
+  of: readonly {
+    readonly column: string;
+    readonly is_changed: boolean;
+    readonly old: ComponentChildren;
+    readonly new: ComponentChildren;
+  }[];
+}) {
   return (
     <table class="diff">
       <thead>
         <tr>
           <th scope="col">Field</th>
-          <th scope="col">Now</th>
-          <th scope="col">Then</th>
+          <th scope="col">{names[0]}</th>
+          <th scope="col">{names[1]}</th>
         </tr>
       </thead>
       <tbody>
-        {columns.map((name) => (
-          <tr class={differs(name) ? "changed" : ""}>
-            <th scope="row">{name}</th>
-            <td>{before ? <Value of={before[name]} /> : <span class="soft">no row</span>}</td>
-            <td>{after ? <Value of={after[name]} /> : <span class="soft">no row</span>}</td>
+        {of.map((field) => (
+          <tr class={field.is_changed ? "changed" : ""}>
+            <th scope="row">{field.column}</th>
+            <td>{field.old}</td>
+            <td>{field.new}</td>
           </tr>
         ))}
       </tbody>

@@ -2,7 +2,7 @@
 
 import { linkTo } from "../address.js";
 import { useAsk, useList } from "../asking.js";
-import { Answer, Facts, Page, Trouble, Waiting } from "../parts/answers.js";
+import { Answer, Facts, Listing, Page } from "../parts/answers.js";
 import { At, count } from "../parts/words.js";
 import type { CommitItem } from "./audit.js";
 import { ChangeCard, type ChangeItem, UndoCommit } from "./changes.js";
@@ -37,21 +37,9 @@ export function Commit({ id }: { id: string }) {
           />
         )}
       </Answer>
-      {changes.problem && <Trouble problem={changes.problem} again={changes.again} />}
-      {changes.isBusy && changes.items.length === 0 && <Waiting />}
-      {changes.items.map((change) => (
-        <ChangeCard of={change} isAlone key={change.id} />
-      ))}
-      {changes.hasMore && (
-        <button
-          type="button"
-          class="more secondary"
-          aria-busy={changes.isBusy}
-          onClick={changes.more}
-        >
-          More changes
-        </button>
-      )}
+      <Listing of={changes} more="More changes" empty={<p>Its changes are not in the log.</p>}>
+        {(items) => items.map((change) => <ChangeCard of={change} isAlone key={change.id} />)}
+      </Listing>
     </Page>
   );
 }

@@ -6,7 +6,7 @@ import { useAsk, useDeed } from "../asking.js";
 import { Answer, Empty, Facts, Page, Trouble } from "../parts/answers.js";
 import { DoButton } from "../parts/forms.js";
 import { say } from "../parts/notes.js";
-import { At, keyOf, Value, When } from "../parts/words.js";
+import { At, keyOf, Value, valueIn, When } from "../parts/words.js";
 import { ChangeCard, type ChangeItem, rowLink } from "./changes.js";
 import { type ConflictItem, ConflictTag } from "./conflicts.js";
 
@@ -201,14 +201,6 @@ function Typed({
       </DoButton>
     </form>
   );
-}
-
-function valueIn(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
 }
 
 const TAKEN: Readonly<Record<string, string>> = {

@@ -2,7 +2,7 @@
 
 import { linkTo, useAddress } from "../address.js";
 import { useList } from "../asking.js";
-import { type Column, Page, Rows } from "../parts/answers.js";
+import { type Column, Nothing, Page, Rows } from "../parts/answers.js";
 import { ChoiceFilter, Filters, TextFilter } from "../parts/forms.js";
 import { keyOf, Tag, Value, When } from "../parts/words.js";
 
@@ -58,11 +58,7 @@ export function Conflicts() {
       lead="Where two people changed the same without knowing of each other. Open ones wait for a decision; the others were decided by the column's policy, and can be overruled."
     >
       <Filters>
-        <ChoiceFilter
-          name="state"
-          label="State"
-          options={["open", "decided", "merged"].map((name) => [name, name] as const)}
-        />
+        <ChoiceFilter name="state" label="State" options={["open", "decided", "merged"]} />
         <TextFilter name="table" label="Table" />
         <TextFilter name="replica" label="Replica's id" />
       </Filters>
@@ -71,13 +67,10 @@ export function Conflicts() {
         caption="Conflicts, newest first"
         columns={CONFLICT_COLUMNS}
         empty={
-          <p>
-            {query.get("state") === "open"
-              ? "No conflict waits for a decision."
-              : query.size > 0
-                ? "No conflict is like this: change the filters."
-                : "No two changes have met yet."}
-          </p>
+          <Nothing
+            yet="No two changes have met yet."
+            filtered={query.get("state") === "open" ? "No conflict waits for a decision." : null}
+          />
         }
       />
     </Page>

@@ -3,7 +3,7 @@
 import { linkTo } from "../address.js";
 import { tell } from "../api.js";
 import { useAsk } from "../asking.js";
-import { Answer, Cards, Empty, Page, Table } from "../parts/answers.js";
+import { Answer, Cards, Page, Table } from "../parts/answers.js";
 import { AskingButton } from "../parts/forms.js";
 import { say } from "../parts/notes.js";
 import { count } from "../parts/words.js";
@@ -53,63 +53,54 @@ function Shown({ of, again }: { of: DiscoveryAnswer; again: () => void }) {
         ]}
       />
       <h2>Left out</h2>
-      {of.left_out.length === 0 ? (
-        <Empty>
-          <p>Every table of the database is tracked.</p>
-        </Empty>
-      ) : (
-        <Table
-          caption="Tables that are not tracked"
-          items={of.left_out}
-          columns={[
-            { name: "Table", show: (one) => one.name },
-            { name: "Why", show: (one) => one.why ?? "the backend does not name it" },
-            {
-              name: "",
-              show: (one) =>
-                one.can_track && (
-                  <AskingButton
-                    title={`Track ${one.name}?`}
-                    text="Its rows can travel to devices then, as rules and permissions allow."
-                    label={`Track ${one.name}`}
-                    whyNot={whyNot}
-                    deed={() => set(one.name, true)}
-                  >
-                    Track
-                  </AskingButton>
-                ),
-            },
-          ]}
-        />
-      )}
-      <h2>Tracked</h2>
-      {of.tracked.length === 0 ? (
-        <Empty>
-          <p>Nothing is tracked yet.</p>
-        </Empty>
-      ) : (
-        <Table
-          caption="Tracked tables"
-          items={of.tracked}
-          columns={[
-            { name: "Table", show: (name) => <a href={linkTo(["tables", name])}>{name}</a> },
-            {
-              name: "",
-              show: (name) => (
+      <Table
+        empty={<p>Every table of the database is tracked.</p>}
+        caption="Tables that are not tracked"
+        items={of.left_out}
+        columns={[
+          { name: "Table", show: (one) => one.name },
+          { name: "Why", show: (one) => one.why ?? "the backend does not name it" },
+          {
+            name: "",
+            show: (one) =>
+              one.can_track && (
                 <AskingButton
-                  title={`Track ${name} no longer?`}
-                  text="Devices lose its rows with their next sync; the hub keeps them."
-                  label={`Leave ${name} out`}
+                  title={`Track ${one.name}?`}
+                  text="Its rows can travel to devices then, as rules and permissions allow."
+                  label={`Track ${one.name}`}
+                  isDanger={false}
                   whyNot={whyNot}
-                  deed={() => set(name, false)}
+                  deed={() => set(one.name, true)}
                 >
-                  Leave out
+                  Track
                 </AskingButton>
               ),
-            },
-          ]}
-        />
-      )}
+          },
+        ]}
+      />
+      <h2>Tracked</h2>
+      <Table
+        empty={<p>Nothing is tracked yet.</p>}
+        caption="Tracked tables"
+        items={of.tracked}
+        columns={[
+          { name: "Table", show: (name) => <a href={linkTo(["tables", name])}>{name}</a> },
+          {
+            name: "",
+            show: (name) => (
+              <AskingButton
+                title={`Track ${name} no longer?`}
+                text="Devices lose its rows with their next sync; the hub keeps them."
+                label={`Leave ${name} out`}
+                whyNot={whyNot}
+                deed={() => set(name, false)}
+              >
+                Leave out
+              </AskingButton>
+            ),
+          },
+        ]}
+      />
     </>
   );
 }

@@ -1,10 +1,9 @@
 /** Filters: conditions that rows must meet for a role, besides its permissions. */
 
-import { useState } from "preact/hooks";
-import { Problem, tell, urlOf } from "../api.js";
+import { Problem, tell } from "../api.js";
 import { useList } from "../asking.js";
-import { Rows } from "../parts/answers.js";
-import { AskingButton, DoButton, Field, FormDialog } from "../parts/forms.js";
+import { EditedRows, remove, textIn } from "../parts/editing.js";
+import { Check, Choice, Field } from "../parts/forms.js";
 import { say } from "../parts/notes.js";
 import { Tag } from "../parts/words.js";
 
@@ -31,34 +30,15 @@ export function CellFilters({
   canEdit: boolean;
 }) {
   const asked = useList<FilterItem>("filters", { tenant }, ["permissions"]);
-  const [edited, setEdited] = useState<FilterItem | "new" | null>(null);
-  const whyNot = canEdit ? null : "Permissions are kept elsewhere.";
-  const save = async (form: FormData) => {
-    const text = (name: string) => String(form.get(name) ?? "");
-    const condition = conditionOf(text("condition"));
-    const body = {
-      tenant,
-      role: text("role"),
-      table: text("table"),
-      name: text("name"),
-      condition,
-      is_active: form.get("is_active") === "on",
-    };
-    await tell("PUT", "filters", body, edited === "new" || edited === null ? "-" : edited.etag);
-    say(`The filter “${body.name}” is saved.`);
-    asked.again();
-  };
   return (
     <section id="filters">
-      <h2>
-        Filters{" "}
-        <DoButton class="small secondary" whyNot={whyNot} onClick={() => setEdited("new")}>
-          New filter
-        </DoButton>
-      </h2>
-      <Rows
+      <h2>Filters</h2>
+      <EditedRows
         of={asked}
+        what="filter"
         caption="Filters"
+        whyNot={canEdit ? null : "Permissions are kept elsewhere."}
+        nameOf={(one) => `the filter “${one.name}”`}
         columns={[
           { name: "Name", show: (one) => one.name },
           { name: "Role", show: (one) => one.role },
@@ -68,95 +48,55 @@ export function CellFilters({
             name: "",
             show: (one) => (one.is_active ? <Tag is="good">active</Tag> : <Tag>off</Tag>),
           },
-          {
-            name: "",
-            show: (one) => (
-              <span class="row">
-                <DoButton class="small secondary" whyNot={whyNot} onClick={() => setEdited(one)}>
-                  Change
-                </DoButton>
-                <AskingButton
-                  title={`Delete the filter “${one.name}”?`}
-                  text={`${one.role} will see rows of ${one.table} that it hides now.`}
-                  whyNot={whyNot}
-                  deed={async () => {
-                    const { role, table, name } = one;
-                    await tell(
-                      "DELETE",
-                      urlOf("filters", { tenant, role, table, name }).slice(4),
-                      undefined,
-                      one.etag,
-                    );
-                    asked.again();
-                  }}
-                >
-                  Delete
-                </AskingButton>
-              </span>
-            ),
-          },
         ]}
+        save={async (form, item) => {
+          const of = {
+            role: item?.role ?? textIn(form, "role"),
+            table: item?.table ?? textIn(form, "table"),
+            name: item?.name ?? textIn(form, "name"),
+          };
+          const condition = conditionOf(textIn(form, "condition"));
+          const is_active = form.get("is_active") === "on";
+          await tell("PUT", "filters", { tenant, ...of, condition, is_active }, item?.etag ?? "-");
+          say(`The filter “${of.name}” is saved.`);
+        }}
+        fields={(item) => (
+          <>
+            {item === null ? (
+              <>
+                <Choice name="role" label="Role" of={roles.map((name) => [name, name])} />
+                <Choice name="table" label="Table" of={tables.map((name) => [name, name])} />
+                <Field name="name" label="Name" isNeeded />
+              </>
+            ) : (
+              <p>
+                {item.role}, {item.table}
+              </p>
+            )}
+            <label>
+              Only rows with
+              <textarea name="condition" rows={6} required spellcheck={false}>
+                {item === null
+                  ? '{"field": "store", "operator": "exact", "value": 7}'
+                  : JSON.stringify(item.condition, null, 2)}
+              </textarea>
+              <small>
+                JSON: field, operator and value; and, or, not. A value may be{" "}
+                <code>{'{"user": "claim"}'}</code>.
+              </small>
+            </label>
+            <Check name="is_active" label="Active" isOn={item?.is_active ?? true} />
+          </>
+        )}
+        removal={{
+          text: (one) => `${one.role} will see rows of ${one.table} that it hides now.`,
+          done: (one) => `The filter “${one.name}” is deleted.`,
+          run: ({ role, table, name, etag }) =>
+            remove("filters", { tenant, role, table, name }, etag),
+        }}
         empty={<p>No filter narrows these permissions.</p>}
       />
-      {edited !== null && (
-        <FormDialog
-          title={edited === "new" ? "New filter" : `Filter “${edited.name}”`}
-          action="Save"
-          save={save}
-          onClose={() => setEdited(null)}
-        >
-          {edited === "new" ? (
-            <>
-              <Choice name="role" label="Role" of={roles} />
-              <Choice name="table" label="Table" of={tables} />
-              <Field name="name" label="Name" isNeeded />
-            </>
-          ) : (
-            <>
-              <input type="hidden" name="role" value={edited.role} />
-              <input type="hidden" name="table" value={edited.table} />
-              <input type="hidden" name="name" value={edited.name} />
-              <p>
-                {edited.role}, {edited.table}
-              </p>
-            </>
-          )}
-          <label>
-            Only rows with
-            <textarea name="condition" rows={6} required spellcheck={false}>
-              {edited === "new"
-                ? '{"field": "store", "operator": "exact", "value": 7}'
-                : JSON.stringify(edited.condition, null, 2)}
-            </textarea>
-            <small>
-              JSON: field, operator and value; and, or, not. A value may be{" "}
-              <code>{'{"user": "claim"}'}</code>.
-            </small>
-          </label>
-          <label>
-            <input
-              type="checkbox"
-              name="is_active"
-              defaultChecked={edited === "new" || edited.is_active}
-            />{" "}
-            Active
-          </label>
-        </FormDialog>
-      )}
     </section>
-  );
-}
-
-function Choice({ name, label, of }: { name: string; label: string; of: readonly string[] }) {
-  return (
-    <label>
-      {label}
-      <select name={name}>
-        {of.map((one) => (
-          <option value={one}>{one}</option>
-        ))}
-      </select>
-    </label>
   );
 }
 

@@ -1,9 +1,9 @@
 /** Overview: whether all is well, and where to look if not. */
 
-import { linkTo } from "../address.js";
 import { useAsk } from "../asking.js";
-import { Answer, Cards, Empty, Page, Table } from "../parts/answers.js";
-import { bytes, count, counted, milliseconds, Tag, When } from "../parts/words.js";
+import { Answer, Cards, Page, Table } from "../parts/answers.js";
+import { bytes, count, milliseconds, Tag, When } from "../parts/words.js";
+import { type Lagging, LagTable } from "./replicas.js";
 import { SYNC_COLUMNS, type SyncEntry } from "./sync_log.js";
 
 interface OverviewAnswer {
@@ -22,13 +22,7 @@ interface OverviewAnswer {
     readonly silent: number;
     readonly outdated: number;
     readonly seen_last_hour: number;
-    readonly furthest_behind: readonly {
-      readonly id: string;
-      readonly name: string;
-      readonly principal: string;
-      readonly behind: number;
-      readonly seen_ms: number;
-    }[];
+    readonly furthest_behind: readonly Lagging[];
   };
   readonly tables: { readonly tracked: number; readonly closed: number };
   readonly directory: {
@@ -134,29 +128,14 @@ function Shown({ of }: { of: OverviewAnswer }) {
       )}
       <section>
         <h2>Furthest behind</h2>
-        {replicas.furthest_behind.length === 0 ? (
-          <Empty>
-            <p>
-              {replicas.total === 0
-                ? "No device has registered yet: clone the hub, or open a page that connects to it."
-                : "Every replica has confirmed the newest commit."}
-            </p>
-          </Empty>
-        ) : (
-          <Table
-            caption="Replicas that are furthest behind"
-            items={replicas.furthest_behind}
-            columns={[
-              {
-                name: "Replica",
-                show: (one) => <a href={linkTo(["replicas", one.id])}>{one.name || one.id}</a>,
-              },
-              { name: "Of", show: (one) => one.principal },
-              { name: "Behind", show: (one) => counted(one.behind, "commit"), isNumber: true },
-              { name: "Seen", show: (one) => <When ms={one.seen_ms} /> },
-            ]}
-          />
-        )}
+        <LagTable
+          of={replicas.furthest_behind}
+          empty={
+            replicas.total === 0
+              ? "No device has registered yet: clone the hub, or open a page that connects to it."
+              : "Every replica has confirmed the newest commit."
+          }
+        />
       </section>
       {sync && (
         <section>
@@ -166,13 +145,12 @@ function Shown({ of }: { of: OverviewAnswer }) {
               all
             </a>
           </h2>
-          {sync.length === 0 ? (
-            <Empty>
-              <p>Nothing was pushed or pulled yet.</p>
-            </Empty>
-          ) : (
-            <Table caption="Newest syncs" items={sync} columns={SYNC_COLUMNS} />
-          )}
+          <Table
+            caption="Newest syncs"
+            items={sync}
+            columns={SYNC_COLUMNS}
+            empty={<p>Nothing was pushed or pulled yet.</p>}
+          />
         </section>
       )}
       <p class="soft">

@@ -3,7 +3,7 @@
 import { linkTo, useAddress } from "../address.js";
 import { tell } from "../api.js";
 import { useDeed, useList } from "../asking.js";
-import { type Column, Page, Rows, Trouble } from "../parts/answers.js";
+import { type Column, Nothing, Page, Rows, Trouble } from "../parts/answers.js";
 import { ChoiceFilter, DoButton, Filters, TextFilter } from "../parts/forms.js";
 import { say } from "../parts/notes.js";
 import { keyOf, Tag, When } from "../parts/words.js";
@@ -77,16 +77,8 @@ export function Parked() {
       lead="Changes that the hub refused. They wait on the devices that made them, with the reason, until somebody there retries or gives them up: nothing is lost. Settle here what needs nobody's care any more."
     >
       <Filters>
-        <ChoiceFilter
-          name="state"
-          label="State"
-          options={["open", "settled"].map((name) => [name, name] as const)}
-        />
-        <ChoiceFilter
-          name="code"
-          label="Why"
-          options={(asked.answer?.codes ?? []).map((code) => [code, code] as const)}
-        />
+        <ChoiceFilter name="state" label="State" options={["open", "settled"]} />
+        <ChoiceFilter name="code" label="Why" options={asked.answer?.codes ?? []} />
         <TextFilter name="table" label="Table" />
         <TextFilter name="replica" label="Replica's id" />
       </Filters>
@@ -94,13 +86,7 @@ export function Parked() {
         of={asked}
         caption="Refused changes, newest first"
         columns={[...PARKED_COLUMNS, deeds]}
-        empty={
-          <p>
-            {query.size > 0
-              ? "No refused change is like this: change the filters."
-              : "The hub has refused nothing."}
-          </p>
-        }
+        empty={<Nothing yet="The hub has refused nothing." what="refused change" />}
       />
     </Page>
   );

@@ -1,10 +1,11 @@
 /** Performance: rates, latency, lag, sizes, and what follows from them. */
 
-import { goAsking, linkTo, useAddress } from "../address.js";
+import { goAsking, useAddress } from "../address.js";
 import { useAsk } from "../asking.js";
-import { Answer, Cards, Empty, Page, Table } from "../parts/answers.js";
+import { Answer, Cards, Empty, Page } from "../parts/answers.js";
 import { Chart } from "../parts/chart.js";
-import { bytes, count, counted, milliseconds, When } from "../parts/words.js";
+import { bytes, count, milliseconds } from "../parts/words.js";
+import { type Lagging, LagTable } from "./replicas.js";
 
 type Series = readonly (number | null)[];
 
@@ -29,12 +30,7 @@ interface PerformanceAnswer {
     readonly push: Latency;
     readonly pull: Latency;
   };
-  readonly lag: readonly {
-    readonly id: string;
-    readonly name: string;
-    readonly behind: number;
-    readonly seen_ms: number;
-  }[];
+  readonly lag: readonly Lagging[];
   readonly suggestions: readonly { readonly code: string; readonly text: string }[];
 }
 
@@ -175,24 +171,7 @@ function Shown({ of }: { of: PerformanceAnswer }) {
         </section>
       )}
       <h2>Lag per replica</h2>
-      {of.lag.length === 0 ? (
-        <Empty>
-          <p>No replica is behind.</p>
-        </Empty>
-      ) : (
-        <Table
-          caption="Replicas that are furthest behind"
-          items={of.lag}
-          columns={[
-            {
-              name: "Replica",
-              show: (one) => <a href={linkTo(["replicas", one.id])}>{one.name || one.id}</a>,
-            },
-            { name: "Behind", show: (one) => counted(one.behind, "commit"), isNumber: true },
-            { name: "Seen", show: (one) => <When ms={one.seen_ms} /> },
-          ]}
-        />
-      )}
+      <LagTable of={of.lag} empty="No replica is behind." />
     </>
   );
 }

@@ -11,6 +11,7 @@ import { count } from "../parts/words.js";
 import { useWhyNot } from "../session.js";
 import { Bulk } from "./bulk.js";
 import { CellFilters } from "./filters.js";
+import { Grid } from "./grid.js";
 import {
   backTo,
   type Cell,
@@ -25,8 +26,6 @@ import {
   putCells,
 } from "./matrix.js";
 
-const TABLES_SHOWN = 40;
-const ROLES_SHOWN = 8;
 const NEW_MS = 4_000;
 const POINTING_MS = 400;
 
@@ -69,7 +68,6 @@ function Shown({ of, again }: { of: Matrix; again: () => void }) {
   const { query } = useAddress();
   const known = useCells(of);
   const [isBulk, setIsBulk] = useState(false);
-  const [more, setMore] = useState(1);
   const [hint, point] = usePreview(of.tenant, known.cellOf);
   const [problem, setProblem] = useState<Problem | null>(null);
   const mayNot =
@@ -140,18 +138,13 @@ function Shown({ of, again }: { of: Matrix; again: () => void }) {
         </Empty>
       ) : (
         <Grid
-          tables={tables.slice(0, TABLES_SHOWN * more)}
-          roles={roles.slice(0, ROLES_SHOWN * more)}
+          tables={tables}
+          roles={roles}
           known={known}
           mayNot={mayNot}
           change={change}
           point={point}
         />
-      )}
-      {(tables.length > TABLES_SHOWN * more || roles.length > ROLES_SHOWN * more) && (
-        <button type="button" class="more secondary" onClick={() => setMore(more + 1)}>
-          Show more of {count(tables.length)} tables and {count(roles.length)} roles
-        </button>
       )}
       <CellFilters
         tenant={of.tenant}
@@ -179,7 +172,7 @@ function Shown({ of, again }: { of: Matrix; again: () => void }) {
   );
 }
 
-interface Known {
+export interface Known {
   cellOf(role: string, table: string): Cell;
   put(cell: Cell, isNew?: boolean): void;
   isNew(role: string, table: string): boolean;
@@ -274,95 +267,3 @@ export function wordsOf({
   const rest = then === null ? "" : ` ${count(then)} can be read then.`;
   return `${parts.join(", ") || "no row appears or vanishes"}.${rest}`;
 }
-
-function Grid({
-  tables,
-  roles,
-  known,
-  mayNot,
-  change,
-  point,
-}: {
-  tables: readonly string[];
-  roles: Matrix["roles"];
-  known: Known;
-  mayNot: string | null;
-  change: (role: string, table: string, flag: Flag, isOn: boolean) => void;
-  point: (role: string, table: string, flag: Flag) => void;
-}) {
-  const grid = useRef<HTMLTableElement>(null);
-  const onKey = (event: KeyboardEvent) => {
-    const step = STEPS[event.key];
-    const box = (event.target as HTMLElement).dataset.at?.split(" ").map(Number);
-    if (!step || !box) return;
-    const [row, column] = [box[0]! + step[0], box[1]! + step[1]];
-    const next = grid.current?.querySelector<HTMLElement>(`[data-at="${row} ${column}"]`);
-    if (!next) return;
-    event.preventDefault();
-    next.focus();
-  };
-  return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
-    <section class="scroll" aria-label="Permissions" tabIndex={0}>
-      <table class="matrix" ref={grid} onKeyDown={onKey}>
-        <caption class="hidden">Permissions of roles for tables</caption>
-        <thead>
-          <tr>
-            <th scope="col">Table</th>
-            {roles.map((role) => (
-              <th scope="col">
-                {role.name}
-                <small>{role.users === 1 ? "1 user" : `${count(role.users)} users`}</small>
-              </th>
-            ))}
-          </tr>
-        </thead>
-        <tbody>
-          {tables.map((table, row) => (
-            <tr>
-              <th scope="row">{table}</th>
-              {roles.map(({ name: role }, place) => {
-                const cell = known.cellOf(role, table);
-                return (
-                  <td class={`cell ${known.isNew(role, table) ? "new" : ""}`}>
-                    {FLAGS.map((flag, index) => (
-                      <input
-                        type="checkbox"
-                        class={`flag ${flag}`}
-                        data-at={`${row} ${place * FLAGS.length + index}`}
-                        aria-label={`${role} may ${FLAG_WORDS[flag][1]} ${table}`}
-                        title={mayNot ?? `${role} may ${FLAG_WORDS[flag][1]} ${table}`}
-                        checked={cell.flags?.[flag] ?? false}
-                        disabled={mayNot !== null}
-                        onChange={(event) => change(role, table, flag, event.currentTarget.checked)}
-                        onMouseEnter={() => point(role, table, flag)}
-                        onFocus={() => point(role, table, flag)}
-                      />
-                    ))}
-                    {(cell.filters ?? 0) > 0 && (
-                      <button
-                        type="button"
-                        class="link filtered"
-                        title="Filters narrow this down"
-                        onClick={() => document.getElementById("filters")?.scrollIntoView()}
-                      >
-                        {cell.filters === 1 ? "1 filter" : `${cell.filters} filters`}
-                      </button>
-                    )}
-                  </td>
-                );
-              })}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </section>
-  );
-}
-
-const STEPS: Readonly<Record<string, readonly [number, number]>> = {
-  ArrowUp: [-1, 0],
-  ArrowDown: [1, 0],
-  ArrowLeft: [0, -1],
-  ArrowRight: [0, 1],
-};

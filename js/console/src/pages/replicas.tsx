@@ -1,10 +1,11 @@
 /** Replicas: every device, and how far it has read. */
 
+import type { ComponentChildren } from "preact";
 import { goAsking, linkTo, useAddress } from "../address.js";
 import { useList } from "../asking.js";
-import { Cards, type Column, Page, Rows } from "../parts/answers.js";
+import { Cards, type Column, Nothing, Page, Rows, Table } from "../parts/answers.js";
 import { ChoiceFilter, Filters, TextFilter } from "../parts/forms.js";
-import { count, Tag, When } from "../parts/words.js";
+import { count, counted, Tag, When } from "../parts/words.js";
 
 export interface ReplicaItem {
   readonly id: string;
@@ -91,11 +92,7 @@ export function Replicas() {
       )}
       <Filters>
         <TextFilter name="q" label="Name, id or user" />
-        <ChoiceFilter
-          name="state"
-          label="State"
-          options={Object.keys(STATES).map((name) => [name, name] as const)}
-        />
+        <ChoiceFilter name="state" label="State" options={Object.keys(STATES)} />
         <TextFilter name="principal" label="User" />
         <TextFilter name="tenant" label="Tenant" />
       </Filters>
@@ -110,16 +107,45 @@ export function Replicas() {
           set: (sort, down) => goAsking({ sort, order: down ? "desc" : "asc" }),
         }}
         empty={
-          query.size > 0 ? (
-            <p>No replica is like this: change the filters.</p>
-          ) : (
-            <p>
-              No device has registered yet: <code>reunite clone</code> this hub, or open a page that
-              connects to it.
-            </p>
-          )
+          <Nothing
+            what="replica"
+            yet={
+              <>
+                No device has registered yet: <code>reunite clone</code> this hub, or open a page
+                that connects to it.
+              </>
+            }
+          />
         }
       />
     </Page>
+  );
+}
+
+export interface Lagging {
+  readonly id: string;
+  readonly name: string;
+  readonly principal: string;
+  readonly behind: number;
+  readonly seen_ms: number;
+}
+
+/** Replicas that have the most to read. */
+export function LagTable({ of, empty }: { of: readonly Lagging[]; empty: ComponentChildren }) {
+  return (
+    <Table
+      caption="Replicas that are furthest behind"
+      items={of}
+      empty={<p>{empty}</p>}
+      columns={[
+        {
+          name: "Replica",
+          show: (one) => <a href={linkTo(["replicas", one.id])}>{one.name || one.id}</a>,
+        },
+        { name: "Of", show: (one) => one.principal },
+        { name: "Behind", show: (one) => counted(one.behind, "commit"), isNumber: true },
+        { name: "Seen", show: (one) => <When ms={one.seen_ms} /> },
+      ]}
+    />
   );
 }

@@ -2,7 +2,7 @@
 
 import { linkTo, useAddress } from "../address.js";
 import { useAsk, useList } from "../asking.js";
-import { Answer, Empty, Facts, Page, Trouble } from "../parts/answers.js";
+import { Answer, Empty, Facts, Listing, Page } from "../parts/answers.js";
 import { keyOf, Value } from "../parts/words.js";
 import { ChangeCard, type ChangeItem } from "./changes.js";
 
@@ -34,20 +34,15 @@ export function Row() {
         }
       </Answer>
       <h2>History</h2>
-      {history.problem && <Trouble problem={history.problem} again={history.again} />}
-      {history.items.map((change) => (
-        <ChangeCard of={change} key={change.id} />
-      ))}
-      {history.items.length === 0 && !history.isBusy && history.problem === null && (
-        <p class="empty">
-          The log has nothing of this row: it is older than the log, or was never changed.
-        </p>
-      )}
-      {history.hasMore && (
-        <button type="button" class="more secondary" onClick={history.more}>
-          Look further back
-        </button>
-      )}
+      <Listing
+        of={history}
+        more="Look further back"
+        empty={
+          <p>The log has nothing of this row: it is older than the log, or was never changed.</p>
+        }
+      >
+        {(changes) => changes.map((change) => <ChangeCard of={change} key={change.id} />)}
+      </Listing>
     </Page>
   );
 }

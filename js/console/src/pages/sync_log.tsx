@@ -4,8 +4,8 @@ import { useState } from "preact/hooks";
 import { linkTo, useAddress } from "../address.js";
 import { urlOf } from "../api.js";
 import { useList } from "../asking.js";
-import { Cards, type Column, Facts, Page, Rows } from "../parts/answers.js";
-import { ChoiceFilter, Dialog, Filters, TextFilter, TimeFilter } from "../parts/forms.js";
+import { Cards, type Column, Facts, Nothing, Page, Rows } from "../parts/answers.js";
+import { ChoiceFilter, Dialog, Filters, SpanFilter, TextFilter } from "../parts/forms.js";
 import { At, count, milliseconds, Tag, When } from "../parts/words.js";
 
 export interface SyncEntry {
@@ -105,29 +105,18 @@ export function SyncLog() {
         <ChoiceFilter
           name="operation"
           label="What"
-          options={["push", "pull", "register", "repair"].map((name) => [name, name] as const)}
+          options={["push", "pull", "register", "repair"]}
         />
-        <ChoiceFilter
-          name="status"
-          label="How it ended"
-          options={["ok", "refused", "error"].map((name) => [name, name] as const)}
-        />
+        <ChoiceFilter name="status" label="How it ended" options={["ok", "refused", "error"]} />
         <TextFilter name="principal" label="Who" />
         <TextFilter name="replica" label="Replica's id" />
-        <TimeFilter name="since_ms" label="From" />
-        <TimeFilter name="until_ms" label="Until" />
+        <SpanFilter />
       </Filters>
       <Rows
         of={asked}
         caption="Syncs, newest first"
         columns={[...SYNC_COLUMNS, details]}
-        empty={
-          <p>
-            {query.size > 0
-              ? "No sync is like this: change the filters."
-              : "Nothing was pushed or pulled yet."}
-          </p>
-        }
+        empty={<Nothing yet="Nothing was pushed or pulled yet." what="sync" />}
       />
       {shown && (
         <Dialog title={`${shown.operation}, ${shown.status}`} onClose={() => setShown(null)}>

@@ -2,8 +2,8 @@
 
 import { linkTo, useAddress } from "../address.js";
 import { useList } from "../asking.js";
-import { type Column, Page, Rows } from "../parts/answers.js";
-import { Filters, TextFilter } from "../parts/forms.js";
+import { type Column, Nothing, Page, Rows } from "../parts/answers.js";
+import { NameFilter } from "../parts/forms.js";
 import { count, Tag } from "../parts/words.js";
 
 export interface TableItem {
@@ -51,22 +51,21 @@ export function Tables() {
   const asked = useList<TableItem>("tables", Object.fromEntries(query), ["tables", "rules"]);
   return (
     <Page title="Tables" lead="What this hub tracks, and who may read and write it.">
-      <Filters>
-        <TextFilter name="q" label="Name" />
-      </Filters>
+      <NameFilter name="q" label="Name" />
       <Rows
         of={asked}
         caption="Tracked tables"
         columns={COLUMNS}
         empty={
-          query.has("q") ? (
-            <p>No tracked table has such a name.</p>
-          ) : (
-            <p>
-              Nothing is tracked yet: the backend calls <code>hub.track</code>, or see{" "}
-              <a href="discovery">Discovery</a>.
-            </p>
-          )
+          <Nothing
+            filtered="No tracked table has such a name."
+            yet={
+              <>
+                Nothing is tracked yet: the backend calls <code>hub.track</code>, or see{" "}
+                <a href="discovery">Discovery</a>.
+              </>
+            }
+          />
         }
       />
     </Page>

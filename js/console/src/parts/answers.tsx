@@ -4,6 +4,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { useAddress } from "../address.js";
 import type { Problem } from "../api.js";
 import type { Asked, AskedList } from "../asking.js";
 
@@ -83,21 +84,17 @@ export interface Column<Item> {
   readonly sort?: string;
 }
 
-/** A list as a table, with more of it on demand. */
-export function Rows<Item>({
+/** A list, with more of it on demand: `children` show the items that are there. */
+export function Listing<Item>({
   of,
-  caption,
-  columns,
   empty,
   more = "More",
-  sort,
+  children,
 }: {
   of: AskedList<Item, unknown>;
-  caption: string;
-  columns: readonly Column<Item>[];
   empty: ComponentChildren;
   more?: string;
-  sort?: { by: string; isDescending: boolean; set: (by: string, isDescending: boolean) => void };
+  children: (items: readonly Item[]) => ComponentChildren;
 }) {
   if (of.problem !== null && of.items.length === 0) {
     return <Trouble problem={of.problem} again={of.again} />;
@@ -116,7 +113,7 @@ export function Rows<Item>({
           </button>
         </p>
       )}
-      <Table items={of.items} caption={caption} columns={columns} {...(sort && { sort })} />
+      {children(of.items)}
       {of.hasMore && (
         <button type="button" class="more secondary" aria-busy={of.isBusy} onClick={of.more}>
           {more}
@@ -126,17 +123,62 @@ export function Rows<Item>({
   );
 }
 
+/** A list as a table. */
+export function Rows<Item>({
+  caption,
+  columns,
+  sort,
+  ...list
+}: {
+  of: AskedList<Item, unknown>;
+  caption: string;
+  columns: readonly Column<Item>[];
+  empty: ComponentChildren;
+  more?: string;
+  sort?: { by: string; isDescending: boolean; set: (by: string, isDescending: boolean) => void };
+}) {
+  return (
+    <Listing {...list}>
+      {(items) => (
+        <Table items={items} caption={caption} columns={columns} {...(sort && { sort })} />
+      )}
+    </Listing>
+  );
+}
+
+/** Says that a list has nothing; while something narrows it, that this may be why. */
+export function Nothing({
+  yet,
+  what = "entry",
+  filtered,
+  by,
+}: {
+  yet: ComponentChildren;
+  what?: string;
+  filtered?: string | null;
+  by?: readonly string[];
+}) {
+  const { query } = useAddress();
+  const isNarrowed = by === undefined ? query.size > 0 : by.some((name) => query.has(name));
+  if (!isNarrowed) return <p>{yet}</p>;
+  return <p>{filtered ?? `No ${what} is like this: change the filters.`}</p>;
+}
+
+/** `empty`: what is said where there are no items. */
 export function Table<Item>({
   items,
   caption,
   columns,
   sort,
+  empty,
 }: {
   items: readonly Item[];
   caption: string;
   columns: readonly Column<Item>[];
+  empty?: ComponentChildren;
   sort?: { by: string; isDescending: boolean; set: (by: string, isDescending: boolean) => void };
 }) {
+  if (items.length === 0 && empty !== undefined) return <Empty>{empty}</Empty>;
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
     <section class="scroll" aria-label={caption} tabIndex={0}>

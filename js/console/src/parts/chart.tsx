@@ -42,7 +42,12 @@ export function Chart({
   // biome-ignore lint/correctness/useExhaustiveDependencies: `shape` stands for lines; data follows below
   useEffect(() => {
     const box = place.current!;
-    const colour = (name: string) => getComputedStyle(box).getPropertyValue(name).trim();
+    const colour = (name: string) => {
+      box.style.color = `var(${name})`;
+      const found = getComputedStyle(box).color;
+      box.style.color = "";
+      return found;
+    };
     const axis = {
       stroke: colour("--soft"),
       grid: { stroke: colour("--line"), width: 1 },

@@ -53,7 +53,7 @@ export function ChoiceFilter({
 }: {
   name: string;
   label: string;
-  options: readonly (readonly [string, string])[];
+  options: readonly (string | readonly [string, string])[];
   all?: string | null;
 }) {
   const { query } = useAddress();
@@ -65,16 +65,17 @@ export function ChoiceFilter({
         onChange={(event) => goAsking({ [name]: event.currentTarget.value || null })}
       >
         {all !== null && <option value="">{all}</option>}
-        {options.map(([value, text]) => (
-          <option value={value}>{text}</option>
-        ))}
+        {options.map((option) => {
+          const [value, text] = typeof option === "string" ? [option, option] : option;
+          return <option value={value}>{text}</option>;
+        })}
       </select>
     </label>
   );
 }
 
 /** A moment, to the minute, in this browser's own time; in the address it is milliseconds. */
-export function TimeFilter({ name, label }: { name: string; label: string }) {
+function TimeFilter({ name, label }: { name: string; label: string }) {
   const { query } = useAddress();
   const ms = Number(query.get(name) ?? "");
   const local = ms ? new Date(ms - new Date(ms).getTimezoneOffset() * 60_000) : null;
@@ -90,6 +91,25 @@ export function TimeFilter({ name, label }: { name: string; label: string }) {
         }}
       />
     </label>
+  );
+}
+
+/** From when until when. */
+export function SpanFilter() {
+  return (
+    <>
+      <TimeFilter name="since_ms" label="From" />
+      <TimeFilter name="until_ms" label="Until" />
+    </>
+  );
+}
+
+/** One text that narrows a list. */
+export function NameFilter({ name, label }: { name: string; label: string }) {
+  return (
+    <Filters>
+      <TextFilter name={name} label={label} />
+    </Filters>
   );
 }
 
@@ -224,6 +244,7 @@ export function AskingButton({
   deed,
   label,
   whyNot = null,
+  isDanger = true,
 }: {
   children: string;
   title: string;
@@ -231,12 +252,13 @@ export function AskingButton({
   deed: () => Promise<void>;
   label?: string;
   whyNot?: string | null;
+  isDanger?: boolean;
 }) {
   const [isOpen, setIsOpen] = useState(false);
   return (
     <>
       <DoButton
-        class="small danger"
+        class={`small ${isDanger ? "danger" : "secondary"}`}
         whyNot={whyNot}
         onClick={() => setIsOpen(true)}
         {...(label && { label })}
@@ -247,7 +269,7 @@ export function AskingButton({
         <FormDialog
           title={title}
           action={children}
-          isDanger
+          isDanger={isDanger}
           save={deed}
           onClose={() => setIsOpen(false)}
         >
@@ -288,6 +310,37 @@ export function Field({
         {...(hint && { "aria-describedby": id })}
       />
       {hint && <small id={id}>{hint}</small>}
+    </label>
+  );
+}
+
+/** One of several, in a form. */
+export function Choice({
+  name,
+  label,
+  of,
+}: {
+  name: string;
+  label: string;
+  of: readonly (readonly [string, string])[];
+}) {
+  return (
+    <label>
+      {label}
+      <select name={name}>
+        {of.map(([value, text]) => (
+          <option value={value}>{text}</option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** Yes or no, in a form. */
+export function Check({ name, label, isOn }: { name: string; label: string; isOn: boolean }) {
+  return (
+    <label>
+      <input type="checkbox" name={name} defaultChecked={isOn} /> {label}
     </label>
   );
 }

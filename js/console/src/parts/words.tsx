@@ -75,6 +75,15 @@ export function textOf(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value);
 }
 
+/** What somebody typed for a value: JSON, and whatever is none as the text that it is. */
+export function valueIn(typed: string): unknown {
+  try {
+    return JSON.parse(typed);
+  } catch {
+    return typed;
+  }
+}
+
 /** A key as people write it: the value, or several with commas. */
 export function keyOf(key: readonly unknown[] | null | undefined): string {
   return (key ?? []).map(textOf).join(", ");

@@ -137,7 +137,7 @@ def test_series_have_a_point_for_each_stretch_and_none_where_nothing_was_noted(
     assert found["series"]["database_bytes"][-1] > 0
     assert found["totals"]["pushes"] == 1
     assert all(len(values) == len(found["times"]) for values in found["series"].values())
-    for longer, step in (("24h", 300), ("14d", 300), ("1y", 3_600)):
+    for longer, step in (("24h", 300), ("14d", 1_800), ("1y", 21_600)):
         other = owner.get("performance", range=longer)
         assert (other["step_s"], other["totals"]["pushes"]) == (step, 1)
 
@@ -157,6 +157,27 @@ def test_points_of_several_processes_are_added_up(world: World) -> None:
     assert (found["totals"]["pushes"], found["totals"]["changes"]) == (4, 14)
     assert found["totals"]["push"]["mean_ms"] == 100.0
     assert found["totals"]["push"]["p50_ms"] == round(class_end_ms(3), 2)
+
+
+def test_points_of_one_step_are_added_up_and_gauges_are_the_largest(world: World) -> None:
+    owner = world.owner()
+    step_s = 21_600
+    at_s = world.clock.now_ms() // 1_000 // step_s * step_s - 10 * step_s
+    with world.hub.workings.store.write() as tx:
+        for hour, behind in ((0, 3), (1, 9), (5, 1), (6, 4)):
+            points = {
+                "operations": {"push": {"count": 1, "changes": 2, "seconds": 0.1}},
+                "gauges": {"behind_max": behind},
+            }
+            text = msgspec.json.encode(points).decode()
+            tx.put_record(
+                SeriesRecord(grain=3_600, at_s=at_s + hour * 3_600, who="one", points=text)
+            )
+    found = owner.get("performance", range="1y")
+    place = found["times"].index(at_s)
+    assert found["series"]["pushes"][place : place + 3] == [3, 1, None]
+    assert found["series"]["changes"][place : place + 2] == [6, 2]
+    assert found["series"]["behind_max"][place : place + 2] == [9, 4]
 
 
 def test_lag_is_of_what_was_sent_and_falls_with_a_sync(world: World) -> None:

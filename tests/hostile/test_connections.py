@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from reunite.server.connection import HEAD_BYTES_MAX, BoundedProtocol
+from reunite.server.connection import HEAD_BYTES_MAX, BoundedProtocol, _unread_bytes
 from tests.hostile.conftest import ANN, MALLORY, Somebody, Town, town_at
 from tests.integration.http_helpers import connection_to
 from tests.integration.processes import wait_until
@@ -249,7 +249,7 @@ class SlowReader:
     def get_write_buffer_size(self) -> int:
         return self.unread
 
-    def get_extra_info(self, name: str) -> None:
+    def get_extra_info(self, name: str) -> socket.socket | None:
         return None
 
     def abort(self) -> None:
@@ -274,3 +274,17 @@ def test_who_reads_slowly_is_not_cut_off_before_they_stop() -> None:
         assert not reader.is_cut
     loop.call()
     assert reader.is_cut
+
+
+class GoneReader(SlowReader):
+    """A connection whose socket is closed already, which has no descriptor any more."""
+
+    def get_extra_info(self, name: str) -> socket.socket:
+        closed = socket.socket()
+        closed.close()
+        return closed
+
+
+def test_a_connection_that_is_gone_already_is_no_trouble() -> None:
+    reader = GoneReader()
+    assert _unread_bytes(reader) == reader.unread  # type: ignore[arg-type]

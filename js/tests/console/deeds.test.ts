@@ -20,7 +20,7 @@ inChromium("an open conflict is decided, and the row follows", async (browse) =>
   await page.getByRole("heading", { name: "Conflict: task task-0" }).waitFor();
   await page.getByRole("heading", { name: "The replica wanted" }).waitFor();
   await photograph(page, "conflict");
-  await page.getByRole("button", { name: "Take: The replica wanted" }).click();
+  await page.getByRole("button", { name: "Take this: The replica wanted" }).click();
   await page.getByText(/Decided, in commit \d+\./).waitFor();
   expect(await stage.sql("select note from task where id = 'task-0'")).toEqual([["Nine tonnes"]]);
   await page.getByText("by cleo").first().waitFor();
@@ -51,7 +51,7 @@ inChromium("a row is put back as it was before a change", async (browse) => {
     .filter({ hasText: "To do" })
     .or(page.getByRole("article").filter({ hasText: "task-2" }))
     .first();
-  await change.getByRole("button", { name: /Put task task-2 back/ }).click();
+  await change.getByRole("button", { name: /Put back task task-2/ }).click();
   await page.getByRole("dialog").getByRole("row").filter({ hasText: "lane" }).waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Put back" }).click();
   await page.getByText(/Put back, in commit \d+\./).waitFor();
@@ -81,7 +81,7 @@ inChromium("a user is made, given a role, logs in, and is deleted", async (brows
   await page.getByRole("button", { name: "Roles of finn" }).click();
   await dialog.getByLabel("Role").fill("console:read");
   await dialog.getByRole("button", { name: "Give" }).click();
-  await dialog.getByRole("button", { name: "Take console:read away" }).waitFor();
+  await dialog.getByRole("button", { name: "Take away console:read" }).waitFor();
   const finn = await stage.page(context, "", "localhost");
   await logIn(finn, "finn");
   await page.keyboard.press("Escape");

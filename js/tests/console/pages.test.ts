@@ -24,7 +24,7 @@ inChromium("every page has a title, an address of its own, and fits a phone", as
   for (const [href, name] of links) {
     await page.goto(href);
     await page.getByRole("heading", { level: 1, name: name! }).waitFor();
-    expect(await page.title()).toBe(`${name} · reunite`);
+    await expect.poll(() => page.title()).toBe(`${name} · reunite`);
     await page.locator("main [aria-busy=true]").first().waitFor({ state: "detached" });
     await photograph(
       page,

@@ -39,8 +39,9 @@ export class Stage {
     onLine((line) => this.waiting.shift()?.(JSON.parse(line)));
   }
 
-  static async start(): Promise<Stage> {
-    const begun = spawn(PYTHON, [join(ROOT, "tests/js/console_hub.py")], {
+  /** `program`: which hub, of those beside the tests that start it. */
+  static async start(program = "console_hub.py"): Promise<Stage> {
+    const begun = spawn(PYTHON, [join(ROOT, "tests/js", program)], {
       stdio: ["pipe", "pipe", "inherit"],
     });
     let take = (_line: string): void => {};
@@ -94,6 +95,60 @@ export class Stage {
     await logIn(page, user);
     return page;
   }
+}
+
+/** Every page, and what is behind its lists and tabs; the names are those of its first heading. */
+export async function places(stage: Stage): Promise<string[]> {
+  const [[replica], [conflict], [seq]] = (await Promise.all(
+    [
+      "select id from reunite_replica limit 1",
+      "select id from reunite_hub_conflict limit 1",
+      "select max(seq) from reunite_commit",
+    ].map(async (sql) => (await stage.sql(sql))[0]),
+  )) as [[string], [string], [number]];
+  const row = `table=task&key=${encodeURIComponent('["task-0"]')}`;
+  return [
+    "",
+    "replicas",
+    `replicas/${replica}`,
+    "replicas?q=nobody",
+    "tables",
+    "tables/task",
+    `row?${row}`,
+    "permissions",
+    "permissions?tenant=newark",
+    "conflicts",
+    `conflicts/${conflict}`,
+    "parked",
+    "audit",
+    "audit?tab=changes",
+    "audit?tab=acts",
+    `audit/${seq}`,
+    "sync",
+    "performance",
+    "people",
+    "people?tab=tenants",
+    "people?tab=roles",
+    "people?tab=tokens",
+    "people?tab=log-ins",
+    "view-as",
+    "view-as?user=ben",
+    "view-as?user=ben&table=flight",
+    `view-as?user=ben&${row}`,
+    "jobs",
+    "discovery",
+    "search?q=t",
+    "nowhere",
+  ];
+}
+
+/** Go to a page and wait until it has what it asks for. */
+export async function visit(page: Page, stage: Stage, path: string): Promise<void> {
+  await page.goto(stage.url + path);
+  await page.locator("main h1").waitFor();
+  await page.waitForFunction(
+    () => document.querySelector("main .waiting, main [aria-busy=true]") === null,
+  );
 }
 
 export async function logIn(page: Page, user: string): Promise<void> {

@@ -1,6 +1,8 @@
 """Performance: figures by time, as series that a chart draws, and what they suggest.
 
-    1h: points of 10 s      24h, 14d: of 5 min      1y: of an hour
+    1h: points of 10 s      24h: of 5 min      14d: of half an hour      1y: of six hours
+
+A chart has some hundred places, so those that are kept finer are added up to these.
 
 The rule         what no process noted is null, and no zero. A suggestion names the figure that it
                  comes from.
@@ -19,11 +21,12 @@ from reunite.engine.ports import Transaction
 from reunite.engine.remembered import SeriesRecord
 from reunite.metering import Figures, Gauges, Points, class_end_ms
 
-_RANGES: Mapping[str, tuple[int, int]] = {
-    "1h": (10, 3_600),
-    "24h": (300, 86_400),
-    "14d": (300, 14 * 86_400),
-    "1y": (3_600, 365 * 86_400),
+# Seconds of the points that are kept, of those that are shown, and of all of them together.
+_RANGES: Mapping[str, tuple[int, int, int]] = {
+    "1h": (10, 10, 3_600),
+    "24h": (300, 300, 86_400),
+    "14d": (300, 1_800, 14 * 86_400),
+    "1y": (3_600, 21_600, 365 * 86_400),
 }
 
 # Points of all processes that are read for a chart.
@@ -114,18 +117,18 @@ class Rates(msgspec.Struct, frozen=True, kw_only=True):
 def performance(desk: Desk, given: PerformanceAsked) -> Performance:
     """The series of a stretch of time."""
     desk.inside.meter.flush()
-    grain, seconds = _RANGES[given.range]
+    grain, step_s, seconds = _RANGES[given.range]
     now_s = desk.now_ms // 1_000
-    first_s = (now_s - seconds) // grain * grain + grain
-    times = list(range(first_s, now_s // grain * grain + 1, grain))
+    first_s = (now_s - seconds) // step_s * step_s + step_s
+    times = list(range(first_s, now_s // step_s * step_s + 1, step_s))
     with desk.reading() as tx:
-        by_time = _points(tx, grain, first_s)
+        by_time = _points(tx, grain, first_s, step_s)
         lag = _lag(desk, tx)
     points = [by_time.get(at_s) for at_s in times]
     totals = _totals(points)
     return Performance(
         range=given.range,
-        step_s=grain,
+        step_s=step_s,
         from_ms=first_s * 1_000,
         to_ms=desk.now_ms,
         times=times,
@@ -138,7 +141,7 @@ def performance(desk: Desk, given: PerformanceAsked) -> Performance:
 
 def recent_rates(desk: Desk, tx: Transaction, window_s: int = 300) -> Rates:
     """What was done within so many seconds."""
-    points = list(_points(tx, 10, desk.now_ms // 1_000 - window_s).values())
+    points = list(_points(tx, 10, desk.now_ms // 1_000 - window_s, 10).values())
     totals = _totals(points)
     return Rates(
         window_s=window_s,
@@ -151,15 +154,16 @@ def recent_rates(desk: Desk, tx: Transaction, window_s: int = 300) -> Rates:
     )
 
 
-def _points(tx: Transaction, grain: int, first_s: int) -> dict[int, Points]:
-    """The points since then, those of all processes together."""
+def _points(tx: Transaction, grain: int, first_s: int, step_s: int) -> dict[int, Points]:
+    """The points since then by step, those of a step and of all processes together."""
     found: dict[int, Points] = {}
     for record in tx.latest(SeriesRecord, grain=grain, since=first_s, limit=_POINTS_MAX):
         points = _decode(record.points)
-        if record.at_s not in found:
-            found[record.at_s] = points
+        at_s = record.at_s // step_s * step_s
+        if at_s not in found:
+            found[at_s] = points
             continue
-        merged = found[record.at_s]
+        merged = found[at_s]
         for operation_name, figures in points.operations.items():
             merged.operations.setdefault(operation_name, Figures()).add(figures)
         merged.gauges = _larger(merged.gauges, points.gauges)
@@ -170,7 +174,7 @@ _decode = msgspec.json.Decoder(Points).decode
 
 
 def _larger(one: Gauges | None, other: Gauges | None) -> Gauges | None:
-    """What two processes saw of the same: the larger, which is the later."""
+    """How things stood at their largest, of two processes or two times within a step."""
     if one is None or other is None:
         return one or other
     return Gauges(

@@ -159,8 +159,8 @@ def _unread_bytes(transport: asyncio.Transport) -> int:
 
         descriptor = transport.get_extra_info("socket").fileno()
         taken = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
-    except (ImportError, AttributeError, OSError):
-        return size
+    except (ImportError, AttributeError, OSError, ValueError):
+        return size  # ValueError: the socket is closed already, and its descriptor is -1
     return size + int.from_bytes(taken, sys.byteorder)
 
 

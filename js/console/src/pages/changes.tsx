@@ -118,7 +118,7 @@ function Restore({ of }: { of: ChangeItem }) {
         isBusy={deed.isBusy}
         whyNot={of.is_erased ? "Erased values cannot be put back." : null}
         onClick={look}
-        label={`Put ${of.table} ${keyOf(of.key)} back as it was before`}
+        label={`Put back ${of.table} ${keyOf(of.key)} as it was before`}
       >
         Put back
       </DoButton>

@@ -154,7 +154,7 @@ function Side({
       <h2>{title}</h2>
       <Shape of={value} />
       <footer>
-        <DoButton onClick={take} isBusy={isBusy} label={`Take: ${title}`}>
+        <DoButton onClick={take} isBusy={isBusy} label={`Take this: ${title}`}>
           Take this
         </DoButton>
       </footer>

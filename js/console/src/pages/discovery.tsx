@@ -91,7 +91,7 @@ function Shown({ of, again }: { of: DiscoveryAnswer; again: () => void }) {
               <AskingButton
                 title={`Track ${name} no longer?`}
                 text="Devices lose its rows with their next sync; the hub keeps them."
-                label={`Leave ${name} out`}
+                label={`Leave out ${name}`}
                 whyNot={whyNot}
                 deed={() => set(name, false)}
               >

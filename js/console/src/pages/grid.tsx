@@ -14,7 +14,7 @@ import type { Known } from "./permissions.js";
 const CELLS_MAX = 400;
 
 /** The sizes of what is in sight only, in pixels; the sheet has them, too. */
-const [ROW_PX, COLUMN_PX, NAME_PX] = [52, 190, 180];
+const [ROW_PX, COLUMN_PX, NAME_PX] = [58, 190, 180];
 
 /** Rows and columns beside those in sight. */
 const SPARE = 3;
@@ -56,14 +56,10 @@ export function Grid({
     event.preventDefault();
     next.focus();
   };
+  const scroll = isLarge ? "scroll tall" : "scroll";
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keys
-    <section
-      class={`scroll ${isLarge ? "tall" : ""}`}
-      aria-label="Permissions"
-      tabIndex={0}
-      ref={box}
-    >
+    <section class={scroll} aria-label="Permissions" tabIndex={0} ref={box}>
       <table
         class={`matrix ${isLarge ? "even" : ""}`}
         aria-rowcount={tables.length + 1}
@@ -153,7 +149,7 @@ export function Grid({
 /** The space of rows that are not there. */
 function Gap({ rows }: { rows: number }) {
   return (
-    <tr aria-hidden="true" style={{ height: `${rows * ROW_PX}px` }}>
+    <tr class="gap" style={{ height: `${rows * ROW_PX}px` }}>
       <td />
     </tr>
   );

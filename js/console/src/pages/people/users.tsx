@@ -139,7 +139,7 @@ function RolesOf({ user, onClose, again }: { user: User; onClose: () => void; ag
             <DoButton
               class="small secondary"
               isBusy={deed.isBusy}
-              label={`Take ${rankOf(rank)} away`}
+              label={`Take away ${rankOf(rank)}`}
               onClick={() => done(remove("users/roles", { user: user.name, ...rank }))}
             >
               Take away

@@ -1,4 +1,4 @@
-"""A hub of 200 tables and 50 roles with permissions for all, for the tests of the matrix in a browser.
+"""A hub of 200 tables and 50 roles with permissions for all, for browser tests of the matrix.
 
 Speaks as `console_hub.py` does: prints `{"url": …}`, and answers `{"do": "sql", …}`.
 """

@@ -1,9 +1,9 @@
 """sb-sync's API: what pushes and pulls of the standard row cost, through all of Django.
 
 Requests go through Django's handler in this process, as one worker of a server would answer them:
-JSON, token, organization, flags, fields, foreign keys, log, counters. A server with two workers
-has two of these. The client's own work is a body that was made before, and one search in each
-answer.
+JSON, token, organization, flags, fields, foreign keys, log, counters. The client's own work is a
+body that was made before, and one search in each answer. `sb_sync_served` has the same over HTTP,
+from a server with two workers.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import standard
+from benchmarks import sb_sync_served, standard
 from benchmarks.figures import Figure, Pairs, Settings, Spent, in_turn, timed
+from benchmarks.parcels.project import LABEL, PASSWORD, configure, prepare
 
 ROWS_PUSHED = 10_000
 ROWS_PULLED = 100_000
-BATCH = 1_000
+BATCH = sb_sync_served.BATCH
 # Rows a second; the original, with everything patched until it ran, reached 1,600 and 33,000.
 AIM_PUSHED = 10_000
+AIM_SERVED_PUSHED = 13_000
 AIM_PULLED = 40_000
 # A batch of a table ten times as large.
 AIM_GROWTH = 1.3
 
-_NAMES = ("shop_id", "customer", "email", "street", "city", "note", "quantity", "weight", "due")
 _LAST_SYNC = re.compile(rb'"last_sync":"([^"]+)"')
-_LABEL = "parcels.Parcel"
 
 
 def run(settings: Settings) -> Iterator[Figure]:
@@ -69,6 +69,13 @@ def run(settings: Settings) -> Iterator[Figure]:
         "sb_sync", f"a batch of {many:,} rows", limit=f"of {many // 10:,}", aim=AIM_GROWTH
     )
     project.close()
+    yield from sb_sync_served.run(
+        settings,
+        pushed=rows,
+        pulled=many,
+        aim_pushed=AIM_SERVED_PUSHED,
+        aim_pulled=AIM_PULLED,
+    )
 
 
 def _at(rows: int, rows_per_s: int) -> Spent:
@@ -79,39 +86,18 @@ class _Project:
     """A Django project in a file, with one user of one organization."""
 
     def __init__(self, path: Path) -> None:
-        _configure(path)
-        from django.core.management import call_command
+        database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
+        configure(database, path.parent)
         from django.test import Client
 
-        call_command("migrate", run_syncdb=True, verbosity=0)
-        from django.contrib.auth import get_user_model
-        from django.contrib.auth.models import Group
-
-        from benchmarks.parcels.models import Parcel, Shop
-        from reunite.contrib.django.models import (
-            ModelPermission,
-            Organization,
-            UserOrganization,
-        )
+        prepare("ann")
+        from benchmarks.parcels.models import Parcel
 
         self._parcels: Any = Parcel
         self._path = path
-        user = get_user_model().objects.create_user("ann", password="secret")
-        self._organization = Organization.objects.create(name="North", slug="north")
-        group = Group.objects.create(name="Managers")
-        UserOrganization.objects.create(user=user, organization=self._organization, group=group)
-        for label in (_LABEL, "parcels.Shop"):
-            ModelPermission.objects.create(
-                organization=self._organization,
-                group=group,
-                model_name=label,
-                **dict.fromkeys(ModelPermission.FLAGS, True),
-            )
-        Shop.objects.bulk_create(
-            Shop(organization=self._organization, name=name) for _, name in standard.shop_rows()
-        )
         self._client = Client()
-        answer = self._ask("auth/token/", b'{"username": "ann", "password": "secret"}')
+        login = {"username": "ann", "password": PASSWORD}
+        answer = self._ask("auth/token/", json.dumps(login).encode())
         self._headers = {"Authorization": f"Bearer {json.loads(answer)['token']}"}
         self._first = 1
 
@@ -127,14 +113,7 @@ class _Project:
     def bodies(self, rows: int) -> list[bytes]:
         """Requests with rows that no request had before."""
         first, self._first = self._first, self._first + rows
-        items = [
-            {"_model": _LABEL, **dict(zip(_NAMES, row[1:], strict=True))}
-            for row in standard.rows(first, rows)
-        ]
-        return [
-            json.dumps({"data": items[start : start + BATCH]}).encode()
-            for start in range(0, rows, BATCH)
-        ]
+        return sb_sync_served.bodies(first, rows)
 
     def push(self, bodies: list[bytes]) -> None:
         for body in bodies:
@@ -164,7 +143,7 @@ class _Project:
         assert count >= self._parcels.objects.count() // BATCH
 
     def _pull(self, place: str | None) -> tuple[str, bool]:
-        body = json.dumps({"models": {_LABEL: place}, "batch_size": BATCH}).encode()
+        body = json.dumps({"models": {LABEL: place}, "batch_size": BATCH}).encode()
         answer = self._ask("pull/", body)
         found = _LAST_SYNC.search(answer, len(answer) - 2_000)
         assert found is not None, answer[-500:]
@@ -202,30 +181,3 @@ class _Plain:
             self._connection.executemany(standard.INSERT, batch)
             self._connection.execute("COMMIT")
         self._connection.close()
-
-
-def _configure(path: Path) -> None:
-    import django
-    from django.conf import settings
-
-    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
-    many = {"SECURITY": {"RATE_LIMIT_REQUESTS": 10**9}}
-    settings.configure(
-        DATABASES={"default": database},
-        INSTALLED_APPS=[
-            "django.contrib.auth",
-            "django.contrib.contenttypes",
-            "reunite.contrib.django",
-            "reunite.dropin.sb_sync",
-            "benchmarks.parcels",
-        ],
-        MIDDLEWARE=["reunite.contrib.django.middleware.ActingUser"],
-        ROOT_URLCONF="benchmarks.parcels.urls",
-        SECRET_KEY="for benchmarks " * 4,
-        DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-        ALLOWED_HOSTS=["*"],
-        SB_SYNC_CONFIG=many,
-        SB_SYNC_LOG_DIR=str(path.parent / "logs"),
-        USE_TZ=True,
-    )
-    django.setup()

@@ -80,13 +80,7 @@ class PostgresServer:
     def processor_s(self) -> float:
         """The processor time of the server and all its sessions so far; 0 without /proc."""
         assert self._process is not None
-        own = _processor_ticks(self._process.pid, with_ended=True)
-        place = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        try:
-            sessions = [int(pid) for pid in place.read_text(encoding="ascii").split()]
-        except OSError:
-            sessions = []
-        return (own + sum(map(_processor_ticks, sessions))) / os.sysconf("SC_CLK_TCK")
+        return processor_s(self._process.pid)
 
     def start(self) -> None:
         """Start, and wait until it answers."""
@@ -236,6 +230,17 @@ def _programs(folder: Path) -> Path:
     copied = folder / "programs"
     shutil.copytree(installed, copied)
     return copied / "bin"
+
+
+def processor_s(pid: int) -> float:
+    """The processor time of a process and all its children so far; 0 without /proc."""
+    own = _processor_ticks(pid, with_ended=True)
+    place = Path(f"/proc/{pid}/task/{pid}/children")
+    try:
+        children = [int(child) for child in place.read_text(encoding="ascii").split()]
+    except OSError:
+        children = []
+    return (own + sum(map(_processor_ticks, children))) / os.sysconf("SC_CLK_TCK")
 
 
 def _processor_ticks(pid: int, *, with_ended: bool = False) -> int:

@@ -21,6 +21,7 @@ from django.contrib.auth import authenticate, get_user_model
 from reunite.contrib.django.conf import setting
 from reunite.contrib.django.discovery import TrackedModel, owner_column, tracked_models
 from reunite.contrib.django.filters import conditions_of
+from reunite.contrib.django.store import DjangoWriteTransaction
 from reunite.core.expression import Expression
 from reunite.core.grants import FLAGS, Flags, Grants, granted
 from reunite.core.principal import Principal
@@ -66,6 +67,11 @@ class DjangoDirectory:
         return tx.stamp(GRANTS_STAMP)
 
     def grants(self, tx: Transaction, principal: Principal) -> Grants:
+        if isinstance(tx, DjangoWriteTransaction):
+            return tx.granted(principal, lambda: self._grants(principal))
+        return self._grants(principal)
+
+    def _grants(self, principal: Principal) -> Grants:
         tables = self._tables
         if self._is_superuser(principal):
             return {} if principal.tenant is None else _without_tenant_closed(tables)

@@ -10,7 +10,7 @@ The rule         a model that refuses a row refuses it as a constraint of the da
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from reunite.contrib.django.conf import SAVE
 from reunite.contrib.django.database import DjangoDatabase
 from reunite.contrib.django.discovery import TrackedModel, tracked_models
 from reunite.contrib.django.saving import delete_rows, insert_rows, update_rows
+from reunite.core.grants import Grants
+from reunite.core.principal import Principal
 from reunite.core.values import Row
 from reunite.engine.ports import Writes
 from reunite.errors import ConstraintError
@@ -47,6 +49,16 @@ class DjangoWriteTransaction(SqlWriteTransaction):
         self._using = using
         self._models = models
         self._saved = saved
+        self._granted: list[tuple[Principal, Grants]] = []
+
+    def granted(self, principal: Principal, find: Callable[[], Grants]) -> Grants:
+        """A principal's grants, found once: a push asks when it reads its items and again when it
+        judges their changes, of one moment both times."""
+        for known, grants in self._granted:
+            if known == principal:
+                return grants
+        self._granted.append((principal, find()))
+        return self._granted[-1][1]
 
     def defaults(self, table: str) -> Row:
         found = super().defaults(table)

@@ -30,6 +30,7 @@ from reunite.contrib.django.models import Organization
 from reunite.contrib.django.saving import aware_moment, python_value
 from reunite.core.schema import ColumnType, TableSchema
 from reunite.core.stored import TAG, is_tagged, stored_of, text_form, wire_form, wire_integer
+from reunite.dropin.sb_sync.quick import Take, quick
 
 # Models of Django's that a group may be given to read: fields by model.
 READ_ONLY_MODELS = frozenset({"auth.User", "auth.Group", "contenttypes.ContentType"})
@@ -61,8 +62,10 @@ class Field:
             target = target.target_field
         self._target = target
         # One of Django's own, which stores texts and numbers as they are.
-        self._is_plain = all(type(one).__module__.startswith("django.db.models") for one in
-                             (field, target)) and not isinstance(target, _CONVERTED)  # fmt: skip
+        self._is_djangos = all(
+            type(one).__module__.startswith("django.db.models") for one in (field, target)
+        )
+        self._is_plain = self._is_djangos and not isinstance(target, _CONVERTED)
         self.is_clock = bool(
             getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False)
         )
@@ -111,6 +114,16 @@ class Field:
         if isinstance(target, models.DateTimeField):
             return aware_moment(target, value, self._using)
         return target.to_python(value)
+
+    def take(self, column_type: ColumnType) -> Take:
+        """What makes a wire value of an item's. It raises FieldError."""
+
+        def slow(value: Any) -> Any:
+            return self.wire(self.clean(value), column_type)
+
+        if not self._is_djangos:
+            return slow
+        return quick(self.field, self._target, column_type, slow)
 
     def python(self, wire: Any) -> Any:
         """A wire value as the field has it in Python."""
@@ -251,6 +264,19 @@ class Described:
         self.clocks = [field for field in fields if field.is_touched]
         self.pointers = [field for field in fields if field.is_pointer]
         self._using = using
+        self._takes: tuple[TableSchema | None, Mapping[str, tuple[str, Take]]] = (None, {})
+
+    def takes(self, schema: TableSchema) -> Mapping[str, tuple[str, Take]]:
+        """By the names that an item may set of a table, the column and what makes its values."""
+        known, found = self._takes
+        if known is not schema:
+            found = {
+                name: (field.column, field.take(schema.column[field.column].type))
+                for name, field in self.settable.items()
+                if field.column in schema.column
+            }
+            self._takes = schema, found
+        return found
 
     def _may_be_set(self, field: Field) -> bool:
         return not (

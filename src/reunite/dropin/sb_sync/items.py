@@ -137,9 +137,15 @@ def _read(
     item.wanted_key = _key(given, model, schema)
     if item.is_delete and item.wanted_key is None:
         raise ItemError("validation", "id: This field is required to delete a row.")
+    takes = model.takes(schema)
     for name, value in given.items():
-        if name not in _OWN_KEYS:
-            _set(item, name, value, model, schema, member)
+        if name in takes and not item.is_delete:
+            column, take = takes[name]
+            item.asked[column] = take(value)
+            if model.needs_clean:
+                item.python[model.settable[name].name] = model.settable[name].clean(value)
+        elif name not in takes and name not in _OWN_KEYS:
+            _pass_over(name, value, model, member)
 
 
 def _flag(given: Mapping[str, Any], name: str) -> bool:
@@ -162,27 +168,12 @@ def _key(given: Mapping[str, Any], model: Described, schema: TableSchema) -> Key
     return (model.key.wire(found, schema.column[schema.key[0]].type),)
 
 
-def _set(
-    item: Item,
-    name: str,
-    value: Any,
-    model: Described,
-    schema: TableSchema,
-    member: Member,
-) -> None:
+def _pass_over(name: str, value: Any, model: Described, member: Member) -> None:
+    """What sets nothing: the key, and what a pull has given. Raises ItemError for all else."""
     if name == model.key.name or (name == "id" and model.has_id):
         return
-    field = model.settable.get(name)
-    if field is None or field.column not in schema.column:
-        if _is_own_organization(name, value, model, member) or model.is_passed_over(name):
-            return
+    if not _is_own_organization(name, value, model, member) and not model.is_passed_over(name):
         raise ItemError("validation", f"{name}: This field cannot be set.")
-    if item.is_delete:
-        return
-    found = field.clean(value)
-    item.asked[field.column] = field.wire(found, schema.column[field.column].type)
-    if model.needs_clean:
-        item.python[field.name] = found
 
 
 def _is_own_organization(name: str, value: Any, model: Described, member: Member) -> bool:

@@ -21,7 +21,7 @@ import pytest
 
 import reunite.dropin.dsn_sync
 from reunite.dropin.dsn_sync import DSNSync
-from reunite.errors import SealError
+from reunite.errors import BadRequestError, SealError
 from tests.docs.files import ROOT
 from tests.dropin.dsn_sync_world import ALICE, USERS, Door, Page, page_of, running
 from tests.patience import DEADLINE_S
@@ -243,7 +243,7 @@ def test_ds11_the_certificate_is_its_own_and_stays(tmp_path: Path) -> None:
     with closing(DSNSync(0, data_dir=tmp_path, tls=("no.crt", "no.key"))) as missing:
         assert missing.start() is False
         assert "no.crt" in (missing.last_error or "")
-    with pytest.raises(ValueError, match="tls"):
+    with pytest.raises(BadRequestError, match="tls"):
         DSNSync(tls="on")
 
 

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,8 +188,8 @@ def test_a_job_may_close_its_hub(hubs: list[Hub]) -> None:
     assert closed.wait(30)
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
-def test_a_period_that_is_none_is_refused(hubs: list[Hub], seconds: float) -> None:
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "60", None, True])
+def test_a_period_that_is_none_is_refused(hubs: list[Hub], seconds: Any) -> None:
     with pytest.raises(BadRequestError, match="no period"):
         hubs[0].every(seconds=seconds)
 
@@ -206,3 +207,8 @@ def test_two_jobs_of_one_name_and_coroutine_functions_are_refused(hubs: list[Hub
 
     with pytest.raises(BadRequestError, match="coroutine"):
         hubs[0].every(seconds=LONG)(later)
+
+    with pytest.raises(BadRequestError, match="a function"):
+        hubs[0].every(seconds=LONG)(None)  # type: ignore[type-var]
+    with pytest.raises(BadRequestError, match="name is a text"):
+        hubs[0].every(seconds=LONG, name=5)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from reunite.errors import BadRequestError
 from reunite.jobs.runner import Job, Jobs, Work
@@ -36,11 +36,11 @@ class Working:
 
         Raises BadRequestError for a period that is none, and for a name that is taken.
         """
-        if not (seconds > 0 and math.isfinite(seconds)):
-            raise BadRequestError(f"{seconds} seconds are no period: give more than 0.")
+        _check_period(seconds)
+        _check_name(name)
 
         def add(work: SomeWork) -> SomeWork:
-            if inspect.iscoroutinefunction(work):
+            if inspect.iscoroutinefunction(work) or not callable(work):
                 raise BadRequestError(
                     "A job runs in a thread: give a function, not a coroutine function."
                 )
@@ -60,3 +60,14 @@ class Working:
     def stop_jobs(self) -> None:
         """Wait for the jobs that run, and begin no more; `start_jobs` goes on."""
         self._jobs.stop()
+
+
+def _check_period(seconds: Any) -> None:
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not (is_number and seconds > 0 and math.isfinite(seconds)):
+        raise BadRequestError(f"{seconds!r} seconds are no period: give more than 0.")
+
+
+def _check_name(name: Any) -> None:
+    if name is not None and not (isinstance(name, str) and name):
+        raise BadRequestError(f"A job's name is a text; {name!r} is none.")

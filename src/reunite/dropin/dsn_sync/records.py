@@ -90,13 +90,13 @@ def checked_name(name: Any, what: str) -> str:
         raise ValueError(f"{what}'s name is longer than {NAME_BYTES_MAX} bytes: {name!r}.")
     if name.casefold().startswith(("dsn_sync_", "reunite_", "sqlite_", "pg_")):
         raise ValueError(f"{what} cannot be called {name!r}: such names are taken. Choose another.")
-    return name
+    return str.__str__(name)  # of a text of another class, such as a member of an enum, its text
 
 
 def checked_key(key: Any) -> str:
     """Raises ValueError for what is no key."""
     if isinstance(key, str) and 0 < len(key) <= KEY_LENGTH_MAX and not _UNFIT.search(key):
-        return key
+        return str.__str__(key)
     shown = repr(key)[:60]
     raise ValueError(f"A key is a text of 1 to {KEY_LENGTH_MAX} characters; {shown} is none.")
 
@@ -112,7 +112,7 @@ def texts_of(table: RecordTable, key: str, data: Any) -> dict[str, str]:
             if value != key:
                 raise ValueError(f"The field {name!r} is the key: it is {key!r}, not {value!r}.")
             continue
-        checked_name(name, "A field")
+        name = checked_name(name, "A field")
         try:
             # Whoever changes the dictionary later changes nothing here: this is a text.
             text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -236,13 +236,15 @@ class Storage:
         found = self.define(f"select sealed from {_DOOR} where id = 1")
         return b64decode(found[0][0]) if found else None
 
-    def write(self, data: bytes) -> None:
-        """Keep the tokens."""
-        self.define(
-            f"insert into {_DOOR} (id, sealed) values (1, ?) "
-            "on conflict (id) do update set sealed = excluded.sealed",
-            (b64encode(data).decode(),),
-        )
+    def replace(self, known: bytes | None, data: bytes) -> bool:
+        """Keep the tokens, if they still stand as they are `known`; whether they did. Another
+        object over this database may have written them meanwhile."""
+        text = b64encode(data).decode()
+        if known is None:
+            insert = f"insert into {_DOOR} (id, sealed) values (1, ?) on conflict do nothing"
+            return bool(self.define(f"{insert} returning id", (text,)))
+        update = f"update {_DOOR} set sealed = ? where id = 1 and sealed = ? returning id"
+        return bool(self.define(update, (text, b64encode(known).decode())))
 
     # -- connections --------------------------------------------------------------------------
 

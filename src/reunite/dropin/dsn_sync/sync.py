@@ -17,6 +17,17 @@ from typing import Any, Self, TypeVar
 from reunite.core.change import Op
 from reunite.dropin.dsn_sync.entrance import Entrance, open_keys, page
 from reunite.dropin.dsn_sync.handlers import Handler, Handlers, logger
+from reunite.dropin.dsn_sync.options import (
+    Tls,
+    checked_folder,
+    checked_host,
+    checked_life,
+    checked_place,
+    checked_port,
+    checked_requests,
+    checked_tls,
+    private_folder,
+)
 from reunite.dropin.dsn_sync.records import (
     checked_key,
     checked_name,
@@ -34,8 +45,6 @@ SomeWork = TypeVar("SomeWork", bound=Callable[[], object])
 
 REQUESTS_PER_ENDPOINT = 100
 TOKEN_S = 24 * 3600.0
-
-_SELF_SIGNED = ("auto", "self-signed")
 
 
 class DSNSync:
@@ -61,30 +70,29 @@ class DSNSync:
     The environment's DSN_SYNC_SECRET, or else a file that only its owner may read, is what tokens
     are encrypted under in the database. Threads may share an object, also with handlers that call
     `sync`. One object, in one process, serves a database.
+
+    Raises BadRequestError for an argument that can never be right; what else keeps it from serving
+    is said by `start`.
     """
 
     def __init__(
         self,
         port: int = 3000,
-        db_connection_string: str | None = None,
+        db_connection_string: str | Path | None = None,
         *,
         host: str = "127.0.0.1",
-        tls: str | tuple[str | Path, str | Path] = "auto",
+        tls: Tls = "auto",
         data_dir: str | Path = ".dsn_sync",
         requests_per_endpoint: int = REQUESTS_PER_ENDPOINT,
         token_life_s: float = TOKEN_S,
     ) -> None:
-        if isinstance(tls, str) and tls not in (*_SELF_SIGNED, "off"):
-            raise ValueError(f"tls is 'auto', 'off' or two files; {tls!r} is neither.")
-        if requests_per_endpoint < 1 or not token_life_s > 0:
-            raise ValueError("An endpoint takes 1 request or more, and a token lives a while.")
-        self.port = port
+        self.port = checked_port(port)
         self.last_error: str | None = None
-        self._host, self._tls = host, tls
-        self._folder = Path(data_dir)
-        self._place = db_connection_string
-        self._requests_per_endpoint = requests_per_endpoint
-        self._token_life_s = token_life_s
+        self._host, self._tls = checked_host(host), checked_tls(tls)
+        self._folder = checked_folder(data_dir)
+        self._place = checked_place(db_connection_string)
+        self._requests_per_endpoint = checked_requests(requests_per_endpoint)
+        self._token_life_s = checked_life(token_life_s)
         self._handlers = Handlers()
         self._jobs: list[Callable[[Storage], object]] = []
         self._lock = threading.RLock()
@@ -197,7 +205,7 @@ class DSNSync:
     def define_table(self, table_name: str, schema: dict[str, Any]) -> bool:
         """Declare a table: `{"key": "user_id", "fields": ["name", …]}`. Pages may write to it from
         now on. Declaring it again adds fields, and takes none away. True, or ValueError."""
-        checked_name(table_name, "A table")
+        table_name = checked_name(table_name, "A table")
         key_field, fields = checked_schema(schema)
         with self._lock:
             self._storage().declare(table_name, key_field, fields)
@@ -212,8 +220,7 @@ class DSNSync:
         Raises ValueError for what JSON cannot hold, and fields that a declared table does not have.
         A table that was never declared takes every field, and pages cannot write to it.
         """
-        checked_name(table_name, "A table")
-        checked_key(key)
+        table_name, key = checked_name(table_name, "A table"), checked_key(key)
         if self._handlers.connection is not None:
             # In the middle of a page's write: whoever holds the lock may wait for its end.
             storage, table = self._storage_in_use(), None
@@ -236,7 +243,8 @@ class DSNSync:
 
     def on_create(self, table_name: str) -> Callable[[SomeHandler], SomeHandler]:
         """Decorate what runs when a page creates a record: it gets one dictionary of the key field
-        and all fields. Returning False, or raising, refuses the record."""
+        and all fields. Returning False, or raising, refuses the record. ValueError for what is no
+        name of a table, and no function."""
         return self._handler(table_name, Op.INSERT)
 
     def on_update(self, table_name: str) -> Callable[[SomeHandler], SomeHandler]:
@@ -248,8 +256,12 @@ class DSNSync:
         return self._handler(table_name, Op.DELETE)
 
     def _handler(self, table_name: str, op: Op) -> Callable[[SomeHandler], SomeHandler]:
+        if callable(table_name):
+            raise ValueError('A handler is of one table: name it, as in @sync.on_create("users").')
+        name = checked_name(table_name, "A table")
+
         def keep(handler: SomeHandler) -> SomeHandler:
-            self._handlers.set(table_name, op, handler)
+            self._handlers.set(name, op, handler)
             return handler
 
         return keep
@@ -272,16 +284,17 @@ class DSNSync:
 
     # -- the database -------------------------------------------------------------------------
 
-    def connect_database(self, connection_string: str) -> bool:
+    def connect_database(self, connection_string: str | Path) -> bool:
         """Use this database from now on. True when it is connected and everything in it is there;
         False, and `last_error` says why, when it cannot be: then all stays as it was.
 
         Handlers and jobs go on with it, and tokens that were given out stay valid. Declared tables
         are declared there too; records stay in the database that they were written to.
         """
+        place = checked_place(connection_string)
         with self._lock:
             try:
-                new = Storage(connection_string, self._handlers)
+                new = Storage(place, self._handlers)
             except (ReuniteError, OSError, ValueError) as error:
                 return self._failed(_words(error))
             former, keys = self._opened, self._door_keys
@@ -290,7 +303,7 @@ class DSNSync:
                 for table in former.tables.values() if former is not None else ():
                     if table.is_declared:
                         new.declare(table.name, table.key_field, table.fields)
-                self._opened, self._door_keys, self._place = new, None, connection_string
+                self._opened, self._door_keys, self._place = new, None, place
                 if keys is not None:
                     self._keys().adopt(keys)
             except (ReuniteError, ValueError) as error:
@@ -311,8 +324,7 @@ class DSNSync:
             if self._opened is None:
                 place = self._place
                 if place is None:
-                    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                    place = str(self._folder / "data.db")
+                    place = str(private_folder(self._folder) / "data.db")
                 self._opened = Storage(place, self._handlers)
                 for job in self._jobs:
                     job(self._opened)
@@ -324,7 +336,8 @@ class DSNSync:
 
     def _keys(self) -> DoorKeys:
         if self._door_keys is None:
-            self._door_keys = open_keys(self._folder, self._storage(), self._token_life_s)
+            folder = private_folder(self._folder)
+            self._door_keys = open_keys(folder, self._storage(), self._token_life_s)
         return self._door_keys
 
     def _certificate(self) -> tuple[Path, Path] | None:

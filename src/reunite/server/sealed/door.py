@@ -42,7 +42,7 @@ from reunite.server.sealed.frames import (
     Parts,
     Sealing,
 )
-from reunite.server.sealed.keys import DoorKeys, parse_token
+from reunite.server.sealed.keys import DoorKey, DoorKeys, parse_token
 from reunite.server.sealed.noise import KEY_BYTES, NoiseError, Responder
 from reunite.server.sealed.sessions import SESSION_S_MAX, Session, Sessions
 
@@ -130,6 +130,7 @@ class SealedDoor:
         self._clock, self._random = clock, random
         self._sessions = Sessions(clock)
         self._requests = 0
+        self._reloading = anyio.CapacityLimiter(1)
 
     @property
     def path(self) -> str:
@@ -198,7 +199,7 @@ class SealedDoor:
     async def _welcome(self, scope: Scope, incoming: _Incoming, answering: _Answering) -> None:
         with anyio.fail_after(BODY_IDLE_S_MAX):
             message = await incoming.all(bytes_max=HELLO_BYTES_MAX)
-        key = self._keys.find(message[:KEY_ID_BYTES])
+        key = await self._key(message[:KEY_ID_BYTES])
         responder = Responder(
             key.secret, ephemeral=self._random(KEY_BYTES), prologue=PROLOGUE + key.id
         )
@@ -216,6 +217,13 @@ class SealedDoor:
         body = bytes([WELCOME]) + session.id + answer
         await answering.whole(Response(body, 200, dict(HEADERS), media_type=SEALED_TYPE))
 
+    async def _key(self, key_id: bytes) -> DoorKey:
+        """The token of this id, also one that another object has made. Raises SealError."""
+        if not self._keys.knows(key_id):
+            # One at a time: strangers may say any id, and keep no thread from those who work.
+            await anyio.to_thread.run_sync(self._keys.reload, limiter=self._reloading)
+        return self._keys.find(key_id)
+
     # -- requests -----------------------------------------------------------------------------
 
     async def _serve(
@@ -228,7 +236,7 @@ class SealedDoor:
             )
         with anyio.fail_after(BODY_IDLE_S_MAX):
             session = self._sessions.of(await incoming.exactly(SESSION_BYTES))
-            # The token may have been revoked by another process.
+            # The token may have ended, or been revoked, since.
             self._keys.find(session.key_id)
             request = _Request(incoming, session)
             head = await request.head()

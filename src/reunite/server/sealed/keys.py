@@ -11,7 +11,9 @@ The rule        a new token is made when the newest has lived half of its life, 
 
 from __future__ import annotations
 
+import math
 import os
+import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections.abc import Callable
@@ -60,9 +62,13 @@ class Vault(Protocol):
         """What was written last; None if nothing ever was."""
         ...
 
-    def write(self, data: bytes) -> None:
-        """Replace it, whole or not at all."""
+    def replace(self, known: bytes | None, data: bytes) -> bool:
+        """Write this, whole or not at all, if what is there is still `known`; whether it was."""
         ...
+
+
+# Objects of one process may share a file; two processes may not share a door either.
+_replacing_a_file = threading.Lock()
 
 
 class _FileVault:
@@ -77,8 +83,12 @@ class _FileVault:
         except FileNotFoundError:
             return None
 
-    def write(self, data: bytes) -> None:
-        _write_private(self._path, data)
+    def replace(self, known: bytes | None, data: bytes) -> bool:
+        with _replacing_a_file:
+            if self.read() != known:
+                return False
+            _write_private(self._path, data)
+            return True
 
 
 class DoorKeys:
@@ -90,6 +100,8 @@ class DoorKeys:
     life_s     seconds that a token is valid
     clock      seconds since 1970
     random     so many random bytes
+
+    Threads may share it, and several objects a vault: none forgets what another one keeps.
 
     Raises CallerError when `door.keys` was written under another secret, or is damaged. Opening
     with a secret takes about a tenth of a second, by design.
@@ -105,8 +117,8 @@ class DoorKeys:
         clock: Callable[[], float],
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        if life_s <= 0:
-            raise CallerError("A token needs a life of more than 0 seconds.")
+        if not 0 < life_s < math.inf:
+            raise CallerError("A token needs a life of more than 0 seconds, and an end.")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._vault = vault or _FileVault(folder / _KEYS_NAME)
         self._secret = secret.encode() if secret else _own_secret(folder / _SECRET_NAME, random)
@@ -114,7 +126,10 @@ class DoorKeys:
         self._life_s, self._clock, self._random = life_s, clock, random
         self._salt = b""
         self._wrapping: AESGCM | None = None
-        self._keys = self._read()
+        self._lock = threading.RLock()
+        self._known: bytes | None = None  # what the vault held when `_keys` was read or written
+        self._keys: list[DoorKey] = []
+        self.reload()
 
     @property
     def life_s(self) -> float:
@@ -131,29 +146,38 @@ class DoorKeys:
 
     def rotate(self) -> str:
         """A new token, at once. The others go on until their ends; `revoke` ends them."""
-        now = self._clock()
-        made = DoorKey(
-            id=self._random(KEY_ID_BYTES),
-            secret=self._random(KEY_BYTES),
-            ends_at=now + self._life_s,
-        )
-        # Those that ended are known for a while, so that whoever comes with one hears why not.
-        known = [key for key in self._keys if key.ends_at + self._life_s > now]
-        self._keep([*known, made])
+        made = self._made()
+        self._change(lambda keys: [*self._worth_knowing(keys), made])
         return made.token
 
     def revoke(self, token: str) -> None:
         """A token opens nothing from now on, nor do sessions that it began. Raises SealError
         `key-unknown` for a text that is no token."""
         key_id, _ = parse_token(token)
-        self._keep([key for key in self._keys if key.id != key_id])
+        self._change(lambda keys: [key for key in keys if key.id != key_id])
 
     def adopt(self, others: DoorKeys) -> None:
         """Take over tokens that were given out under other keys and have not ended."""
-        now, known = self._clock(), {key.id for key in self._keys}
-        found = [key for key in others._keys if key.ends_at > now and key.id not in known]
-        if found:
-            self._keep(sorted([*self._keys, *found], key=lambda key: key.ends_at))
+        now = self._clock()
+
+        def with_others(keys: list[DoorKey]) -> list[DoorKey]:
+            known = {key.id for key in keys}
+            found = [key for key in others._keys if key.ends_at > now and key.id not in known]
+            return sorted([*keys, *found], key=lambda key: key.ends_at) if found else keys
+
+        self._change(with_others)
+
+    def knows(self, key_id: bytes) -> bool:
+        """Whether there is such a token, also one that has ended, as far as is known here."""
+        return any(key.id == key_id for key in self._keys)
+
+    def reload(self) -> None:
+        """Read the vault again: another object may have made or ended tokens."""
+        with self._lock:
+            data = self._vault.read()
+            if data != self._known:
+                self._keys = [] if data is None else self._opened(data)
+                self._known = data
 
     def find(self, key_id: bytes) -> DoorKey:
         """The token of this id. Raises SealError `key-unknown` or `key-expired`."""
@@ -165,18 +189,44 @@ class DoorKeys:
         raise SealError("The door knows no such token.", code="key-unknown")
 
     def _newest(self) -> DoorKey:
-        newest = self._keys[-1] if self._keys else None  # they stand as they were made
-        if newest is None or newest.ends_at - self._clock() < self._life_s / 2:
-            self.rotate()
-            return self._keys[-1]
-        return newest
+        if self._is_due(self._keys):
+            made = self._made()
+            # Another thread or object may have made one meanwhile: then that is the newest.
+            self._change(
+                lambda keys: [*self._worth_knowing(keys), made] if self._is_due(keys) else keys
+            )
+        return self._keys[-1]  # they stand as they were made
+
+    def _is_due(self, keys: list[DoorKey]) -> bool:
+        return not keys or keys[-1].ends_at - self._clock() < self._life_s / 2
+
+    def _made(self) -> DoorKey:
+        return DoorKey(
+            id=self._random(KEY_ID_BYTES),
+            secret=self._random(KEY_BYTES),
+            ends_at=self._clock() + self._life_s,
+        )
+
+    def _worth_knowing(self, keys: list[DoorKey]) -> list[DoorKey]:
+        """Without those that ended long ago; others are known for a while, so that whoever comes
+        with one hears why not."""
+        now = self._clock()
+        return [key for key in keys if key.ends_at + self._life_s > now]
 
     # -- at rest ------------------------------------------------------------------------------
 
-    def _read(self) -> list[DoorKey]:
-        data = self._vault.read()
-        if data is None:
-            return []
+    def _change(self, change: Callable[[list[DoorKey]], list[DoorKey]]) -> None:
+        """Keep what this makes of the tokens that there are; it is asked again if another object
+        changed them meanwhile."""
+        with self._lock:
+            while (keys := change(self._keys)) != self._keys:
+                data = self._locked(keys)
+                if self._vault.replace(self._known, data):
+                    self._known, self._keys = data, keys
+                    return
+                self.reload()
+
+    def _opened(self, data: bytes) -> list[DoorKey]:
         try:
             file = msgspec.json.decode(data, type=_File)
             plain = self._unlocked(file.salt).decrypt(file.nonce, file.keys, _BOUND)
@@ -188,16 +238,16 @@ class DoorKeys:
                 "the tokens: then every client needs a new one."
             ) from error
 
-    def _keep(self, keys: list[DoorKey]) -> None:
+    def _locked(self, keys: list[DoorKey]) -> bytes:
         wrapping = self._wrapping or self._unlocked(self._random(_SALT_BYTES))
         nonce = self._random(_NONCE_BYTES)
         sealed = wrapping.encrypt(nonce, msgspec.json.encode(keys), _BOUND)
-        data = msgspec.json.encode(_File(salt=self._salt, nonce=nonce, keys=sealed))
-        self._vault.write(data)
-        self._keys = keys
+        return msgspec.json.encode(_File(salt=self._salt, nonce=nonce, keys=sealed))
 
     def _unlocked(self, salt: bytes) -> AESGCM:
         """What encrypts the file, under this salt."""
+        if self._wrapping is not None and salt == self._salt:
+            return self._wrapping
         key = self._secret
         if self._is_host_secret:
             key = Scrypt(salt=salt, length=KEY_BYTES, n=2**15, r=8, p=1).derive(self._secret)
@@ -205,9 +255,9 @@ class DoorKeys:
         return self._wrapping
 
 
-def parse_token(token: str) -> tuple[bytes, bytes]:
+def parse_token(token: object) -> tuple[bytes, bytes]:
     """The key id and the secret of a token. Raises SealError `key-unknown` if it is none."""
-    key_id, dot, secret = token.partition(".")
+    key_id, dot, secret = token.partition(".") if isinstance(token, str) else ("", "", "")
     if dot:
         found = _bytes(key_id), _bytes(secret)
         if (len(found[0]), len(found[1])) == (KEY_ID_BYTES, KEY_BYTES):
@@ -216,11 +266,12 @@ def parse_token(token: str) -> tuple[bytes, bytes]:
 
 
 def _own_secret(path: Path, random: Callable[[int], bytes]) -> bytes:
-    try:
-        secret = path.read_bytes()
-    except FileNotFoundError:
-        secret = random(KEY_BYTES)
-        _write_private(path, secret)
+    with _replacing_a_file:
+        try:
+            secret = path.read_bytes()
+        except FileNotFoundError:
+            secret = random(KEY_BYTES)
+            _write_private(path, secret)
     if len(secret) != KEY_BYTES:
         raise CallerError(f"{path.name} is damaged: it should have {KEY_BYTES} bytes.")
     return secret

@@ -1,6 +1,6 @@
 /** The task board: three lanes of tasks around real flights, and what could not be merged. */
 
-import { el, keep, whatWaits } from "./elements.js";
+import { el, focusOn, keep, whatWaits } from "./elements.js";
 
 const LANES = ["To do", "Doing", "Done"];
 const PEOPLE = ["", "Ada", "Ben"];
@@ -10,6 +10,7 @@ export function show(db, main) {
   const tasks = db.table("task");
   let [rows, flights, airlines, waiting] = [[], new Map(), new Map(), new Set()];
   const lists = new Map();
+  const cards = new Map(); // by task: a card goes from lane to lane, with its focus
 
   const title = el("input", { placeholder: "New task", "aria-label": "New task", required: true });
   const flightOf = el("select", { "aria-label": "Flight" });
@@ -38,10 +39,19 @@ export function show(db, main) {
   }
 
   function draw() {
+    const focused = lanes.contains(document.activeElement) ? document.activeElement : null;
     for (const lane of LANES) {
       const own = rows.filter((task) => task.lane === lane || (lane === LANES[0] && !LANES.includes(task.lane)));
-      keep(lists.get(lane), own, (task) => task.id, card);
+      keep(lists.get(lane), own, (task) => task.id, cardOf);
     }
+    if (focused?.isConnected) focused.focus();
+    const there = new Set(rows.map(({ id }) => id));
+    for (const id of cards.keys()) if (!there.has(id)) cards.delete(id);
+  }
+
+  function cardOf(task) {
+    if (!cards.has(task.id)) cards.set(task.id, card(task));
+    return cards.get(task.id);
   }
 
   function card(first) {
@@ -96,8 +106,8 @@ export function show(db, main) {
       dialog.close();
     };
     const remove = async () => {
+      dialog.close(); // first: the focus is on the card then, and goes to its neighbour
       await tasks.delete(task.id);
-      dialog.close();
     };
     dialog.append(el(
       "form",

@@ -47,6 +47,8 @@ try {
     how.textContent = (words[phase] ?? phase) + waiting;
   };
   db.on("status", say);
+  // The browser took the replica away: a page that is loaded again has another one.
+  db.on("error", ({ code }) => code === "storage-lost" && location.reload());
   say(db.status);
   const { show } = await import(`./${demo}.js`);
   show(db, main, name);

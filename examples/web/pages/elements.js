@@ -13,8 +13,28 @@ export function el(tag, properties = {}, ...children) {
 }
 
 /** Show one element for each item in this order; those that are there already stay, with their
- * focus. `make(item)` gives an element with a function `refresh(item)`. */
+ * focus. `make(item)` gives an element with a function `refresh(item)`. What had the focus and goes
+ * gives it to its neighbour, so that nobody who works by keyboard is thrown back to the beginning. */
 export function keep(container, items, keyOf, make) {
+  const focused = container.contains(document.activeElement) ? document.activeElement : null;
+  const place = [...container.children].findIndex((child) => child.contains(focused));
+  draw(container, items, keyOf, make);
+  if (focused === null || isReachable(focused)) return;
+  const now = [...container.children];
+  const nearest = [...now.slice(place), ...now.slice(0, place).reverse()];
+  focusOn(nearest.map(firstIn).find(Boolean) ?? container);
+}
+
+const firstIn = (element) => [...(element?.querySelectorAll("button, select, input") ?? [])].find(isReachable);
+const isReachable = (element) => element.isConnected && element.checkVisibility() && !element.disabled;
+
+/** Give an element the focus, also one that people do not reach by themselves. */
+export function focusOn(element) {
+  if (element.tabIndex < 0) element.tabIndex = -1;
+  element.focus();
+}
+
+function draw(container, items, keyOf, make) {
   container.kept ??= new Map();
   const kept = new Map();
   let before = null;
@@ -27,7 +47,10 @@ export function keep(container, items, keyOf, make) {
     if (place !== element) container.insertBefore(element, place);
     before = element;
   }
-  for (const [key, element] of container.kept) if (kept.get(key) !== element) element.remove();
+  for (const [key, element] of container.kept) {
+    // It may have gone on to another container.
+    if (kept.get(key) !== element && element.parentNode === container) element.remove();
+  }
   container.kept = kept;
 }
 

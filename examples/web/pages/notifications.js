@@ -1,6 +1,6 @@
 /** Notifications: rows that a job at the backend writes, and one column that people write. */
 
-import { el, keep, time } from "./elements.js";
+import { el, focusOn, keep, time } from "./elements.js";
 
 export function show(db, main) {
   const notifications = db.table("notification");
@@ -12,6 +12,7 @@ export function show(db, main) {
         await tx.update("notification", id, { is_read: true });
       }
     });
+    focusOn(list); // the button has nothing to do any more
   };
   const all = el("button", { type: "button", onclick: markAll }, "Mark all as read");
   const list = el("ul", { className: "list news", "aria-label": "Notifications" });

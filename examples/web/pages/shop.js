@@ -1,6 +1,6 @@
 /** The shop: a cart that is yours alone, and an order that the backend takes or refuses whole. */
 
-import { el, keep, time, whatWaits } from "./elements.js";
+import { el, focusOn, keep, time, whatWaits } from "./elements.js";
 
 const money = (cents) => `$${(cents / 100).toFixed(2)}`;
 
@@ -36,6 +36,7 @@ export function show(db, main, buyer) {
       await tx.create("purchase", crypto.randomUUID(), order);
       for (const { product_id } of items) await tx.delete("cart", [buyer, product_id]);
     });
+    focusOn(done); // where the order is; its button has nothing to do any more
   }
 
   const sum = () => cart.reduce((all, { product_id, quantity }) => all + quantity * (products.get(product_id)?.price ?? 0), 0);

@@ -2,6 +2,7 @@
  * The demos of `examples/web` do what their pages say, in a real browser.
  */
 
+import type { Page } from "playwright-core";
 import { afterAll, beforeAll, expect } from "vitest";
 import { inChromium } from "./chromium.js";
 import { Demos, device, fitsAPhone, photograph, says, setLine } from "./demos.js";
@@ -69,8 +70,11 @@ inChromium(
     await page.keyboard.press("Enter");
     const lane = page.getByLabel("Lane of By hand");
     await lane.focus();
-    await page.keyboard.type("Doing");
-    await page.getByLabel("Doing", { exact: true }).getByText("By hand").waitFor();
+    for (const name of ["Doing", "Done"]) {
+      await page.keyboard.press("ArrowDown");
+      await page.getByLabel(name, { exact: true }).getByText("By hand").waitFor();
+      await expect.poll(() => lane.evaluate(isFocused)).toBe(true);
+    }
     await page.getByRole("button", { name: "Edit By hand" }).focus();
     await page.keyboard.press("Enter");
     await expect
@@ -84,8 +88,63 @@ inChromium(
     await page.getByRole("button", { name: "Delete" }).focus();
     await page.keyboard.press("Enter");
     await page.getByText("By hand").waitFor({ state: "detached" });
+    // Its neighbour in the lane has the focus, and people go on from there.
+    const neighbour = page.getByLabel("Done", { exact: true }).getByRole("combobox").first();
+    await expect.poll(() => neighbour.evaluate(isFocused)).toBe(true);
   },
 );
+
+inChromium("who works by keyboard is never thrown back to the beginning", async (browse) => {
+  const context = await browse();
+  const isOn = (page: Page, name: RegExp | string) => async () => {
+    const found = page.getByRole("button", { name }).first();
+    return (await found.count()) > 0 && found.evaluate(isFocused);
+  };
+  let page = await demos.open(context, "device.html?demo=notifications&name=Cleo");
+  const reads = page.getByRole("button", { name: /^Mark as read: / });
+  await expect.poll(() => reads.count(), { timeout: 60_000 }).toBeGreaterThan(2);
+  await page.getByRole("switch").click(); // so that no news comes in between
+  await page.getByText(/^offline/).waitFor();
+  await reads.first().focus();
+  const second = (await reads.nth(1).getAttribute("aria-label"))!;
+  await page.keyboard.press("Enter");
+  await expect.poll(isOn(page, second)).toBe(true);
+  await page.getByRole("button", { name: "Mark all as read" }).focus();
+  await page.keyboard.press("Enter");
+  const list = page.getByRole("list", { name: "Notifications" });
+  await expect.poll(() => list.evaluate(isFocused)).toBe(true);
+  await page.close();
+
+  page = await demos.open(context, "device.html?demo=shop&name=Cleo");
+  await page.getByText("live", { exact: true }).waitFor();
+  await page.getByRole("button", { name: "Add Neck pillow to the cart" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "One Neck pillow less" }).focus();
+  await page.keyboard.press("Enter");
+  const cart = page.getByRole("list", { name: "Cart" });
+  await expect.poll(() => cart.evaluate(isFocused)).toBe(true);
+  await page.getByRole("button", { name: "Add Neck pillow to the cart" }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Order", exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByText("1 × Neck pillow").waitFor();
+  const orders = page.getByRole("list", { name: "Orders" });
+  await expect.poll(() => orders.evaluate(isFocused)).toBe(true);
+});
+
+inChromium("a device whose storage is thrown away begins again by itself", async (browse) => {
+  const context = await browse();
+  const page = await demos.open(context, "device.html?demo=board&name=Dora");
+  await page.getByText("live", { exact: true }).waitFor();
+  await page.getByText("Load the bags").waitFor();
+  const loaded = page.waitForEvent("load");
+  const devtools = await context.newCDPSession(page);
+  const { origin } = new URL(demos.url);
+  await devtools.send("Storage.clearDataForOrigin", { origin, storageTypes: "indexeddb" });
+  await loaded;
+  await page.getByText("live", { exact: true }).waitFor();
+  await page.getByText("Load the bags").waitFor();
+});
 
 inChromium(
   "what is typed offline in the chat is sent later, and the other one catches up",

@@ -6,7 +6,7 @@ import enum
 import json
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -188,7 +188,12 @@ class World:
     """A server and nodes by name."""
 
     def __init__(
-        self, folder: Path, closing_stack: ExitStack, directions: Directions | None = None
+        self,
+        folder: Path,
+        closing_stack: ExitStack,
+        directions: Directions | None = None,
+        *,
+        models: Sequence[type] = MODELS,
     ) -> None:
         self.folder = folder
         self.closing = closing_stack
@@ -196,7 +201,7 @@ class World:
         self.engine = engine_of(self.path)
         Base.metadata.create_all(self.engine)
         self.server = Server(self.engine)
-        for model in MODELS:
+        for model in models:
             self.server.track(*(directions or {}).get(model, ()))(model)
         assert self.server.hub
         self.closing.callback(self.engine.dispose)
@@ -249,9 +254,8 @@ def mend_orphans(node: Node, *, delete: bool) -> bool:
     """Whether there were houses whose city is nowhere."""
     if delete:
         return other_program(node, "delete from house where city_id = -1") > 0
-    city = "(select min(id) from city)"
-    mended = f"update house set city_id = {city}, address = '{node.path.stem}-o' || id"
-    return other_program(node, f"{mended} where city_id = -1") > 0
+    mended = "update house set city_id = (select min(id) from city) where city_id = -1"
+    return other_program(node, mended) > 0
 
 
 def random_step(node: Node, chance: random.Random, number: int) -> None:

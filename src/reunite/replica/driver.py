@@ -13,7 +13,7 @@ waited for; so a crash at any point leaves a state from which the next sync goes
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
@@ -57,7 +57,7 @@ from reunite.replica.sending import (
     request_with,
     with_groups,
 )
-from reunite.replica.squashing import has_several
+from reunite.replica.squashing import forget_pending, has_several
 from reunite.replica.state import State
 
 # Pushes in a row that only moved rows; more means that something else takes every key.
@@ -475,10 +475,20 @@ class Driver:
         taken = heard()
         return state.sent_n if taken is None else max(certain, taken)
 
-    def squash(self, connection: sqlite3.Connection, state: State, *, after_n: int) -> None:
-        """Put changes of one row together where they are after a number."""
+    def squash(
+        self,
+        connection: sqlite3.Connection,
+        state: State,
+        *,
+        after_n: int,
+        without: Collection[str] = (),
+    ) -> None:
+        """Put changes of one row together where they are after a number, and leave out those of
+        some tables."""
         self._outbox(connection, state).prepare(now_ms=self._now_ms())
         state.sent_n = min(state.sent_n, after_n)
+        if without:
+            forget_pending(connection, state, without, after_n=after_n)
         if has_several(connection, after_n=after_n):
             self._inbox(connection, state).squash(after_n=after_n)
 

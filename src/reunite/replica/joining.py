@@ -13,8 +13,8 @@ The rule         one transaction; a row is pending from the moment on in which i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -25,8 +25,9 @@ from reunite.errors import CallerError
 from reunite.replica.file import refuse_hub
 from reunite.replica.layout import LAYOUT, note_layout
 from reunite.replica.rows import RowForms
+from reunite.replica.squashing import forget_pending
 from reunite.replica.state import State, load_state, save_changes
-from reunite.stores.sql.capture import renew_outbox_triggers
+from reunite.stores.sql.capture import drop_triggers, renew_outbox_triggers
 from reunite.stores.sql.database import connect_sqlite, translated
 from reunite.stores.sql.dialects.sqlite import quoted
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
@@ -58,8 +59,7 @@ def join(
         names = {name for (name,) in connection.execute("select name from sqlite_master")}
         refuse_hub(path, names)
         connection.execute("pragma journal_mode = wal").fetchall()
-        connection.execute("begin immediate")
-        try:
+        with _transaction(connection):
             for statement in (*outbox_layout(), *LAYOUT):
                 connection.execute(statement)
             note_layout(connection)
@@ -72,28 +72,44 @@ def join(
             save_changes(connection, before, state)
             if then is not None:
                 then(connection)
-            connection.execute("commit")
-        finally:
-            if connection.in_transaction:
-                connection.execute("rollback")
         return list(state.schemas)
+
+
+def part(path: Path, tables: Collection[str]) -> None:
+    """Make some of a replica's tables ordinary ones, which its hub has not: their rows stay, what
+    is pending of them goes. To `join` them later makes all of their rows pending."""
+    with translated(), closing(connect_sqlite(path)) as connection, _transaction(connection):
+        state = load_state(connection)
+        before = msgspec.structs.replace(state)
+        for name in tables:
+            drop_triggers(connection, name)
+            connection.execute("delete from reunite_base where table_name = ?", (name,))
+        forget_pending(connection, state, tables, after_n=state.known_n)
+        state.schemas = tuple(each for each in state.schemas if each.name not in tables)
+        state.tables = tuple(schema.name for schema in state.schemas)
+        save_changes(connection, before, state)
 
 
 def leave(path: Path) -> None:
     """Make a replica's file an ordinary one: its rows stay, what is pending goes."""
-    with translated(), closing(connect_sqlite(path)) as connection:
-        connection.execute("begin immediate")
-        try:
-            ours = connection.execute(
-                "select type, name from sqlite_schema where type in ('trigger', 'table') "
-                "and name like 'reunite\\_%' escape '\\' order by type desc"
-            ).fetchall()
-            for kind, name in ours:
-                connection.execute(f"drop {kind} if exists {quoted(name)}")
-            connection.execute("commit")
-        finally:
-            if connection.in_transaction:
-                connection.execute("rollback")
+    with translated(), closing(connect_sqlite(path)) as connection, _transaction(connection):
+        ours = connection.execute(
+            "select type, name from sqlite_schema where type in ('trigger', 'table') "
+            "and name like 'reunite\\_%' escape '\\' order by type desc"
+        ).fetchall()
+        for kind, name in ours:
+            connection.execute(f"drop {kind} if exists {quoted(name)}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("begin immediate")
+    try:
+        yield
+        connection.execute("commit")
+    finally:
+        if connection.in_transaction:
+            connection.execute("rollback")
 
 
 def _join(connection: sqlite3.Connection, state: State, tables: Sequence[str]) -> list[TableSchema]:

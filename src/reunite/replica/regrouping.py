@@ -9,7 +9,7 @@ The rule         nothing of what is put together has an outcome, or was ever tak
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from reunite.protocol.pull import Page
 from reunite.replica.colliding import CollidingError, collisions
@@ -96,18 +96,20 @@ class WholeReplica(Replica):
     def _remaking(self, connection: sqlite3.Connection, state: State) -> Remaking:
         return Remaking(connection, state, self._file.schemas(state), self._file.forms)
 
-    def squash(self, heard: Callable[[], int | None]) -> None:
+    def squash(self, heard: Callable[[], int | None], *, without: Collection[str] = ()) -> None:
         """Put together what is pending of a row, before `regroup`. Raises as `sync` does.
 
         heard    the last number that the hub has taken, as its last answer told, None if it did
                  not; asked for if something was sent and not answered. The hub takes nothing of
                  this replica afterwards that was sent before.
+        without  tables of which nothing is to be sent any more: what is pending of them goes, and
+                 their rows stay as they are until the hub sends others
         """
 
         def run(driver: Driver) -> None:
             after_n = driver.taken_n(heard)
             with self._file.writing() as (connection, state):
-                driver.squash(connection, state, after_n=after_n)
+                driver.squash(connection, state, after_n=after_n, without=without)
 
         self._run(run, None)
 

@@ -15,12 +15,15 @@ The rule         whatever the hub may have taken, or may still take, keeps its n
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+
+import msgspec
 
 from reunite.core.change import Change, Op
 from reunite.core.pointers import pointed_parents
 from reunite.core.squash import squash
 from reunite.replica.pending import Pending, Place, Schemas, changed_columns, with_values
+from reunite.replica.state import State
 
 _HAS_SEVERAL = """
     select exists (
@@ -32,10 +35,32 @@ _HAS_SEVERAL = """
     )
 """
 
+_FORGET = """
+    delete from reunite_change
+    where table_name in (select value from json_each(?)) and (n is null or n > ?)
+"""
+
 
 def has_several(connection: sqlite3.Connection, *, after_n: int) -> bool:
     """Whether a row has several changes among those after a number."""
     return bool(connection.execute(_HAS_SEVERAL, (after_n,)).fetchone()[0])
+
+
+def forget_pending(
+    connection: sqlite3.Connection, state: State, tables: Collection[str], *, after_n: int
+) -> None:
+    """Take what is pending of tables out of the outbox, captured or numbered after a number. Their
+    rows stay as they are; the numbers of other changes close up."""
+    names = (msgspec.json.encode(sorted(tables)).decode(),)
+    connection.execute(_FORGET, (*names, after_n))
+    left = connection.execute("select n, id from reunite_change where n > ? order by n", (after_n,))
+    new = [(n, change_id, old) for n, (old, change_id) in enumerate(left.fetchall(), after_n + 1)]
+    connection.executemany(
+        "update reunite_change set n = ?1 where id = ?2 and ?1 <> ?3",
+        new,
+    )
+    state.next_n = max(state.known_n, after_n) + len(new) + 1
+    state.sent_n = min(state.sent_n, state.next_n - 1)
 
 
 class Squashed:

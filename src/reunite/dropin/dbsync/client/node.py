@@ -3,6 +3,9 @@
     track ─► the first sync call: triggers, and the rows that are there are pending
     register ─► credentials of a node, kept in the file; push and pull ─► the replica's
 
+A class that the server does not track stays the node's own: its rows are as they were before
+`track`, unsynced, until a sync call finds that the server tracks it.
+
 The rule         a push is one group: all that is unpushed takes effect at the server, or nothing.
 """
 
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -28,16 +31,25 @@ from reunite.dropin.dbsync.client import errors
 from reunite.dropin.dbsync.client.line import Line, Telling, is_good
 from reunite.dropin.dbsync.client.net import Decoder, Encoder, Headers, Monitor, options
 from reunite.dropin.dbsync.client.talking import Talking
-from reunite.dropin.dbsync.codec import by_table, keys_in_tables, name_of, shown_key, table_of
+from reunite.dropin.dbsync.codec import (
+    by_table,
+    keys_in_tables,
+    name_of,
+    shown_key,
+    stored,
+    table_of,
+)
 from reunite.dropin.dbsync.extending import ExtensionError, Extensions
 from reunite.dropin.dbsync.listening import watch_listening
-from reunite.dropin.dbsync.node_tables import NODE_TABLES
+from reunite.dropin.dbsync.node_tables import NODE_TABLES, unshared_tables
+from reunite.errors import UnknownTableError
 from reunite.protocol.pull import Page
 from reunite.replica.colliding import CollidingError
-from reunite.replica.joining import join, leave
+from reunite.replica.joining import join, leave, part
 from reunite.replica.regrouping import SET_ASIDE, WholeReplica
 from reunite.replica.remaking import deferred
 from reunite.replica.status import ConflictRecord
+from reunite.replica.transport import hub_tables
 
 Model = TypeVar("Model", bound=type)
 
@@ -125,10 +137,10 @@ class Client(Talking):
         if self._joined == (str(self.path), wanted):
             return
         self._extensions.create(self.engine)
-        quiet = [
-            name_of(model) for model, directions in self._models.items() if "push" not in directions
-        ]
-        join(self.path, names | sides, silent=quiet)
+        quiet = self._quiet()
+        with self._file() as db:
+            unshared = unshared_tables(db)
+        join(self.path, (names | sides) - unshared, silent=quiet)
         with self._file() as db:
             for statement in NODE_TABLES:
                 db.execute(statement)
@@ -137,6 +149,29 @@ class Client(Talking):
         give_keys(self.engine)
         watch_listening(self.engine)
         self._joined = str(self.path), wanted
+
+    def _quiet(self) -> list[str]:
+        """The tables of classes that are not pushed."""
+        return [name_of(model) for model, given in self._models.items() if "push" not in given]
+
+    def _find_shared(self, line: Line) -> bool:
+        """Ask the server which of the tables it tracks; whether those are others by now."""
+        offered = line.carry(lambda: hub_tables(line, None))
+        with self._looking() as replica:
+            joined = set(replica.schemas)
+        with self._file() as db:
+            known = unshared_tables(db)
+            unshared = (joined | known) - offered
+            if unshared == known and joined <= offered:
+                return False
+            part(self.path, joined - offered)
+            db.execute("begin immediate")
+            db.execute("delete from reunite_dbsync_unshared")
+            db.executemany("insert into reunite_dbsync_unshared values (?)", zip(unshared))
+            db.execute("commit")
+        self._joined = None
+        self.create_all()
+        return True
 
     def drop_all(self) -> None:
         """Take out what `create_all` put into the file; the application's rows stay."""
@@ -248,17 +283,20 @@ class Client(Talking):
             options=options(encode, decode, headers, timeout),
             refusal=errors.PushRejected,
         )
-        with self._replica(line) as replica:
+
+        def work(replica: WholeReplica) -> None:
             try:
                 line.carry(replica.settle)
                 if include_extensions:
                     self._load_extensions()
-                line.carry(lambda: replica.squash(lambda: line.taken))
+                line.carry(lambda: replica.squash(lambda: line.taken, without=self._quiet()))
                 replica.regroup()
                 line.carry(replica.push)
             except CollidingError as exc:
                 reason = "rows of the server have unique values of unpushed ones: pull says which"
                 raise errors.PullSuggested(None, reason, None) from exc
+
+        self._sync(line, work)
         if include_extensions:
             self._extensions.hand_over(self.engine)
         return {"new_version_id": self._note_version(line, has_seen=line.is_latest)}
@@ -287,12 +325,16 @@ class Client(Talking):
             refusal=errors.BadResponseError,
             telling=telling,
         )
-        with telling.errors_told(), self._replica(line, arrive=include_extensions) as replica:
+
+        def work(replica: WholeReplica) -> None:
             try:
                 line.carry(replica.pull)
             except CollidingError as exc:
                 raise self._unique_error(exc) from exc
             self._give_up_deletes(replica)
+
+        with telling.errors_told():
+            self._sync(line, work, arrive=include_extensions)
         self._note_version(line, has_seen=True)
         if include_extensions:
             self._extensions.hand_over(self.engine)
@@ -329,12 +371,16 @@ class Client(Talking):
             refusal=errors.BadResponseError,
             telling=telling,
         )
-        with telling.errors_told(), self._replica(line, arrive=include_extensions) as replica:
+
+        def work(replica: WholeReplica) -> None:
             replica.steps_aside = True
             replica.start_over()
             line.carry(replica.pull)
             if not reapply:
                 replica.set_aside("repair")
+
+        with telling.errors_told():
+            self._sync(line, work, arrive=include_extensions)
         self._note_version(line, has_seen=True)
         if include_extensions:
             self._extensions.hand_over(self.engine)
@@ -344,6 +390,24 @@ class Client(Talking):
     def _begin(self) -> None:
         self.create_all()
         self._extensions.errors.clear()
+
+    def _sync(
+        self, line: Line, work: Callable[[WholeReplica], None], *, arrive: bool = False
+    ) -> None:
+        """Do some work of a sync call; anew, if it finds that the server does not track all."""
+        with self._file() as db:
+            has_unshared = bool(unshared_tables(db))
+        if has_unshared:
+            self._find_shared(line)
+        try:
+            with self._replica(line, arrive=arrive) as replica:
+                work(replica)
+        except errors.AnswerError as exc:
+            is_unshared = isinstance(exc.__cause__, UnknownTableError)
+            if not (is_unshared and self._find_shared(line)):
+                raise
+            with self._replica(line, arrive=arrive) as replica:
+                work(replica)
 
     @contextmanager
     def _replica(self, line: Line, *, arrive: bool = False) -> Iterator[WholeReplica]:
@@ -454,7 +518,16 @@ class Client(Talking):
             changes = db.execute(
                 "select table_name, key, op from reunite_change where outcome is null order by id"
             ).fetchall()
-        return [*adopted, *changes]
+            unshared = unshared_tables(db).difference(self._quiet())
+        with Session(self.engine) as session:
+            rows = [
+                (table, key_text(tuple(map(stored, key_columns, key))), Op.INSERT)
+                for table, model in by_table(self._models).items()
+                if table in unshared
+                for key_columns in [table_of(model).primary_key]
+                for key in session.query(*key_columns)
+            ]
+        return [*adopted, *changes, *rows]
 
     def is_synched(self, obj: Any) -> bool:
         """Whether nothing of an object is unpushed. Raises TypeError for one of a class that is

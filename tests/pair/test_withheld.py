@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from reunite import BadRequestError, Column, Principal, Replica, Rules, row, user
+from reunite import (
+    BadRequestError,
+    Column,
+    HubUnreachableError,
+    Principal,
+    Replica,
+    Rules,
+    row,
+    user,
+)
 from tests.pair.test_rules import Answers, Office, office_in, outcomes, write
 
 pytestmark = pytest.mark.hubs("sqlite", "postgresql")
@@ -180,3 +189,63 @@ def test_a_row_that_others_name_by_a_secret_is_not_deleted_from_under_them(offic
     assert outcomes(replica) == ["foreign-key"]
     assert replica.status().pending == 0
     assert office.at_hub("select id from account") == [("c",)]
+
+
+VAULT = """
+create table vault (
+    id text primary key not null, name text not null, api_key text default 'k',
+    pin text default '1', token_count integer not null default 0,
+    unique (name, pin),
+    constraint none_has_no_api_key check (name <> 'none' or api_key is null),
+    constraint token_count_is_small check (token_count < 10)
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("statement", "code"),
+    [
+        ("update vault set name = 'Ann' where id = 'b'", "unique"),
+        ("update vault set name = 'none' where id = 'b'", "check"),
+    ],
+)
+def test_a_refusal_names_no_secret(office: Office, statement: str, code: str) -> None:
+    """Neither the change that met the constraint nor another one of its transaction does; whoever
+    looks at the hub sees what it was."""
+    office.at_hub(VAULT)
+    office.at_hub("insert into vault (id, name) values ('a', 'Ann'), ('b', 'Bob'), ('c', 'Cay')")
+    office.hub.track("vault")
+    replica = office.replica_of(ANN)
+    write(replica, "update vault set name = 'Eve' where id = 'c'", statement)
+    assert outcomes(replica) == [code, code]
+    told = [change.reason for change in replica.parked()]
+    assert all("do not take the row" in reason for reason in told)
+    assert not any(name in held(office, replica) for name in (b"pin", b"api_key"))
+    kept = str(office.at_hub("select outcomes from reunite_outcome"))
+    assert ("same name, pin" if code == "unique" else "CHECK") in kept
+
+
+def test_a_refusal_names_what_is_no_secret(office: Office) -> None:
+    office.at_hub(VAULT)
+    office.hub.track("vault")
+    replica = office.replica_of(ANN)
+    write(replica, "insert into vault (id, name, token_count) values ('a', 'Ann', 11)")
+    assert outcomes(replica) == ["check"]
+    (parked,) = replica.parked()
+    assert "token_count" in parked.reason
+
+
+def test_a_conflict_about_a_column_that_is_withheld_again_is_not_shown(office: Office) -> None:
+    """Its outcome waits at the hub while the column is taken away."""
+    office.hub.track("account", include=["api_key"], merge={"name": "hub_wins"})
+    replica = office.replica_of(ANN)
+    write(replica, "update account set api_key = 'mine', name = 'mine'")
+    office.at_hub("update account set api_key = 'CANARY-other', name = 'other'")
+    office.wire.lose_next_answer()
+    with pytest.raises(HubUnreachableError):
+        replica.sync()
+    office.hub.track("account", include=[])
+    replica.sync()
+    assert [conflict.column for conflict in replica.conflicts()] == ["name"]
+    files = replica.path.parent.glob(f"{replica.path.name}*")
+    assert not any(b"CANARY-other" in file.read_bytes() for file in files)

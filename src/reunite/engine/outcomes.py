@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from reunite.core.change import Op, OutcomeKind
+from reunite.core.refusal import names_secret
 from reunite.core.rules import Access
+from reunite.core.withheld import looks_secret
 from reunite.engine.ports import StoredOutcome
 from reunite.protocol.push import ConflictMessage, OutcomeMessage
 
@@ -25,26 +27,35 @@ def checkpoint_outcome(stored: StoredOutcome) -> OutcomeMessage:
 
 
 def shown_outcome(stored: StoredOutcome, access: Access) -> StoredOutcome:
-    """An outcome without what is in columns that the principal may not read, or not any more."""
-    hidden = access.of(stored.table).hidden
+    """An outcome without what is in columns that the principal may not read, or not any more, or
+    that stay at the hub; nor does it name them."""
     outcome = stored.outcome
-    if not hidden or not (outcome.conflicts or outcome.reason):
+    if not (outcome.conflicts or outcome.reason):
         return stored
+    hidden = access.of(stored.table).hidden
+    schema = access.schemas.get(stored.table)
+    known = () if schema is None else schema.column
+
+    def is_shown(name: str) -> bool:
+        return name not in hidden and (name in known or not looks_secret(name))
+
     reason = outcome.reason
-    if reason is not None and any(name in reason for name in hidden):
+    if reason is not None and (
+        any(name in reason for name in hidden) or names_secret(reason, known=known)
+    ):
         reason = "The rules of this hub's table do not take the row."
     outcome = msgspec.structs.replace(
         outcome,
         reason=reason,
-        columns=tuple(name for name in outcome.columns if name not in hidden),
+        columns=tuple(filter(is_shown, outcome.columns)),
         conflicts=tuple(
             msgspec.structs.replace(
-                each, **{name: _without(getattr(each, name), hidden) for name in _IMAGES}
+                each, **{name: _of_columns(getattr(each, name), is_shown) for name in _IMAGES}
             )
             if each.column is None
             else each
             for each in outcome.conflicts
-            if each.column not in hidden
+            if each.column is None or is_shown(each.column)
         ),
     )
     return msgspec.structs.replace(stored, outcome=outcome)
@@ -53,11 +64,11 @@ def shown_outcome(stored: StoredOutcome, access: Access) -> StoredOutcome:
 _IMAGES = ("base", "hub", "replica", "result")
 
 
-def _without(image: Any, hidden: Container[str]) -> Any:
-    """A row by columns, or None, without some of them."""
+def _of_columns(image: Any, is_shown: Callable[[str], bool]) -> Any:
+    """What a row, or None, has in these columns."""
     if image is None:
         return None
-    return {name: value for name, value in image.items() if name not in hidden}
+    return {name: value for name, value in image.items() if is_shown(name)}
 
 
 def outcome_message(stored: StoredOutcome) -> OutcomeMessage:

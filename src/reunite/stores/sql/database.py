@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from typing import Any
 
+from reunite.core.refusal import refusal_text
 from reunite.engine.ports import UndoneError
 from reunite.errors import (
     CallerError,
@@ -31,7 +32,6 @@ from reunite.stores.sql.dialects.sqlite import register_functions
 from reunite.stores.sql.dialects.sqlite_comparing import register_comparisons
 from reunite.stores.sql.dialects.sqlite_dialect import SQLITE
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Record, Session, UnreadableTextError
-from reunite.stores.sql.refusals import refusal_text
 
 # Pages that one connection keeps in memory: what a large push touches should fit.
 CACHE_KIB = 16 * 1024

@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from reunite.core.refusal import refusal_text
 from reunite.errors import (
     CallerError,
     ConstraintError,
@@ -37,7 +38,7 @@ from reunite.errors import (
 )
 from reunite.stores.sql.dialects.postgresql_dialect import POSTGRESQL
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Record, Session
-from reunite.stores.sql.refusals import refusal_text, refused_at_commit
+from reunite.stores.sql.refusals import refused_at_commit
 
 try:
     import psycopg

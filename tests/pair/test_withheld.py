@@ -47,8 +47,13 @@ def held(office: Office, replica: Replica) -> bytes:
     """All that was told to a replica, and all that is in its file."""
     observer = office.wire.observer
     assert isinstance(observer, Answers)
+    return observer.text + b"".join(contents(replica))
+
+
+def contents(replica: Replica) -> list[bytes]:
+    """The replica's file and those beside it."""
     files = replica.path.parent.glob(f"{replica.path.name}*")
-    return observer.text + b"".join(file.read_bytes() for file in files)
+    return [file.read_bytes() for file in files]
 
 
 def columns(replica: Replica) -> list[str]:
@@ -235,6 +240,23 @@ def test_a_refusal_names_what_is_no_secret(office: Office) -> None:
     assert "token_count" in parked.reason
 
 
+def test_what_was_synced_leaves_the_file_when_it_is_withheld_again(office: Office) -> None:
+    """Rows, what waits, records and the file's log: all that the hub had told of the column."""
+    office.hub.track("account", include=["api_key"], merge={"api_key": "hub_wins"})
+    replica = office.replica_of(ANN)
+    for number in range(3):
+        office.at_hub(f"update account set api_key = 'CANARY-{number}'")
+        write(replica, f"update account set api_key = 'mine-{number}', name = '{number}'")
+        replica.sync()
+    assert any(b"CANARY" in file for file in contents(replica))
+    assert replica.conflicts()
+    office.hub.track("account", include=[])
+    replica.sync()
+    assert columns(replica) == ["id", "name"]
+    assert not any(b"CANARY" in file for file in contents(replica))
+    assert [conflict.replica for conflict in replica.conflicts()] == ["mine-0", "mine-1", "mine-2"]
+
+
 def test_a_conflict_about_a_column_that_is_withheld_again_is_not_shown(office: Office) -> None:
     """Its outcome waits at the hub while the column is taken away."""
     office.hub.track("account", include=["api_key"], merge={"name": "hub_wins"})
@@ -247,5 +269,4 @@ def test_a_conflict_about_a_column_that_is_withheld_again_is_not_shown(office: O
     office.hub.track("account", include=[])
     replica.sync()
     assert [conflict.column for conflict in replica.conflicts()] == ["name"]
-    files = replica.path.parent.glob(f"{replica.path.name}*")
-    assert not any(b"CANARY-other" in file.read_bytes() for file in files)
+    assert not any(b"CANARY-other" in file for file in contents(replica))

@@ -20,6 +20,7 @@ from reunite.core.columns import is_narrowed
 from reunite.core.key import Key, key_text, parse_key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, is_written_alike
+from reunite.core.withheld import looks_secret
 from reunite.protocol.pull import Page
 from reunite.replica.pending import Pending, Place, Schemas, changed_columns
 
@@ -54,13 +55,14 @@ class Leaving:
     def make_anew(self, before: TableSchema, after: TableSchema) -> None:
         """Note a table that is sent anew in other columns. Those that it loses, where the hub still
         has them, may not be seen any more, nor may rows that are not sent again; what a migration
-        took away is nobody's secret."""
+        took away is nobody's secret, unless it looks like one: that may be withheld now."""
         if self._reset is not None and (is_narrowed(before) or is_narrowed(after)):
             self._reset.add(before.name)
-        if is_narrowed(after):
-            lost = set(before.column_names) - set(after.column_names)
-            if lost:
-                self._columns[before.name] = lost
+        lost = {name for name in before.column_names if name not in after.column}
+        if not is_narrowed(after):
+            lost = set(filter(looks_secret, lost))
+        if lost:
+            self._columns[before.name] = lost
 
     def see(self, page: Page) -> None:
         """Note what a page takes away. The same page may be seen twice."""

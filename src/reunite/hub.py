@@ -340,8 +340,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
     def pull(self, request: PullRequest, principal: Principal) -> Page:
         """The next page for a replica."""
         with self._meter.use("pull", principal, request.replica) as use:
-            page = pull(self._numbered, self._tables, principal, request)
-            use.note_page(page)
+            page = pull(self._numbered, self._tables, principal, request, note=use.note_page)
         self.keep_up()
         return page
 

@@ -26,7 +26,6 @@ from typing import Self
 import msgspec
 
 from reunite.core.change import OutcomeKind
-from reunite.core.cursor import decode_cursor
 from reunite.core.principal import Principal, tenant_text
 from reunite.engine.ports import Clock, Measured, Store, Transaction, WriteTransaction
 from reunite.engine.remembered import (
@@ -144,16 +143,16 @@ class Use:
                 tables[run.table] += len(run.ids)
         self.tables = tables
 
-    def note_page(self, page: Page) -> None:
-        """It was a pull."""
+    def note_page(self, page: Page, rows_put: Mapping[str, int], seq: int) -> None:
+        """It was a pull: `rows_put` are those that the page puts, `seq` where its cursor stands."""
         self.tables = {
-            part.table: _count(part.puts) + len(part.deletes) + len(part.evicts)
+            part.table: rows_put.get(part.table, 0) + len(part.deletes) + len(part.evicts)
             for part in page.tables
         }
         self.rows = sum(self.tables.values())
         self.packed_bytes = len(page.pack)
         if page.checkpoint:
-            self.sent_seq = decode_cursor(page.cursor).seq
+            self.sent_seq = seq
 
     def __enter__(self) -> Self:
         self._began_at = time.perf_counter()
@@ -168,17 +167,6 @@ class Use:
         self._meter.note(self, time.perf_counter() - self._began_at, error)
 
 
-_count_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-def _count(puts: object) -> int:
-    """How many rows there are, which may be encoded already."""
-    if isinstance(puts, list):
-        return len(puts)
-    assert isinstance(puts, msgspec.Raw), "as pages are built"
-    return len(_count_rows(puts))
-
-
 class _NoUse(Use):
     """One that nobody notes."""
 
@@ -188,7 +176,7 @@ class _NoUse(Use):
     def note_push(self, request: PushRequest, answer: PushAnswer) -> None:
         pass
 
-    def note_page(self, page: Page) -> None:
+    def note_page(self, page: Page, rows_put: Mapping[str, int], seq: int) -> None:
         pass
 
     def __enter__(self) -> Self:

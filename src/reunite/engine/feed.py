@@ -18,19 +18,19 @@ from typing import Any
 
 import msgspec
 
-from reunite.core.cursor import Cursor, SnapshotPosition, decode_cursor
+from reunite.core.cursor import Cursor, SnapshotPosition
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.rules import Access
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
-from reunite.core.view import Difference, View, parse_view
+from reunite.core.view import View
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.ports import Head, Position, ReplicaRecord, Touch, Transaction
 from reunite.engine.pull import PageBuilder
-from reunite.engine.reading_on import check_snapshot, cursor_for
+from reunite.engine.reading_on import place_for
 from reunite.engine.tables import Tables
-from reunite.engine.view import VIEWS_MAX, generation_of, still_fits, view_of
+from reunite.engine.view import VIEWS_MAX, generation_of, view_of
 from reunite.errors import ViewChangedError
 from reunite.protocol.pull import Page, TablePage
 
@@ -120,6 +120,7 @@ class _Reader:
         known = tx.schemas() if self.view.reaches else self._schemas
         self._generation = generation_of(self._schemas[table], self.view, known)
         self._head = tx.head()
+        self._old: View | None = None
 
     def read(self, place: Place | int | None, limit: int) -> FeedPage:
         found = self._begin(place)
@@ -138,8 +139,8 @@ class _Reader:
                 gone += [*part.deletes, *part.evicts, *part.erases]
                 if text := _raw(part):
                     rows.append(text[1:-1])
-            left -= builder.rows_put
-            cursor, has_more = decode_cursor(page.cursor), not page.checkpoint
+            left -= sum(builder.rows_put.values())
+            cursor, has_more = builder.ended_at, not page.checkpoint
         return FeedPage(
             schema=self.view.shown[self._table],
             rows=b"[" + b",".join(rows) + b"]",
@@ -152,14 +153,11 @@ class _Reader:
         )
 
     def _builder(self, cursor: Cursor, mark: int, limit: int) -> _FeedBuilder:
-        old = None
-        if cursor.old_view is not None:
-            old = parse_view(self._tx.view(cursor.old_view) or "[]")
         return _FeedBuilder(
             self._tx,
             self._schemas,
             self.view,
-            old,
+            self._old,
             self._head,
             checkpoint=cursor.checkpoint,
             rows_max=limit,
@@ -191,18 +189,13 @@ class _Reader:
             seen_seq=0, views=views,
         )  # fmt: skip
         try:
-            found = cursor_for(self._tx, self._head, cursor, None, self.view, record)
+            found = place_for(self._tx, self._head, cursor, None, self.view, record, self._schemas)
         except ViewChangedError:
             return None  # there is no checkpoint to go back to
         if found is None:
             return None
-        if found.old_view is not None:
-            old = parse_view(self._tx.view(found.old_view) or "[]")
-            if not still_fits(old, self._tx):
-                return None
-        if found.snapshot is not None:
-            check_snapshot(self._schemas, found.snapshot)
-        return msgspec.structs.replace(place, cursor=found)
+        cursor, self._old = found
+        return msgspec.structs.replace(place, cursor=cursor)
 
     def _cursor_at(self, seq: int, *, checkpoint: int) -> Cursor:
         commit = self._tx.commit(seq) if seq else None
@@ -272,7 +265,6 @@ class _FeedBuilder(PageBuilder):
         )
         self._mark = mark
         self._is_first = checkpoint == 0
-        self.rows_put = 0
 
     def next(self, cursor: Cursor) -> Page:
         """The page that follows."""
@@ -282,25 +274,14 @@ class _FeedBuilder(PageBuilder):
             return self.snapshot_page(cursor)
         return self.difference_page(cursor, cursor.snapshot)
 
-    def _take(
-        self, name: str, differing: Difference, after: Key | None, limit: int
-    ) -> tuple[int, Key | None]:
-        if not (differing.enters and self._is_first) or self._mark == self._tx.mark():
-            return super()._take(name, differing, after, limit)
-        rows = self._tx.scan(name, after=after, limit=limit, where=differing.where)
-        if not rows:
-            return 0, after
-        key_of = self._schemas[name].key_of
-        keys = [key_of(row) for row in rows]
-        later: set[Key | None] = set()
-        for entry in self._tx.entries(name, keys, after_id=self._mark):
-            later.update((entry.key, entry.old_key))
-        self._put(name, [row for row, key in zip(rows, keys, strict=True) if key not in later])
-        return len(rows), keys[-1]
-
-    def _put(self, table: str, rows: Sequence[Row]) -> int:
-        self.rows_put += len(rows)
-        return super()._put(table, rows)
+    def _put_entering(self, table: str, rows: Sequence[Row]) -> None:
+        if self._is_first and self._mark != self._tx.mark():
+            key_of = self._schemas[table].key_of
+            later: set[Key | None] = set()
+            for entry in self._tx.entries(table, list(map(key_of, rows)), after_id=self._mark):
+                later.update((entry.key, entry.old_key))
+            rows = [row for row in rows if key_of(row) not in later]
+        self._put(table, rows)
 
     def _commits(self, cursor: Cursor) -> Page:
         """What numbered changes have touched, up to the page's end or the log's."""

@@ -13,7 +13,7 @@ that the hub had; the next one repeats a few keys, which is harmless.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -32,13 +32,13 @@ from reunite.core.rules import OPEN, Access
 from reunite.core.schema import TableSchema, projected, revision_of
 from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row
-from reunite.core.view import Difference, View, difference, parse_view
+from reunite.core.view import Difference, View, difference
 from reunite.engine.expansion import Expander
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.outcomes import checkpoint_outcome, shown_outcome
 from reunite.engine.pack import Pack
 from reunite.engine.ports import Head, Position, ReplicaRecord, Touch, Transaction
-from reunite.engine.reading_on import check_key, check_snapshot, cursor_for
+from reunite.engine.reading_on import check_key, place_for
 from reunite.engine.register import check_known, check_protocol, own_replica
 from reunite.engine.steps import Steps
 from reunite.engine.tables import Tables
@@ -47,7 +47,6 @@ from reunite.engine.view import (
     VIEWS_MAX,
     Sight,
     generation_of,
-    still_fits,
     view_of,
 )
 from reunite.protocol.limits import PAGE_BYTES_MAX, PAGE_ROWS_MAX
@@ -66,8 +65,13 @@ def pull(
     tables: Tables,
     principal: Principal,
     request: PullRequest,
+    *,
+    note: Callable[[Page, Mapping[str, int], int], None] = lambda page, rows_put, seq: None,
 ) -> Page:
     """The next page for this replica.
+
+    note    is told the page, how many rows it puts of each table outside of a pack, and the
+            commit up to which its cursor goes
 
     Raises UnknownReplicaError, HubRestoredError, UnknownTableError, BadRequestError,
     UpgradeRequiredError, ViewChangedError. Costs follow the page, never the table or the log; rows
@@ -88,15 +92,10 @@ def pull(
         access = tables.access(principal)
         view = view_of(schemas, request.tables, request.where, access)
         is_kept = tx.view(view.hash) is not None and record.views[-1:] == (view.hash,)
+        place = None
         if cursor is not None:
-            cursor = cursor_for(tx, head, cursor, repaired, view, record)
-        old = None
-        if cursor is not None and cursor.old_view is not None:
-            old = parse_view(tx.view(cursor.old_view) or "[]")
-            if not still_fits(old, tx):
-                cursor = old = None
-        if cursor is not None and cursor.snapshot is not None:
-            check_snapshot(schemas, cursor.snapshot)
+            place = place_for(tx, head, cursor, repaired, view, record, schemas)
+        cursor, old = (None, None) if place is None else place
         builder = PageBuilder(
             tx,
             schemas,
@@ -125,6 +124,7 @@ def pull(
                 # is asked.
                 writing.keep_view(view.hash, view.text, views_max=VIEWS_MAX)
                 writing.note_view(record.id, view.hash, views_max=REPLICA_VIEWS_MAX)
+    note(page, builder.rows_put, builder.ended_at.seq)
     return page
 
 
@@ -134,7 +134,13 @@ def _is_visit(record: ReplicaRecord, request: PullRequest, *, now_ms: int) -> bo
 
 
 class PageBuilder:
-    """One page under construction, over one snapshot."""
+    """One page under construction, over one snapshot.
+
+    rows_put    how many rows it puts, by table; those in a pack are not counted
+    ended_at    its cursor, once it is built
+    """
+
+    ended_at: Cursor
 
     def __init__(
         self,
@@ -168,6 +174,7 @@ class PageBuilder:
         self._bytes_max = bytes_max
         self._now_ms = now_ms
         self._access = access
+        self.rows_put: dict[str, int] = {}
         self._puts: dict[str, list[bytes]] = {}
         self._deletes: dict[str, list[Key]] = {}
         self._evicts: dict[str, list[Key]] = {}
@@ -284,10 +291,14 @@ class PageBuilder:
         if not rows:
             return 0, after
         if differing.enters:
-            self._put(name, rows)
+            self._put_entering(name, rows)
         else:
             self._put_or_evict(name, rows)
         return len(rows), self._schemas[name].key_of(rows[-1])
+
+    def _put_entering(self, table: str, rows: Sequence[Row]) -> None:
+        """Add rows that a snapshot brings."""
+        self._put(table, rows)
 
     # -- commits ------------------------------------------------------------------------------
 
@@ -490,6 +501,7 @@ class PageBuilder:
             return 0
         text = _encode(projected(rows, self._schemas[table], self._shown[table]))
         self._puts.setdefault(table, []).append(text[1:-1])
+        self.rows_put[table] = self.rows_put.get(table, 0) + len(rows)
         self._bytes += len(text)
         return len(text)
 
@@ -497,9 +509,9 @@ class PageBuilder:
         head = self._head
         is_behind = cursor.seq < head.seq or cursor.id > 0
         seen = Seen(seq=head.seq, nonce=head.nonce) if is_behind else None
-        cursor = msgspec.structs.replace(cursor, seen=seen)
+        self.ended_at = msgspec.structs.replace(cursor, seen=seen)
         return Page(
-            cursor=encode_cursor(cursor),
+            cursor=encode_cursor(self.ended_at),
             stamp=commit_stamp(max(self._now_ms, self._head.at_ms)),
             schemas={name: schema.version for name, schema in self._shown.items()},
             revision=revision_of(self._shown.values()),

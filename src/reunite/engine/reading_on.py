@@ -14,12 +14,42 @@ from reunite.core.checks import check_columns
 from reunite.core.cursor import Cursor, SnapshotPosition
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.view import View
+from reunite.core.view import View, parse_view
 from reunite.engine.ports import Head, ReplicaRecord, Transaction
+from reunite.engine.view import still_fits
 from reunite.errors import BadRequestError, ViewChangedError
 
 
-def cursor_for(
+def place_for(
+    tx: Transaction,
+    head: Head,
+    cursor: Cursor,
+    repaired: Cursor | None,
+    view: View,
+    record: ReplicaRecord,
+    schemas: Mapping[str, TableSchema],
+) -> tuple[Cursor, View | None] | None:
+    """Where to read on for this view, and the view of before while it is replaced; None if all
+    must be read from the beginning.
+
+    Evicts name rows of an old view: one that this replica was not sent is as good as unknown.
+    Raises ViewChangedError if the replica must first go back to its checkpoint, and BadRequestError
+    for a cursor that stands outside of its view.
+    """
+    found = _cursor_for(tx, head, cursor, repaired, view, record)
+    if found is None:
+        return None
+    old = None
+    if found.old_view is not None:
+        old = parse_view(tx.view(found.old_view) or "[]")
+        if not still_fits(old, tx):
+            return None
+    if found.snapshot is not None:
+        _check_snapshot(schemas, found.snapshot)
+    return found, old
+
+
+def _cursor_for(
     tx: Transaction,
     head: Head,
     cursor: Cursor,
@@ -27,11 +57,6 @@ def cursor_for(
     view: View,
     record: ReplicaRecord,
 ) -> Cursor | None:
-    """Where to read on for this view; None if all must be read from the beginning.
-
-    Evicts name rows of an old view: one that this replica was not sent is as good as unknown.
-    Raises ViewChangedError if the replica must first go back to its checkpoint.
-    """
     if not is_of_log(tx, head, cursor):
         return None
     if repaired is not None and not is_of_log(tx, head, repaired):
@@ -95,7 +120,7 @@ def _has(tx: Transaction, seq: int, nonce: str) -> bool:
     return commit is not None and commit.nonce == nonce
 
 
-def check_snapshot(schemas: Mapping[str, TableSchema], position: SnapshotPosition) -> None:
+def _check_snapshot(schemas: Mapping[str, TableSchema], position: SnapshotPosition) -> None:
     """A cursor is the hub's own text, but it comes from outside. Raises BadRequestError."""
     schema = schemas.get(position.table)
     if schema is None:

@@ -127,10 +127,13 @@ def test_a_password_goes_along_without_requests_too(
     assert told["login"] == "Basic YW5uOnNlY3JldA=="
 
 
-def test_a_decoder_of_ones_own_may_fail_as_it_likes(address: str) -> None:
+def test_a_decoder_of_ones_own_may_fail_as_it_likes_and_somebody_hears_of_it(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
     client = Client()
     client.set_default_decoder(pickle.loads)
     assert client.send("GET", f"{address}/text", None, {}) == (200, "OK", None)
+    assert "decoder failed" in caplog.text
 
 
 def test_an_address_that_is_none_is_nowhere() -> None:

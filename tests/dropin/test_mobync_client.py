@@ -221,6 +221,51 @@ def test_a_refusal_is_raised_and_nothing_is_lost(world: World) -> None:
             device.sync()
 
 
+def test_a_diff_that_is_refused_for_good_is_dropped_and_the_rest_goes_on(world: World) -> None:
+    a, b = world.device("a"), world.device("b")
+    row = a.create(MODEL, {"field1": "0", "field2": "0"})
+    world.check(a, b)
+
+    def allows(owner_id: str, **asked: Any) -> bool:
+        return "forbidden" not in asked["json_data"]
+
+    world.synchronizer.validate_update = allows  # type: ignore[method-assign]
+    a.update(MODEL, row, {"field1": "forbidden"})
+    with pytest.raises(Unauthorized):
+        a.sync()
+    b.update(MODEL, row, {"field2": "of B"})
+    b.sync()
+    new = a.create(MODEL, {"field1": "new"})
+    with pytest.raises(Unauthorized) as refusal:
+        a.sync()
+    refused, waits = a.waiting()
+    assert refusal.value.diff_id == refused["id"] != waits["id"]
+    assert a.drop(refused["id"]) == refused
+    assert a.waiting() == [waits]
+    with pytest.raises(CallerError, match="No diff"):
+        a.drop(refused["id"])
+    a.update(MODEL, new, {"field2": "since"})
+    world.check(a, b)
+    assert {each["id"]: (each["field1"], each["field2"]) for each in a.rows(MODEL)} == {
+        row: ("0", "of B"), new: ("new", "since")
+    }  # fmt: skip
+    (kept,) = a.conflicts()
+    assert (kept["code"], kept["lost"]) == ("dropped", {"field1": "forbidden"})
+    assert a.sync().received == 0, "it reads all anew once"
+
+
+def test_a_dropped_diff_that_the_server_had_taken_stays_taken(world: World) -> None:
+    device = world.device("a")
+    device.create(MODEL, {"id": "1", "field1": "0"})
+    world.loses_answers = True
+    with pytest.raises(HubUnreachableError):
+        device.sync()
+    world.loses_answers = False
+    device.drop(device.waiting()[0]["id"])
+    world.check(device)
+    assert [row["id"] for row in device.rows(MODEL)] == ["1"]
+
+
 def test_a_model_that_the_server_lacks(world: World) -> None:
     device = world.device("a", models={"other": ["field1"]})
     device.create("other", {"field1": "0"})

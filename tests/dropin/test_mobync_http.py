@@ -160,12 +160,27 @@ def test_a_missing_key_is_refused(key: str) -> None:
         assert refused.status_code == 400
 
 
+@pytest.mark.parametrize(
+    "blamed",
+    [diff("create", "uuid1", owner="bob"), diff("create", "uuid1", model="x"),
+     diff("create", "uuid1") | {"json_data": "none"}],
+)  # fmt: skip
+def test_the_diff_that_is_to_blame_is_named(blamed: dict[str, Any]) -> None:
+    client = ready_made(InMemorySynchronizer([MODEL])).test_client()
+    diffs = [diff("create", "uuid2"), blamed]
+    body = {"auth_token": "secret", "logical_clock": 0, "diffs": diffs}
+    assert client.post("/sync", json=body).get_json()["diff"] == blamed["id"]
+    body = body | {"logical_clock": 9, "diffs": []}
+    assert "diff" not in client.post("/sync", json=body).get_json()
+
+
 def test_nothing_internal_leaks(caplog: pytest.LogCaptureFixture) -> None:
     client = ready_made(Failing([MODEL])).test_client()
     body = {"auth_token": "secret", "logical_clock": 0, "diffs": [diff("create", "uuid1")]}
     with caplog.at_level(logging.ERROR, "reunite.mobync"):
         answer = client.post("/sync", json=body)
     assert answer.status_code == 400
+    assert answer.get_json()["diff"] == body["diffs"][0]["id"]  # type: ignore[index]
     assert "tiger" not in answer.get_data(as_text=True)
     assert "tiger" in caplog.text
 

@@ -483,6 +483,34 @@ def test_mo12_compacting_leaves_one_diff_a_row(synchronizer: Synchronizer) -> No
     assert without_nulls(rows(synchronizer)) == expected
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_mo12_what_was_folded_away_may_be_sent_again(
+    synchronizer: Synchronizer, times: int
+) -> None:
+    """A device did not hear that its diffs were taken; others went on, and the log was folded."""
+    mobync = Mobync(synchronizer)
+    deaf, other = Device(mobync), Device(mobync)
+    deaf.edit("create", "gone", field1="0")
+    deaf.edit("create", "uuid1", at=5000, field1="0", field2="0")
+    deaf.call()
+    other.sync()
+    other.edit("delete", "gone")
+    other.edit("update", "uuid1", at=2000, field1="1")  # its clock is behind
+    other.edit("create", "uuid2", field1="0")
+    other.sync()
+    for _ in range(times):
+        mobync.compact(OWNER, other.clock)
+        other.edit("update", "uuid1", at=3000, field2="2")
+        other.sync()
+    assert not any("folded" in one["json_data"] for one in Device(mobync).call()["diffs"])
+    deaf.sync()
+    other.sync()
+    expected = {"uuid1": {"field1": "1", "field2": "2"}, "uuid2": {"field1": "0"}}
+    assert deaf.rows == other.rows == expected
+    assert without_nulls(rows(synchronizer)) == expected
+    assert deaf.conflicts == other.conflicts == []
+
+
 @pytest.mark.parametrize(
     "json_data",
     ["not json", "[]", "{}", '{"id": ""}', '{"id": null}', '{"id": true}', '{"id": 1.5}', "", None,

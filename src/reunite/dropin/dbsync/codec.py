@@ -15,6 +15,8 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.inspection import inspect
 from sqlalchemy.orm import Mapper, class_mapper
 
+from reunite.dropin.columns import python_type
+
 _READERS: dict[type, Any] = {
     bytes: base64.b64decode,
     date: date.fromisoformat,
@@ -78,10 +80,7 @@ def _kind(column: Column[Any]) -> type | None:
     """The Python type of a column's values; None if that is not known."""
     if isinstance(column.type, TypeDecorator):
         return TypeDecorator
-    try:
-        kind = column.type.python_type
-    except NotImplementedError:
-        return None
+    kind = python_type(column)
     return None if kind is object else kind
 
 

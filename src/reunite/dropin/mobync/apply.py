@@ -37,6 +37,7 @@ from reunite.dropin.mobync.errors import (
     Unauthorized,
     UnknownField,
     UnknownModel,
+    about,
 )
 from reunite.dropin.mobync.judging import Step, judge
 from reunite.dropin.mobync.log import Log, Past, rows_of
@@ -151,10 +152,11 @@ class Mobync:
         """Fold the owner's diffs of clocks before `before_clock`: one stays for each row that is
         there, and one for each deletion. Returns how many went.
 
-        A device behind the fold gets whole rows instead of single changes. Compact what all devices
-        have read: a diff that was folded away is not recognised if a device sends it again, and an
-        edit that a device made before it read the fold meets all fields of the row as if they had
-        been set with the last of them. Reads the owner's whole log.
+        A device behind the fold gets whole rows instead of single changes. The newest hundred diffs
+        that went of a row are recognised if a device that did not hear of them sends them again.
+        Compact what all devices have read all the same: an edit that a device made before it read
+        the fold meets all fields of the row as if they had been set with the last of them. Reads
+        the owner's whole log.
         """
         with self._owners_turn(owner_id), together(self.synchronizer) as is_atomic:
             plan = fold(
@@ -180,22 +182,25 @@ class Mobync:
         """The call's diffs, each once."""
         entries: dict[str, Entry] = {}
         for diff in diff_list:
-            entry = parse(diff)
-            twin = entries.setdefault(entry.id, entry)
-            if twin.diff != entry.diff:
-                raise InconsistentDiff(INCONSISTENT)
+            with about(_id_of(diff)):
+                entry = parse(diff)
+                twin = entries.setdefault(entry.id, entry)
+                if twin.diff != entry.diff:
+                    raise InconsistentDiff(INCONSISTENT)
         models = getattr(self.synchronizer, "models", None)
         for entry in entries.values():
             model = entry.key[0]
-            if entry.diff[Diff.OWNER] != owner or model == self.diffs_model_name:
-                raise Unauthorized(UNAUTHORIZED)
-            if models is not None and model not in models:
-                raise UnknownModel(f"No model {model!r} is synchronised.")
+            with about(entry.id):
+                if entry.diff[Diff.OWNER] != owner or model == self.diffs_model_name:
+                    raise Unauthorized(UNAUTHORIZED)
+                if models is not None and model not in models:
+                    raise UnknownModel(f"No model {model!r} is synchronised.")
         found = [as_newest(entry, self._lenses, since=version) for entry in entries.values()]
         fields = offered(self.synchronizer, "fields")
         if fields is not None:
             for entry in found:
-                _check_fields(entry, fields(entry.key[0]))
+                with about(entry.id):
+                    _check_fields(entry, fields(entry.key[0]))
         return found
 
     def _past(self, owner: str, clock: int, limit: int | None) -> Past:
@@ -210,7 +215,8 @@ class Mobync:
 
     def _known(self, entries: Sequence[Entry], owner: str, past: Past) -> dict[str, int]:
         """By id, the clocks of those diffs that the log has."""
-        clocks = {entry.id: entry.clock for entry in past.entries}
+        clocks = {known: entry.clock for entry in past.entries for known in entry.folded}
+        clocks |= {entry.id: entry.clock for entry in past.entries}
         known: dict[str, int] = {}
         for entry in entries:
             clock = clocks.get(entry.id)
@@ -227,21 +233,25 @@ class Mobync:
     def _rows(self, entries: Sequence[Entry]) -> dict[RowKey, dict[str, Any] | None]:
         """The rows that diffs name, without their ids."""
         rows: dict[RowKey, dict[str, Any] | None] = {}
-        for key in dict.fromkeys(entry.key for entry in entries):
-            model, row = key
-            chosen = [ReadFilter("id", FilterType.equal, row)]
-            try:
-                found = rows_of(self.synchronizer.read(model, chosen))
-            except Exception as exc:
-                if getattr(self.synchronizer, "models", None) is not None:
-                    raise
-                # The table of diffs could be read just now, so it is the model that cannot.
-                raise UnknownModel(f"No model {model!r} is synchronised.") from exc
+        for key, entry in {entry.key: entry for entry in reversed(entries)}.items():
+            with about(entry.id):
+                found = self._read_row(key)
             values = dict(found[0]) if found else None
             if values is not None:
                 values.pop("id", None)
             rows[key] = values
         return rows
+
+    def _read_row(self, key: RowKey) -> list[dict[str, Any]]:
+        model, row = key
+        chosen = [ReadFilter("id", FilterType.equal, row)]
+        try:
+            return rows_of(self.synchronizer.read(model, chosen))
+        except Exception as exc:  # whatever the application's own storage raises
+            if getattr(self.synchronizer, "models", None) is not None:
+                raise
+            # The table of diffs could be read just now, so it is the model that cannot.
+            raise UnknownModel(f"No model {model!r} is synchronised.") from exc
 
     def _authorize(
         self,
@@ -266,8 +276,9 @@ class Mobync:
             validator = self._validator(entry)
             accepts, looks = _asks(validator)
             asked = entry.diff | ({"row_owner": maker} if accepts else {})
-            if (is_foreign and not looks) or not validator(owner, **asked):
-                raise Unauthorized(UNAUTHORIZED)
+            with about(entry.id):
+                if (is_foreign and not looks) or not validator(owner, **asked):
+                    raise Unauthorized(UNAUTHORIZED)
         return {key for key, maker in makers.items() if maker is not None}
 
     def _validator(self, entry: Entry) -> Callable[..., bool]:
@@ -288,7 +299,8 @@ class Mobync:
         writer = Writer(self.synchronizer, self.diffs_model_name, rows)
         with _undone_on_error(writer, is_atomic=is_atomic):
             for step in steps:
-                writer.write(step)
+                with about(step.entry.id):
+                    writer.write(step)
 
     def _of_version(self, entries: Sequence[Entry], version: int | None) -> list[Entry]:
         if version is None:
@@ -305,6 +317,10 @@ class Mobync:
         return conflict | {
             side: backward(lenses, values, to=version) for side, values in sides.items()
         }
+
+
+def _id_of(diff: Any) -> object:
+    return diff.get(Diff.ID) if isinstance(diff, dict) else None
 
 
 def _checked_clock(logical_clock: int | str) -> int:

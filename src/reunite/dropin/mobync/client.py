@@ -44,12 +44,16 @@ from reunite.dropin.mobync.errors import (
     UnknownField,
     UnknownModel,
 )
+from reunite.dropin.mobync.judging import conflict
 from reunite.errors import CallerError, HubUnreachableError, NotAuthenticatedError
 
 # Takes the body of a request and gives the answer's.
 Send: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 
 TIMEOUT_S = 60.0
+
+# The code of what a device has given up itself, among its conflicts.
+DROPPED = "dropped"
 
 _TYPES = {Op.INSERT: CREATE, Op.UPDATE: UPDATE, Op.DELETE: DELETE}
 _REFUSALS = {
@@ -159,13 +163,41 @@ class MobyncClient:
         Raises HubUnreachableError when the server does not answer, and MobyncError when it refuses;
         nothing is lost then, and the next call sends the same again. A server that does not know
         this device's clock, because it was restored, is read from the beginning.
+
+        A diff that the server refuses for good keeps the others back: the error's `diff_id` says
+        which it is, if the server tells, and `drop` gives it up.
         """
         try:
-            return self._sync(is_afresh=False)
+            return self._sync(is_afresh=self._file.state("dropped") > 0)
         except InconsistentClock as exc:
             if exc.code != RESYNC_NEEDED:
                 raise
             return self._sync(is_afresh=True)
+
+    def waiting(self) -> list[dict[str, Any]]:
+        """The diffs that the server has not answered, in order; those of what was written since
+        the last `sync` are made by the next one."""
+        with self._file.writing():
+            return self._waiting()
+
+    def drop(self, diff_id: str) -> dict[str, Any]:
+        """Give up a diff that waits, because the server refuses it; the diff.
+
+        `conflicts` has it then, with the code `dropped` and its values in `lost`. The next `sync`
+        reads all of the owner's rows anew, so that its row becomes what the server has; if the
+        server had taken the diff, and the answer was lost, it stays taken.
+
+        Raises CallerError if no such diff waits.
+        """
+        with self._file.writing() as connection:
+            gone = "DELETE FROM mobync_diff WHERE id = ? RETURNING diff"
+            found = connection.execute(gone, (diff_id,)).fetchall()
+            if not found:
+                raise CallerError(f"No diff {diff_id!r} waits on this device.")
+            entry = parse(json.loads(found[0][0]))
+            self._note([conflict(entry, DROPPED, entry.values, None)])
+            self._file.set_state("dropped", self._file.state("dropped") + 1)
+        return entry.diff
 
     def conflicts(self) -> list[dict[str, Any]]:
         """What answers have said of losses, oldest first: see `Mobync.apply`."""
@@ -180,6 +212,7 @@ class MobyncClient:
 
     def _sync(self, *, is_afresh: bool) -> MobyncReport:
         diffs, started = self._collected()
+        dropped = self._file.state("dropped") if is_afresh else 0
         answers = [self._ask(0 if is_afresh else started, diffs)]
         while answers[-1].get("has_more"):
             answers.append(self._ask(answers[-1]["logical_clock"], []))
@@ -198,11 +231,16 @@ class MobyncClient:
                 connection.executemany(
                     "DELETE FROM mobync_diff WHERE id = ?", [(diff[Diff.ID],) for diff in diffs]
                 )
-                connection.executemany(
-                    "INSERT INTO mobync_conflict (conflict) VALUES (?)",
-                    [(json.dumps(one),) for one in conflicts],
-                )
+                self._note(conflicts)
+                self._file.set_state("dropped", self._file.state("dropped") - dropped)
         return MobyncReport(sent=len(diffs), received=len(entries), conflicts=tuple(conflicts))
+
+    def _note(self, conflicts: Iterable[dict[str, Any]]) -> None:
+        """Keep conflicts, inside a transaction."""
+        self._file.connection.executemany(
+            "INSERT INTO mobync_conflict (conflict) VALUES (?)",
+            [(json.dumps(one),) for one in conflicts],
+        )
 
     def _collected(self) -> tuple[list[dict[str, Any]], int]:
         """The diffs to be sent, with those of what was written since; and the clock."""
@@ -214,8 +252,11 @@ class MobyncClient:
                 [(diff[Diff.ID], json.dumps(diff)) for diff in made],
             )
             connection.execute("DELETE FROM mobync_change")
-            found = connection.execute("SELECT diff FROM mobync_diff ORDER BY n").fetchall()
-            return [json.loads(text) for (text,) in found], self._file.state("clock")
+            return self._waiting(), self._file.state("clock")
+
+    def _waiting(self) -> list[dict[str, Any]]:
+        found = self._file.connection.execute("SELECT diff FROM mobync_diff ORDER BY n").fetchall()
+        return [json.loads(text) for (text,) in found]
 
     def _ask(self, clock: int, diffs: list[dict[str, Any]]) -> dict[str, Any]:
         asked = {name: value for name, value in self._asked.items() if value is not None}
@@ -312,4 +353,6 @@ def _refusal(status: int, said: Any) -> Exception:
         return NotAuthenticatedError(message)
     if code == RESYNC_NEEDED:
         return InconsistentClock(message, code=RESYNC_NEEDED)
-    return _REFUSALS.get(code, MobyncError)(message)
+    refusal = _REFUSALS.get(code, MobyncError)(message)
+    refusal.diff_id = str(said["diff"]) if "diff" in said else None
+    return refusal

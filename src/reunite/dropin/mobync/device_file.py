@@ -1,6 +1,7 @@
 """A device's SQLite file: the models' tables, triggers that note what is written, what waits.
 
-    mobync_state      name, value: the clock; whether an answer is being applied just now
+    mobync_state      name, value: the clock; whether an answer is being applied just now; how many
+                      diffs were dropped since the rows were read anew
     mobync_change     n, model, op, row before and after as JSON, time in ms: noted by triggers
     mobync_diff       n, diff: made of changes when a sync began, and not answered yet
     mobync_conflict   n, conflict: what answers said of losses
@@ -29,7 +30,8 @@ from reunite.stores.sql.dialects.sqlite import literal, quoted
 
 _LAYOUT = """
     CREATE TABLE IF NOT EXISTS mobync_state (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-    INSERT OR IGNORE INTO mobync_state VALUES ('clock', 0), ('is_applying', 0);
+    INSERT OR IGNORE INTO mobync_state
+        VALUES ('clock', 0), ('is_applying', 0), ('dropped', 0);
     CREATE TABLE IF NOT EXISTS mobync_change (
         n INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, op TEXT NOT NULL,
         old TEXT, new TEXT, at INTEGER NOT NULL

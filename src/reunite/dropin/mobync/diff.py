@@ -79,16 +79,22 @@ FIELDS = (
 )
 
 
+# In the log's `json_data`: the ids of diffs that were folded into this one.
+FOLDED = "mobync_folded"
+
+
 class Entry(msgspec.Struct, kw_only=True):
     """A parsed diff. `diff` has the seven fields; `values` are those of `json_data` but the id.
 
     An update without values changes nothing. The log has such entries for diffs of which nothing
-    came into effect, so that they are known when they are sent again.
+    came into effect, so that they are known when they are sent again. For the same reason a diff of
+    the log names those that were `folded` into it; no device is told.
     """
 
     diff: dict[str, Any]
     row: RowId
     values: dict[str, Any]
+    folded: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -120,6 +126,14 @@ class Entry(msgspec.Struct, kw_only=True):
     def is_silent(self) -> bool:
         """Whether it changes nothing."""
         return self.type == UPDATE and not self.values
+
+    @property
+    def logged(self) -> dict[str, Any]:
+        """The seven fields as the log keeps them."""
+        if not self.folded:
+            return self.diff
+        data = json_data(self.row, {**self.values, FOLDED: list(self.folded)})
+        return self.diff | {Diff.JSON_DATA: data}
 
     def replaced(self, *, values: Mapping[str, Any], **fields: Any) -> Entry:
         """The same with other values and fields; the text of `json_data` stays if it can."""
@@ -160,10 +174,21 @@ def parse_logged(
     entries = []
     for diff in sorted(diffs, key=lambda one: int(one[Diff.LOGICAL_CLOCK])):
         try:
-            entries.append(as_newest(parse(diff), lenses))
+            entries.append(as_newest(_unfolded(parse(diff)), lenses))
         except InconsistentDiff:
             continue
     return entries
+
+
+def _unfolded(entry: Entry) -> Entry:
+    """An entry of the log without what no device is told."""
+    folded = entry.values.get(FOLDED)
+    if not isinstance(folded, list):
+        return entry
+    values = {field: value for field, value in entry.values.items() if field != FOLDED}
+    known = entry.replaced(values=values)
+    known.folded = tuple(map(str, folded))
+    return known
 
 
 def as_newest(
@@ -174,7 +199,9 @@ def as_newest(
         return entry
     is_whole = entry.type == CREATE
     known = lenses[entry.key[0]]
-    return entry.replaced(values=forward(known, entry.values, since=since, is_whole=is_whole))
+    newest = entry.replaced(values=forward(known, entry.values, since=since, is_whole=is_whole))
+    newest.folded = entry.folded
+    return newest
 
 
 def as_of(entry: Entry, lenses: Mapping[str, Sequence[Lens]], *, to: int | None) -> Entry:

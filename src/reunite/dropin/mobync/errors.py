@@ -12,15 +12,21 @@ The names without "Error" are mobync's own. Each has a stable `code`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from reunite.errors import ReuniteError
 
 
 class MobyncError(ReuniteError):
-    """A call of `apply` was refused as a whole. Correct what the message names, and call again."""
+    """A call of `apply` was refused as a whole. Correct what the message names, and call again.
+
+    `diff_id` is the id of the diff that is to blame, None if it is none or nobody knows which.
+    """
 
     code: ClassVar[str] = "mobync-error"
+    diff_id: str | None = None
 
 
 class InconsistentDiff(MobyncError):  # noqa: N818 — mobync's words
@@ -61,3 +67,20 @@ class UnknownField(MobyncError):  # noqa: N818
     """
 
     code = "unknown-field"
+
+
+@contextmanager
+def about(diff_id: object) -> Iterator[None]:
+    """Note on whatever is raised in the block, by the application's code too, which diff it is
+    about: `diff_of`."""
+    try:
+        yield
+    except Exception as exc:
+        vars(exc)["diff_id"] = diff_id if isinstance(diff_id, str) else None
+        raise
+
+
+def diff_of(error: BaseException) -> str | None:
+    """The id of the diff that is to blame for an error, None if that is not known."""
+    found: str | None = getattr(error, "diff_id", None)
+    return found

@@ -1,7 +1,8 @@
 """The `/sync` endpoint for Flask, ready made.
 
     200     the result of `apply`
-    400     what was asked cannot be done: `success` is false, `code` and `message` say why
+    400     what was asked cannot be done: `success` is false, `code` and `message` say why, and
+            `diff` is the id of the diff that is to blame, if it is one
     401     `authenticate` knows nobody of this token
 
 The rule         what is not an error of ours is logged here, and its text stays here.
@@ -13,7 +14,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from reunite.dropin.mobync.errors import MobyncError
+from reunite.dropin.mobync.errors import MobyncError, diff_of
 from reunite.errors import ReuniteError
 
 if TYPE_CHECKING:
@@ -69,10 +70,13 @@ def answer_of(
             return 401, _refusal("not-authenticated", "Nobody is known by this token.")
         return 200, mobync.apply(asked["logical_clock"], asked["diffs"], owner, **_options(asked))
     except ReuniteError as exc:
-        return 400, _refusal(exc.code, exc.message)
-    except Exception:
+        return 400, _refusal(exc.code, exc.message, diff_of(exc))
+    except Exception as exc:
+        # The application's validators and storage may raise anything; mobync's endpoint answers
+        # 400 to all of it, and devices are told no more than that.
         logger.exception("A sync failed.")
-        return 400, _refusal("error", "The sync failed. Nothing of it was stored: try later.")
+        message = "The sync failed. Nothing of it was stored: try later."
+        return 400, _refusal("error", message, diff_of(exc))
 
 
 def _options(asked: Mapping[str, Any]) -> dict[str, int]:
@@ -83,5 +87,6 @@ def _options(asked: Mapping[str, Any]) -> dict[str, int]:
     return options
 
 
-def _refusal(code: str, message: str) -> dict[str, Any]:
-    return {"success": False, "code": code, "message": message}
+def _refusal(code: str, message: str, diff_id: str | None = None) -> dict[str, Any]:
+    blamed = {} if diff_id is None else {"diff": diff_id}
+    return {"success": False, "code": code, "message": message, **blamed}

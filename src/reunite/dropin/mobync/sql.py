@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+from reunite.dropin.columns import python_type
 from reunite.dropin.mobync.diff import CREATE, FIELDS, Diff, RowId
 from reunite.dropin.mobync.errors import InconsistentDiff
 from reunite.dropin.mobync.memory import COMPARISONS
@@ -127,29 +128,27 @@ class SqlSynchronizer(Synchronizer):
             data[_ROW_ID] = _row_id(data)
         values = _values(table, data)
         row = values.pop("id")
-        self._check_spelling(table, data["id"], row)
         if values:
-            self._run(table.update().where(table.c.id == row).values(values))
+            self._run_on(table, data["id"], table.update().where(table.c.id == row).values(values))
 
     def delete(self, where: str, data_json: str) -> None:
         table = self._tables[where]
         given = json.loads(data_json)["id"]
         row = _from_json(table.c.id, given)
-        self._check_spelling(table, given, row)
-        self._run(table.delete().where(table.c.id == row))
+        self._run_on(table, given, table.delete().where(table.c.id == row))
 
-    def _check_spelling(self, table: sa.Table, given: Any, row: Any) -> None:
-        """Raise InconsistentDiff unless the row's id is written as its column tells it. The owner
-        of a row is found by what is written, the row by what the database takes for equal."""
-        import sqlalchemy as sa
-
+    def _run_on(self, table: sa.Table, given: Any, statement: Any) -> None:
+        """Change a row. Raises InconsistentDiff, and the transaction is undone, unless its id is
+        written as the row's own. The owner of a row is found by what is written, the row by what
+        the database takes for equal."""
         if table is self._diffs:
+            self._run(statement)
             return
         _checked_id(table.c.id, given)
         with self._connection() as connection:
-            stored = connection.execute(sa.select(table.c.id).where(table.c.id == row)).scalar()
-        if stored is not None and _to_json(stored) != given:
-            raise InconsistentDiff(f"The id {given!r} is not written as the row's own.")
+            for stored in connection.execute(statement.returning(table.c.id)).scalars().all():
+                if _to_json(stored) != given:
+                    raise InconsistentDiff(f"The id {given!r} is not written as the row's own.")
 
     def validate_create(self, owner_id: str, **kwargs: Any) -> bool:
         return True
@@ -273,9 +272,8 @@ def _from_json(column: sa.Column[Any], value: Any) -> Any:
     """What the column takes. Raises BadRequestError for text that is no value of its type."""
     if not isinstance(value, str):
         return value
-    try:
-        kind = column.type.python_type
-    except NotImplementedError:
+    kind = python_type(column)
+    if kind is None:
         return value
     try:
         if issubclass(kind, enum.Enum):
@@ -291,10 +289,7 @@ def _from_json(column: sa.Column[Any], value: Any) -> Any:
 def _checked_id(column: sa.Column[Any], given: Any) -> None:
     """Raise InconsistentDiff for an id that its column would write in another way."""
     value = _from_json(column, given)
-    try:
-        kind = column.type.python_type
-    except NotImplementedError:
-        kind = type(value)
+    kind = python_type(column) or type(value)
     told = _to_json(value)
     if type(value) is not kind or type(told) is not type(given) or told != given:
         raise InconsistentDiff(f"The id {given!r} is not written as column {column.name!r} does.")

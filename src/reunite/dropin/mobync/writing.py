@@ -39,20 +39,20 @@ class Writer:
 
     def log(self, entry: Entry) -> None:
         """Add a diff to the log."""
-        self._synchronizer.create(self._diffs, json.dumps(entry.diff))
+        self._synchronizer.create(self._diffs, json.dumps(entry.logged))
         named = json.dumps({Diff.ID: entry.id})
         self._undo.append(lambda: self._synchronizer.delete(self._diffs, named))
 
     def relog(self, before: Entry, after: Entry) -> None:
         """Change a diff of the log; its id stays."""
-        self._synchronizer.update(self._diffs, json.dumps(after.diff))
-        old = json.dumps(before.diff)
+        self._synchronizer.update(self._diffs, json.dumps(after.logged))
+        old = json.dumps(before.logged)
         self._undo.append(lambda: self._synchronizer.update(self._diffs, old))
 
     def forget(self, entry: Entry) -> None:
         """Take a diff out of the log."""
         self._synchronizer.delete(self._diffs, json.dumps({Diff.ID: entry.id}))
-        old = json.dumps(entry.diff)
+        old = json.dumps(entry.logged)
         self._undo.append(lambda: self._synchronizer.create(self._diffs, old))
 
     def undo(self, cause: BaseException) -> None:

@@ -6,6 +6,7 @@ Only what the network does is a NetworkError; a programmer's mistake stays what 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
@@ -13,6 +14,8 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import httpx2
+
+logger = logging.getLogger("dbsync")
 
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 TIMEOUT_S = 10.0
@@ -161,8 +164,12 @@ def _with_auth(
 def _decoded(body: bytes, decode: Callable[[Any], Any]) -> Any:
     try:
         return decode(body)
+    except (ValueError, RecursionError):
+        return None
     except Exception:
-        # A decoder of the program's may raise anything for bytes that are not what it reads.
+        # A decoder of the program's may raise anything for bytes that are not what it reads. It
+        # may also be wrong itself, so somebody should hear of it.
+        logger.warning("The decoder failed at the body of an answer.", exc_info=True)
         return None
 
 

@@ -68,6 +68,7 @@ def _fan_out(settings: Settings, sizes: list[int], commits: int) -> Iterator[Fig
 
                 pairs = Pairs()
                 for number in range(commits + 1):
+                    scene.catch_up()
                     settings.wait_until_idle()
                     ours, theirs = in_turn(
                         number,
@@ -102,6 +103,8 @@ def _many_views(settings: Settings, size: int, commits: int) -> Iterator[Figure]
         }
         views, owners = Pairs(), Pairs()
         for number in range(commits + 1):
+            for scene in (one, ten, each, single):
+                scene.catch_up()
             settings.wait_until_idle()
             with_ten, with_one = in_turn(
                 number,
@@ -143,6 +146,7 @@ def _one_replica(settings: Settings, commits: int) -> Iterator[Figure]:
         ):
             pairs = Pairs()
             for number in range(commits + 1):
+                scene.catch_up()
                 settings.wait_until_idle()
                 trip = _until(scene.make_round_trip)
                 shown.clear()
@@ -252,6 +256,11 @@ class Scene(ExitStack):
                 (shop, 1 + shop % ROWS),
             )
         self._pusher.push()
+
+    def catch_up(self) -> None:
+        """The one that pushes reads what there is, as a live one does all the time: what others
+        did since a replica last read is looked at with every push."""
+        self._pusher.pull()
 
     def make_round_trip(self) -> None:
         """The least that this server and this client do, on a connection that is open."""

@@ -161,6 +161,7 @@ def _delivery(settings: Settings, server: PostgresServer) -> Iterator[Figure]:
         ):
             spent_ms = []
             for number in range(commits + 1):
+                scene.catch_up()
                 settings.wait_until_idle()
                 found = delivered(crowd, commit, 1)
                 if number:

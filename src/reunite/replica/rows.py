@@ -27,6 +27,7 @@ from reunite.stores.sql.dialects.sqlite import (
     unreadable_to_wire,
 )
 from reunite.stores.sql.dialects.sqlite_log import (
+    are_plain,
     image,
     key_image,
     key_to_log,
@@ -55,6 +56,7 @@ class RowForms:
         self._versions = versions
         self._readers: dict[tuple[str, int], Callable[[str], Row]] = {}
         self._many_readers: dict[tuple[str, int], Callable[[Sequence[str]], list[Row]]] = {}
+        self._plain: dict[tuple[str, int], Callable[[bytes], bool]] = {}
         self._printers: dict[str, Callable[[Row], str]] = {}
         self._key_readers: dict[str, Callable[[str], Key]] = {}
         self._key_printers: dict[str, Callable[[Key], str]] = {}
@@ -89,6 +91,17 @@ class RowForms:
         if many is None:
             many = self._many_readers[table, version] = logs_to_wire(logged)
         return many(texts)
+
+    def are_plain(self, table: str, version: int, rows: bytes) -> bool:
+        """Whether an array of images of this version is one of rows of the current one, in wire
+        form, as it stands. In doubt not."""
+        logged = self._versions.get((table, version), self._schemas[table])
+        if logged.column_names != self._schemas[table].column_names:
+            return False
+        tell = self._plain.get((table, version))
+        if tell is None:
+            tell = self._plain[table, version] = are_plain(logged)
+        return tell(rows)
 
     def log_text(self, table: str, row: Row | None) -> str | None:
         """A row as the log keeps it, in the current version."""

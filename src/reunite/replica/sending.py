@@ -1,8 +1,10 @@
 """What to push next: whole groups of the outbox, or a part of a large one, as runs of a message.
 
-The rule: nothing is decoded that the message does not need. A run of inserts is made from its
-images together; updates and deletes are looked at one by one, since an update sends only the
-columns that it changes.
+    long groups of inserts     ──► put together by SQLite, image beside image
+    other inserts              ──► from their images, read together
+    updates and deletes        ──► one by one, since an update sends only the columns it changes
+
+The rule: nothing is read or decoded that the message does not need.
 """
 
 from __future__ import annotations
@@ -41,6 +43,23 @@ WHOLE_BYTES_MAX = BODY_BYTES_MAX // 4
 # The size of parts.
 PART_MAX = PART_CHANGES_AIM
 PART_BYTES_MAX = PUSH_BYTES_AIM
+
+# Changes in a group, on average, from which on a query for each group is worth its while.
+_LONG_GROUP = 20
+
+_OUTLINE = "select grp, n from reunite_change where n > ? and outcome is null order by n limit ?"
+_FIRST_OF_GROUP = """
+    select table_name, schema, mark, covered, stamp from reunite_change
+    where n = ? and op = 'insert' and row is not null
+"""
+# Rows that differ from the first one count for nothing; the images follow each other as the index
+# by number does.
+_INSERTS = """
+    select coalesce(sum(op = 'insert' and old is null and row is not null and grp = ? and
+               table_name = ? and schema = ? and mark = ? and covered = ? and stamp = ?), 0),
+           group_concat(uid), cast('[' || group_concat(row) || ']' as blob)
+    from reunite_change where n between ? and ? and outcome is null
+"""
 
 # A row of `PENDING`, and places in it.
 _Row: TypeAlias = tuple[Any, ...]
@@ -86,6 +105,9 @@ def next_batch(
     borders are unknown anyway. Of a larger transaction only the first part is read, for a
     new attempt to push it.
     """
+    numbers = _long_groups(connection, after_n=after_n, changes=changes)
+    if numbers and (batch := _plain_batch(connection, schemas, forms, numbers, size=size)):
+        return batch
     rows, is_large = _next_rows(connection, schemas, after_n=after_n, changes=changes, size=size)
     if not rows:
         return NOTHING
@@ -143,6 +165,89 @@ def numbers_of_group(connection: sqlite3.Connection, n: int) -> range:
     return range(n, last_n + 1)
 
 
+def _long_groups(
+    connection: sqlite3.Connection, *, after_n: int, changes: int
+) -> list[tuple[int, range]]:
+    """The next whole groups of up to so many changes in all, with their numbers, if they are long;
+    the first one may have more."""
+    outline = connection.execute(_OUTLINE, (after_n, changes + 1)).fetchall()
+    is_cut, is_one = len(outline) > changes, outline and outline[0][0] == outline[-1][0]
+    if is_cut and is_one:
+        changes = PUSH_CHANGES_AIM
+        outline = connection.execute(_OUTLINE, (after_n, changes + 1)).fetchall()
+        is_cut = len(outline) > changes
+    found = []
+    for group, alike in groupby(outline, key=itemgetter(0)):
+        numbers = [n for _, n in alike]
+        found.append((group, range(numbers[0], numbers[-1] + 1)))
+    if is_cut:
+        found.pop()  # there may be more of it
+    if is_one:
+        del found[1:]
+    is_long = sum(len(numbers) for _, numbers in found) >= _LONG_GROUP * len(found)
+    return found if is_long else []
+
+
+def _plain_batch(
+    connection: sqlite3.Connection,
+    schemas: Schemas,
+    forms: RowForms,
+    numbers: Sequence[tuple[int, range]],
+    *,
+    size: int,
+) -> Batch | None:
+    """Groups of which each is a run of inserts, all in wire form as they stand; None if something
+    among them needs a look at its rows, or they are too large to go together."""
+    if sum(len(each) for _, each in numbers) >= min(WHOLE_MAX, PART_MAX):
+        return None
+    groups = []
+    tables = set()
+    for group, each in numbers:
+        run = _plain_run(connection, schemas, forms, group, each)
+        if run is None:
+            return None
+        tables.add(run.table)
+        groups.append(GroupMessage(runs=(run,), divisible=group < 0))
+    encoded = msgspec.Raw(encode(groups))
+    if len(encoded) >= min(size, PART_BYTES_MAX, WHOLE_BYTES_MAX):
+        return None
+    return Batch(
+        first_n=numbers[0][1][0],
+        last_n=numbers[-1][1][-1],
+        groups=encoded,
+        schemas={table: schemas[table].version for table in tables},
+    )
+
+
+def _plain_run(
+    connection: sqlite3.Connection,
+    schemas: Schemas,
+    forms: RowForms,
+    group: int,
+    numbers: range,
+) -> Run | None:
+    first = connection.execute(_FIRST_OF_GROUP, (numbers[0],)).fetchone()
+    if first is None or first[0] not in schemas:
+        return None
+    table, version, mark, covered, stamp = first
+    count, uids, rows = connection.execute(
+        _INSERTS, (group, *first, numbers[0], numbers[-1])
+    ).fetchone()
+    ids = tuple(uids.split(","))
+    if not count == len(ids) == len(numbers) or not forms.are_plain(table, version, rows):
+        return None
+    return Run(
+        table=table,
+        op=Op.INSERT,
+        columns=schemas[table].column_names,
+        mark=mark,
+        covered=covered,
+        stamps=(stamp,),
+        ids=ids,
+        set=cast(tuple[tuple[Any, ...], ...], msgspec.Raw(rows)),
+    )
+
+
 def _batch(schemas: Schemas, forms: RowForms, rows: Sequence[_Row], part: Part | None) -> Batch:
     groups = [
         GroupMessage(runs=tuple(_runs(schemas, forms, group)), divisible=number < 0, part=part)
@@ -169,7 +274,7 @@ def _next_rows(
         rows += more
         if len(more) < PUSH_CHANGES_AIM or rows[-1][_GROUP] != rows[0][_GROUP]:
             changes = sum(1 for row in rows if row[_GROUP] == rows[0][_GROUP])
-    if taken := _plain_groups(rows, schemas, changes=changes, size=size):
+    if taken := _plain_groups(rows[: changes + 1], schemas, changes=changes, size=size):
         found.close()
         return taken, False
     whole = part = taken_size = 0

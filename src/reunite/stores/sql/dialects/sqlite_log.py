@@ -50,6 +50,7 @@ _SHORT_REAL_MAX = "1e8"
 _SHORT_REAL_UNITS = "1e6"
 _REAL_TAG, _BLOB_TAG = f"{TAG}real", f"{TAG}blob"
 _TEXT_TAG, _INTEGER_TAG = f"{TAG}text", f"{TAG}integer"
+_TAG_BYTES = TAG.encode()
 
 # Key columns of other types are spelled in the log as `core.key.key_text` spells them.
 _ODD_KEYS = frozenset(
@@ -205,7 +206,7 @@ def logs_to_wire(schema: TableSchema) -> Callable[[Sequence[str]], list[Row]]:
     types = [column.type for column in schema.columns]
     is_wide = len(types) > IMAGE_PIECE_COLUMNS
     reader = PatternReader(types, _log_step)
-    plain = None if is_wide else _plain_rows_decoder(types)
+    plain = _plain_rows_decoder(types)
 
     def read(texts: Sequence[str]) -> list[Row]:
         text = f"[{','.join(texts)}]"
@@ -220,12 +221,30 @@ def logs_to_wire(schema: TableSchema) -> Callable[[Sequence[str]], list[Row]]:
     return read
 
 
+def are_plain(schema: TableSchema) -> Callable[[bytes], bool]:
+    """What tells whether rows of images, in brackets and with commas between, are in wire form as
+    they stand."""
+    plain = _plain_rows_decoder([column.type for column in schema.columns])
+
+    def tell(rows: bytes) -> bool:
+        if plain is None or _TAG_BYTES in rows:
+            return False
+        try:
+            plain.decode(rows)
+        except msgspec.DecodeError:  # which values of other types raise, too
+            return False
+        return True
+
+    return tell
+
+
 def _plain_rows_decoder(
     types: Sequence[ColumnType],
 ) -> msgspec.json.Decoder[list[tuple[Any, ...]]] | None:
     """What decodes rows of values none of which `_log_step` has anything to do for, if no text of
-    them is tagged; None if it would have for some type."""
-    if not all(column_type in _PLAIN for column_type in types):
+    them is tagged; None if it would have for some type, or if images of so many columns are in
+    pieces."""
+    if len(types) > IMAGE_PIECE_COLUMNS or not all(each in _PLAIN for each in types):
         return None
     row = tuple[tuple(_PLAIN[column_type] for column_type in types)]  # type: ignore[misc,valid-type]
     return msgspec.json.Decoder(list[row])  # type: ignore[valid-type]

@@ -1,6 +1,7 @@
 """Who asks and for which organization; and what a request's body says.
 
-    Authorization: Bearer …          the token's user, as the database knows it now
+    Authorization: Bearer …          the token's user, as the database knows it now; else whom
+                                     classes of Django REST Framework know (`framework`)
     X-Organization, "organization"   one of that user's, by slug or id, where there are several
 
 The rule         a body is read only up to a limit, and is an object of JSON or nothing.
@@ -15,8 +16,9 @@ from django.http import HttpRequest
 
 from reunite.contrib.django.asking import ORGANIZATION_HEADER
 from reunite.contrib.django.models import Organization, UserOrganization
+from reunite.dropin.sb_sync import framework
 from reunite.dropin.sb_sync.conf import named, value
-from reunite.dropin.sb_sync.errors import SyncError, TokenError
+from reunite.dropin.sb_sync.errors import ForeignTokenError, SyncError, TokenError
 from reunite.dropin.sb_sync.tokens import user_of_token
 
 
@@ -34,11 +36,15 @@ class Member(NamedTuple):
 
 
 def asking_user(request: HttpRequest) -> Any:
-    """The user who asks. Raises TokenError."""
+    """The user who asks. Raises TokenError, SyncError."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise TokenError("Authentication credentials were not provided.")
-    return user_of_token(token.strip())
+    user, refusal = None, TokenError("Authentication credentials were not provided.")
+    if scheme.lower() == "bearer" and token.strip():
+        try:
+            user = user_of_token(token.strip())
+        except ForeignTokenError as error:
+            refusal = error
+    return framework.admitted(request, user, refusal)
 
 
 def memberships_of(user: Any) -> list[UserOrganization]:

@@ -10,14 +10,14 @@ from django.apps import apps
 from django.conf import settings
 from django.core.checks import Error
 
-from reunite.dropin.sb_sync import conf, configuring
+from reunite.dropin.sb_sync import conf, configuring, framework
 
 _HINT = "`manage.py manage_config show` lists the keys and their values."
 
 
 def check_settings(app_configs: Any, **_: Any) -> list[Any]:
     """What is wrong with SB_SYNC_… and with this app's keys of REUNITE."""
-    return [*_names(), *_config(), *_shapes()]
+    return [*_names(), *_config(), *_shapes(), *_classes()]
 
 
 def _names() -> Iterator[Any]:
@@ -81,3 +81,25 @@ def _shapes() -> Iterator[Any]:
         for name in fields.get(label, ()) if label in fields else ():
             if name not in known:
                 yield Error(f"{label} has no field {name!r}.", id="sb_sync.E004")
+
+
+def _classes() -> Iterator[Any]:
+    """What `framework` cannot use."""
+    for setting in (framework.AUTHENTICATION, framework.PERMISSION):
+        names = f"{setting[0]}, REST_FRAMEWORK[{setting[1]!r}]"
+        try:
+            found = framework.classes(setting)
+        except ImportError as error:
+            yield Error(
+                f"{names}: {error}. Until that is mended, nobody may push or pull.",
+                hint="Install djangorestframework, or name other classes.",
+                id="sb_sync.E005",
+            )
+            continue
+        for one in found:
+            if hasattr(one, "perms_map"):
+                yield Error(
+                    f"{names}: {one.__name__} asks a view for its queryset; the API has none.",
+                    hint=f"Name others for the API alone, in {setting[0]}.",
+                    id="sb_sync.E005",
+                )

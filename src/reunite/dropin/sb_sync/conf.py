@@ -87,6 +87,8 @@ NAMES: Mapping[str, Any] = MappingProxyType(
         "SB_SYNC_SHARED_MODELS": (),
         "SB_SYNC_FIELDS": MappingProxyType({}),
         "SB_SYNC_LOG_BODIES": False,
+        "SB_SYNC_AUTHENTICATION_CLASSES": None,  # those of REST_FRAMEWORK
+        "SB_SYNC_PERMISSION_CLASSES": None,
     }
 )
 

@@ -84,6 +84,10 @@ class TokenError(Exception):
         return answer
 
 
+class ForeignTokenError(TokenError):
+    """A token that is none of the API's own: somebody else's, perhaps, or nobody's."""
+
+
 class TooManyError(Exception):
     """More requests than are allowed; `retry_after_s` says when to come again."""
 

@@ -17,7 +17,7 @@ from django.contrib.auth import get_user_model
 from django.utils.crypto import constant_time_compare
 
 from reunite.dropin.sb_sync.conf import value
-from reunite.dropin.sb_sync.errors import SyncError, TokenError
+from reunite.dropin.sb_sync.errors import ForeignTokenError, SyncError, TokenError
 
 # What a server's clock may be behind another's, in seconds.
 LEEWAY_S = 10
@@ -43,7 +43,8 @@ def make_token(user: Any) -> str:
 
 
 def user_of_token(token: str) -> Any:
-    """The active user of a token. Raises TokenError, SyncError."""
+    """The active user of a token. Raises TokenError, which is a ForeignTokenError for a token that
+    somebody else may have made; SyncError."""
     try:
         claims = jwt.decode(
             token,
@@ -55,10 +56,10 @@ def user_of_token(token: str) -> Any:
     except jwt.ExpiredSignatureError:
         raise TokenError("Token expired") from None
     except jwt.InvalidTokenError:
-        raise TokenError("Invalid token") from None
+        raise ForeignTokenError("Invalid token") from None
     pk, stamp = claims.get("user_id"), claims.get("stamp")
     if pk is None or not isinstance(stamp, str):
-        raise TokenError("Invalid token payload")
+        raise ForeignTokenError("Invalid token payload")
     try:
         user = get_user_model()._default_manager.filter(pk=pk, is_active=True).first()
     except (TypeError, ValueError):

@@ -134,11 +134,15 @@ class PostgresServer:
             self._process.wait()
             self._process = None
 
-    def new_database(self) -> str:
-        """The URL of an empty database that nobody else uses."""
+    def new_database(self, *, like: str = "") -> str:
+        """The URL of a database that nobody else uses.
+
+        like   the URL of one to copy, to which nobody is connected; an empty one by default
+        """
         self._count += 1
         name = f"test_{self._count}"
-        self.execute(f"create database {name} strategy file_copy")
+        template = f"template {like.rpartition('/')[2]}" if like else ""
+        self.execute(f"create database {name} {template} strategy file_copy")
         return self.url(name)
 
     def drop_database(self, url: str) -> None:

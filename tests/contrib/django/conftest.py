@@ -29,6 +29,7 @@ if not settings.configured:
             "django.contrib.messages",
             "reunite.contrib.django",
             "reunite.dropin.sb_sync",
+            "simple_history",
             "tests.contrib.django.clinic",
             "tests.contrib.django.myapp",
         ],
@@ -73,6 +74,7 @@ from django.contrib.auth.models import Group, Permission
 from reunite import Replica
 from reunite.contrib.django.models import ModelPermission, Organization, UserOrganization
 from reunite.testing import FakeWire
+from tests.postgresql_server import PostgresServer
 
 FLAGS = ModelPermission.FLAGS
 
@@ -153,10 +155,34 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def migrated_on_postgresql(postgresql_server: PostgresServer) -> str:
+    """The URL of a database with all tables, to be copied."""
+    url = postgresql_server.new_database()
+    _use_url(url)
+    call_command("migrate", verbosity=0)
+    apps.get_app_config("reunite").forget()
+    connections.close_all()
+    return url
+
+
 @pytest.fixture
-def on_postgresql(tmp_path: Path, postgresql: str) -> Iterator[Project]:
+def on_postgresql(
+    tmp_path: Path, postgresql_server: PostgresServer, migrated_on_postgresql: str
+) -> Iterator[Project]:
     """The same on PostgreSQL."""
-    url = urlsplit(postgresql)
+    url = postgresql_server.new_database(like=migrated_on_postgresql)
+    _use_url(url)
+    with ExitStack() as closing:
+        closing.enter_context(override_settings(SB_SYNC_LOG_DIR=str(tmp_path / "logs")))
+        yield Project(tmp_path, closing)
+        apps.get_app_config("reunite").forget()
+        connections.close_all()
+    postgresql_server.drop_database(url)
+
+
+def _use_url(address: str) -> None:
+    url = urlsplit(address)
     _use(
         {
             "ENGINE": "django.db.backends.postgresql",
@@ -167,12 +193,6 @@ def on_postgresql(tmp_path: Path, postgresql: str) -> Iterator[Project]:
             "PORT": url.port,
         }
     )
-    call_command("migrate", verbosity=0)
-    with ExitStack() as closing:
-        closing.enter_context(override_settings(SB_SYNC_LOG_DIR=str(tmp_path / "logs")))
-        yield Project(tmp_path, closing)
-        apps.get_app_config("reunite").forget()
-        connections.close_all()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

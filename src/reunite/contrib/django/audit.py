@@ -10,9 +10,9 @@ The rule         fields that look like secrets are named and not shown; who may 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
@@ -20,7 +20,9 @@ from django.contrib.admin.utils import unquote
 from django.db import connections, router
 from django.utils.functional import SimpleLazyObject
 
+from reunite.contrib.django import histories
 from reunite.contrib.django.conf import setting
+from reunite.contrib.django.histories import HIDDEN, Change, FieldChange
 from reunite.contrib.django.hubs import DjangoHub
 from reunite.core.change import Op
 from reunite.core.values import wire_integer
@@ -29,32 +31,7 @@ from reunite.engine.history import HistoryEntry
 # Changes that a page shows, the newest ones.
 CHANGES_MAX = 200
 
-_HIDDEN = "(hidden)"
 _VERBS = {Op.INSERT: "created", Op.UPDATE: "changed", Op.DELETE: "deleted"}
-
-
-class FieldChange(NamedTuple):
-    """A field that a change gave another value; `old` is None for a row that was made."""
-
-    name: str
-    old: Any
-    new: Any
-
-
-class Change(NamedTuple):
-    """One change of a row.
-
-    at         None until the change has a number in the log
-    user       None for who is not known: another program, or a write without `ActingUser`
-    replica    the id of the device that it came from; None for one made in the project
-    action     "created", "changed" or "deleted"
-    """
-
-    at: datetime | None
-    user: str | None
-    replica: str | None
-    action: str
-    fields: Sequence[FieldChange]
 
 
 def changes_of(instance: Any, *, limit: int = CHANGES_MAX) -> list[Change]:
@@ -86,7 +63,8 @@ def changes_of(instance: Any, *, limit: int = CHANGES_MAX) -> list[Change]:
 
 
 class AuditedAdmin(admin.ModelAdmin):
-    """A `ModelAdmin` whose page "History" shows what the log knows, above Django's own list."""
+    """A `ModelAdmin` whose page "History" shows what the log knows, and what django-simple-history
+    has kept of a model that it follows, above Django's own list."""
 
     object_history_template = "reunite/object_history.html"
 
@@ -97,8 +75,17 @@ class AuditedAdmin(admin.ModelAdmin):
             instance = self.get_object(request, unquote(object_id))
             return [] if instance is None else changes_of(instance)
 
+        def find_kept() -> list[Change]:
+            instance = self.get_object(request, unquote(object_id))
+            return [] if instance is None else histories.changes_of(instance, limit=CHANGES_MAX)
+
         # Read when the page is made: Django has asked by then whether it may be seen.
-        context = {"changes": SimpleLazyObject(find), **(extra_context or {})}
+        context = {
+            "changes": SimpleLazyObject(find),
+            "kept": SimpleLazyObject(find_kept),
+            "has_kept": histories.manager_of(self.model) is not None,
+            **(extra_context or {}),
+        }
         return super().history_view(request, object_id, context)
 
 
@@ -120,8 +107,8 @@ def _change(entry: HistoryEntry, fields: Mapping[str, str], secrets: set[str]) -
     changed = [
         FieldChange(
             fields.get(column, column),
-            None if column not in old else _HIDDEN if column in secrets else old[column],
-            None if column not in new else _HIDDEN if column in secrets else new[column],
+            None if column not in old else HIDDEN if column in secrets else old[column],
+            None if column not in new else HIDDEN if column in secrets else new[column],
         )
         for column in {**old, **new}
         if old.get(column) != new.get(column)

@@ -11,6 +11,9 @@ The rule         values of what is named like a secret are not in it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from django.apps import apps
@@ -24,6 +27,8 @@ CREATED, CHANGED, DELETED = "+", "~", "-"
 
 _HIDDEN = "(hidden)"
 _BEFORE = "_reunite_before"
+
+_RESTING: ContextVar[bool] = ContextVar("reunite_trail_resting", default=False)
 
 
 class HistoryOf:
@@ -39,11 +44,35 @@ class HistoryOf:
 def connect() -> None:
     """Listen. Safe to repeat."""
     for name in MODELS:
-        model = apps.get_model("reunite", name)
-        for signal, receiver in (
-            (pre_save, _look), (post_save, _note_save), (post_delete, _note_delete),
-        ):  # fmt: skip
-            signal.connect(receiver, sender=model, dispatch_uid=f"reunite-trail-{name}")
+        follow(apps.get_model("reunite", name))
+
+
+def follow(model: Any, *, from_birth: bool = True) -> None:
+    """Listen to what becomes of a model, which has `history = HistoryOf()`. Safe to repeat.
+
+    from_birth   a line for each object that is made; without, the object is its own record until
+                 somebody changes or deletes it
+    """
+    note_save = _note_save if from_birth else _note_change
+    for signal, receiver in (
+        (pre_save, _look), (post_save, note_save), (post_delete, _note_delete),
+    ):  # fmt: skip
+        signal.connect(receiver, sender=model, dispatch_uid=f"reunite-trail-{model.__name__}")
+
+
+def has_trail(model: Any) -> bool:
+    """Whether a model is followed here."""
+    return isinstance(vars(model).get("history"), HistoryOf)
+
+
+@contextmanager
+def resting() -> Iterator[None]:
+    """What the block deletes in this thread is housekeeping, and nobody's deed."""
+    token = _RESTING.set(True)
+    try:
+        yield
+    finally:
+        _RESTING.reset(token)
 
 
 def begin(model: Any) -> int:
@@ -73,7 +102,14 @@ def _note_save(sender: Any, instance: Any, raw: bool, using: str, **_: Any) -> N
     _write(instance, CREATED if before is None else CHANGED, before or {}, _values(instance), using)
 
 
+def _note_change(sender: Any, created: bool, **arguments: Any) -> None:
+    if not created:
+        _note_save(sender, **arguments)
+
+
 def _note_delete(sender: Any, instance: Any, using: str, **_: Any) -> None:
+    if _RESTING.get():
+        return
     _write(instance, DELETED, _values(instance), {}, using)
 
 

@@ -32,11 +32,14 @@ class SbSyncConfig(AppConfig):
 
     def ready(self) -> None:
         """The log has its file, and values that are set here are known here at once."""
+        from reunite.contrib.django import trail
         from reunite.dropin.sb_sync import checks, logs
 
         logs.configure()
         register(checks.check_settings)
         model = apps.get_model("reunite", "SyncConfiguration")
+        for name in ("SyncLog", "SyncMetadata", "UserSyncMetadata", "PerformanceMetrics"):
+            trail.follow(apps.get_model("sb_sync", name), from_birth=False)
         for signal in (post_save, post_delete):
             signal.connect(_forget, sender=model, dispatch_uid=f"sb_sync-{id(signal)}")
 

@@ -25,6 +25,7 @@ from typing import Any
 from django.apps import apps
 from django.core.cache import cache
 from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import Error as DjangoError
 
 from reunite.contrib.django.conf import setting
 from reunite.dropin.sb_sync import logs, memory, monitoring
@@ -74,7 +75,8 @@ def _outcome(check: Callable[[], None]) -> str:
     except _FailedError as failed:
         return f"error: {failed}"
     except Exception:
-        # Whatever the parts raise: anybody may ask, so that only the log is told what it was.
+        # The boundary: whatever a part raises is an answer about it, and no answer about the others
+        # is lost. Anybody may ask, so that only the log is told what it was.
         logger.warning("The check %s failed.", check.__name__.strip("_"), exc_info=True)
         return "error: it failed; the log says why"
     return HEALTHY
@@ -85,7 +87,7 @@ def _database() -> None:
         with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
             cursor.execute("SELECT 1")
             cursor.fetchone()
-    except Exception as error:
+    except DjangoError as error:
         logger.warning("The database does not answer: %s", type(error).__name__)
         raise _FailedError("it does not answer") from error
 
@@ -97,6 +99,7 @@ def _cache() -> None:
         found = cache.get(key)
         cache.delete(key)
     except Exception as error:
+        # A cache's client raises errors of its own, of which Django knows nothing.
         logger.warning("The cache does not answer: %s", type(error).__name__)
         raise _FailedError("it does not answer") from error
     if found != value:

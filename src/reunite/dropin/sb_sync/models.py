@@ -6,6 +6,8 @@
     UserSyncMetadata      the same by user, organization and model
     PerformanceMetrics    what each push and pull took
 
+`history` of each tells what people did to it: what the API itself writes is its own record.
+
 What it is not   the log of changes: that is the hub's. No value of a row stands here.
 
 Organizations, memberships, permissions and filters are those of `reunite.contrib.django`, and can
@@ -26,6 +28,7 @@ from reunite.contrib.django.models import (
     SyncConfiguration,
     UserOrganization,
 )
+from reunite.contrib.django.trail import HistoryOf
 
 __all__ = [
     "DataFilter",
@@ -67,6 +70,8 @@ class SyncLog(models.Model):
     timestamp = models.DateTimeField(auto_now_add=True, db_index=True)
     processing_time = models.FloatField(default=0.0, help_text="seconds")
 
+    history = HistoryOf()
+
     class Meta:
         """As Django reads it."""
 
@@ -83,6 +88,8 @@ class SyncMetadata(models.Model):
     model_name = models.CharField(max_length=255, unique=True)
     last_sync = models.DateTimeField(null=True, blank=True)
     total_synced = models.PositiveBigIntegerField(default=0)
+
+    history = HistoryOf()
 
     class Meta:
         """As Django reads it."""
@@ -110,6 +117,8 @@ class UserSyncMetadata(models.Model):
     total_synced = models.PositiveBigIntegerField(default=0)
     # The hub's snapshot that the user has seen all of: what an update of its replaces.
     mark = models.PositiveBigIntegerField(default=0, editable=False)
+
+    history = HistoryOf()
 
     class Meta:
         """As Django reads it."""
@@ -158,6 +167,8 @@ class PerformanceMetrics(models.Model):
     memory_usage = models.FloatField(default=0.0, help_text="MB")
     query_count = models.PositiveIntegerField(default=0)
     timestamp = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    history = HistoryOf()
 
     class Meta:
         """As Django reads it."""

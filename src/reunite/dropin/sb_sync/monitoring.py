@@ -14,6 +14,7 @@ from typing import Any
 from django.db.models import Avg, Count, Max, Q, Sum
 from django.utils import timezone
 
+from reunite.contrib.django import trail
 from reunite.dropin.sb_sync import memory
 from reunite.dropin.sb_sync.conf import LOGS_KEPT_DAYS, METRICS_KEPT_DAYS
 from reunite.dropin.sb_sync.models import PULL, PUSH, PerformanceMetrics, SyncLog
@@ -123,6 +124,7 @@ def old_metrics(days: int = METRICS_KEPT_DAYS) -> Any:
 def delete(rows: Any) -> int:
     """Delete what a query finds, some thousand rows a transaction; how many there were."""
     deleted = 0
-    while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:DELETED_AT_ONCE]):
-        deleted += rows.model.objects.filter(pk__in=keys).delete()[0]
+    with trail.resting():
+        while keys := list(rows.order_by("pk").values_list("pk", flat=True)[:DELETED_AT_ONCE]):
+            deleted += rows.model.objects.filter(pk__in=keys).delete()[0]
     return deleted

@@ -20,7 +20,7 @@ from reunite.contrib.django.conf import setting
 from reunite.contrib.django.hubs import DjangoHub
 from reunite.core.principal import Principal
 from reunite.dropin.sb_sync.asking import Member
-from reunite.dropin.sb_sync.describing import Described, canonical_label
+from reunite.dropin.sb_sync.describing import READ_ONLY_MODELS, Described, canonical_label
 from reunite.dropin.sb_sync.errors import SyncError
 from reunite.dropin.sb_sync.places import Given, cursor_text, iso_text, read_place, stamp_of
 from reunite.dropin.sb_sync.versions import version_of
@@ -49,9 +49,9 @@ class Pulled:
         self.has_more = False
         self.given = Given()
 
-    def refuse(self, why: str) -> None:
+    def refuse(self, why: str, code: str) -> None:
         """Say why there is nothing."""
-        self.metadata = {"error": why, "count": 0}
+        self.metadata = {"error": why, "code": code, "count": 0}
 
 
 def wanted_models(body: Mapping[str, Any], defaults: Iterable[str]) -> dict[str, Any]:
@@ -120,18 +120,26 @@ def _pull_one(
 ) -> None:
     label = pulled.label
     model = models.get(label)
+    if label in READ_ONLY_MODELS:
+        pulled.refuse(
+            f"Model {label} is Django's own: its changes are in no log, so nothing of it is synced",
+            "not_synced",
+        )
+        return
     if model is None or (model.tracked.tenant is None and label not in setting("SHARED_MODELS")):
         is_known = canonical_label(label) != label or _is_model(label)
         pulled.refuse(
             f"Model {label} is not enabled for sync operations"
             if is_known
-            else f"Model '{label}' not found"
+            else f"Model '{label}' not found",
+            "not_enabled" if is_known else "not_found",
         )
         return
     if not {"pull", "read"} <= set(flags(label)):
         pulled.refuse(
             f"User {member.user.get_username()} does not have pull permission for {label} in "
-            f"{member.organization.name}"
+            f"{member.organization.name}",
+            "permission",
         )
         return
     page = hub.read_on(principal, model.table, pulled.given.place, limit=size)

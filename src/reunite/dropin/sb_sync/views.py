@@ -89,6 +89,7 @@ def _answered(view: View, request: HttpRequest) -> HttpResponse:
     except ReuniteError as error:
         return SyncError("validation", error.message).answer()
     except Exception:
+        # The boundary: Django's own answer would tell a stranger of the project what it is.
         logger.exception("unexpected in %s", request.path)
         return SyncError("unknown", "Something unexpected happened; it was logged.").answer()
 

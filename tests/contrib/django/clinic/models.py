@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
+from simple_history.models import HistoricalRecords
 
 from reunite.contrib.django.models import Organization
 
@@ -81,6 +82,14 @@ class Booking(models.Model):
     def save(self, *arguments: object, **options: object) -> None:
         self.shouted = self.room.upper()
         super().save(*arguments, **options)
+
+
+class Bed(models.Model):
+    """With a history of django-simple-history's."""
+
+    name = models.CharField(max_length=20)
+    door_password = models.CharField(max_length=20, default="")
+    history = HistoricalRecords()
 
 
 class ApiToken(models.Model):

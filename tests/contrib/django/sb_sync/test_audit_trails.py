@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import timezone
 
 from reunite.contrib.django import trail
 from reunite.contrib.django.middleware import acting_as
@@ -20,6 +22,12 @@ from reunite.contrib.django.models import (
     Organization,
 )
 from reunite.dropin.sb_sync import conf
+from reunite.dropin.sb_sync.models import (
+    PerformanceMetrics,
+    SyncLog,
+    SyncMetadata,
+    UserSyncMetadata,
+)
 from tests.contrib.django.conftest import Project
 from tests.contrib.django.myapp.models import Customer
 
@@ -126,6 +134,32 @@ def test_trails_are_begun_counted_and_cleaned_up(
     assert acme.history.first().changes == {"description": ["2", "3"]}
     with pytest.raises(CommandError, match="no model"):
         call_command("setup_audit_trails", "--model", "no.Model")
+
+
+def test_what_people_do_to_the_log_and_the_counters_is_told(project: Project) -> None:
+    """What the API writes is its own record; cleaning up is nobody's deed."""
+    boss = project.user("boss", is_staff=True, is_superuser=True)
+    for model in (SyncMetadata, UserSyncMetadata, PerformanceMetrics, SyncLog):
+        assert model.history.count() == 0
+    old = timezone.now() - timedelta(days=200)
+    for _ in range(3):
+        SyncLog.objects.create(operation="PUSH", status="SUCCESS", object_count=1)
+    SyncLog.objects.filter(pk=SyncLog.objects.first().pk).update(timestamp=old)
+    call_command("cleanup_sync_logs", stdout=StringIO())
+    assert (SyncLog.objects.count(), SyncLog.history.count()) == (2, 0)
+    one, other = SyncLog.objects.order_by("pk")
+    client = Client()
+    client.force_login(boss)
+    chosen = {"action": "delete_selected", "_selected_action": [one.pk], "post": "yes"}
+    assert client.post("/admin/sb_sync/synclog/", chosen).status_code == 302
+    line = SyncLog.history.get()
+    assert (line.history_user, line.history_type, line.object_id) == (boss, "-", str(one.pk))
+    assert line.changes["object_count"] == [1, None]
+    other.error_message = "looked into"
+    other.save()
+    assert other.history.get().changes == {"error_message": ["", "looked into"]}
+    found = told("--action", "check", "--model", "sb_sync.SyncLog")
+    assert found["history"] == {"sb_sync.SyncLog": 2}
 
 
 def test_every_model_of_the_directory_has_a_trail() -> None:

@@ -225,7 +225,26 @@ def test_what_cannot_be_given_says_why(readme: World) -> None:
     assert "not enabled" in told["auth.Permission"]
     assert "not enabled" in told["myapp.Country"]
     assert "does not have pull permission for myapp.Task" in told["myapp.Task"]
+    codes = {name: one["code"] for name, one in found["metadata"].items()}
+    assert codes == {
+        "no.Model": "not_found",
+        "auth.Permission": "not_enabled",
+        "myapp.Task": "permission",
+        "myapp.Country": "not_enabled",
+    }
     assert found["data"] == []
+
+
+@pytest.mark.parametrize("label", ["auth.User", "auth.Group", "contenttypes.ContentType"])
+def test_django_s_own_models_are_not_given_and_that_is_said(readme: World, label: str) -> None:
+    readme.grant(readme.acme, "Managers", label, "pull", "read")
+    found = readme.api("john_manager").pull({label: None})
+    told = found["metadata"][label]
+    assert (told["code"], told["count"], found["data"]) == ("not_synced", 0, [])
+    assert "Django's own" in told["error"]
+    assert "password" not in str(found)
+    pushed = readme.api("john_manager").push({"_model": label, "id": 1, "is_superuser": True})
+    assert pushed["results"][0]["code"] == "not_enabled"
 
 
 def test_shared_models_and_fields_are_named_in_sb_sync_s_words(readme: World) -> None:

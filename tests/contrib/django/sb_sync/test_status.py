@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
+from django.core.management import call_command
 from django.db import connections
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 
 from reunite.dropin.sb_sync import conf, health, logs
+from tests.contrib.django.conftest import Project
 from tests.contrib.django.sb_sync.conftest import API, World
 
 
@@ -88,3 +91,23 @@ def test_an_api_that_is_switched_off_says_so_and_health_goes_on(readme: World) -
     assert (answer.status_code, answer.json()["error"]["type"]) == (500, "configuration")
     assert john.client.get(f"{API}/performance/", headers=john.headers).status_code == 500
     assert john.client.get(f"{API}/health/").status_code == 200
+
+
+def test_the_checks_of_a_deployment_find_nothing(project: Project) -> None:
+    middleware = (
+        "django.middleware.security.SecurityMiddleware",
+        *settings.MIDDLEWARE,
+        "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    )
+    with override_settings(
+        DEBUG=False,
+        MIDDLEWARE=middleware,
+        SECRET_KEY="".join(chr(65 + n % 50) for n in range(60)),
+        SECURE_HSTS_SECONDS=3_600,
+        SECURE_HSTS_INCLUDE_SUBDOMAINS=True,
+        SECURE_HSTS_PRELOAD=True,
+        SECURE_SSL_REDIRECT=True,
+        SESSION_COOKIE_SECURE=True,
+        CSRF_COOKIE_SECURE=True,
+    ):
+        call_command("check", deploy=True, fail_level="WARNING", verbosity=0)

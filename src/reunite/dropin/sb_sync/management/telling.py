@@ -7,6 +7,7 @@ The rule         what goes wrong is a `CommandError`, so that the exit code is 1
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from reunite.errors import ReuniteError
 
 
-class SyncCommand(BaseCommand):
+class SyncCommand(BaseCommand, ABC):
     """A command whose `answer` gives what is told, and `words` its lines."""
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -39,9 +40,9 @@ class SyncCommand(BaseCommand):
     def add_flags(self, parser: CommandParser) -> None:
         """The command's own flags."""
 
+    @abstractmethod
     def answer(self, options: Mapping[str, Any]) -> Any:
         """What is told. Raises ReuniteError and CommandError."""
-        raise NotImplementedError
 
     def words(self, answer: Any, options: Mapping[str, Any]) -> list[str]:
         """The answer in lines."""

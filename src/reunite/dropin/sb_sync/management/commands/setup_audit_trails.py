@@ -5,8 +5,8 @@ check     how many lines there are, and how long the hub's log is for the projec
 cleanup   the newest 1,000 lines of each model stay
 
 What changes of these models is recorded without any setup; what changes of the project's tables is
-in the hub's log. A model with a history of django-simple-history is counted, too, and cleaned up if
---model names it.
+in the hub's log. A history of django-simple-history is begun and counted, too, and cleaned up if
+--model names it. So are the trails of the API's own log and counters.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
-from reunite.contrib.django import trail
+from reunite.contrib.django import histories, trail
 from reunite.contrib.django.discovery import label_of
 from reunite.contrib.django.models import DirectoryHistory
 from reunite.dropin.sb_sync import discovery
@@ -45,7 +45,7 @@ class Command(SyncCommand):
 
     def _setup(self, chosen: list[Any], options: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            "begun": {label_of(one): trail.begin(one) for one in chosen if _is_ours(one)},
+            "begun": {label_of(one): _begin(one) for one in chosen if _has_lines(one)},
             "recorded_by_the_hub": _tracked(chosen),
         }
 
@@ -58,7 +58,7 @@ class Command(SyncCommand):
     def _cleanup(self, chosen: list[Any], options: Mapping[str, Any]) -> dict[str, Any]:
         removed = {}
         for model in chosen:
-            if not (_is_ours(model) or (options["model"] and _has_lines(model))):
+            if not (trail.has_trail(model) or (options["model"] and _has_lines(model))):
                 continue
             lines = _lines(model).order_by("-history_date", "-pk")
             newest = lines.values_list("pk", flat=True)[:LINES_KEPT]
@@ -77,19 +77,19 @@ def _chosen(label: str | None) -> list[Any]:
     return [found.model]
 
 
-def _is_ours(model: Any) -> bool:
-    return model._meta.app_label == "reunite" and model.__name__ in trail.MODELS
-
-
 def _has_lines(model: Any) -> bool:
     """Whether a model has a history of ours or of django-simple-history."""
-    return _is_ours(model) or hasattr(model._meta, "simple_history_manager_attribute")
+    return trail.has_trail(model) or histories.manager_of(model) is not None
 
 
 def _lines(model: Any) -> Any:
-    if _is_ours(model):
+    if trail.has_trail(model):
         return DirectoryHistory.objects.filter(model_name=label_of(model))
-    return getattr(model, model._meta.simple_history_manager_attribute).all()
+    return histories.manager_of(model).all()
+
+
+def _begin(model: Any) -> int:
+    return trail.begin(model) if trail.has_trail(model) else histories.begin(model)
 
 
 def _tracked(models: list[Any]) -> dict[str, str]:

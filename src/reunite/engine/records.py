@@ -7,11 +7,11 @@ The rule         values stand in them in wire form (`core/values.py`), rows as t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from reunite.core.change import Conflict, Op, Outcome
+from reunite.core.change import APPLIED, Conflict, Op, Outcome
 from reunite.core.key import Key
 from reunite.core.values import Row
 
@@ -179,6 +179,21 @@ class AppliedInserts(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     table: str
     ids: Sequence[str]
     keys: Sequence[Key]
+
+
+def one_by_one(run: AppliedInserts) -> Iterator[StoredOutcome]:
+    """The outcomes of a run."""
+    for n, (id_, key) in enumerate(zip(run.ids, run.keys, strict=True), run.first_n):
+        yield StoredOutcome(
+            replica=run.replica,
+            n=n,
+            id=id_,
+            table=run.table,
+            op=Op.INSERT,
+            key=key,
+            old_key=None,
+            outcome=APPLIED,
+        )
 
 
 class Origin(msgspec.Struct, gc=False, frozen=True, kw_only=True):

@@ -150,7 +150,7 @@ def _forget(connection: sqlite3.Connection, place: Place) -> None:
     ).fetchall()
     connection.executemany(
         "update reunite_parked set old = null, row = ? where id = ?",
-        [(_wanted(old, row), id_) for id_, old, row in parked],
+        [(_changed(old, row), id_) for id_, old, row in parked],
     )
 
 
@@ -173,7 +173,7 @@ def _forget_columns(connection: sqlite3.Connection, table: str, lost: Collection
     ).fetchall()
     connection.executemany(
         "update reunite_parked set old = ?, row = ? where id = ?",
-        [(_without(old, lost), _without_same(old, row, lost), id_) for id_, old, row in parked],
+        [(_without(old, lost), _changed(old, row, lost), id_) for id_, old, row in parked],
     )
 
 
@@ -185,8 +185,9 @@ def _without(image: str, lost: Collection[str]) -> str:
     return msgspec.json.encode(values).decode()
 
 
-def _without_same(old: str, row: str | None, lost: Collection[str]) -> str | None:
-    """A row after a change without those of these columns that the change left as they were."""
+def _changed(old: str, row: str | None, lost: Collection[str] | None = None) -> str | None:
+    """What a parked update set, out of the whole rows before and after it; of columns that are not
+    `lost`, where those are named, what it left as it was, too."""
     if row is None:
         return None
     before: dict[str, Any] = msgspec.json.decode(old)
@@ -194,20 +195,6 @@ def _without_same(old: str, row: str | None, lost: Collection[str]) -> str | Non
     kept = {
         name: value
         for name, value in after.items()
-        if name not in lost or not is_written_alike(before.get(name), value)
+        if (lost is not None and name not in lost) or not is_written_alike(before.get(name), value)
     }
     return msgspec.json.encode(kept).decode()
-
-
-def _wanted(old: str, row: str | None) -> str | None:
-    """What a parked update set, out of the whole rows before and after it."""
-    if row is None:
-        return None
-    before: dict[str, Any] = msgspec.json.decode(old)
-    after: dict[str, Any] = msgspec.json.decode(row)
-    changed = {
-        name: value
-        for name, value in after.items()
-        if not is_written_alike(before.get(name), value)
-    }
-    return msgspec.json.encode(changed).decode()

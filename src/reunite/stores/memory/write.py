@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain
 
 import msgspec
 
-from reunite.core.change import APPLIED, Op
+from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.principal import Principal
 from reunite.core.values import Row, Value
@@ -29,7 +30,7 @@ from reunite.engine.ports import (
     Touch,
     Writes,
 )
-from reunite.engine.records import without_values
+from reunite.engine.records import one_by_one, without_values
 from reunite.engine.remembered import troubles
 from reunite.errors import ConstraintError, UnknownReplicaError
 from reunite.stores.memory.journal import Journal
@@ -53,21 +54,6 @@ def _by_entry(origins: Sequence[Origin]) -> Iterator[tuple[int, Origin]]:
             yield (
                 change_id,
                 msgspec.structs.replace(origin, first_id=change_id, last_id=change_id, first_n=n),
-            )
-
-
-def _one_by_one(inserts: Sequence[AppliedInserts]) -> Iterator[StoredOutcome]:
-    for run in inserts:
-        for n, (id_, key) in enumerate(zip(run.ids, run.keys, strict=True), run.first_n):
-            yield StoredOutcome(
-                replica=run.replica,
-                n=n,
-                id=id_,
-                table=run.table,
-                op=Op.INSERT,
-                key=key,
-                old_key=None,
-                outcome=APPLIED,
             )
 
 
@@ -197,7 +183,7 @@ class MemoryWriteTransaction(MemoryTransaction):
                     origins=dict(_by_entry(origins)),
                 )
             )
-        answers = (*outcomes, *_one_by_one(inserts))
+        answers = (*outcomes, *chain.from_iterable(map(one_by_one, inserts)))
         for outcome in sorted(answers, key=lambda outcome: outcome.n):
             self._state.outcomes.append(outcome)
         self.put_records(troubles(outcomes, principal=principal, now_ms=now_ms))

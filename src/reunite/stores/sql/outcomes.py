@@ -17,6 +17,7 @@ import msgspec
 from reunite.core.change import APPLIED, Op, Outcome
 from reunite.core.key import Key
 from reunite.engine.ports import AppliedInserts, Origin, StoredOutcome
+from reunite.engine.records import one_by_one
 
 # Outcomes kept in one row: few enough to read one of them cheaply.
 OUTCOMES_PER_ROW = 250
@@ -101,19 +102,17 @@ def read_outcomes(replica: str, text: str) -> list[StoredOutcome]:
     """The outcomes of one row."""
     if text.startswith("{"):
         run = _decode_inserts(text)
-        return [
-            StoredOutcome(
-                replica=replica,
-                n=n,
-                id=id_,
-                table=run.table,
-                op=Op.INSERT,
-                key=key,
-                old_key=None,
-                outcome=APPLIED,
+        return list(
+            one_by_one(
+                AppliedInserts(
+                    replica=replica,
+                    first_n=run.first_n,
+                    table=run.table,
+                    ids=run.ids,
+                    keys=run.keys,
+                )
             )
-            for n, (id_, key) in enumerate(zip(run.ids, run.keys, strict=True), run.first_n)
-        ]
+        )
     return [
         StoredOutcome(
             replica=replica,

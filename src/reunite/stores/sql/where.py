@@ -28,6 +28,18 @@ from reunite.core.schema import Column, TableSchema
 from reunite.core.stored import stored_of
 from reunite.core.values import Value
 
+# How SQL writes what compares two values.
+SIGNS: Mapping[Operator, str] = MappingProxyType(
+    {
+        Operator.EXACT: "=",
+        Operator.NE: "<>",
+        Operator.LT: "<",
+        Operator.LTE: "<=",
+        Operator.GT: ">",
+        Operator.GTE: ">=",
+    }
+)
+
 
 class Comparing(Protocol):
     """How values of columns of one table compare, as SQL and its parameters; the table is called

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from typing import Any, TypeAlias, cast
 
 from reunite.core.schema import TableSchema
 from reunite.engine.ports import Store
-from reunite.errors import HubUnreachableError, ReuniteError
+from reunite.errors import HubUnreachableError
 from reunite.hub import Hub
 from reunite.replica import Replica
 from reunite.testing.clock import FakeClock
@@ -36,14 +35,14 @@ from reunite.testing.simulator.files import SimulatedFile
 from reunite.testing.simulator.hubs import WatchedSqlStore
 from reunite.testing.simulator.mortal import MortalDatabase, ProcessKilled
 from reunite.testing.simulator.stories import made_stories
-from reunite.testing.wire import FakeWire, Fault, Request, SeededFaults, WireObserver
+from reunite.testing.simulator.telling import TellingWorld
+from reunite.testing.wire import FakeWire, Request
 
 Story: TypeAlias = Callable[[sqlite3.Connection, random.Random], None]
 Invariant: TypeAlias = Callable[[sqlite3.Connection], None]
 
 REPLICAS = 3
 ROUNDS_MAX = 12
-LINES_MAX = 400
 BACKUPS_MAX = 3
 DEATHS = 0.1
 STATEMENTS_MAX = 150
@@ -83,18 +82,12 @@ class OwnTables:
     invariants: Sequence[Invariant] = ()
 
 
-class OwnWorld(WireObserver):
+class OwnWorld(TellingWorld):
     """One run on a team's tables."""
 
     def __init__(self, tables: OwnTables, *, seed: int, folder: Path) -> None:
-        self.folder = folder
-        self.step = 0
-        self.lines: deque[str] = deque(maxlen=LINES_MAX)
-        self.counts: dict[str, int] = {}
+        super().__init__(seed=seed, folder=folder)
         self._tables = tables
-        self._seed = seed
-        self._is_calm = True
-        self._chance = random.Random(seed)
         self._files: list[SimulatedFile] = []
         self._moment = 0
         self._snapshots: dict[int, dict[str, Any]] = {}
@@ -294,16 +287,6 @@ class OwnWorld(WireObserver):
                 snapshot=Snapshot(moment=moment, tables=self._snapshots[moment]),
             )
 
-    def refused(self, request: Request, error: ReuniteError) -> None:
-        self._log(f"{request.label}: {request.operation} refused: {error.code} {error.message}")
-
-    def _choose_fault(self, request: Request) -> Fault:
-        fault = Fault.NONE if self._is_calm else SeededFaults(chance=self._chance)(request)
-        if fault is not Fault.NONE:
-            self._count(f"fault {fault}")
-            self._log(f"{request.label}: {request.operation}: {fault}")
-        return fault
-
     def _hub_moved(self) -> None:
         self._moment += 1
         self._count("hub transaction")
@@ -347,12 +330,6 @@ class OwnWorld(WireObserver):
                         f"{file.label} believes that the hub's {name}{list(key)} is"
                         f" {base.get(key)}; it was {truth.get(key)}.",
                     )
-
-    def _log(self, line: str) -> None:
-        self.lines.append(f"{self.step:4}  {line}")
-
-    def _count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
 
 
 __all__ = ["Invariant", "OwnTables", "OwnWorld", "Story"]

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from reunite.core.columns import Column
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
 from reunite.engine.ports import Store
-from reunite.errors import HubUnreachableError, ReuniteError, StorageUnavailableError
+from reunite.errors import HubUnreachableError, StorageUnavailableError
 from reunite.hub import Hub
 from reunite.stores.sql import SqlStore
 from reunite.testing.clock import FakeClock
@@ -45,12 +44,12 @@ from reunite.testing.simulator.rights_tables import (
     TENANTS,
     USERS,
 )
-from reunite.testing.wire import FakeWire, Fault, Request, SeededFaults, WireObserver
+from reunite.testing.simulator.telling import TellingWorld
+from reunite.testing.wire import FakeWire, Fault, Request
 
 if TYPE_CHECKING:
     from reunite.testing.simulator.postgresql import MortalPostgresDatabase, PostgresPlace
 
-LINES_MAX = 400
 
 # Steps are shorter than those of the shop.
 STEPS_FACTOR = 2
@@ -164,17 +163,11 @@ class RightsHub:
             self._place.close()
 
 
-class RightsWorld(WireObserver):
+class RightsWorld(TellingWorld):
     """One run."""
 
     def __init__(self, *, seed: int, hub: str, folder: Path) -> None:
-        self.folder = folder
-        self.step = 0
-        self.lines: deque[str] = deque(maxlen=LINES_MAX)
-        self.counts: dict[str, int] = {}
-        self._seed = seed
-        self._is_calm = True
-        self._chance = random.Random(seed)
+        super().__init__(seed=seed, folder=folder)
         self._texts = 0
         self._files: dict[str, SimulatedFile] = {}
         self._closing = ExitStack()
@@ -443,23 +436,6 @@ class RightsWorld(WireObserver):
     def answered(self, request: Request, answer: bytes) -> None:
         self._count(f"answer to {request.operation}")
         self._check.answered(request, answer)
-
-    def refused(self, request: Request, error: ReuniteError) -> None:
-        self._count(f"refused {error.code}")
-        self._log(f"{request.label}: {request.operation} refused: {error.code} {error.message}")
-
-    def _choose_fault(self, request: Request) -> Fault:
-        fault = Fault.NONE if self._is_calm else SeededFaults(chance=self._chance)(request)
-        if fault is not Fault.NONE:
-            self._count(f"fault {fault}")
-            self._log(f"{request.label}: {request.operation}: {fault}")
-        return fault
-
-    def _log(self, line: str) -> None:
-        self.lines.append(f"{self.step:4}  {line}")
-
-    def _count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
 
 
 __all__ = ["RightsWorld"]

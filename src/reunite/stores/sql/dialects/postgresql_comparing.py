@@ -21,15 +21,8 @@ from reunite.core.values import Value
 from reunite.stores.sql.dialects.postgresql_reflection import PgColumn
 from reunite.stores.sql.dialects.postgresql_values import stored_value, wire_sql
 from reunite.stores.sql.tables import quoted
+from reunite.stores.sql.where import SIGNS
 
-_SIGNS: Mapping[Operator, str] = {
-    Operator.EXACT: "=",
-    Operator.NE: "<>",
-    Operator.LT: "<",
-    Operator.LTE: "<=",
-    Operator.GT: ">",
-    Operator.GTE: ">=",
-}
 _AS_THEY_ARE = frozenset(
     {
         ColumnType.INTEGER, ColumnType.REAL, ColumnType.BOOLEAN, ColumnType.DECIMAL,
@@ -72,7 +65,7 @@ class PostgresComparing:
             return self._comparison_with_nul(column, operator, given)
         is_order = operator not in (Operator.EXACT, Operator.NE)
         compared, mark = self._sides(column, [value], is_order=is_order)
-        return f"({compared} {_SIGNS[operator]} {mark})", [given]
+        return f"({compared} {SIGNS[operator]} {mark})", [given]
 
     def _comparison_with_nul(
         self, column: Column, operator: Operator, text: str

@@ -14,7 +14,7 @@ A column may hold anything, and its affinity and collation would take part in a 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,15 +23,8 @@ from reunite.core.schema import Column, ColumnType
 from reunite.core.stored import stored_of
 from reunite.core.values import Value, canonical_text, order_key, parse_integer
 from reunite.stores.sql.dialects.sqlite import quoted, wire_expression
+from reunite.stores.sql.where import SIGNS
 
-_SIGNS: Mapping[Operator, str] = {
-    Operator.EXACT: "=",
-    Operator.NE: "<>",
-    Operator.LT: "<",
-    Operator.LTE: "<=",
-    Operator.GT: ">",
-    Operator.GTE: ">=",
-}
 _NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL, ColumnType.BOOLEAN})
 _BY_FUNCTION = frozenset({ColumnType.DECIMAL, ColumnType.UUID, ColumnType.BLOB})
 
@@ -82,7 +75,7 @@ class SqliteComparing:
         self, column: Column, operator: Operator, value: Value
     ) -> tuple[str, list[Any]]:
         """How the value of a column stands to one that is no list, and the parameters."""
-        sign = _SIGNS[operator]
+        sign = SIGNS[operator]
         if column.type in _BY_FUNCTION:
             wire = wire_expression(column.type, self._name(column))
             return f"(reunite_order('{column.type.value}', {wire}, ?) {sign} 0)", [value]

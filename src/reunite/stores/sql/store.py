@@ -194,6 +194,7 @@ class SqlStore:
         return catalogue
 
     def number(self, *, now_ms: int, new_nonce: Callable[[], str], has_news: bool = False) -> Head:
+        is_current = has_news
         if not has_news:
             with self._database.read() as session:
                 meta, is_current = self._look(session)
@@ -203,8 +204,9 @@ class SqlStore:
                         return state.head
                 self._wait_for_nobody(meta)
         with self._database.write() as session:
-            # Numbers do not depend on what the tables are like: who comes next looks after that.
-            if not has_news and not self._look(session)[1]:
+            # Numbers do not depend on what the tables are like: who comes next looks after what
+            # has changed since.
+            if not is_current and not self._look(session)[1]:
                 self._follow(session)
             log = session.dialect.log
             log.lock_numbering(session)

@@ -41,6 +41,16 @@ export class ReuniteError extends Error {
   }
 }
 
+/** A call that cannot be carried out as it is; `path` names what is to be changed. */
+export function badRequest(message: string, path?: string, cause?: unknown): ReuniteError {
+  return new ReuniteError("bad-request", message, { path, cause });
+}
+
+/** Throws `bad-request` for what cannot be called back. */
+export function needFunction(given: unknown): void {
+  if (typeof given !== "function") throw badRequest("Give a function to call.", "callback");
+}
+
 /** Whether something that was caught is a reunite error of one of these codes (none: any). */
 export function isError(caught: unknown, ...codes: string[]): caught is ReuniteError {
   // By name: the package's other entries bring a class of their own.

@@ -2,7 +2,7 @@
  * Connecting: from a URL and a token to a database that a page can use.
  */
 
-import { ReuniteError } from "../errors.js";
+import { badRequest, ReuniteError } from "../errors.js";
 import { TIMES, type Times } from "../net/keeper.js";
 import { locksHere, PONG_MS } from "../net/tabs.js";
 import { type Carriage, type Fetch, type Token, Transport } from "../net/transport.js";
@@ -50,6 +50,7 @@ export interface ConnectOptions extends FormOptions {
  * `no-storage` where the browser opens no database.
  */
 export async function connect(url: string, options: ConnectOptions): Promise<Database> {
+  refuseOdd(options);
   const carrier = options.transport?.(url, options.token);
   if (globalThis.isSecureContext === false && carrier?.locks === undefined) {
     throw new ReuniteError(
@@ -90,19 +91,51 @@ export async function connect(url: string, options: ConnectOptions): Promise<Dat
   return database;
 }
 
+/** Of what kind each option is: what `typeof` says, or one of these. */
+const OPTIONS: Readonly<Record<string, string | readonly unknown[]>> = {
+  token: "string or function",
+  tables: "object",
+  name: "string",
+  onProgress: "function",
+  transport: "function",
+  durability: ["relaxed", "strict"],
+  longIntegers: ["string", "bigint"],
+  datetimes: ["string", "date"],
+};
+
+/** Throws `bad-request` for options that make no sense. */
+function refuseOdd(options: unknown): void {
+  const given = Object(options) as Record<string, unknown>;
+  for (const [name, kind] of Object.entries(OPTIONS)) {
+    const value = given[name];
+    if (value === undefined && name !== "token") continue;
+    const isWord = typeof kind === "string";
+    const isFit = isWord ? value !== null && kind.includes(typeof value) : kind.includes(value);
+    if (isFit && value !== "") continue;
+    const words = isWord ? `a ${kind}` : kind.join(" or ");
+    throw badRequest(`Connect with { token, … }: the option '${name}' is ${words}.`, name);
+  }
+}
+
 function asked(given: ConnectOptions["tables"]): {
   tables: readonly string[] | null;
   where: Record<string, Expression>;
 } {
   if (given === undefined) return { tables: null, where: {} };
-  if (Array.isArray(given)) return { tables: [...given], where: {} };
+  if (Array.isArray(given) && given.every((name) => typeof name === "string")) {
+    return { tables: [...given], where: {} };
+  }
+  if (Symbol.iterator in given) {
+    const words = "an array of names, or an object of expressions by name";
+    throw badRequest(`The option 'tables' is ${words}.`, "tables");
+  }
   const members = Object.entries(given) as [string, true | Expression][];
   const chosen = members.filter((member): member is [string, Expression] => member[1] !== true);
   return { tables: members.map(([name]) => name), where: Object.fromEntries(chosen) };
 }
 
 /** 128 random bits as 32 hexadecimal digits. */
-function newId(): string {
+export function newId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -5,13 +5,12 @@
  */
 
 import type { Table } from "../core/schema.js";
-import { isError, ReuniteError } from "../errors.js";
+import { badRequest, isError, needFunction, ReuniteError } from "../errors.js";
 import { asError, Keeper, type Phase } from "../net/keeper.js";
 import { type Message, Tabs } from "../net/tabs.js";
 import type { Transport } from "../net/transport.js";
 import type { Wheres } from "../protocol/messages.js";
 import { rare } from "../rare/load.js";
-import { Cloning } from "../replica/cloning.js";
 import { Conversation, type Progress } from "../replica/conversation.js";
 import { Driver, type SyncReport } from "../replica/driver.js";
 import type { Applied } from "../replica/inbox.js";
@@ -20,18 +19,16 @@ import type { Gather } from "../replica/repair.js";
 import type { State } from "../replica/state.js";
 import { databaseName, lost, type Store } from "../replica/store.js";
 import type { Write } from "../replica/writing.js";
+import { Counting } from "./counting.js";
 import { Forms, type KeyLike, type RowObject, wireKey, wireValues } from "./forms.js";
 import { chosen, type QueryParts } from "./query.js";
 import { type Conflict, type ParkedChange, type PendingChange, Shown } from "./shown.js";
 import type { Events, Settings, Status } from "./status.js";
-import { storageNow } from "./storage.js";
 import { TableHandle } from "./table.js";
 import { runTransaction, type Transaction, tableIn, writeAtOnce } from "./transaction.js";
 import { type Changes, Watching } from "./watching.js";
 
 const CLOSED = new ReuniteError("closed", "The database was closed: connect again.");
-/** How long what was found of the storage is good. */
-const STORAGE_MS = 30_000;
 /** How a sync that another tab was asked for ended. */
 interface SyncAnswer {
   readonly error: { readonly code: string; readonly message: string } | null;
@@ -59,9 +56,9 @@ export class Database {
   readonly #endings: (() => void)[] = [];
   #closed: ReuniteError | null = null;
   readonly #closing = new AbortController();
+  readonly #counting: Counting;
   #isCounting = false;
   #wasCountWanted = false;
-  #storageAt = 0;
   #line: { phase: Status["phase"]; error: ReuniteError | null };
   #current: Status;
   readonly #store: Store;
@@ -73,6 +70,7 @@ export class Database {
     this.#transport = transport;
     this.#settings = settings;
 
+    this.#counting = new Counting(store);
     this.#forms = new Forms(settings.forms);
     this.#shown = new Shown(this.#forms);
     this.#watching = new Watching(store, this.#forms, (error) => this.#fail(error));
@@ -88,6 +86,7 @@ export class Database {
       pending: 0,
       parked: 0,
       openConflicts: 0,
+      staleChoices: [],
       syncedAt: null,
       isLeader: false,
       storage: null,
@@ -109,6 +108,7 @@ export class Database {
   /** Several reads and writes that happen together or not at all, here and at the hub. The function
    * may run again, if what it read was changed meanwhile. */
   transaction<Result>(work: (tx: Transaction) => Promise<Result>): Promise<Result> {
+    needFunction(work);
     // One after the other, so that those of one page do not disturb each other.
     const next = this.#writing.then(async () => {
       const { device } = this.#settings;
@@ -127,6 +127,8 @@ export class Database {
 
   /** Be told of something; returns what ends it. */
   on<Name extends keyof Events>(name: Name, callback: (event: Events[Name]) => void): () => void {
+    needFunction(callback);
+    if (!Object.hasOwn(this.#listeners, name)) throw badRequest(`Nothing is told as '${name}'.`);
     this.#listeners[name].add(callback);
     return () => this.#listeners[name].delete(callback);
   }
@@ -150,7 +152,7 @@ export class Database {
     const found = (await this.#store.read((tx) => tx.conflicts())).find((c) => c.id === id);
     const column = found?.column;
     if (found === undefined || !column) {
-      throw new ReuniteError("bad-request", `There is no conflict ${id} of a single column.`);
+      throw badRequest(`There is no conflict ${id} of a single column.`);
     }
     await this.write(found.table, (table) => {
       const values = wireValues(table, { [column]: value });
@@ -240,7 +242,7 @@ export class Database {
     await this.#writing;
     await this.#busy;
     this.#store.close(why);
-    this.#line = { phase: "stopped", error: null };
+    this.#line = { phase: "stopped", error: why === CLOSED ? null : why };
     this.#setStatus({ ...this.#line, isLeader: false });
     for (const set of Object.values(this.#listeners)) set.clear();
   }
@@ -263,6 +265,7 @@ export class Database {
   }
 
   watch(name: string, query: QueryParts, callback: (rows: RowObject[]) => void): () => void {
+    needFunction(callback);
     this.#refuseIfClosed();
     return this.#watching.watch(name, query, callback);
   }
@@ -286,14 +289,20 @@ export class Database {
   async begin(url: string, tables: readonly string[] | null, where: Wheres): Promise<void> {
     const clone = async () => {
       if ((await this.#state()).isReady) return;
+      const { Cloning } = await rare();
       const cloning = new Cloning(this.#store, this.#conversation(null), this.#settings.device);
       if (!(await this.#state()).replica) await cloning.register(url, tables, where);
       await cloning.fill();
       this.#tabs.post({ type: "ready" });
     };
+    let isHung = false;
     while (!(await this.#state()).isReady) {
-      // Another tab may be at it.
-      if (!(await this.#tabs.tryLead(clone))) await new Promise((r) => setTimeout(r, 100));
+      // Another tab may be at it; one that does not answer is not waited for.
+      if (await this.#tabs.tryLead(clone, isHung)) continue;
+      this.#tabs.check(() => {
+        isHung = true;
+      });
+      await new Promise((resolve) => setTimeout(resolve, 100));
     }
     await this.#take(tables, where);
     await this.#counted();
@@ -314,20 +323,21 @@ export class Database {
 
   #goLive(): void {
     const begin = () => this.#startKeeper();
+    const take = () => void this.#tabs.lead(begin, true);
     void this.#tabs.lead(begin);
     this.#tabs.post({ type: "hello" });
     const hurry = () => {
       if (globalThis.document?.visibilityState === "hidden") return;
       this.#keeper?.hurry();
-      this.#tabs.check(begin);
+      this.#tabs.check(take);
     };
     this.#listen("online", hurry);
     this.#listen("offline", () => this.#keeper?.breakOff());
     this.#listen("pageshow", hurry);
     this.#listen("visibilitychange", hurry, globalThis.document);
-    this.#checkLeader = () => this.#tabs.check(begin);
+    this.#checkLeader = () => this.#tabs.check(take);
     // A leader that was frozen says nothing, and nothing else may happen here either.
-    const look = () => globalThis.document?.visibilityState !== "hidden" && this.#tabs.check(begin);
+    const look = () => globalThis.document?.visibilityState !== "hidden" && this.#tabs.check(take);
     const timer = setInterval(look, 3 * this.#settings.pongMs);
     (timer as { unref?: () => void }).unref?.();
     this.#endings.push(() => clearInterval(timer));
@@ -537,21 +547,7 @@ export class Database {
   }
 
   async #counted(): Promise<void> {
-    const found = await this.#store.read(async (tx) => ({
-      pending: await tx.count("outbox"),
-      parked: await tx.count("parked"),
-      openConflicts: (await tx.conflicts()).filter((conflict) => conflict.isOpen).length,
-      syncedMs: tx.state.syncedMs,
-    }));
-    const { syncedMs, ...counts } = found;
-    let { storage } = this.#current;
-    if (performance.now() >= this.#storageAt) {
-      this.#storageAt = performance.now() + STORAGE_MS;
-      storage = await storageNow(storage);
-    }
-    const known = this.#current.syncedAt?.getTime() ?? 0;
-    const syncedAt = syncedMs === known ? this.#current.syncedAt : new Date(syncedMs);
-    this.#setStatus({ ...counts, syncedAt, storage });
+    this.#setStatus(await this.#counting.counted(this.#current));
   }
 
   #setStatus(changes: Partial<Status>): void {
@@ -583,7 +579,7 @@ export class Database {
   async #parkedRecord(id: number): Promise<ParkedRecord> {
     const found = (await this.#store.read((tx) => tx.parked())).find((record) => record.id === id);
     if (found !== undefined) return found;
-    throw new ReuniteError("bad-request", `There is no parked change ${id}.`);
+    throw badRequest(`There is no parked change ${id}.`);
   }
 
   /** The browser has taken the replica's database away. */

@@ -14,7 +14,7 @@ import { parseJson, writeJson } from "../core/json_text.js";
 import type { Column, Table } from "../core/schema.js";
 import { isTagged, TAKES_TEXT, tagged, textForm, untagged, wireInteger } from "../core/stored.js";
 import type { Key, Row, Value } from "../core/values.js";
-import { ReuniteError } from "../errors.js";
+import { badRequest, type ReuniteError } from "../errors.js";
 import type { WireValues } from "../replica/writing.js";
 
 /** How values look to the page. */
@@ -109,7 +109,10 @@ export class Forms {
 /** The wire form of what a page gives for a column. What fits no column is found by the writer. */
 export function wireOf(column: Column, given: unknown): Value {
   if (given === null || given === undefined) return null;
-  if (column.type === "json") return jsonOf(given);
+  if (typeof given === "symbol" || typeof given === "function") {
+    throw unfit(column, `a ${typeof given} is no value.`);
+  }
+  if (column.type === "json") return jsonOf(column, given);
   if (typeof given === "bigint") {
     return column.type === "decimal" ? given.toString() : wireInteger(given);
   }
@@ -126,9 +129,21 @@ export function wireOf(column: Column, given: unknown): Value {
   return given as Value;
 }
 
+/** What is an object by column. Throws `bad-request` for anything else. */
+export function recordOf<Given>(given: Given, what: string): Given & object {
+  if (typeof given === "object" && given !== null && !Array.isArray(given)) return given;
+  throw badRequest(`Give ${what} as an object: { column: value }.`, "values");
+}
+
+function unfit(column: Column, reason: string, cause?: unknown): ReuniteError {
+  return badRequest(`Column '${column.name}': ${reason}`, column.name, cause);
+}
+
 /** Named values in wire form; what is undefined was not given. */
 export function wireValues(table: Table, given: object): WireValues {
-  const members = Object.entries(given).filter(([, value]) => value !== undefined);
+  const members = Object.entries(recordOf(given, "values")).filter(
+    ([, value]) => value !== undefined,
+  );
   return Object.fromEntries(
     members.map(([name, value]) => [
       name,
@@ -144,14 +159,19 @@ export function wireKey(table: Table, given: KeyLike): Key {
     const message = `The key of '${table.name}' is ${table.key.join(", ")}: give ${
       table.key.length === 1 ? "its value" : "an array of their values"
     }.`;
-    throw new ReuniteError("bad-request", message, { path: "key" });
+    throw badRequest(message, "key");
   }
   return values.map((value, index) => wireOf(table.column(table.key[index]!), value));
 }
 
-function jsonOf(given: unknown): Value {
-  // What JSON has no word for, such as a Date, becomes what JSON makes of it.
-  const text = writeJson(given);
+function jsonOf(column: Column, given: unknown): Value {
+  let text: string | undefined;
+  try {
+    // What JSON has no word for, such as a Date, becomes what JSON makes of it.
+    text = writeJson(given);
+  } catch (cause) {
+    throw unfit(column, `it cannot be written as JSON: ${cause}`, cause);
+  }
   if (text === undefined) return null;
   const value = parseJson(text) as Value;
   return isTagged(value) ? tagged(text) : value;
@@ -159,8 +179,7 @@ function jsonOf(given: unknown): Value {
 
 function dateOf(column: Column, date: Date): Value {
   if (Number.isNaN(date.getTime())) {
-    const message = `Column '${column.name}': the Date is not valid.`;
-    throw new ReuniteError("bad-request", message, { path: column.name });
+    throw unfit(column, "the Date is not valid.");
   }
   const text = date.toISOString();
   if (column.type === "date") return text.slice(0, 10);

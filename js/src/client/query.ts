@@ -5,8 +5,8 @@
 import { keyText } from "../core/key.js";
 import type { Table } from "../core/schema.js";
 import { compareValues, type Row, same, type Value } from "../core/values.js";
-import { ReuniteError } from "../errors.js";
-import { type Forms, type KeyLike, type RowObject, wireKey, wireOf } from "./forms.js";
+import { placeIn } from "../replica/writing.js";
+import { type Forms, type KeyLike, type RowObject, recordOf, wireKey, wireOf } from "./forms.js";
 
 /** Values by column that rows must have (an array: any of them), or a function of the row. */
 export type Condition<T> = Partial<Record<keyof T & string, unknown>> | ((row: T) => boolean);
@@ -58,7 +58,8 @@ function testOf(
   condition: Condition<RowObject>,
 ): (row: Row) => boolean {
   if (typeof condition === "function") return (row) => condition(forms.object(table, row));
-  const terms = Object.entries(condition).map(([name, wanted]) => {
+  const values = recordOf(condition, "a condition");
+  const terms = Object.entries(values).map(([name, wanted]) => {
     const place = placeIn(table, name);
     const column = table.columns[place]!;
     const isList = Array.isArray(wanted) && column.type !== "json";
@@ -67,13 +68,6 @@ function testOf(
   });
   return (row) =>
     terms.every(({ place, type, values }) => values.some((v) => same(type, row[place]!, v)));
-}
-
-function placeIn(table: Table, name: string): number {
-  const place = table.position.get(name);
-  if (place !== undefined) return place;
-  const message = `The table '${table.name}' has no column '${name}', but ${table.names.join(", ")}.`;
-  throw new ReuniteError("bad-request", message, { path: name });
 }
 
 /** As IndexedDB orders keys of numbers and texts. */

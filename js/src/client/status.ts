@@ -21,6 +21,9 @@ export interface Status {
   readonly parked: number;
   /** Conflicts that a person must decide. */
   readonly openConflicts: number;
+  /** Tables whose rows were chosen by a column that the hub does not show any more: they have no
+   * rows. Connect with another choice. */
+  readonly staleChoices: readonly string[];
   /** When the hub was last heard from, null if never. */
   readonly syncedAt: Date | null;
   /** Whether this tab does the network for all tabs. */

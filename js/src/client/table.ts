@@ -2,6 +2,7 @@
  * Tables and queries as a page holds them.
  */
 
+import { badRequest, needFunction } from "../errors.js";
 import type { Database } from "./database.js";
 import { type KeyLike, type RowObject, wireKey } from "./forms.js";
 import { type Condition, EVERYTHING, type QueryParts } from "./query.js";
@@ -23,6 +24,9 @@ export class Query<T extends object = RowObject> {
 
   /** In the order of this column; a second call breaks ties of the first. */
   orderBy(column: keyof T & string, direction: "ascending" | "descending" = "ascending"): Query<T> {
+    if (direction !== "ascending" && direction !== "descending") {
+      throw badRequest(`An order is "ascending" or "descending", not '${direction}'.`);
+    }
     const term = { column, isDescending: direction === "descending" };
     const order = [...this.parts.order, term];
     return new Query(this.database, this.name, { ...this.parts, order });
@@ -30,6 +34,7 @@ export class Query<T extends object = RowObject> {
 
   /** At most so many rows. */
   limit(limit: number): Query<T> {
+    if (!(limit >= 0)) throw badRequest(`'${limit}' is no number of rows.`, "limit");
     return new Query(this.database, this.name, { ...this.parts, limit });
   }
 
@@ -55,6 +60,7 @@ export class TableHandle<T extends object = RowObject> extends Query<T> {
   /** Call back with the row under this key now, null if there is none, and whenever it is another
    * one; returns what ends it. */
   liveRow(key: KeyLike, callback: (row: T | null) => void): () => void {
+    needFunction(callback);
     const tell = ([row]: RowObject[]) => callback((row as T | undefined) ?? null);
     return this.database.watch(this.name, { ...EVERYTHING, key }, tell);
   }

@@ -8,7 +8,7 @@
 
 import type { Table, Tables } from "../core/schema.js";
 import type { Key, Row } from "../core/values.js";
-import { ReuniteError } from "../errors.js";
+import { badRequest, ReuniteError } from "../errors.js";
 import { Applied } from "../replica/inbox.js";
 import { type Place, placeOf, tableOf } from "../replica/pending.js";
 import type { State } from "../replica/state.js";
@@ -116,6 +116,8 @@ class Draft implements Ground {
 /** What the function of a transaction is given. */
 export class Transaction {
   readonly #writes: Write[] = [];
+  #last: Promise<unknown> = Promise.resolve();
+  #isOver = false;
   readonly #writer: Writer;
 
   readonly #draft: Draft;
@@ -153,12 +155,15 @@ export class Transaction {
   create(table: string, key: KeyLike, values: object): Promise<unknown>;
   async create(table: string, ...given: [object] | [KeyLike, object]): Promise<unknown> {
     const known = this.#table(table);
-    const key = await this.#write(insertOf(known, given));
-    // The row with its defaults and its key, so that `commit` makes the same one.
-    const row = (await this.#draft.row(table, key))!;
-    const values = Object.fromEntries(known.names.map((name, index) => [name, row[index]!]));
-    this.#writes.splice(-1, 1, { op: "insert", table, values });
-    return this.#forms.key(known, key);
+    const write = insertOf(known, given);
+    return this.#inTurn(async () => {
+      const key = await this.#writer.write(write);
+      // The row with its defaults and its key, so that `commit` makes the same one.
+      const row = (await this.#draft.row(table, key))!;
+      const values = Object.fromEntries(known.names.map((name, index) => [name, row[index]!]));
+      this.#writes.push({ op: "insert", table, values });
+      return this.#forms.key(known, key);
+    });
   }
 
   /** Change some columns of a row. Throws `no-row`. */
@@ -173,6 +178,8 @@ export class Transaction {
 
   /** Carry out what was gathered; called when the function has ended. */
   async commit(store: Store): Promise<Applied> {
+    await this.#last;
+    this.#isOver = true;
     if (this.#writes.length === 0) return new Applied();
     return store.write(async (tx) => {
       this.#draft.check(tx);
@@ -182,10 +189,19 @@ export class Transaction {
     });
   }
 
-  async #write(write: Write): Promise<Key> {
-    const key = await this.#writer.write(write);
-    this.#writes.push(write);
-    return key;
+  #write(write: Write): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#writer.write(write);
+      this.#writes.push(write);
+    });
+  }
+
+  /** Writes happen one after the other, in the order of the calls, whether the page waits or not. */
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#isOver) throw badRequest("The transaction has ended: await each of its calls.");
+    const next = this.#last.then(work);
+    this.#last = next.catch(() => {});
+    return next;
   }
 
   #table(name: string): Table {

@@ -5,7 +5,7 @@
  * something to read; a write is kept until the backend has answered, also over reloads of the page.
  */
 
-import { connect } from "../client/connect.js";
+import { connect, newId } from "../client/connect.js";
 import type { Database } from "../client/database.js";
 import { wireKey } from "../client/forms.js";
 import { insertOf, updateOf } from "../client/transaction.js";
@@ -97,7 +97,7 @@ export class DsnClient {
    * taken; `lastError` says why. Without a network it waits for one. */
   create(table: string, key: string, data: object): Promise<boolean> {
     return this.#write(table, key, data, (known, texts, of) => {
-      return insertOf(known, [of, { ...texts, [MADE]: newUid() }]);
+      return insertOf(known, [of, { ...texts, [MADE]: newId() }]);
     });
   }
 
@@ -132,7 +132,7 @@ export class DsnClient {
     try {
       const key = keyOf(given);
       const database = await this.#ready();
-      const uid = newUid();
+      const uid = newId();
       const attempt = async () => {
         const about = await database.table(TABLES).get(String(name));
         if (!about?.is_declared) {
@@ -314,9 +314,4 @@ async function storageHere(): Promise<void> {
       cause,
     });
   }
-}
-
-function newUid(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

@@ -37,7 +37,7 @@ export type Message =
 /** What holds a name for one at a time. */
 export interface Locks {
   /** Run once the lock is had, and hold it until then; `signal` ends the waiting. Rejects if the
-   * lock is stolen meanwhile. */
+   * lock is stolen meanwhile; what runs then goes on. */
   hold(name: string, work: () => Promise<void>, options: HoldOptions): Promise<void>;
   /** Run with the lock if nobody has it; whether it was so. */
   tryHold(name: string, work: () => Promise<void>): Promise<boolean>;
@@ -68,12 +68,14 @@ class BrowserLocks implements Locks {
   }
 
   async tryHold(name: string, work: () => Promise<void>): Promise<boolean> {
-    let had = false;
-    await this.#manager.request(name, { ifAvailable: true }, async (lock) => {
-      had = lock !== null;
-      if (lock !== null) await work();
+    let working: Promise<void> | null = null;
+    const request = this.#manager.request(name, { ifAvailable: true }, (lock) => {
+      if (lock !== null) working = work();
+      return working;
     });
-    return had;
+    // What was begun is brought to its end, also when another tab has begun it meanwhile.
+    await request.catch((error) => working ?? Promise.reject(error));
+    return working !== null;
   }
 }
 
@@ -114,9 +116,20 @@ export class Tabs {
     if (!this.#over.signal.aborted) this.#channel.postMessage(message);
   }
 
-  /** Run with the lock if no tab leads; whether it was so. */
-  tryLead(work: () => Promise<void>): Promise<boolean> {
-    return this.#locks.tryHold(this.#name, work);
+  /** Run with the lock if no tab leads, or if it is to be stolen; whether it was so. */
+  async tryLead(work: () => Promise<void>, steal = false): Promise<boolean> {
+    let working: Promise<void> | null = null;
+    const begun = () => {
+      working = work();
+      this.#isAtWork = true;
+      return working.finally(() => {
+        this.#isAtWork = false;
+      });
+    };
+    if (!steal) return this.#locks.tryHold(this.#name, begun);
+    const { signal } = this.#over;
+    await this.#locks.hold(this.#name, begun, { signal, steal }).catch(() => working);
+    return true;
   }
 
   /** Lead as soon as it is this tab's turn, until `close`: `begin` starts what a leader does and
@@ -145,14 +158,15 @@ export class Tabs {
   }
 
   #ending: (() => Promise<void>) | null = null;
+  #isAtWork = false;
 
-  /** Ask whether the leader is awake; without an answer, lead. */
-  check(begin: () => () => Promise<void>): void {
+  /** Ask whether the tab with the lock is awake; without an answer, `take` is called. */
+  check(take: () => void): void {
     if (this.isLeader || this.#unanswered !== null || this.#over.signal.aborted) return;
     this.post({ type: "ping" });
     this.#unanswered = setTimeout(() => {
       this.#unanswered = null;
-      if (!this.isLeader && !this.#over.signal.aborted) void this.lead(begin, true);
+      if (!this.isLeader && !this.#over.signal.aborted) take();
     }, this.#pongMs);
   }
 
@@ -164,7 +178,7 @@ export class Tabs {
 
   #hear(message: Message): void {
     if (message.type === "ping") {
-      if (this.isLeader) this.post({ type: "pong" });
+      if (this.isLeader || this.#isAtWork) this.post({ type: "pong" });
     } else if (message.type === "pong") {
       this.#calm();
     } else {

@@ -12,7 +12,7 @@
  */
 
 import { parseJson, writeJson } from "../core/json_text.js";
-import { isError, ReuniteError } from "../errors.js";
+import { badRequest, isError, ReuniteError } from "../errors.js";
 import type { Problem, Wheres } from "../protocol/messages.js";
 import { PROTOCOL_VERSION } from "../protocol/messages.js";
 import type { Locks } from "./tabs.js";
@@ -141,12 +141,16 @@ export class Transport {
   }
 
   async #newToken(): Promise<string> {
-    if (typeof this.#askToken === "string") return this.#askToken;
+    const ask = this.#askToken;
+    let token: unknown = ask;
     try {
-      return await this.#askToken();
+      if (typeof ask === "function") token = await ask();
     } catch (cause) {
       throw unreachable("The function that gives tokens failed.", { cause });
     }
+    // Nothing else can stand in a header.
+    if (typeof token === "string" && /^[ -~]*$/.test(token)) return token;
+    throw new ReuniteError("not-authenticated", "What was given is no token: log in again.");
   }
 
   async #send(path: string, init: RequestInit): Promise<Response> {
@@ -239,12 +243,10 @@ function baseOf(url: string): string {
   try {
     parsed = new URL(url, globalThis.location?.href);
   } catch (cause) {
-    throw new ReuniteError("bad-request", `'${url}' is no URL of a hub.`, { path: "url", cause });
+    throw badRequest(`'${url}' is no URL of a hub.`, "url", cause);
   }
   if (parsed.protocol !== "https:" && parsed.protocol !== "http:") {
-    throw new ReuniteError("bad-request", "A hub's URL begins with https or http.", {
-      path: "url",
-    });
+    throw badRequest("A hub's URL begins with https or http.", "url");
   }
   parsed.search = "";
   parsed.hash = "";

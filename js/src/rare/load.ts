@@ -11,14 +11,19 @@ export type Rare = typeof import("./index.js");
 
 let loaded: Rare | null = null;
 
+let failures = 0;
+
 /** The rest of the client. Throws `hub-unreachable` if it cannot be had. */
 export async function rare(): Promise<Rare> {
   try {
-    loaded ??= await import("./index.js");
-    return loaded;
+    loaded ??= await import("./index.js").catch((error) => {
+      // Browsers remember that a module did not load; under another name they ask again.
+      failures += 1;
+      return import(/* @vite-ignore */ `${/http\S+/.exec(error)}#${failures}`);
+    });
+    return loaded!;
   } catch (cause) {
-    const message =
-      "A part of the client did not load. Nothing is lost: it is tried again. If that goes on, reload the page.";
+    const message = "A part of the client did not load. Nothing is lost: it is tried again.";
     throw new ReuniteError("hub-unreachable", message, { cause });
   }
 }

@@ -35,6 +35,7 @@ export class Cloning {
   async register(url: string, tables: readonly string[] | null, where: Wheres): Promise<void> {
     const answer = await this.#hub.register({ tables, where });
     await this.#store.write(async ({ state }) => {
+      if (state.replica) return; // another tab was here
       Object.assign(state, { url, tables, where, schemas: answer.tables });
       adopt(state, answer);
     });

@@ -15,7 +15,7 @@
 import type { TableSchema } from "../core/schema.js";
 import { isError, LOST_IDENTITY, ReuniteError } from "../errors.js";
 import type { Page, Part, PushAnswer, PushRequest } from "../protocol/messages.js";
-import { rare, withRare } from "../rare/load.js";
+import { rare, rareNow, withRare } from "../rare/load.js";
 import type { Conversation } from "./conversation.js";
 import { bringsNothing } from "./conversation.js";
 import { generationGaps } from "./generations.js";
@@ -23,7 +23,7 @@ import type { Applied } from "./inbox.js";
 import { Inbox } from "./inbox.js";
 import { keysLeft, keysLeftMin } from "./keys.js";
 import type { Gather } from "./repair.js";
-import { type Batch, nextBatch, nextPart, requestWith } from "./sending.js";
+import { type Batch, nextBatch, requestWith } from "./sending.js";
 import type { State } from "./state.js";
 import type { Store, Tx } from "./store.js";
 import type { Device } from "./writing.js";
@@ -194,7 +194,7 @@ export class Driver {
     const waiting = found.filter((p) => p.outcome === null && tx.tables.has(p.table));
     if (this.#begun === null) return nextBatch(waiting, this.#batchMax, () => this.#device.newId());
     const group = this.#begun.part.begins;
-    return nextPart(
+    return rareNow().nextPart(
       waiting.filter((p) => p.group === group),
       this.#begun.part,
     );

@@ -5,8 +5,8 @@
  * The rule: rows count as healed only up to what the hub said before the first of them was read.
  */
 
-import { isKept, tablesOf } from "../core/schema.js";
 import type { Page } from "../protocol/messages.js";
+import { rareNow } from "../rare/load.js";
 import type { State } from "./state.js";
 
 type Generations = Readonly<Record<string, string>>;
@@ -16,7 +16,7 @@ export function said(page: Page): Generations {
   return only(Object.keys(page.schemas), page.generations ?? {});
 }
 
-function only(names: Iterable<string>, known: Generations): Generations {
+export function only(names: Iterable<string>, known: Generations): Generations {
   const of = new Map(Object.entries(known));
   return Object.fromEntries([...names].map((name) => [name, of.get(name) ?? ""]));
 }
@@ -26,15 +26,7 @@ export function generationsBegin(state: State, page: Page): void {
   if (page.reset) {
     state.nextGenerations = said(page);
   } else if (state.nextSchemas !== null) {
-    const before = tablesOf(state.schemas);
-    const begun = [...tablesOf(state.nextSchemas).values()].filter((table) => {
-      const old = before.get(table.name);
-      return old === undefined || !isKept(old, table);
-    });
-    const names = begun
-      .map((table) => table.name)
-      .filter((name) => Object.hasOwn(page.schemas, name));
-    state.nextGenerations = { ...only(names, said(page)), ...state.nextGenerations };
+    rareNow().generationsOfNew(state, page, state.nextSchemas);
   }
 }
 

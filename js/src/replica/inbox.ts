@@ -11,14 +11,13 @@
  */
 
 import { keyText } from "../core/key.js";
-import { type Table, type Tables, tablesOf } from "../core/schema.js";
+import type { Table, Tables } from "../core/schema.js";
 import type { Key, Row } from "../core/values.js";
 import { ReuniteError } from "../errors.js";
 import type { OutcomeMessage, Page, PushAnswer, TablePage } from "../protocol/messages.js";
 import { rareNow } from "../rare/load.js";
 import { strange } from "./conversation.js";
 import { generationsBegin, generationsShow } from "./generations.js";
-import { KeyGiver } from "./giving.js";
 import { noteKey, withBlocks } from "./keys.js";
 import { Leaving } from "./leaving.js";
 import {
@@ -274,39 +273,17 @@ export class Inbox {
   /** What gathered is written in other versions of the tables: make those anew, and reshape what is
    * pending in them. Others keep their rows. */
   async #changeSchemas(scene: Scene, answered: number): Promise<void> {
-    const rare = rareNow();
-    const { state } = this.#tx;
-    const schemas = state.nextSchemas ?? [];
-    const [before, after] = [this.#before, tablesOf(schemas)];
-    const reshapings = rare.reshapingsOf(before, after, new Date(this.#nowMs));
-    const waiting = scene.pendings.filter((pending) => pending.n > answered);
-    await this.#parkAll(scene, rare.refuseMisfits(reshapings, waiting), []);
-    for (const pending of scene.pendings) {
-      const reshaping = reshapings.get(pending.table);
-      if (reshaping === undefined) continue;
-      if (pending.n > answered) {
-        const [was, wanted] = reshaping.lostValues(pending);
-        const record = await rare.parkValues(this.#tx, pending, was, wanted);
-        if (record !== null) this.done.parked.push(record);
-      } else if (isRejected(pending)) {
-        const table = before.get(pending.table)!;
-        this.#originals.set(pending, { pending: { ...pending }, table });
-      }
-      reshaping.apply(pending);
-      this.#changed.add(pending);
-    }
-    const madeAnew = rare.madeAnew(before, after);
-    for (const name of madeAnew) {
-      this.#tx.clearTable(name);
-      this.done.noteAll(name);
-    }
-    rare.forgetTables(scene, madeAnew);
-    state.schemas = schemas;
-    state.nextSchemas = null;
-    state.revision = state.nextRevision;
-    state.nextRevision = "";
-    this.#tx.forgetTables();
-    this.#before = new Map([...before, ...after]);
+    const lent = {
+      tx: this.#tx,
+      scene,
+      before: this.#before,
+      originals: this.#originals,
+      changed: this.#changed,
+      done: this.done,
+      nowMs: this.#nowMs,
+      refuse: (refused: Pending[]) => this.#parkAll(scene, refused, []),
+    };
+    this.#before = await rareNow().changeSchemas(lent, answered);
   }
 
   // -- 2: the pages -------------------------------------------------------------------------------
@@ -467,15 +444,8 @@ export class Inbox {
     const numbers = misplaced(tables, scene.pendings, state.granted);
     for (const n of scene.toMove) numbers.add(n);
     const positions = [...scene.pendings.keys()].filter((i) => numbers.has(scene.pendings[i]!.n));
-    const giver = new KeyGiver(this.#tx, placesOf(scene.pendings));
-    const { moves, missing } = await giver.keysFor(scene.pendings, positions);
-    this.#move(scene, moves);
-    if ([...this.#outOfKeys].some((table) => missing.has(table))) {
-      const waiting = positions.filter((i) => !moves.has(i)).map((i) => scene.pendings[i]!);
-      await this.#parkKeyless(scene, waiting);
-      for (const table of this.#outOfKeys) missing.delete(table);
-    }
-    state.missingKeys = Object.fromEntries(missing);
+    state.missingKeys = {};
+    if (positions.length > 0) await this.#moveAll(scene, positions);
     state.hasMisplaced = false;
     for (let i = 0; i < COLLISIONS_MAX; i += 1) {
       await this.#loadImages(scene);
@@ -487,25 +457,27 @@ export class Inbox {
     throw new Error("every collision moves to a key that is free");
   }
 
+  /** Give these inserts other keys of the blocks; those for which none is left wait, or are parked. */
+  async #moveAll(scene: Scene, positions: readonly number[]): Promise<void> {
+    const { moves, missing } = await rareNow().keysFor(this.#tx, scene.pendings, positions);
+    this.#move(scene, moves);
+    if ([...this.#outOfKeys].some((table) => missing.has(table))) {
+      const waiting = positions.filter((i) => !moves.has(i)).map((i) => scene.pendings[i]!);
+      await this.#parkKeyless(scene, waiting);
+      for (const table of this.#outOfKeys) missing.delete(table);
+    }
+    this.#tx.state.missingKeys = Object.fromEntries(missing);
+  }
+
   /** Park inserts for which the hub has no key left, with the rest of their transactions. */
   async #parkKeyless(scene: Scene, waiting: readonly Pending[]): Promise<void> {
     const keyless = waiting.filter((pending) => this.#outOfKeys.has(pending.table));
     await this.#parkAll(scene, rareNow().refuseKeyless(scene.pendings, keyless), []);
   }
 
-  /** Give pending inserts the next keys of the blocks. */
+  /** Give pending inserts that are in the way other keys. */
   async #evade(scene: Scene, positions: readonly number[]): Promise<void> {
-    const giver = new KeyGiver(this.#tx, placesOf(scene.pendings));
-    const { moves, missing } = await giver.keysFor(scene.pendings, positions);
-    if (missing.size > 0) {
-      // No key left to give before the next push, which brings a block and moves them again.
-      this.#tx.state.hasMisplaced = true;
-      for (const position of positions) {
-        if (moves.has(position)) continue;
-        moves.set(position, await giver.keyAboveAll(scene.pendings[position]!.table));
-      }
-    }
-    this.#move(scene, moves);
+    this.#move(scene, await rareNow().keysInTheWay(this.#tx, scene.pendings, positions));
   }
 
   /** Write the rows of all touched places as the page is to see them. */

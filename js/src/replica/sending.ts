@@ -1,7 +1,7 @@
 /**
  * What to push next: whole groups of the outbox, or a part of a large one, as runs of a message.
  *
- * Twin of `src/reunite/replica/sending.py`: pure.
+ * Twin of `src/reunite/replica/sending.py`.
  */
 
 import { writeJson } from "../core/json_text.js";
@@ -14,14 +14,14 @@ import {
   type PushRequest,
   type Run,
 } from "../protocol/messages.js";
+import { rareNow } from "../rare/load.js";
 import { changedColumns, groupsOf, type Pending } from "./pending.js";
 import type { State } from "./state.js";
 
-/** The largest group that travels whole; larger ones go in parts of `PART_MAX`. */
+/** The largest group that travels whole; larger ones go in parts. */
 const WHOLE_MAX = 20_000;
 const WHOLE_BYTES_MAX = 8 * 1024 * 1024;
-const PART_MAX = 10_000;
-const PART_BYTES_MAX = 4 * 1024 * 1024;
+export const PART_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Changes to send together. With `part` they are a part of a single group. */
 export interface Batch {
@@ -41,7 +41,7 @@ export function nextBatch(
   for (const group of groupsOf(waiting)) {
     const bytes = sizeOf(group);
     if (taken.length === 0 && (group.length > WHOLE_MAX || bytes > WHOLE_BYTES_MAX)) {
-      return nextPart(group, { of: newId(), begins: group[0]!.n });
+      return rareNow().nextPart(group, { of: newId(), begins: group[0]!.n });
     }
     if (
       taken.length > 0 &&
@@ -53,18 +53,6 @@ export function nextBatch(
     size += bytes;
   }
   return taken.length === 0 ? null : { pendings: taken, part: null };
-}
-
-/** The next part of a group, of which these changes are not at the hub yet. */
-export function nextPart(rest: readonly Pending[], begun: Part): Batch {
-  let size = 0;
-  let count = 0;
-  while (count < rest.length && count < PART_MAX && (count === 0 || size < PART_BYTES_MAX)) {
-    size += sizeOf([rest[count]!]);
-    count += 1;
-  }
-  const { of, begins } = begun;
-  return { pendings: rest.slice(0, count), part: { of, begins, continues: count < rest.length } };
 }
 
 /** The push that carries a batch (null: none), and asks for blocks of keys. */
@@ -137,7 +125,7 @@ function runOf(tables: Tables, pendings: readonly Pending[]): Run {
   };
 }
 
-function sizeOf(group: readonly Pending[]): number {
+export function sizeOf(group: readonly Pending[]): number {
   return group.reduce((sum, { old, row }) => sum + lengthOf(old) + lengthOf(row), 0);
 }
 

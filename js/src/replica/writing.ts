@@ -12,8 +12,8 @@ import { keyText } from "../core/key.js";
 import type { Table } from "../core/schema.js";
 import { nextStamp, parseStamp, type Stamp, stampText } from "../core/stamp.js";
 import { integerOf, isWrittenAlike, type Key, type Row, type Value } from "../core/values.js";
-import { ReuniteError } from "../errors.js";
-import { KeyGiver } from "./giving.js";
+import { badRequest, ReuniteError } from "../errors.js";
+import { freeKey } from "./giving.js";
 import { Applied } from "./inbox.js";
 import { noteKey } from "./keys.js";
 import type { Pending } from "./pending.js";
@@ -91,7 +91,7 @@ export class Writer {
   }
 
   async #insert(table: Table, given: WireValues): Promise<Key> {
-    refuseUnknown(table, given);
+    for (const name of Object.keys(given)) placeIn(table, name);
     const now = new Date(this.#nowMs);
     const values = new Map<string, Value>(Object.entries(given));
     for (const column of table.columns) {
@@ -103,7 +103,7 @@ export class Writer {
       const value = defaultOf(column, now);
       if (value === undefined) {
         const message = `Give a value for '${column.name}': only the hub's database can work out its default ${column.default}.`;
-        throw new ReuniteError("bad-request", message, { path: column.name });
+        throw badRequest(message, column.name);
       }
       values.set(column.name, value);
     }
@@ -123,11 +123,10 @@ export class Writer {
   }
 
   async #update(table: Table, key: Key, old: Row, given: WireValues): Promise<Key> {
-    refuseUnknown(table, given);
     const row = [...old];
     const changed: number[] = [];
     for (const [name, value] of Object.entries(given)) {
-      const place = table.position.get(name)!;
+      const place = placeIn(table, name);
       if (isWrittenAlike(old[place]!, value)) continue;
       row[place] = value;
       changed.push(place);
@@ -145,7 +144,7 @@ export class Writer {
 
   async #newKey(table: Table, column: string): Promise<Value> {
     if (table.hasGeneratedKey) {
-      const key = await new KeyGiver(this.#tx, new Map()).freeKey(table.name);
+      const key = await freeKey(this.#tx, table.name);
       if (key === null) {
         const message = `No key is left to give in '${table.name}' before the next sync.`;
         throw new ReuniteError("keys-used-up", message);
@@ -157,7 +156,7 @@ export class Writer {
       return uuid7(this.#nowMs, this.#device.newId());
     }
     const message = `Give a value for '${column}', which is in the key of '${table.name}'.`;
-    throw new ReuniteError("bad-request", message, { path: column });
+    throw badRequest(message, column);
   }
 
   async #note(
@@ -207,12 +206,12 @@ function isGiven(state: State, table: string, key: Key): boolean {
   return state.granted.some((b) => b.table === table && b.first <= number && number <= b.last);
 }
 
-function refuseUnknown(table: Table, given: WireValues): void {
-  for (const name of Object.keys(given)) {
-    if (table.position.has(name)) continue;
-    const message = `The table '${table.name}' has no column '${name}', but ${table.names.join(", ")}.`;
-    throw new ReuniteError("bad-request", message, { path: name });
-  }
+/** Where a column stands in a row. Throws `bad-request` for one that there is not. */
+export function placeIn(table: Table, name: string): number {
+  const place = table.position.get(name);
+  if (place !== undefined) return place;
+  const message = `The table '${table.name}' has no column '${name}', but ${table.names.join(", ")}.`;
+  throw badRequest(message, name);
 }
 
 function refuseFaults(table: Table, row: Row, places: readonly number[]): void {
@@ -224,7 +223,7 @@ function refuseFaults(table: Table, row: Row, places: readonly number[]): void {
     if (fault === null) continue;
     const [inside, reason] = typeof fault === "string" ? ["", fault] : fault;
     const message = `Column '${column.name}' of '${table.name}': ${reason}`;
-    throw new ReuniteError("bad-request", message, { path: column.name + inside });
+    throw badRequest(message, column.name + inside);
   }
 }
 

@@ -149,7 +149,7 @@ export class Transport {
       throw unreachable("The function that gives tokens failed.", { cause });
     }
     // Nothing else can stand in a header.
-    if (typeof token === "string" && /^[ -~]*$/.test(token)) return token;
+    if (typeof token === "string" && /^[ -~]*\s*$/.test(token)) return token;
     throw new ReuniteError("not-authenticated", "What was given is no token: log in again.");
   }
 

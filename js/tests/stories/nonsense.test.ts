@@ -54,6 +54,9 @@ test("a token that no header can hold is none, and one is asked for again", asyn
     const asked = connect(hub.url, options);
     await expect(asked).rejects.toMatchObject({ code: "not-authenticated" });
   }
+  // As a file or a route of text gives it.
+  const db = await connect(hub.url, { token: `${hub.token}\n`, name: "odd tokens", live: false });
+  await db.close();
 });
 
 test("what cannot be written, asked or called back is refused by name", async () => {

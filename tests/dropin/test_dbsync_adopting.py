@@ -307,6 +307,60 @@ def test_a_parent_that_the_server_lost_comes_back_with_an_unpushed_child(
         assert child.city.name == "Bonn"
 
 
+@pytest.mark.parametrize("call", ["push", "pull"])
+def test_an_adopted_update_follows_a_row_that_gets_another_key(
+    world: AdoptedWorld, call: str
+) -> None:
+    """Another program has given the key meanwhile; whoever meant the node's row goes on to."""
+    with world.session() as session:
+        session.add(City(id=4, name="the server's"))
+        session.commit()
+    node = world.adopted(
+        1,
+        (City, 4, "i"), (House, 1, "u"), (House, 2, "u"),
+        sql=(
+            "insert into city values (4, 'the node''s', 1)",
+            "update house set city_id = 4 where id = 1",
+            "update house set address = 'B' where id = 2",
+        ),
+    )  # fmt: skip
+    getattr(node, call)()
+    node.synchronize()
+    world.check_equal(node)
+    with world.session() as session:
+        found = {house.address: house.city.name for house in session.query(House)}
+    assert found == {"a": "the node's", "B": "Oslo"}
+    assert len(world.rows()) == 5
+
+
+@pytest.mark.parametrize("is_pushed_first", [False, True])
+def test_a_row_with_an_adopted_update_may_be_deleted(
+    world: AdoptedWorld, *, is_pushed_first: bool
+) -> None:
+    node = world.adopted(
+        1,
+        (House, 1, "u"), (City, 3, "u"),
+        sql=(
+            "update house set address = 'A' where id = 1",
+            "update city set name = 'Bonna' where id = 3",
+        ),
+    )  # fmt: skip
+    with node.session() as session:
+        session.delete(session.get_one(House, 1))
+        session.add(House(address="new", city_id=3))
+        session.commit()
+    if is_pushed_first:
+        node.net.lose = lambda: True
+        with pytest.raises(NetworkError):
+            node.push()
+        node.net.lose = lambda: False
+    node.synchronize()
+    node.pull()
+    world.check_equal(node)
+    assert {row[1] for row in world.rows(House)} == {"b", "new"}
+    assert "Bonna" in {row[1] for row in world.rows()}
+
+
 def test_a_row_that_the_server_lost_comes_back_with_its_update(world: AdoptedWorld) -> None:
     node = world.adopted(1, (City, 3, "u"), sql=("update city set pop = 31 where id = 3",))
     execute(world.path, "delete from city where id = 3")

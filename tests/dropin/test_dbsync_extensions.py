@@ -187,3 +187,41 @@ def test_what_cannot_be_extended_is_refused() -> None:
     for arguments, message in refusals:
         with pytest.raises(AssertionError, match=message):
             one.extend(*arguments)
+
+
+def test_a_repair_brings_lost_files_back(office: Office) -> None:
+    office.ones.kept |= {"Rome": "a colosseum", "Bern": "a bear"}
+    office.one.add(City(name="Rome"), City(name="Bern"))
+    office.one.synchronize()
+    office.two.synchronize()
+    office.twos.kept.clear()
+    office.twos.calls.clear()
+    with office.two.session() as session:
+        session.query(City).filter_by(name="Bern").one().pop = 5
+        session.commit()
+    office.twos.kept["Bern"] = "a bear of its own"
+    office.two.repair(reapply=True)
+    assert office.twos.kept == {"Rome": "a colosseum", "Bern": "a bear of its own"}
+    assert office.twos.calls == [("save", "Rome", "a colosseum")]
+    for node in (office.two, office.one):
+        node.synchronize()
+    office.check_equal()
+    office.twos.kept.clear()
+    office.two.repair(include_extensions=False)
+    assert office.twos.kept == {}
+    office.two.repair()
+    office.check_equal()
+
+
+def test_a_file_that_a_repair_sets_aside_is_rescued(office: Office) -> None:
+    office.ones.kept["Rome"] = "a colosseum"
+    office.one.add(City(name="Rome"))
+    office.one.synchronize()
+    office.two.synchronize()
+    with office.two.session() as session:
+        session.query(City).one().pop = 5
+        session.commit()
+    office.twos.kept["Rome"] = "unpushed"
+    office.two.repair()
+    office.check_equal()
+    assert {"value": "unpushed"} in [each.values for each in office.two.client.rescued_changes()]

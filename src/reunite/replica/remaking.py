@@ -3,7 +3,7 @@
 For files that another sync left: its log says that a row was updated or deleted, and not what it
 was. What was replaced is known when the hub's rows are here. So the first pull
 
-    keep    what updated rows are, and the parents that unsent rows have
+    keep    what updated rows are, which unsent rows they point to, and the parents of unsent rows
     pull    the hub's rows come in
     remake  pending changes: updates of whole rows, deletes, and parents that the hub lost
 
@@ -14,20 +14,29 @@ The rule         an entry goes in the transaction that makes its change, so a cr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reunite.core.change import Op
-from reunite.core.pointers import pointed_parents
+from reunite.core.pointers import pointed_parents, pointer_places
+from reunite.core.schema import ForeignKey
 from reunite.core.values import Row
 from reunite.replica.outbox import Made, Outbox
-from reunite.replica.pending import Place, Schemas
+from reunite.replica.pending import Place, Schemas, with_values
 from reunite.replica.rows import RowForms
+from reunite.replica.squashing import forget_changes
 from reunite.replica.state import State
 
 _LAYOUT = """
     create table if not exists reunite_deferred (
         table_name text not null, key text not null, op text not null, row text,
         primary key (table_name, key)
+    )
+"""
+# What updated rows pointed to that this replica has made itself: such a row may get another key.
+_POINTER_LAYOUT = """
+    create table if not exists reunite_deferred_pointer (
+        table_name text not null, key text not null, columns text not null, uid text not null,
+        primary key (table_name, key, columns)
     )
 """
 _NEEDED = "needed"
@@ -71,14 +80,24 @@ class Remaking:
     # -- before the pull ------------------------------------------------------------------------
 
     def keep(self) -> None:
-        """Write down what updated rows are, and the parents of unsent ones; nothing once the hub's
-        rows are here. A row that is gone by now has a change of its own."""
+        """Write down what updated rows are and point to, and the parents of unsent ones; nothing
+        once the hub's rows are here. One that was deleted since is to be deleted."""
         if self._state.checkpoint is not None:
             return
+        self._connection.execute(_POINTER_LAYOUT)
+        self._connection.execute("delete from reunite_deferred_pointer")
+        made = {
+            (table, self._forms.read_key(table, key)): uid
+            for table, key, uid in self._connection.execute(
+                "select table_name, key, uid from reunite_change"
+                " where op = 'insert' and outcome is null"
+            )
+            if table in self._schemas
+        }
         self._connection.execute("delete from reunite_deferred where op = ?", (_NEEDED,))
         for place, op in self._entries().items():
             if op == Op.UPDATE:
-                self._keep(place, self._shown(place))
+                self._keep(place, self._shown(place), made)
         known = set(self._entries())
         unsent = dict.fromkeys(
             (table, self._forms.read_key(table, key))
@@ -100,13 +119,40 @@ class Remaking:
                         (*self._named(parent), _NEEDED, self._forms.log_text(parent[0], row)),
                     )
 
-    def _keep(self, place: Place, row: Row | None) -> None:
+    def _keep(self, place: Place, row: Row | None, made: Mapping[Place, str]) -> None:
         if row is None:
-            self._forget(place)
+            self._keep_delete(place)
             return
         self._connection.execute(
             "update reunite_deferred set row = ? where table_name = ? and key = ?",
             (self._forms.log_text(place[0], row), *self._named(place)),
+        )
+        self._connection.executemany(
+            "insert into reunite_deferred_pointer values (?, ?, ?, ?)",
+            [
+                (*self._named(place), ",".join(foreign_key.columns), made[parent])
+                for foreign_key, places in self._pointers(place[0])
+                if (parent := (foreign_key.parent, tuple(row[i] for i in places))) in made
+            ],
+        )
+
+    def _keep_delete(self, place: Place) -> None:
+        """The row was deleted since. The change that says so knows the row as it was updated, which
+        the hub never had: make the delete again, too. One that moved has a change of its own."""
+        changes = self._connection.execute(
+            "select id, op from reunite_change"
+            " where table_name = ? and key = ? and outcome is null order by id",
+            self._named(place),
+        ).fetchall()
+        if not changes or changes[-1][1] != Op.DELETE:
+            self._forget(place)
+            return
+        forget_changes(
+            self._connection, self._state, [id_ for id_, _ in changes], after_n=self._state.known_n
+        )
+        self._connection.execute(
+            "update reunite_deferred set op = ? where table_name = ? and key = ?",
+            (Op.DELETE, *self._named(place)),
         )
 
     def places(self) -> tuple[set[Place], set[Place]]:
@@ -125,10 +171,14 @@ class Remaking:
         if self._state.checkpoint is None:
             return False
         if not entries:
-            self._connection.execute("drop table reunite_deferred")
+            self._drop()
             return False
         self._outbox.prepare(now_ms=now_ms)
-        kept = {place: self._kept(place) for place, op in entries.items() if op != Op.DELETE}
+        kept = {
+            place: self._followed(place, self._kept(place))
+            for place, op in entries.items()
+            if op != Op.DELETE
+        }
         bases = self._outbox.stored_bases()
         shown = {place: self._shown(place) for place in entries}
         lost = {
@@ -148,9 +198,31 @@ class Remaking:
             if shown[place] != row
         ]
         self._outbox.add(first, last, now_ms=now_ms)
-        self._connection.execute("drop table reunite_deferred")
+        self._drop()
         self._state.has_misplaced = True
         return True
+
+    def _followed(self, place: Place, row: Row | None) -> Row | None:
+        """The row with the keys that those have by now to which it pointed."""
+        if row is None:
+            return None
+        found = self._connection.execute(
+            "select p.columns, c.table_name, c.key from reunite_deferred_pointer p"
+            " join reunite_change c using (uid) where p.table_name = ? and p.key = ?",
+            self._named(place),
+        )
+        keys = {columns: self._forms.read_key(table, key) for columns, table, key in found}
+        for foreign_key, places in self._pointers(place[0]):
+            if (key := keys.get(",".join(foreign_key.columns))) is not None:
+                row = with_values(row, places, key)
+        return row
+
+    def _pointers(self, table: str) -> Iterator[tuple[ForeignKey, list[int]]]:
+        """The foreign keys of a table, with where a row has the parent's key."""
+        schema = self._schemas[table]
+        for foreign_key in schema.foreign_keys:
+            if places := pointer_places(self._schemas, foreign_key, schema.column_names):
+                yield foreign_key, places
 
     def _deletes(self, places: Sequence[Place], kept: Mapping[Place, Row | None]) -> list[Made]:
         """The deletes, children first, but for those of rows that others need."""
@@ -228,6 +300,10 @@ class Remaking:
         self._connection.execute(
             "delete from reunite_deferred where table_name = ? and key = ?", self._named(place)
         )
+
+    def _drop(self) -> None:
+        for name in ("reunite_deferred", "reunite_deferred_pointer"):
+            self._connection.execute(f"drop table if exists {name}")
 
     def _parents(self, table: str, row: Row | None) -> list[Place]:
         if row is None:

@@ -35,11 +35,6 @@ _HAS_SEVERAL = """
     )
 """
 
-_FORGET = """
-    delete from reunite_change
-    where table_name in (select value from json_each(?)) and (n is null or n > ?)
-"""
-
 
 def has_several(connection: sqlite3.Connection, *, after_n: int) -> bool:
     """Whether a row has several changes among those after a number."""
@@ -50,16 +45,27 @@ def forget_pending(
     connection: sqlite3.Connection, state: State, tables: Collection[str], *, after_n: int
 ) -> None:
     """Take what is pending of tables out of the outbox, captured or numbered after a number. Their
-    rows stay as they are; the numbers of other changes close up."""
-    names = (msgspec.json.encode(sorted(tables)).decode(),)
-    connection.execute(_FORGET, (*names, after_n))
-    left = connection.execute("select n, id from reunite_change where n > ? order by n", (after_n,))
-    new = [(n, change_id, old) for n, (old, change_id) in enumerate(left.fetchall(), after_n + 1)]
-    connection.executemany(
-        "update reunite_change set n = ?1 where id = ?2 and ?1 <> ?3",
-        new,
+    rows stay as they are."""
+    found = connection.execute(
+        "select id from reunite_change where table_name in (select value from json_each(?))"
+        " and (n is null or n > ?)",
+        (msgspec.json.encode(sorted(tables)).decode(), after_n),
     )
-    state.next_n = max(state.known_n, after_n) + len(new) + 1
+    forget_changes(connection, state, [id_ for (id_,) in found], after_n=after_n)
+
+
+def forget_changes(
+    connection: sqlite3.Connection, state: State, ids: Sequence[int], *, after_n: int
+) -> None:
+    """Take changes out of the outbox, captured or numbered after a number. The numbers of others
+    close up."""
+    if not ids:
+        return
+    connection.executemany("delete from reunite_change where id = ?", [(id_,) for id_ in ids])
+    left = connection.execute("select id from reunite_change where n > ? order by n", (after_n,))
+    numbers = [(n, id_) for n, (id_,) in enumerate(left.fetchall(), after_n + 1)]
+    connection.executemany("update reunite_change set n = ? where id = ?", numbers)
+    state.next_n = after_n + len(numbers) + 1
     state.sent_n = min(state.sent_n, state.next_n - 1)
 
 

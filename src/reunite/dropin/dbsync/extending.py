@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -45,6 +45,7 @@ from reunite.dropin.dbsync.codec import (
     object_of,
     plain,
     row_of,
+    stored,
     table_of,
 )
 
@@ -241,6 +242,27 @@ class Extensions:
         known = select(self.arrivals.c.id).filter_by(**place)
         if session.execute(known).first() is None:
             session.execute(insert(self.arrivals).values(**place, old=old))
+
+    def note_all(self, engine: Engine, *, besides: Collection[tuple[str, str]] = ()) -> None:
+        """Have the save functions called for every row that has a value, also where it is what it
+        was, but for those of some tables and keys."""
+        with Session(engine) as session:
+            for model in self._by_model:
+                for extension in self.of(model):
+                    columns = list(extension.table.primary_key)
+                    for found in session.execute(select(*columns)).all():
+                        key = tuple(map(stored, columns, found))
+                        if (name_of(model), key_text(key)) not in besides:
+                            self._note_again(session, model, key)
+            session.commit()
+
+    def _note_again(self, session: Session, model: type, key: tuple[Any, ...]) -> None:
+        """Take what is as if it had just come."""
+        kept = self.arrivals
+        mine = (kept.c.table_name == name_of(model)) & (kept.c.row_key == key_text(key))
+        self.note(session, model, key, None)
+        as_it_is = self.state_of(session, model, key)
+        session.execute(update(kept).where(mine, kept.c.old == as_it_is).values(old=None))
 
     def hand_over(self, engine: Engine) -> None:
         """Call the functions for what has come: first all that delete, then all that save. What

@@ -373,6 +373,8 @@ class Client(Talking):
         )
 
         def work(replica: WholeReplica) -> None:
+            if include_extensions:
+                self._load_extensions()  # of what is set aside, or put back
             replica.steps_aside = True
             replica.start_over()
             line.carry(replica.pull)
@@ -383,6 +385,9 @@ class Client(Talking):
             self._sync(line, work, arrive=include_extensions)
         self._note_version(line, has_seen=True)
         if include_extensions:
+            # A file may be lost though its row is as it was.
+            unpushed = {(table, key) for table, key, _ in self._unpushed()}
+            self._extensions.note_all(self.engine, besides=unpushed)
             self._extensions.hand_over(self.engine)
         telling.tell(status="done")
         return line.answer

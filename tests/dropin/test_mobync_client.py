@@ -362,6 +362,56 @@ def test_a_renamed_and_a_removed_field(tmp_path: Path) -> None:
         assert found == {row: ("Ada K.", "2"), "later": ("Bob", None), "newest": ("Eve", None)}
 
 
+def test_a_devices_file_follows_renamed_removed_and_added_fields(tmp_path: Path) -> None:
+    """A release with other fields opens the file of the one before, with what waits in it."""
+    world = World(tmp_path, {MODEL: ["name", "fax"]})
+    lenses = {
+        MODEL: [Rename(2, "name", "full_name"), Remove(3, "fax"), Add(4, "vip", default=False)]
+    }
+    models = {MODEL: {"full_name": "TEXT", "vip": "BOOLEAN"}}
+    newer: dict[str, Any] = {"version": 4, "models": models, "lenses": lenses}
+    with world.opened:
+        old = world.device("a")
+        row = old.create(MODEL, {"name": "Ada", "fax": "1"})
+        other = old.create(MODEL, {"name": "Bob", "fax": "2"})
+        old.sync()
+        old.update(MODEL, row, {"name": "Ada L.", "fax": "3"})
+        world.loses_answers = True
+        with pytest.raises(HubUnreachableError):
+            old.sync()
+        old.update(MODEL, other, {"name": "Bob B."})
+        old.close()
+        with closing(sqlite3.connect(tmp_path / "a.db")) as db:
+            db.execute(f"UPDATE {MODEL} SET fax = '4' WHERE id = ?", (other,))
+            db.commit()
+        world.loses_answers = False
+
+        for made in json.loads(world.synchronizer.read(MODEL, [])):
+            world.synchronizer.delete(MODEL, json.dumps(made))
+            values = {"id": made["id"], "full_name": made["name"], "vip": False}
+            world.synchronizer.create(MODEL, json.dumps(values))
+        world.mobync = Mobync(world.synchronizer, lenses=lenses)
+        colleague = world.device("b", **newer)
+        colleague.sync()
+        colleague.update(MODEL, row, {"vip": True})
+        colleague.sync()
+
+        again = world.device("a", **newer)
+        assert {each["full_name"] for each in again.rows(MODEL)} == {"Ada L.", "Bob B."}
+        again.update(MODEL, other, {"vip": True})
+        again.close()
+        again = world.device("a", **newer)  # a second time changes nothing
+        world.check(again, colleague)
+        assert {each["id"]: (each["full_name"], each["vip"]) for each in again.rows(MODEL)} == {
+            row: ("Ada L.", True), other: ("Bob B.", True)
+        }  # fmt: skip
+        assert again.conflicts() == colleague.conflicts() == []
+        with pytest.raises(CallerError, match="version 4"):
+            world.device("a", **newer | {"version": 3})
+        with pytest.raises(CallerError, match="`version`"):
+            world.device("c", lenses=lenses)
+
+
 EDITS = st.lists(
     st.tuples(
         st.integers(0, 2),  # the device

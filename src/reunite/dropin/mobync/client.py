@@ -22,6 +22,7 @@ from typing import Any, Self, TypeAlias
 import msgspec
 
 from reunite.core.change import Change, Op
+from reunite.core.lens import Lens
 from reunite.core.squash import squash
 from reunite.dropin.mobync.apply import RESYNC_NEEDED
 from reunite.dropin.mobync.device_file import DeviceFile, Noted
@@ -81,6 +82,8 @@ class MobyncClient:
                  gives the answer's
     auth_token   what the endpoint is told
     version      of this device's fields, where the server has lenses
+    lenses       the same, by model: a file of an earlier version gets the fields of `version`,
+                 with its rows and what waits in it. One whose version was never said has the first
     limit        about how many diffs come at a time
 
     Rows are written by the methods here, by `transaction`, or by any other program; their ids
@@ -98,13 +101,16 @@ class MobyncClient:
         auth_token: str = "",
         version: int | None = None,
         limit: int | None = None,
+        lenses: Mapping[str, Sequence[Lens]] | None = None,
     ) -> None:
+        if lenses is not None and version is None:
+            raise CallerError("Say the `version` of this device's fields with `lenses`.")
         if (url is None) == (send is None):
             raise CallerError("Give a `url` or a `send`, and not both.")
         self.owner = owner
         self._send = send if send is not None else _over_http(url or "")
         self._asked = {"auth_token": auth_token, "version": version, "limit": limit}
-        self._file = DeviceFile(path, models)
+        self._file = DeviceFile(path, models, lenses=lenses, version=version)
 
     def __enter__(self) -> Self:
         return self
@@ -168,11 +174,15 @@ class MobyncClient:
         which it is, if the server tells, and `drop` gives it up.
         """
         try:
-            return self._sync(is_afresh=self._file.state("dropped") > 0)
+            report = self._sync(*self._collected())
         except InconsistentClock as exc:
             if exc.code != RESYNC_NEEDED:
                 raise
-            return self._sync(is_afresh=True)
+            return self._sync(*self._collected(), is_afresh=True)
+        if self._file.state("dropped"):
+            # What waited is merged by what this device knew; only then is that forgotten.
+            self._sync([], self.clock, is_afresh=True)
+        return report
 
     def waiting(self) -> list[dict[str, Any]]:
         """The diffs that the server has not answered, in order; those of what was written since
@@ -210,8 +220,10 @@ class MobyncClient:
         with self._file.writing() as connection:
             connection.execute("DELETE FROM mobync_conflict")
 
-    def _sync(self, *, is_afresh: bool) -> MobyncReport:
-        diffs, started = self._collected()
+    def _sync(
+        self, diffs: list[dict[str, Any]], started: int, *, is_afresh: bool = False
+    ) -> MobyncReport:
+        """Send these diffs of a device with this clock; with `is_afresh`, read all rows anew."""
         dropped = self._file.state("dropped") if is_afresh else 0
         answers = [self._ask(0 if is_afresh else started, diffs)]
         while answers[-1].get("has_more"):
@@ -224,7 +236,7 @@ class MobyncClient:
             if self._file.state("clock") == started:
                 if is_afresh:
                     self._file.clear()
-                    self._file.apply(map(parse, diffs))
+                    self._file.apply(map(parse, self._waiting()))
                 self._file.apply(entries)
                 self._file.apply_again(self._file.noted())
                 self._file.set_state("clock", int(answers[-1]["logical_clock"]))

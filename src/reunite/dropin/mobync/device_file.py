@@ -1,7 +1,7 @@
 """A device's SQLite file: the models' tables, triggers that note what is written, what waits.
 
-    mobync_state      name, value: the clock; whether an answer is being applied just now; how many
-                      diffs were dropped since the rows were read anew
+    mobync_state      name, value: the clock; whether an answer is being applied just now; what
+                      makes the next sync read all rows anew; the version of the fields
     mobync_change     n, model, op, row before and after as JSON, time in ms: noted by triggers
     mobync_diff       n, diff: made of changes when a sync began, and not answered yet
     mobync_conflict   n, conflict: what answers said of losses
@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.change import Op
+from reunite.dropin.mobync.device_versions import Lenses, follow_lenses
 from reunite.dropin.mobync.diff import CREATE, DELETE, Entry, RowId, are_odd
 from reunite.errors import CallerError
 from reunite.stores.sql.database import connect_sqlite, translated
@@ -31,7 +32,7 @@ from reunite.stores.sql.dialects.sqlite import literal, quoted
 _LAYOUT = """
     CREATE TABLE IF NOT EXISTS mobync_state (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
     INSERT OR IGNORE INTO mobync_state
-        VALUES ('clock', 0), ('is_applying', 0), ('dropped', 0);
+        VALUES ('clock', 0), ('is_applying', 0), ('dropped', 0), ('version', 0);
     CREATE TABLE IF NOT EXISTS mobync_change (
         n INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, op TEXT NOT NULL,
         old TEXT, new TEXT, at INTEGER NOT NULL
@@ -74,18 +75,30 @@ class DeviceFile:
     """
 
     def __init__(
-        self, path: str | Path, models: Mapping[str, Iterable[str] | Mapping[str, str]]
+        self,
+        path: str | Path,
+        models: Mapping[str, Iterable[str] | Mapping[str, str]],
+        *,
+        lenses: Lenses | None = None,
+        version: int | None = None,
     ) -> None:
+        declared = {model: _declared(fields) for model, fields in models.items()}
         self.connection = connect_sqlite(path)
         # What other programs write as text that is none must not keep the rest from going.
         self.connection.text_factory = lambda text: text.decode(errors="replace")
         self._mutex = threading.RLock()
         with translated():
             self.connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            there = "SELECT 1 FROM sqlite_master WHERE name = 'mobync_state'"
+            is_new = self.connection.execute(there).fetchone() is None
             self.connection.executescript(_LAYOUT)
             with self.writing():
-                for model, fields in models.items():
-                    self._make(model, fields)
+                for name in (_trigger(op, model) for model in models for op in Op):
+                    self.connection.execute(f"DROP TRIGGER IF EXISTS {name}")
+                if version is not None:
+                    follow_lenses(self.connection, declared, lenses or {}, version, is_new=is_new)
+                for model, kinds in declared.items():
+                    self._make(model, kinds)
         self._kinds = {model: self._columns(model) for model in models}
 
     def close(self) -> None:
@@ -209,11 +222,9 @@ class DeviceFile:
         """The fields of a model beside `id`. Raises CallerError for one that is not there."""
         return [name for name in self._kinds_of(model) if name != "id"]
 
-    def _make(self, model: str, fields: Iterable[str] | Mapping[str, str]) -> None:
-        declared = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields, "")
-        declared.pop("id", None)
+    def _make(self, model: str, kinds: Mapping[str, str]) -> None:
         columns = ["id NOT NULL PRIMARY KEY"]
-        columns += [f"{quoted(name)} {kind}" for name, kind in declared.items()]
+        columns += [f"{quoted(name)} {kind}" for name, kind in kinds.items()]
         table = quoted(model)
         self.connection.execute(f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)})")
         names = self._columns(model)
@@ -235,11 +246,9 @@ class DeviceFile:
             (Op.UPDATE, old, new),
             (Op.DELETE, old, "NULL"),
         ):
-            trigger = quoted(f"mobync_{op}_{model}")
             refuse = f"SELECT RAISE(ABORT, {literal(_ODD)}) WHERE {is_odd}; "
-            self.connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
             self.connection.execute(
-                f"CREATE TRIGGER {trigger} AFTER {op} ON {table} WHEN {_IS_FREE} BEGIN "
+                f"CREATE TRIGGER {_trigger(op, model)} AFTER {op} ON {table} WHEN {_IS_FREE} BEGIN "
                 f"{'' if op is Op.DELETE else refuse}"
                 "INSERT INTO mobync_change (model, op, old, new, at) "
                 f"VALUES ({literal(model)}, '{op}', {before}, {after}, {_NOW_MS}); END"
@@ -283,6 +292,16 @@ class DeviceFile:
     def _one(self, sql: str, *parameters: Any) -> Any:
         with self._mutex, translated():
             return self.connection.execute(sql, parameters).fetchone()
+
+
+def _trigger(op: Op, model: str) -> str:
+    return quoted(f"mobync_{op}_{model}")
+
+
+def _declared(fields: Iterable[str] | Mapping[str, str]) -> dict[str, str]:
+    """SQL types by field, without the id's."""
+    kinds = dict(fields) if isinstance(fields, Mapping) else dict.fromkeys(fields, "")
+    return {field: kind for field, kind in kinds.items() if field != "id"}
 
 
 def _value(kind: str, stored: Any) -> Any:

@@ -17,7 +17,7 @@ from tests.dropin.dbsync_world import World, mend_orphans, random_step
 STEPS = 50
 
 
-def live(seed: int, folder: Path, *, steps: int = STEPS) -> None:
+def live(seed: int, folder: Path, *, steps: int = STEPS, has_orphans: bool = True) -> None:
     """One life. Raises AssertionError if the nodes do not end as the server, or one is stuck."""
     chance = random.Random(seed)
     with ExitStack() as closing:
@@ -27,7 +27,7 @@ def live(seed: int, folder: Path, *, steps: int = STEPS) -> None:
             node.net.lose = lambda: chance.random() < 0.2
         for number in range(steps):
             for node in nodes:
-                random_step(node, chance, number)
+                random_step(node, chance, number, has_orphans=has_orphans)
         for node in nodes:
             node.net.lose = lambda: False
             mend_orphans(node, delete=False)

@@ -258,12 +258,13 @@ def mend_orphans(node: Node, *, delete: bool) -> bool:
     return other_program(node, mended) > 0
 
 
-def random_step(node: Node, chance: random.Random, number: int) -> None:
+STEPS = ("city", "house", "house", "edit", "move", "rename", "delete", "sync")
+
+
+def random_step(node: Node, chance: random.Random, number: int, *, has_orphans: bool) -> None:
     """A step of a program: one commit, or a push or pull that may lose its answer. All are valid
-    but for a house whose city is nowhere, which another step mends."""
-    kind = chance.choice(
-        ("city", "house", "house", "edit", "move", "rename", "delete", "sync", "sync", "orphan")
-    )
+    but for houses whose city is nowhere, if there are to be any; another step mends them."""
+    kind = chance.choice(STEPS + (("sync", "orphan") if has_orphans else ()))
     if kind == "orphan":
         if not mend_orphans(node, delete=chance.random() < 0.5):
             other_program(

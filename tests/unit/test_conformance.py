@@ -17,12 +17,12 @@ from reunite.core.change import Change
 from reunite.core.checks import check_columns
 from reunite.core.cursor import decode_cursor, encode_cursor
 from reunite.core.digest import (
+    Digests,
     RangeSum,
-    RowDigest,
+    SumsByRange,
     differing_ranges,
-    range_sums,
-    row_digests,
-    split_range,
+    digests_of,
+    prefixes_of,
 )
 from reunite.core.merge import conflicting_columns, merge_insert, merge_row, overlay
 from reunite.core.schema import Column, ColumnType, TableSchema
@@ -137,6 +137,28 @@ def read_cursor(given: str) -> Any:
     return cursor
 
 
+def read_row_digests(given: dict[str, Any]) -> Any:
+    found = digests_of(msgspec.convert(given["table"], TableSchema), given_rows(given["rows"]))
+    return [
+        {"key_hash": key.hex(), "row_hash": row.hex()}
+        for key, row in zip(found.keys, found.rows, strict=True)
+    ]
+
+
+def read_range_sums(given: dict[str, Any]) -> Any:
+    """All ranges of one length are summed at once here; the vectors may mix lengths."""
+    hashes = [
+        [bytes.fromhex(one[name]) for one in given["digests"]] for name in ("key_hash", "row_hash")
+    ]
+    digests = Digests(keys=hashes[0], rows=hashes[1], size=0)
+    found = {}
+    for length in {len(prefix) for prefix in given["prefixes"]}:
+        sums = SumsByRange(length)
+        sums.add(digests)
+        found |= {one.prefix: one for one in sums.ranges()}
+    return [found[prefix] for prefix in given["prefixes"]]
+
+
 READERS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("values", "same"): lambda g: same(ColumnType(g["type"]), g["a"], g["b"]),
     ("values", "canonical_text"): lambda g: canonical_text(ColumnType(g["type"]), g["value"]),
@@ -155,16 +177,14 @@ READERS: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("squash", "squash"): lambda g: squash(msgspec.convert(g, list[Change])),
     ("cursor", "decode_cursor"): read_cursor,
     ("cursor", "view_hash"): view_hash,
-    ("digest", "row_digests"): lambda g: row_digests(
-        msgspec.convert(g["table"], TableSchema), given_rows(g["rows"])
-    ),
-    ("digest", "range_sums"): lambda g: range_sums(
-        msgspec.convert(g["digests"], list[RowDigest]), g["prefixes"]
-    ),
+    ("digest", "row_digests"): read_row_digests,
+    ("digest", "range_sums"): read_range_sums,
     ("digest", "differing_ranges"): lambda g: differing_ranges(
         msgspec.convert(g["ours"], list[RangeSum]), msgspec.convert(g["theirs"], list[RangeSum])
     ),
-    ("digest", "split_range"): split_range,
+    ("digest", "split_range"): lambda g: [
+        prefix for prefix in prefixes_of(len(g) + 1) if prefix.startswith(g)
+    ],
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reunite.core.lens import Add, Remove, Rename, backward, check_lenses, forward, newest_version
+from reunite.core.lens import Add, Remove, Rename, backward, check_lenses, forward
 from reunite.errors import BadRequestError
 
 LENSES = [Rename(2, "name", "full_name"), Remove(3, "fax"), Add(4, "vip", default=False)]
@@ -48,10 +48,6 @@ def test_versions_rise(versions: tuple[int, ...]) -> None:
         check_lenses([Remove(version, "a") for version in versions], path="lenses.t")
     assert refused.value.path == f"lenses.t[{len(versions) - 1}]"
     check_lenses(LENSES, path="lenses.t")
-
-
-def test_newest_version() -> None:
-    assert (newest_version(LENSES), newest_version([])) == (4, 1)
 
 
 @given(st.dictionaries(st.sampled_from(["id", "name", "b"]), st.integers()), st.integers(1, 4))

@@ -32,13 +32,6 @@ _MODULUS = 2**128
 _HEX = "0123456789abcdef"
 
 
-class RowDigest(msgspec.Struct, frozen=True, kw_only=True):
-    """The hashes of a row's key and of the whole row, each 32 hexadecimal digits."""
-
-    key_hash: str
-    row_hash: str
-
-
 class RangeSum(msgspec.Struct, frozen=True, kw_only=True):
     """How many rows a range has and the sum of their hashes, 32 hexadecimal digits."""
 
@@ -55,17 +48,8 @@ class Digests(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
 
-def row_digests(table: TableSchema, rows: Sequence[Row]) -> list[RowDigest]:
-    """The digests of whole rows, in the same order."""
-    found = digests_of(table, rows)
-    return [
-        RowDigest(key_hash=key.hex(), row_hash=row.hex())
-        for key, row in zip(found.keys, found.rows, strict=True)
-    ]
-
-
 def digests_of(table: TableSchema, rows: Sequence[Row]) -> Digests:
-    """The same for batches: a few microseconds a row."""
+    """The hashes of whole rows. A few microseconds a row."""
     texts = _texts([column.type for column in table.columns], rows)
     return Digests(
         keys=key_hashes(table, list(map(key_getter(table), rows))),
@@ -122,24 +106,6 @@ def prefixes_of(digits: int) -> list[str]:
     return ["".join(letters) for letters in product(_HEX, repeat=digits)]
 
 
-def range_sums(digests: Iterable[RowDigest], prefixes: Sequence[str]) -> list[RangeSum]:
-    """The sums of these ranges, in their order. No range may lie inside another."""
-    counts = dict.fromkeys(prefixes, 0)
-    sums = dict.fromkeys(prefixes, 0)
-    lengths = sorted({len(prefix) for prefix in prefixes})
-    for digest in digests:
-        for length in lengths:
-            prefix = digest.key_hash[:length]
-            if prefix in counts:
-                counts[prefix] += 1
-                sums[prefix] += int(digest.row_hash, 16)
-                break
-    return [
-        RangeSum(prefix=prefix, rows=counts[prefix], sum=f"{sums[prefix] % _MODULUS:032x}")
-        for prefix in prefixes
-    ]
-
-
 def differing_ranges(ours: Iterable[RangeSum], theirs: Iterable[RangeSum]) -> tuple[str, ...]:
     """The prefixes of the ranges that differ, sorted. One that a side left out has no rows."""
     ours_by_prefix = {range_sum.prefix: range_sum for range_sum in ours}
@@ -150,11 +116,6 @@ def differing_ranges(ours: Iterable[RangeSum], theirs: Iterable[RangeSum]) -> tu
         if ours_by_prefix.get(prefix, _empty(prefix))
         != theirs_by_prefix.get(prefix, _empty(prefix))
     )
-
-
-def split_range(prefix: str) -> tuple[str, ...]:
-    """The sixteen ranges that together are this one."""
-    return tuple(prefix + digit for digit in _HEX)
 
 
 def _empty(prefix: str) -> RangeSum:

@@ -27,7 +27,6 @@ The rule         logic is SQL's, with three values. A comparison with NULL is un
 from __future__ import annotations
 
 import enum
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -226,16 +225,6 @@ def _escaped(value: Any, knows_user: bool) -> Any:
 
 def _unescaped(value: Any) -> Any:
     return value[1:] if isinstance(value, str) and value.startswith("$$") else value
-
-
-def canonical_json(expression: Expression) -> str:
-    """The JSON form as text; equal for equal checked expressions."""
-    return msgspec.json.encode(to_json(expression), order="sorted").decode()
-
-
-def expression_hash(expression: Expression) -> str:
-    """The hash of `canonical_json`: BLAKE2b, 16 bytes, in hexadecimal digits."""
-    return hashlib.blake2b(canonical_json(expression).encode(), digest_size=16).hexdigest()
 
 
 class _Reader:

@@ -66,11 +66,6 @@ def check_lenses(lenses: Sequence[Lens], *, path: str) -> None:
         last = lens.version
 
 
-def newest_version(lenses: Sequence[Lens]) -> int:
-    """The version that the last lens leads to."""
-    return lenses[-1].version if lenses else FIRST_VERSION
-
-
 def forward(
     lenses: Sequence[Lens],
     fields: Mapping[str, Value],

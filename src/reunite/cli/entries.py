@@ -24,6 +24,4 @@ def told(entry: LogEntry | HistoryEntry) -> dict[str, Any]:
     }
     if isinstance(entry, HistoryEntry):
         return {**common, "old": entry.old, "new": entry.row}
-    if entry.old is None:
-        return {**common, "old": None}
-    return {**common, "old": dict(zip(entry.old_columns, entry.old, strict=True))}
+    return {**common, "old": entry.image}

@@ -77,11 +77,7 @@ def erase(
             entries, keys = lineage_of(tx, name, each)
             fresh = [entry for entry in entries if entry.id not in ids]
             ids.update(entry.id for entry in fresh)
-            images = [
-                dict(zip(entry.old_columns, entry.old, strict=True))
-                for entry in entries
-                if entry.old is not None
-            ]
+            images = [image for entry in entries if (image := entry.image) is not None]
             seen_by, unseen_by = _judged(schema, wheres, images)
             erasures += [
                 Erasure(

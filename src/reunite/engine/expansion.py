@@ -37,6 +37,7 @@ class Path(msgspec.Struct, frozen=True, order=True):
 
     @property
     def end(self) -> str:
+        """The table that the last step leads to."""
         return self.steps[-1][1]
 
 

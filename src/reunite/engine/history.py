@@ -251,14 +251,8 @@ def log(
         return tx.log(after_id=after_id, until_id=tx.last_change_id(), limit=limit, only=only)
 
 
-def _named(entry: LogEntry) -> dict[str, Any] | None:
-    if entry.old is None:
-        return None
-    return dict(zip(entry.old_columns, entry.old, strict=True))
-
-
 def _entry(entry: LogEntry, after: dict[str, Any] | None) -> HistoryEntry:
-    old = _named(entry)
+    old = entry.image
     return HistoryEntry(
         id=entry.id,
         seq=entry.seq,

@@ -84,9 +84,7 @@ def hub_stamps(
     for entry in reversed(entries):
         if entry.key != key and entry.old_key != key:
             continue
-        before: Mapping[str, Value] | None = None
-        if entry.old is not None:
-            before = dict(zip(entry.old_columns, entry.old, strict=True))
+        before = entry.image
         for name in columns:
             if name in stamps:
                 continue
@@ -113,8 +111,7 @@ def last_image(
         if entry.place > mark and entry.old is not None and entry.op is Op.DELETE:
             if entry.key != key:
                 continue
-            values = dict(zip(entry.old_columns, entry.old, strict=True))
-            return tuple(values.get(name) for name in schema.column_names)
+            return entry.image_in(schema)
     return None
 
 
@@ -123,6 +120,7 @@ def images(
 ) -> Iterator[Row]:
     """What stood under `key` after `mark` before it was changed, deleted or moved away."""
     for entry in entries:
-        if entry.place > mark and entry.old is not None and key == (entry.old_key or entry.key):
-            values = dict(zip(entry.old_columns, entry.old, strict=True))
-            yield tuple(values.get(name) for name in schema.column_names)
+        if entry.place > mark and key == (entry.old_key or entry.key):
+            image = entry.image_in(schema)
+            if image is not None:
+                yield image

@@ -81,6 +81,7 @@ class PushedGroup:
 
     @property
     def inserts_only(self) -> bool:
+        """Whether the group does nothing but insert."""
         return all(run.run.op is Op.INSERT for run in self.runs)
 
 

@@ -259,9 +259,13 @@ class Transaction(ReadsRecords, Protocol):
         """How large the log is. Cost: a walk through all of it."""
         ...
 
-    def replica(self, replica_id: str) -> ReplicaRecord | None: ...
+    def replica(self, replica_id: str) -> ReplicaRecord | None:
+        """What is known of a replica, None if it never registered here. One indexed read."""
+        ...
 
-    def replicas(self) -> Sequence[ReplicaRecord]: ...
+    def replicas(self) -> Sequence[ReplicaRecord]:
+        """All that have registered, whenever they were seen last."""
+        ...
 
     def pushes(self, after: int | None) -> Pushes:
         """Which replicas have pushed since the mark of an earlier answer; for None only the mark
@@ -388,7 +392,9 @@ class WriteTransaction(Transaction, WritesRecords, Protocol):
         """Drop the parts of this replica, and of all replicas those staged before then."""
         ...
 
-    def add_replica(self, record: ReplicaRecord) -> None: ...
+    def add_replica(self, record: ReplicaRecord) -> None:
+        """Remember a replica that registers; nothing is known of one with its id."""
+        ...
 
     def keep_view(self, view_hash: str, text: str, *, views_max: int) -> None:
         """Keep the text of a view, so that a later change of it can be told. At most `views_max`
@@ -416,9 +422,9 @@ class WriteTransaction(Transaction, WritesRecords, Protocol):
         """Keep this text for `rules`, of this transaction too, and of all that begin later."""
         ...
 
-    def add_token(
-        self, token_hash: str, *, principal: Principal, label: str, now_ms: int
-    ) -> None: ...
+    def add_token(self, token_hash: str, *, principal: Principal, label: str, now_ms: int) -> None:
+        """Let whoever has the token of this hash come as this principal, until it is revoked."""
+        ...
 
     def revoke_token(self, label_or_prefix: str) -> int:
         """Remove the tokens of this label or whose hash begins so; how many."""

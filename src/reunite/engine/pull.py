@@ -37,7 +37,7 @@ from reunite.engine.expansion import Expander
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.outcomes import checkpoint_outcome, shown_outcome
 from reunite.engine.pack import Pack
-from reunite.engine.ports import Head, Position, ReplicaRecord, Touch, Transaction
+from reunite.engine.ports import Head, Position, ReplicaRecord, Touch, Transaction, WriteTransaction
 from reunite.engine.reading_on import check_key, place_for
 from reunite.engine.register import check_known, check_protocol, own_replica
 from reunite.engine.steps import Steps
@@ -120,12 +120,15 @@ def pull(
                     now_ms=now_ms,
                 )
             if not is_kept:
-                # Before any cursor of this view is given out: when the view changes, the old one
-                # is asked.
-                writing.keep_view(view.hash, view.text, views_max=VIEWS_MAX)
-                writing.note_view(record.id, view.hash, views_max=REPLICA_VIEWS_MAX)
+                _keep(writing, view, record)
     note(page, builder.rows_put, builder.ended_at.seq)
     return page
+
+
+def _keep(tx: WriteTransaction, view: View, record: ReplicaRecord) -> None:
+    """Keep a view, before any cursor of it is given out: when it changes, the old one is asked."""
+    tx.keep_view(view.hash, view.text, views_max=VIEWS_MAX)
+    tx.note_view(record.id, view.hash, views_max=REPLICA_VIEWS_MAX)
 
 
 def _is_visit(record: ReplicaRecord, request: PullRequest, *, now_ms: int) -> bool:

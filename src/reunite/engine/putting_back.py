@@ -63,9 +63,7 @@ def before_change(tx: Transaction, table: str, key: Key, change: int) -> tuple[K
     (entry,) = found
     if entry.is_erased:
         raise BadRequestError("What the row was was erased.", path="change")
-    if entry.old is None:
-        return key, None
-    return key, dict(zip(entry.old_columns, entry.old, strict=True))
+    return key, entry.image
 
 
 def put_back(

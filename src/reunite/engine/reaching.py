@@ -189,8 +189,7 @@ class Images:
             if entry.old is not None and (entry.old_key or entry.key) == key:
                 if not needed <= set(entry.old_columns):
                     return None
-                values = dict(zip(entry.old_columns, entry.old, strict=True))
-                images.append(tuple(values.get(name) for name in schema.column_names))
+                images.append(entry.image_in(schema))
         places = [schema.position[name] for name in sorted(needed)]
         by_value = {
             None if image is None else tuple(repr(image[place]) for place in places): image

@@ -8,11 +8,13 @@ The rule         values stand in them in wire form (`core/values.py`), rows as t
 from __future__ import annotations
 
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from reunite.core.change import APPLIED, Conflict, Op, Outcome
 from reunite.core.key import Key
+from reunite.core.schema import TableSchema
 from reunite.core.values import Row
 
 
@@ -72,6 +74,16 @@ class LogEntry(msgspec.Struct, gc=False, frozen=True, kw_only=True):
     pushed_op: Op | None = None
     stamp: str | None = None
     is_erased: bool = False
+
+    @property
+    def image(self) -> dict[str, Any] | None:
+        """The row before, by column; None for an insert, and where it was erased."""
+        return None if self.old is None else dict(zip(self.old_columns, self.old, strict=True))
+
+    def image_in(self, schema: TableSchema) -> Row | None:
+        """The same in the order of a schema's columns, NULL in those that it had not got."""
+        image = self.image
+        return None if image is None else tuple(map(image.get, schema.column_names))
 
 
 class LogFilter(msgspec.Struct, frozen=True, kw_only=True):

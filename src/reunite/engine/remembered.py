@@ -46,7 +46,7 @@ class ActRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class HubConflictRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The conflict in place `place` of the outcome of a change; `column_name` is "" for whole
-    rows. `decided` is the JSON of the value that a person chose."""
+    rows. `decided` is the JSON of what a person took, `hub` or `replica`, say, and not a value."""
 
     id: str
     at_ms: int

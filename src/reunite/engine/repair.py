@@ -141,13 +141,16 @@ class VisibleRows:
         self._judge = None if where is None else row_judge(where, whole, self._reach)
 
     def scan(self, after: Key | None, limit: int) -> Sequence[Row]:
+        """The next rows by key."""
         rows = self._tx.scan(self.schema.name, after=after, limit=limit, where=self.where)
         return projected(rows, self._whole, self.schema)
 
     def scan_keys(self, after: Key | None, limit: int) -> Sequence[Key]:
+        """The keys of those that `scan` would give, without reading them whole."""
         return self._tx.scan_keys(self.schema.name, after=after, limit=limit, where=self.where)
 
     def of(self, keys: Sequence[Key]) -> dict[Key, Row]:
+        """The rows of these keys that are there and in the view."""
         rows = self._tx.rows(self.schema.name, keys)
         judge = self._judge
         if self.where is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any, TypeAlias
 
 import msgspec
@@ -96,11 +97,7 @@ class Tables:
         """The same with the schemas that a principal knows: without columns that it may not
         read."""
         shown = access.shown()
-        found = Tables(on_failure=self.on_failure, directory=self.directory)
-        found.known, found.rules_text = self.known, self.rules_text
-        found.functions, found.hooks = self.functions, self.hooks
-        found.policies = self.policies
-        found._tx, found.grants_stamp = self._tx, self.grants_stamp
+        found = copy(self)
         found.schemas = {name: shown.get(name, schema) for name, schema in self.schemas.items()}
         return found
 
@@ -127,4 +124,5 @@ class Tables:
         return {key.parent for schema in self.schemas.values() for key in schema.foreign_keys}
 
     def hooks_of(self, table: str, op: Op) -> Sequence[Hook]:
+        """What runs for each row that a push changes so, in the order of declaration."""
         return self.hooks.get((table, op), ())

@@ -156,9 +156,7 @@ class _States:
 def image_under(entry: LogEntry, key: Key) -> dict[str, Any] | None:
     """What stood under one of an entry's keys before it, by column; None for nothing."""
     arrives = entry.old_key is not None and entry.old_key != key
-    if arrives or entry.old is None:
-        return None
-    return dict(zip(entry.old_columns, entry.old, strict=True))
+    return None if arrives else entry.image
 
 
 def wanted(

@@ -50,6 +50,7 @@ class Workspace:
         return (False, None) if slot is None else (True, slot.after)
 
     def slot(self, table: str, key: Key) -> Slot:
+        """The place of a row that this step has read. Raises KeyError for another."""
         return self._slots[table, key]
 
     def is_vacated(self, table: str, key: Key) -> bool:
@@ -61,6 +62,7 @@ class Workspace:
         slot.after = row
 
     def delete(self, slot: Slot) -> None:
+        """The row is to be gone."""
         slot.after = None
         self._vacated.add((slot.schema.name, slot.after_key))
         self.tables_deleted_from.add(slot.schema.name)

@@ -164,7 +164,7 @@ def _check_log(before: Tables, after: Tables, entries: Sequence[LogEntry]) -> No
 
 def _image(entry: LogEntry, key: Key) -> Row | None:
     """What the entry says that stood under `key` before it."""
-    if entry.old is None or (entry.old_key is not None and key != entry.old_key):
+    values = entry.image
+    if values is None or (entry.old_key is not None and key != entry.old_key):
         return None
-    values = dict(zip(entry.old_columns, entry.old, strict=True))
-    return tuple(values[column] for column in FACTS[entry.table].columns)  # type: ignore[misc]
+    return tuple(values[column] for column in FACTS[entry.table].columns)

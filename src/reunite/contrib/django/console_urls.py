@@ -2,6 +2,7 @@
 
 config/                              the console of the database "default"
 config/permissions/, config/logs/ …  the pages that sb-sync had under these names
+config/permissions/update/ …         what its pages changed permissions by
 """
 
 from __future__ import annotations
@@ -9,11 +10,14 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from reunite.contrib.django.console import console, page
+from reunite.contrib.django.matrix import bulk_update_permissions, update_permission
 
 app_name = "reunite-console"
 
 urlpatterns = [
     path("permissions/", page, {"to": "permissions"}, name="permission_matrix"),
+    path("permissions/update/", update_permission, name="update_permission"),
+    path("permissions/bulk-update/", bulk_update_permissions, name="bulk_update_permissions"),
     path(
         "permissions/<int:organization>/",
         page,

@@ -10,7 +10,7 @@ import type { Database } from "../client/database.js";
 import { wireKey } from "../client/forms.js";
 import { insertOf, updateOf } from "../client/transaction.js";
 import type { Table } from "../core/schema.js";
-import { isError, ReuniteError } from "../errors.js";
+import { isError, needFunction, ReuniteError } from "../errors.js";
 import { asError, TIMES } from "../net/keeper.js";
 import type { Fetch } from "../net/transport.js";
 import type { Write } from "../replica/writing.js";
@@ -43,6 +43,7 @@ export interface DsnOptions {
   readonly fetch?: Fetch;
 }
 
+const OFFLINE = ["hub-unreachable", "no-hub", "closed", "storage-lost", "no-storage"];
 const UNAUTHORIZED = ["key-unknown", "key-expired", "seal-broken", "bad-request"];
 
 export class DsnClient {
@@ -61,8 +62,8 @@ export class DsnClient {
 
   constructor(url: string, token: string, options: DsnOptions) {
     this.#url = url;
-    this.#tokens = new Tokens(token);
-    this.#options = options;
+    this.#tokens = new Tokens(String(token)); // what is none is told as such
+    this.#options = { ...options };
     void this.#ready().catch(() => {});
   }
 
@@ -116,6 +117,7 @@ export class DsnClient {
   /** Call back with all records of a table by their keys, now and after every change of it, whoever
    * made it. */
   onDataChange(table: string, callback: (records: Record<string, DsnRecord>) => void): void {
+    needFunction(callback);
     const watch = { table, callback };
     this.#watches.push(watch);
     if (this.#database !== null) begin(watch, this.#database);
@@ -211,7 +213,8 @@ export class DsnClient {
     let timer: ReturnType<typeof setTimeout>;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        reject(new Error(`No connection to ${this.#url} within ${connectionTimeout} ms.`));
+        const message = `No connection to ${this.#url} within ${connectionTimeout} ms.`;
+        reject(new ReuniteError("hub-unreachable", message));
       }, connectionTimeout);
     });
     return Promise.race([this.#opening, late]).finally(() => clearTimeout(timer));
@@ -248,7 +251,7 @@ export class DsnClient {
   #opened(database: Database): Database {
     this.#database = database;
     // Whichever door a page was told, the replica is the same.
-    const name = this.#options.storage ?? this.#url.replace(/\/\d+\/*$/, "");
+    const name = this.#options.storage ?? String(this.#url).replace(/\/\d+\/*$/, "");
     this.#waiting = new Waiting(database, name, ({ table, op, key, reason }) => {
       const message = `The ${op} of ${key} in ${table}, made before: ${reason}`;
       this.#refused({ code: "refused", message });
@@ -286,14 +289,7 @@ function refusalOf(caught: unknown): Refusal {
   if (code === "no-row") return { code: "missing", message: text };
   if (code === "unknown-table") return { code: "missing", message: text };
   if (code === "key-exists") return { code: "exists", message: text };
-  if (
-    code === "hub-unreachable" ||
-    code === "no-hub" ||
-    code === "closed" ||
-    code === "storage-lost"
-  ) {
-    return { code: "offline", message: text };
-  }
+  if (code && OFFLINE.includes(code)) return { code: "offline", message: text };
   const isPath = (caught as Partial<ReuniteError>).details?.path;
   if (code && UNAUTHORIZED.includes(code) && (code !== "bad-request" || isPath === "token")) {
     return { code: "unauthorized", message: text };
@@ -310,8 +306,7 @@ async function storageHere(): Promise<void> {
   try {
     await import(/* @vite-ignore */ name);
   } catch (cause) {
-    throw new Error("Here is no IndexedDB. In Node, install the package fake-indexeddb.", {
-      cause,
-    });
+    const message = "Here is no IndexedDB. In Node, install the package fake-indexeddb.";
+    throw new ReuniteError("no-storage", message, { cause });
   }
 }

@@ -157,12 +157,35 @@ test("rows that were chosen by a column that went are told of", async () => {
 test("a client of dsn-sync that was told nonsense says so, and throws nothing untyped", async () => {
   for (const [url, token] of [
     [undefined, undefined],
+    [5, 5],
+    [{}, "a.b"],
     ["nope", "a.b"],
     ["http://127.0.0.1:1/sync/001", ""],
+    ["http://127.0.0.1:1/sync/001", null],
   ]) {
     const client = connectDSN(anyOf<string>(url), anyOf<string>(token), { maxRetries: 0 });
     expect(await client.create("users", "u1", {})).toBe(false);
-    expect(client.lastError?.code).toMatch(/^(unauthorized|refused|offline)$/);
+    expect(client.lastError?.code).toMatch(/^(unauthorized|refused)$/);
+    expect(client.lastError?.message).not.toMatch(/is not a function|Cannot read/);
+    await expect(client.getAll("users")).rejects.toMatchObject({ name: "ReuniteError" });
+    expect(() => client.onDataChange("users", anyOf<() => void>(5))).toThrow(/Give a function/);
+    await client.close();
+  }
+  const options = { connectionTimeout: 50 };
+  for (const odd of [null, 5, options]) {
+    const client = connectDSN(
+      "http://127.0.0.1:1/sync/001",
+      `${"A".repeat(11)}.${"A".repeat(43)}`,
+      anyOf(odd),
+    );
+    if (odd === options) {
+      await expect(client.get("users", "u1")).rejects.toMatchObject({ code: "hub-unreachable" });
+      expect(await client.create("users", "u1", {})).toBe(false);
+      expect(client.lastError).toMatchObject({
+        code: "offline",
+        message: expect.stringContaining("50 ms"),
+      });
+    }
     await client.close();
   }
 });

@@ -183,7 +183,17 @@ inChromium("a browser that opens no database is said to do so", async (browse) =
 
 inChromium("the status says how much room there is, and whether it is kept", async (browse) => {
   const page = await open(await browse(), hub);
+  await page.evaluate(() => {
+    window.seen = [];
+    const { storage } = navigator;
+    const persist = storage.persist.bind(storage);
+    storage.persist = () => {
+      window.seen.push("asked to keep it");
+      return persist();
+    };
+  });
   await connect(page, hub);
+  expect(await page.evaluate(() => window.seen)).toEqual(["asked to keep it"]);
   const storage = await page.evaluate(() => window.db.status.storage);
   expect(storage!.used).toBeGreaterThan(0);
   expect(storage!.quota).toBeGreaterThan(storage!.used);

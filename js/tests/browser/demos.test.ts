@@ -9,6 +9,8 @@ import { Demos, device, fitsAPhone, photograph, says, setLine } from "./demos.js
 
 let demos: Demos;
 
+const PATIENT = { timeout: 60_000 };
+
 beforeAll(async () => {
   demos = await Demos.start();
 });
@@ -64,7 +66,7 @@ inChromium(
     const page = await demos.open(await browse(), "device.html?demo=board&name=Ada");
     await page.getByText("live", { exact: true }).waitFor();
     await page.keyboard.press("Tab");
-    await expect.poll(() => page.getByRole("switch").evaluate(isFocused)).toBe(true);
+    await expect.poll(() => page.getByRole("switch").evaluate(isFocused), PATIENT).toBe(true);
     await page.keyboard.press("Tab");
     await page.keyboard.type("By hand");
     await page.keyboard.press("Enter");
@@ -73,16 +75,16 @@ inChromium(
     for (const name of ["Doing", "Done"]) {
       await page.keyboard.press("ArrowDown");
       await page.getByLabel(name, { exact: true }).getByText("By hand").waitFor();
-      await expect.poll(() => lane.evaluate(isFocused)).toBe(true);
+      await expect.poll(() => lane.evaluate(isFocused), PATIENT).toBe(true);
     }
     await page.getByRole("button", { name: "Edit By hand" }).focus();
     await page.keyboard.press("Enter");
     await expect
-      .poll(() => page.getByRole("textbox", { name: "Title" }).evaluate(isFocused))
+      .poll(() => page.getByRole("textbox", { name: "Title" }).evaluate(isFocused), PATIENT)
       .toBe(true);
     await page.keyboard.press("Escape");
     await expect
-      .poll(() => page.getByRole("button", { name: "Edit By hand" }).evaluate(isFocused))
+      .poll(() => page.getByRole("button", { name: "Edit By hand" }).evaluate(isFocused), PATIENT)
       .toBe(true);
     await page.keyboard.press("Enter");
     await page.getByRole("button", { name: "Delete" }).focus();
@@ -90,7 +92,7 @@ inChromium(
     await page.getByText("By hand").waitFor({ state: "detached" });
     // Its neighbour in the lane has the focus, and people go on from there.
     const neighbour = page.getByLabel("Done", { exact: true }).getByRole("combobox").first();
-    await expect.poll(() => neighbour.evaluate(isFocused)).toBe(true);
+    await expect.poll(() => neighbour.evaluate(isFocused), PATIENT).toBe(true);
   },
 );
 
@@ -108,11 +110,11 @@ inChromium("who works by keyboard is never thrown back to the beginning", async 
   await reads.first().focus();
   const second = (await reads.nth(1).getAttribute("aria-label"))!;
   await page.keyboard.press("Enter");
-  await expect.poll(isOn(page, second)).toBe(true);
+  await expect.poll(isOn(page, second), PATIENT).toBe(true);
   await page.getByRole("button", { name: "Mark all as read" }).focus();
   await page.keyboard.press("Enter");
   const list = page.getByRole("list", { name: "Notifications" });
-  await expect.poll(() => list.evaluate(isFocused)).toBe(true);
+  await expect.poll(() => list.evaluate(isFocused), PATIENT).toBe(true);
   await page.close();
 
   page = await demos.open(context, "device.html?demo=shop&name=Cleo");
@@ -122,14 +124,14 @@ inChromium("who works by keyboard is never thrown back to the beginning", async 
   await page.getByRole("button", { name: "One Neck pillow less" }).focus();
   await page.keyboard.press("Enter");
   const cart = page.getByRole("list", { name: "Cart" });
-  await expect.poll(() => cart.evaluate(isFocused)).toBe(true);
+  await expect.poll(() => cart.evaluate(isFocused), PATIENT).toBe(true);
   await page.getByRole("button", { name: "Add Neck pillow to the cart" }).focus();
   await page.keyboard.press("Enter");
   await page.getByRole("button", { name: "Order", exact: true }).focus();
   await page.keyboard.press("Enter");
-  await page.getByText("1 × Neck pillow").waitFor();
   const orders = page.getByRole("list", { name: "Orders" });
-  await expect.poll(() => orders.evaluate(isFocused)).toBe(true);
+  await expect.poll(() => orders.evaluate(isFocused), PATIENT).toBe(true);
+  await orders.getByText("1 × Neck pillow").waitFor();
 });
 
 inChromium("a device whose storage is thrown away begins again by itself", async (browse) => {

@@ -31,7 +31,9 @@ def test_an_open_conflict_shows_what_met(asked: World) -> None:
     owner = asked.owner()
     found = owner.get("conflicts", state="open")
     (one,) = found["items"]
-    assert found["open"] == 1
+    assert found["open"] == owner.get("overview")["conflicts"]["open"] == 1
+    conflicts = {item["name"]: item["conflicts"] for item in owner.get("replicas")["items"]}
+    assert conflicts == {"till.db": 0, "depot.db": 1}
     assert (one["table"], one["key"], one["column"], one["policy"]) == (
         "product",
         ["p1"],

@@ -36,9 +36,14 @@ declare global {
 /** Opens a browser with the storage of those before it in the same test. */
 export type Browse = (...args: string[]) => Promise<BrowserContext>;
 
-/** A test in Chromium: without one it is skipped with a reason, but fails in CI. */
-export function inChromium(name: string, work: (browse: Browse) => Promise<void>): void {
-  test(name, async (context) => {
+/** A test in Chromium: without one it is skipped with a reason, but fails in CI. `timeoutMs`: for one
+ * that has much to do. */
+export function inChromium(
+  name: string,
+  work: (browse: Browse) => Promise<void>,
+  timeoutMs?: number,
+): void {
+  test(name, { ...(timeoutMs && { timeout: timeoutMs }) }, async (context) => {
     if (PROGRAM === undefined) {
       const reason = "there is no Chromium in PATH: run make setup, or install one";
       if (process.env.CI) throw new Error(`CI must test in a browser, and ${reason}`);

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -46,7 +47,8 @@ class FilterAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class FilterItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A filter, and what it says as one would write it in Python."""
+    """A filter, and what it says as one would write it in Python. `url`: where its host changes
+    it."""
 
     tenant: str
     role: str
@@ -56,17 +58,33 @@ class FilterItem(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     is_active: bool
     etag: str
+    url: str | None = None
 
 
 @operation("GET", "filters", READ, "Which rows permissions are about")
 def filters(desk: Desk, given: FiltersAsked) -> Listed[FilterItem]:
     """The filters that are meant."""
+    place = after_place(given.after)
+    kept: FiltersKept | None = getattr(desk.inside.directory, "filters_kept", None)
+    if kept is not None:
+        all_of = kept.filters(given.tenant, given.role, given.table)
+        items, following = part_of(all_of, given.limit, place)
+        return Listed(items=items, next=following)
     asked = {"tenant": given.tenant, "role": given.role, "table_name": given.table}
     where = {name: value for name, value in asked.items() if value is not None}
     with desk.reading() as tx:
         found = tx.records(FilterRecord, **where)
-    part, following = part_of(found, given.limit, after_place(given.after))
+    part, following = part_of(found, given.limit, place)
     return Listed(items=[_item(one) for one in part], next=following)
+
+
+class FiltersKept(Protocol):
+    """The filters, where the host of a hub keeps them."""
+
+    def filters(
+        self, tenant: str | None, role: str | None, table: str | None
+    ) -> Sequence[FilterItem]:
+        """Those of a tenant, a role and a table; of any for None."""
 
 
 @operation("PUT", "filters", WRITE, "Add a filter, or change it")

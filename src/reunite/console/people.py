@@ -7,16 +7,18 @@ The rule         what the host of a hub keeps is the host's to change. Nobody ta
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import msgspec
 
+from reunite.console.acts import note
 from reunite.console.operations import READ, WRITE, Asked, Desk, Listed, operation
 from reunite.console.paging import after_place, part_of
 from reunite.console.permissions import own_directory
 from reunite.console.problems import missing
 from reunite.core.principal import Principal
-from reunite.directory.noting import acting_by
+from reunite.directory.noting import Act, acting_by
 from reunite.engine.directory import (
     NO_TENANT,
     MemberRecord,
@@ -48,7 +50,8 @@ class Searched(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TenantItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant, how many users are in it, and how many replicas are."""
+    """A tenant, how many users are in it, and how many replicas are. `url`: where its host changes
+    it."""
 
     name: str
     title: str
@@ -57,6 +60,7 @@ class TenantItem(msgspec.Struct, frozen=True, kw_only=True):
     created_ms: int
     users: int
     replicas: int
+    url: str | None = None
 
 
 class TenantGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,7 +76,8 @@ class TenantGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def tenants(desk: Desk, given: Searched) -> Listed[TenantItem]:
     """The tenants that are meant."""
     with desk.reading() as tx:
-        return _listed(_tenants(tx), given)
+        kept = people_kept(desk)
+        return _listed(_tenants(tx) if kept is None else kept.tenants(tx), given)
 
 
 def _tenants(tx: Transaction) -> list[TenantItem]:
@@ -118,12 +123,13 @@ def remove_tenant(desk: Desk, given: Named) -> None:
 
 
 class RoleItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A role, and how many users have it anywhere."""
+    """A role, and how many users have it anywhere. `url`: where its host changes it."""
 
     name: str
     template: str
     created_ms: int
     users: int
+    url: str | None = None
 
 
 class RoleGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,7 +143,8 @@ class RoleGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def roles(desk: Desk, given: Searched) -> Listed[RoleItem]:
     """The roles that are meant."""
     with desk.reading() as tx:
-        return _listed(_roles(tx), given)
+        kept = people_kept(desk)
+        return _listed(_roles(tx) if kept is None else kept.roles(tx), given)
 
 
 def _roles(tx: Transaction) -> list[RoleItem]:
@@ -199,7 +206,7 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A user, with what it has."""
+    """A user, with what it has. `url`: where its host changes it."""
 
     name: str
     is_active: bool
@@ -209,6 +216,7 @@ class UserItem(msgspec.Struct, frozen=True, kw_only=True):
     roles: list[Held]
     log_ins: int
     replicas: int
+    url: str | None = None
 
 
 class UserGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -232,7 +240,13 @@ class MemberGiven(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 def users(desk: Desk, given: Searched) -> Listed[UserItem]:
     """The users that are meant."""
     with desk.reading() as tx:
-        return _listed(_users(tx), given)
+        kept = people_kept(desk)
+        if kept is None:
+            return _listed(_users(tx), given)
+        place = after_place(given.after)
+        found = kept.users(tx, given.q, place, given.limit + 1)
+        more = str(place + given.limit) if len(found) > given.limit else None
+        return Listed(items=list(found[: given.limit]), next=more)
 
 
 def _users(tx: Transaction) -> list[UserItem]:
@@ -315,7 +329,26 @@ def _check_not_own(desk: Desk, *, role: str) -> None:
         )
 
 
-def _listed(found: list[Any], given: Searched) -> Listed[Any]:
+class PeopleKept(Protocol):
+    """Who there is, where the host of a hub keeps them: to be looked at here, and changed there."""
+
+    def tenants(self, tx: Transaction) -> Sequence[TenantItem]:
+        """All tenants, by name."""
+
+    def roles(self, tx: Transaction) -> Sequence[RoleItem]:
+        """All roles, by name."""
+
+    def users(self, tx: Transaction, q: str, place: int, limit: int) -> Sequence[UserItem]:
+        """Users with this in their name, so many of them from this place on, by name."""
+
+
+def people_kept(desk: Desk) -> PeopleKept | None:
+    """Where this hub's users are, if not in its own directory."""
+    found: PeopleKept | None = getattr(desk.inside.directory, "people_kept", None)
+    return found
+
+
+def _listed(found: Sequence[Any], given: Searched) -> Listed[Any]:
     text = given.q.casefold()
     meant = [one for one in found if text in one.name.casefold()]
     part, following = part_of(meant, given.limit, after_place(given.after))
@@ -458,7 +491,9 @@ def log_ins(desk: Desk, given: LogInsAsked) -> Listed[LogInItem]:
 @operation("DELETE", "log-ins", WRITE, "End a log-in")
 def end_log_in(desk: Desk, given: Identified) -> None:
     """End it."""
-    if not any(one.id == given.id for one in desk.hub.log_ins()):
+    found = next((one for one in desk.hub.log_ins() if one.id == given.id), None)
+    if found is None:
         raise missing("There is no log-in of this id.")
     with acting_by(desk.user):
         desk.hub.revoke_token(given.id)
+    note(desk, Act("log-in.ended", found.user_name))

@@ -181,6 +181,12 @@ class PermissionsKept(Protocol):
         """Keep these, as (role, table, tenant, flags), or none; `check` is called before, in the
         same transaction. Raises BadRequestError, UnknownTableError."""
 
+    def tenant_value(self, tx: Transaction, tenant: str) -> str | int | None:
+        """What rows of this tenant have; None outside of any. Raises BadRequestError."""
+
+    def rules(self, tx: Transaction, asked: CellAsked) -> Rules:
+        """What a cell would mean with these flags, and the filters that are there."""
+
 
 class _Own:
     """Those of the hub's own directory."""
@@ -221,6 +227,24 @@ class _Own:
     ) -> None:
         with self._directory.by(actor):
             self._directory.permit_all(cells, check=check)
+
+    def tenant_value(self, tx: Transaction, tenant: str) -> str | int | None:
+        if tenant == NO_TENANT:
+            return None
+        found = tx.records(TenantRecord, name=tenant)
+        if not found:
+            raise BadRequestError(f"There is no tenant {tenant!r}.", path="tenant")
+        value: str | int = msgspec.json.decode(found[0].value)
+        return value
+
+    def rules(self, tx: Transaction, asked: CellAsked) -> Rules:
+        if asked.flags is None:
+            return Rules()
+        found = tx.records(
+            FilterRecord, tenant=asked.tenant, role=asked.role, table_name=asked.table
+        )
+        filters = [condition_of(one) for one in found if one.is_active]
+        return granted([(asked.flags, filters)])
 
 
 def _kept(desk: Desk) -> PermissionsKept | None:
@@ -354,26 +378,23 @@ def _cells(
 @operation("POST", "permissions/preview", READ, "How many rows a change would give or take")
 def preview_permissions(desk: Desk, given: PreviewAsked) -> Preview:
     """What would become of what a holder of the role reads."""
-    own_directory(desk)
+    kept = _kept(desk)
+    if kept is None:
+        raise NotAllowedError(_HOSTS)
     if len(given.items) > PREVIEWED_MAX:
         raise BadRequestError(f"A preview is of up to {PREVIEWED_MAX} cells.", path="items")
     with desk.reading() as tx:
-        return Preview(items=[_previewed(desk, tx, one, given.user) for one in given.items])
+        return Preview(items=[_previewed(desk, kept, tx, one, given.user) for one in given.items])
 
 
-def _previewed(desk: Desk, tx: Transaction, asked: CellAsked, user: str | None) -> Previewed:
+def _previewed(
+    desk: Desk, kept: PermissionsKept, tx: Transaction, asked: CellAsked, user: str | None
+) -> Previewed:
     """The rows of one cell: what stored flags and filters mean together with code's rules."""
     tables = desk.tables(tx)
     tables.schema(asked.table, path="table")
-    filters = [
-        condition_of(one)
-        for one in tx.records(
-            FilterRecord, tenant=asked.tenant, role=asked.role, table_name=asked.table
-        )
-        if one.is_active
-    ]
-    principal = _holder(desk, tx, asked, user)
-    then = Rules() if asked.flags is None else granted([(asked.flags, filters)])
+    principal = _holder(desk, kept, tx, asked, user)
+    then = kept.rules(tx, asked)
     found = compared(
         tx,
         asked.table,
@@ -398,14 +419,11 @@ def _previewed(desk: Desk, tx: Transaction, asked: CellAsked, user: str | None) 
     )
 
 
-def _holder(desk: Desk, tx: Transaction, asked: CellAsked, user: str | None) -> Principal:
+def _holder(
+    desk: Desk, kept: PermissionsKept, tx: Transaction, asked: CellAsked, user: str | None
+) -> Principal:
     """Somebody with this role alone; the user, if one is named."""
-    tenant = None
-    if asked.tenant != NO_TENANT:
-        found = tx.records(TenantRecord, name=asked.tenant)
-        if not found:
-            raise BadRequestError(f"There is no tenant {asked.tenant!r}.", path="tenant")
-        tenant = msgspec.json.decode(found[0].value)
+    tenant = kept.tenant_value(tx, asked.tenant)
     claims: Any = {}
     if user is not None:
         member = desk.inside.directory.member(tx, user, asked.tenant)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.test import Client
 
-from reunite.contrib.django.models import ModelPermission
+from reunite.contrib.django.models import DataFilter, ModelPermission, Organization
+from tests.contrib.django.clinic.models import Patient
 from tests.contrib.django.conftest import Project
 
 NOTHING = dict.fromkeys(("push", "pull", "create", "update", "delete", "read"), False)
@@ -142,3 +144,81 @@ def test_the_matrix_of_an_organization_is_reached_by_its_number(clinic: Project)
     assert answer["Location"] == "/config/permissions?tenant=acme"
     assert Page(clinic, "x").get(f"permissions/{number + 1}/").status_code == 404
     assert Group.objects.filter(name="Nurses").exists()
+
+
+def test_users_organizations_and_groups_are_listed_with_their_place_in_the_admin(
+    clinic: Project,
+) -> None:
+    eve = Page(clinic, "eve", is_staff=True)
+    users = {one["name"]: one for one in eve.get("api/users").json()["items"]}
+    assert set(users) == {"ann", "eve"}
+    ann = get_user_model().objects.get(username="ann")
+    assert users["ann"]["url"] == f"/admin/auth/user/{ann.pk}/change/"
+    assert users["ann"]["roles"] == [{"tenant": "acme", "role": "Nurses"}]
+    assert users["eve"]["claims"] == {"is_staff": True}
+    (acme,) = eve.get("api/tenants").json()["items"]
+    assert (acme["name"], acme["title"], acme["users"]) == ("acme", "Acme", 1)
+    assert acme["url"].startswith("/admin/reunite/organization/")
+    nurses = next(one for one in eve.get("api/roles").json()["items"] if one["name"] == "Nurses")
+    assert (nurses["users"], nurses["url"].startswith("/admin/auth/group/")) == (1, True)
+
+    ann.is_active = False
+    ann.save()
+    clinic.user("bob")
+    clinic.organization("bay", bob="Nurses")
+    (found,) = eve.get("api/users?q=ANN").json()["items"]
+    assert not found["is_active"]
+    nurses = eve.get("api/roles?q=nurses").json()["items"][0]
+    assert nurses["users"] == 2
+    first = eve.get("api/users?limit=2").json()
+    rest = eve.get(f"api/users?limit=2&after={first['next']}").json()
+    assert [one["name"] for one in first["items"] + rest["items"]] == ["ann", "bob", "eve"]
+    assert rest["next"] is None
+
+
+def test_a_projects_filters_are_listed_in_the_words_of_rules(clinic: Project) -> None:
+    group, organization = Group.objects.get(name="Nurses"), Organization.objects.get(slug="acme")
+    where = {"group": group, "organization": organization, "model_name": "clinic.Patient"}
+    condition = {"field": "name", "operator": "startswith", "value": "A"}
+    kept = DataFilter.objects.create(filter_name="A only", filter_condition=condition, **where)
+    ModelPermission.objects.filter(**where).update(filters=condition)
+    eve = Page(clinic, "eve", is_staff=True)
+    first, second = eve.get("api/filters?tenant=acme").json()["items"]
+    assert (first["name"], first["role"], first["table"]) == ("A only", "Nurses", "clinic_patient")
+    assert "row.name" in first["text"]
+    assert first["condition"] == condition
+    assert first["url"] == f"/admin/reunite/datafilter/{kept.pk}/change/"
+    assert second["name"] == "of the permission"
+    assert second["text"] == first["text"]
+    assert eve.get("api/filters?tenant=other").json()["items"] == []
+
+
+def test_a_permission_is_previewed_with_its_filters_and_nothing_is_stored(clinic: Project) -> None:
+    organization = Organization.objects.get(slug="acme")
+    other = clinic.organization("bay")
+    for owner, name in ((organization, "Ada"), (organization, "Bea"), (other, "Abe")):
+        Patient.objects.create(organization=owner, name=name)
+    root = Page(clinic, "root", is_staff=True)
+    root.begin()
+
+    def previewed(role: str, flags: dict[str, bool] | None) -> Any:
+        cell = {"tenant": "acme", "role": role, "table": "clinic_patient", "flags": flags}
+        answer = root.do("POST", "api/permissions/preview", {"items": [cell]})
+        assert answer.status_code == 200, answer.content
+        (found,) = answer.json()["items"]
+        return found["now"], found["then"], found["appear"], found["vanish"]
+
+    assert previewed("Nurses", NOTHING) == (2, 0, 0, 2)
+    assert previewed("Nurses", READ_ONLY) == (2, 2, 0, 0)
+    DataFilter.objects.create(
+        group=Group.objects.get(name="Nurses"),
+        organization=organization,
+        model_name="clinic.Patient",
+        filter_name="A only",
+        filter_condition={"field": "name", "operator": "startswith", "value": "A"},
+    )
+    assert previewed("Nurses", READ_ONLY) == (1, 1, 0, 0)
+    Group.objects.create(name="Doctors")
+    assert previewed("Doctors", READ_ONLY) == (0, 2, 2, 0)
+    assert previewed("Doctors", None) == (0, 0, 0, 0)
+    assert ModelPermission.objects.count() == 1

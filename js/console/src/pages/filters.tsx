@@ -6,6 +6,7 @@ import { EditedRows, remove, textIn } from "../parts/editing.js";
 import { Check, Choice, Field } from "../parts/forms.js";
 import { say } from "../parts/notes.js";
 import { Tag } from "../parts/words.js";
+import { useOwn } from "./people/directory.js";
 
 interface FilterItem {
   readonly tenant: string;
@@ -16,6 +17,7 @@ interface FilterItem {
   readonly text: string;
   readonly is_active: boolean;
   readonly etag: string;
+  readonly url?: string | null;
 }
 
 export function CellFilters({
@@ -30,6 +32,7 @@ export function CellFilters({
   canEdit: boolean;
 }) {
   const asked = useList<FilterItem>("filters", { tenant }, ["permissions"]);
+  const own = useOwn();
   return (
     <section id="filters">
       <h2>Filters</h2>
@@ -37,8 +40,9 @@ export function CellFilters({
         of={asked}
         what="filter"
         caption="Filters"
-        whyNot={canEdit ? null : "Permissions are kept elsewhere."}
+        whyNot={canEdit ? own : "Permissions are kept elsewhere."}
         nameOf={(one) => `the filter “${one.name}”`}
+        urlOf={(one) => one.url}
         columns={[
           { name: "Name", show: (one) => one.name },
           { name: "Role", show: (one) => one.role },

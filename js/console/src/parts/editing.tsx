@@ -18,7 +18,8 @@ export interface Removal<Item> {
 }
 
 /** `fields` and `save` are given the entry that is changed, or null for a new one; without them
- * entries are made elsewhere. Without `canChange` they are made and removed only. */
+ * entries are made elsewhere. Without `canChange` they are made and removed only. `urlOf`: where the
+ * hub's host changes it, if it does. */
 export function EditedRows<Item>({
   of,
   what,
@@ -34,6 +35,7 @@ export function EditedRows<Item>({
   rowButtons,
   action = "Save",
   canChange = true,
+  urlOf: placeOf = () => null,
 }: {
   of: AskedList<Item, unknown>;
   what: string;
@@ -49,6 +51,7 @@ export function EditedRows<Item>({
   rowButtons?: (item: Item) => ComponentChildren;
   action?: string;
   canChange?: boolean;
+  urlOf?: (item: Item) => string | null | undefined;
 }) {
   const [edited, setEdited] = useState<Item | "new" | null>(null);
   const item = edited === "new" ? null : edited;
@@ -59,30 +62,39 @@ export function EditedRows<Item>({
   };
   const deeds: Column<Item> = {
     name: "",
-    show: (one) => (
-      <span class="row">
-        {rowButtons?.(one)}
-        {save && canChange && (
-          <DoButton
-            class="small secondary"
-            whyNot={whyNot}
-            label={`Change ${nameOf(one)}`}
-            onClick={() => setEdited(one)}
-          >
-            Change
-          </DoButton>
-        )}
-        <AskingButton
-          title={removal.title?.(one) ?? `Delete ${nameOf(one)}?`}
-          text={removal.text(one)}
-          label={`${removal.action ?? "Delete"} ${nameOf(one)}`}
-          whyNot={whyNot}
-          deed={() => remove(one)}
+    show: (one) =>
+      placeOf(one) ? (
+        <a
+          class="button small secondary"
+          href={placeOf(one)!}
+          aria-label={`Change ${nameOf(one)} in the admin`}
         >
-          {removal.action ?? "Delete"}
-        </AskingButton>
-      </span>
-    ),
+          Change
+        </a>
+      ) : (
+        <span class="row">
+          {rowButtons?.(one)}
+          {save && canChange && (
+            <DoButton
+              class="small secondary"
+              whyNot={whyNot}
+              label={`Change ${nameOf(one)}`}
+              onClick={() => setEdited(one)}
+            >
+              Change
+            </DoButton>
+          )}
+          <AskingButton
+            title={removal.title?.(one) ?? `Delete ${nameOf(one)}?`}
+            text={removal.text(one)}
+            label={`${removal.action ?? "Delete"} ${nameOf(one)}`}
+            whyNot={whyNot}
+            deed={() => remove(one)}
+          >
+            {removal.action ?? "Delete"}
+          </AskingButton>
+        </span>
+      ),
   };
   return (
     <>

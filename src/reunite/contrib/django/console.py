@@ -30,7 +30,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from reunite.console import create_console_app
-from reunite.console.permissions import RoleColumn
+from reunite.console.permissions import CellAsked, RoleColumn
 from reunite.console.visitors import READ, RIGHTS, LogIn, Visitor
 from reunite.contrib.django.asking import check_not_forged
 from reunite.contrib.django.conf import setting
@@ -46,6 +46,7 @@ from reunite.contrib.django.models import (
 from reunite.contrib.django.tidying import in_request
 from reunite.contrib.django.views import REQUEST, Always, scope_of
 from reunite.core.grants import FLAGS, Flags
+from reunite.core.rules import Rules
 from reunite.directory.noting import Act, acting_by, keep_acts
 from reunite.engine.ports import Transaction
 from reunite.errors import BadRequestError, NotAllowedError, NotAuthenticatedError
@@ -122,13 +123,18 @@ class DjangoPermissions:
     """Permissions of groups in organizations, by table. A table of many-to-many rows has none of
     its own: it has those of the model that declares it."""
 
-    def __init__(self, using: str, note: Callable[[Sequence[Act]], None]) -> None:
+    def __init__(
+        self,
+        using: str,
+        note: Callable[[Sequence[Act]], None],
+        previewed: Callable[[int, str, str, Flags], Rules],
+    ) -> None:
         self._labels = {
             table: one.model._meta.label
             for table, one in tracked_models(using).items()
             if not one.model._meta.auto_created
         }
-        self._note = note
+        self._note, self._previewed = note, previewed
 
     def tenants(self, tx: Transaction) -> list[str]:
         return list(Organization.objects.order_by("slug").values_list("slug", flat=True))
@@ -190,14 +196,24 @@ class DjangoPermissions:
         with acting_by(actor):
             self._note([act for act in acts if act is not None])
 
+    def tenant_value(self, tx: Transaction, tenant: str) -> str | int | None:
+        found = Organization.objects.filter(slug=tenant).values_list("pk", flat=True)
+        if not found:
+            raise BadRequestError(f"There is no organization {tenant!r}.", path="tenant")
+        return int(found[0])
+
+    def rules(self, tx: Transaction, asked: CellAsked) -> Rules:
+        if asked.table not in self._labels:
+            raise _no_own_table(asked.table)
+        organization = self.tenant_value(tx, asked.tenant)
+        assert isinstance(organization, int)
+        flags = asked.flags or Flags()
+        return self._previewed(organization, asked.role, asked.table, flags)
+
     def _keep_one(self, role: str, table: str, tenant: str, flags: Flags | None) -> Act | None:
         label = self._labels.get(table)
         if label is None:
-            raise BadRequestError(
-                f"No model has the table {table!r} as its own: many-to-many rows go with the model "
-                "that declares them.",
-                path="table",
-            )
+            raise _no_own_table(table)
         group = Group.objects.filter(name=role).first()
         organization = Organization.objects.filter(slug=tenant).first()
         if group is None or organization is None:
@@ -216,6 +232,14 @@ class DjangoPermissions:
             ModelPermission.objects.update_or_create(**where, defaults=now)
         what = "removed" if now is None else "added" if before is None else "changed"
         return Act(f"permission.{what}", f"{tenant} · {role} · {label}", before, now)
+
+
+def _no_own_table(table: str) -> BadRequestError:
+    return BadRequestError(
+        f"No model has the table {table!r} as its own: many-to-many rows go with the model that "
+        "declares them.",
+        path="table",
+    )
 
 
 def keep_hub_acts(hub: DjangoHub, acts: Sequence[Act]) -> None:

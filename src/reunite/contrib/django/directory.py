@@ -31,6 +31,7 @@ from reunite.engine.ports import Transaction
 
 if TYPE_CHECKING:
     from reunite.contrib.django.console import DjangoPermissions
+    from reunite.contrib.django.people import DjangoFilters, DjangoPeople
     from reunite.engine.directory import Directory
 
 # A claim of Django's superusers, which also nobody else can have.
@@ -153,7 +154,27 @@ class DjangoDirectory:
         from reunite.contrib.django.console import DjangoPermissions, keep_hub_acts
 
         hub = apps.get_app_config("reunite").hub(self._using)
-        return DjangoPermissions(self._using, partial(keep_hub_acts, hub))
+        return DjangoPermissions(self._using, partial(keep_hub_acts, hub), self.previewed)
+
+    @cached_property
+    def people_kept(self) -> DjangoPeople:
+        """The lists of the console: users, organizations and groups."""
+        from reunite.contrib.django.people import DjangoPeople
+
+        return DjangoPeople()
+
+    @cached_property
+    def filters_kept(self) -> DjangoFilters:
+        """The list of filters of the console."""
+        from reunite.contrib.django.people import DjangoFilters
+
+        return DjangoFilters(self._tables)
+
+    def previewed(self, tenant: int, group: str, table: str, flags: Flags) -> Rules:
+        """What this group could do with a table in an organization if it had these flags."""
+        principal = Principal(user=" ", tenant=tenant, roles=(group,))
+        parts = _by_organization(principal, self._tables, instead={table: flags})
+        return granted([(found, filters) for _, found, filters in parts.get(table, ())])
 
     # --- For requests -----------------------------------------------------------------------------
 
@@ -247,8 +268,9 @@ def _by_django(
 
 
 def _by_organization(
-    principal: Principal, tables: Any
+    principal: Principal, tables: Any, instead: Mapping[str, Flags] | None = None
 ) -> dict[str, list[tuple[str, Flags, Sequence[Expression]]]]:
+    """What each group gives, by table. `instead`: flags of tables, for those that are stored."""
     from reunite.contrib.django.models import DataFilter, ModelPermission
 
     shared = set(setting("SHARED_MODELS"))
@@ -263,6 +285,8 @@ def _by_organization(
     by_label: dict[str, list[ModelPermission]] = {}
     for permission in ModelPermission.objects.filter(**where).select_related("group"):
         by_label.setdefault(permission.model_name, []).append(permission)
+    for table, wished in (instead or {}).items():
+        _pretend(by_label, principal, owner_label(tables[table].model), wished)
     found: dict[str, list[tuple[str, Flags, Sequence[Expression]]]] = {}
     for table, one in tables.items():
         owner = one.model._meta.auto_created or one.model
@@ -291,8 +315,33 @@ def _by_organization(
     return found
 
 
+def owner_label(model: Any) -> str:
+    """The model that permissions for this one are given for: a many-to-many table goes with the
+    model that declares it."""
+    return str((model._meta.auto_created or model)._meta.label)
+
+
+def _pretend(
+    by_label: dict[str, list[Any]], principal: Principal, label: str, flags: Flags
+) -> None:
+    """Have the permissions for a model as if they had these flags; nothing is stored."""
+    from django.contrib.auth.models import Group
+
+    from reunite.contrib.django.models import ModelPermission, Organization
+
+    if not by_label.get(label):
+        if not Organization.objects.filter(pk=principal.tenant, is_active=True).exists():
+            return
+        by_label[label] = [
+            ModelPermission(group=group, model_name=label)
+            for group in Group.objects.filter(name__in=list(principal.roles))
+        ]
+    for permission in by_label[label]:
+        for name in FLAGS:
+            setattr(permission, f"can_{name}", getattr(flags, name))
+
+
 if TYPE_CHECKING:
-    from reunite.contrib.django.console import DjangoPermissions
 
     def _as_port(directory: DjangoDirectory) -> Directory:
         return directory

@@ -11,6 +11,7 @@ export interface User {
   readonly roles: readonly { readonly tenant: string; readonly role: string }[];
   readonly log_ins: number;
   readonly replicas: number;
+  readonly url?: string | null;
 }
 
 export interface Tenant {
@@ -21,6 +22,7 @@ export interface Tenant {
   readonly created_ms: number;
   readonly users: number;
   readonly replicas: number;
+  readonly url?: string | null;
 }
 
 export interface Role {
@@ -28,6 +30,7 @@ export interface Role {
   readonly template: string | null;
   readonly created_ms: number;
   readonly users: number;
+  readonly url?: string | null;
 }
 
 /** The news that these lists follow. */

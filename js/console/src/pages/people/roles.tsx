@@ -32,6 +32,7 @@ export function Roles() {
         whyNot={whyNot}
         canChange={false}
         nameOf={(one) => one.name}
+        urlOf={(one) => one.url}
         columns={[
           { name: "Role", show: (one) => one.name },
           { name: "Template", show: (one) => (one.template ?? "").replaceAll("_", " ") },

@@ -18,6 +18,7 @@ export function Tenants() {
       caption="Tenants"
       whyNot={useOwn()}
       nameOf={(one) => one.name}
+      urlOf={(one) => one.url}
       columns={[
         { name: "Tenant", show: (one) => one.name },
         { name: "Title", show: (one) => one.title ?? "" },

@@ -26,6 +26,7 @@ export function Users() {
         caption="Users"
         whyNot={whyNot}
         nameOf={(one) => one.name}
+        urlOf={(one) => one.url}
         columns={[
           { name: "User", show: (one) => one.name },
           {

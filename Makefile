@@ -46,7 +46,7 @@ console: setup  ## build the console that hubs serve, from js/console/
 	cd js && node console/build.mjs ../src/reunite/console/static
 
 pictures: setup  ## take the manual's pictures of the console again
-	cd js && REUNITE_SCREENSHOTS=../docs/screenshots npx vitest run tests/console
+	cd js && REUNITE_SCREENSHOTS=../docs/screenshots npx vitest run console/pages console/permissions.test console/deeds console/doors
 
 docs: setup  ## refresh the generated pages, run the manual's examples, check its links
 	$(PYTHON) -m docs.generate_reference

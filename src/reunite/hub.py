@@ -359,7 +359,7 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         return self._feed
 
     def query(self, request: QueryRequest, principal: Principal) -> QueryAnswer:
-        """Rows of one table."""
+        """The rows of one table that the principal may read and the request means."""
         return query(self._store, self._tables, principal, request)
 
     def schema(self, principal: Principal) -> SchemaAnswer:
@@ -402,10 +402,11 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
             self._feed.wake()
         return head, bool(nonces)
 
-    # -- looking ------------------------------------------------------------------------------
+    # -- the log's age ------------------------------------------------------------------------
 
     def trim(self, *, older_than_s: float, seen_within_s: float | None = None) -> int:
-        """Remove log older than this that every replica seen since then has read; how much.
+        """Remove log older than this that every replica seen since then has read; how much. With
+        it go records of conflicts and refusals that wait for nobody; open ones stay.
 
         seen_within_s   replicas count that were seen within so long, all for `math.inf`; as long
                         as the log is kept by default
@@ -435,6 +436,8 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
                 self._keeper.step(self._clock.now_ms())
             finally:
                 self._trimming.release()
+
+    # -- looking ------------------------------------------------------------------------------
 
     def log_statistics(self) -> HubLogStatistics:
         """How large the log is, and how far replicas have read it. Walks through all of it."""

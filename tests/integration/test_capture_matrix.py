@@ -36,9 +36,10 @@ from reunite.replica.state import State as ReplicaState
 from reunite.stores.sql import SqlStore, open_store
 from reunite.stores.sql.capture import create_triggers, drop_triggers
 from reunite.stores.sql.database import connect_sqlite
-from reunite.stores.sql.dialects.sqlite import quoted, select_list, to_wire
+from reunite.stores.sql.dialects.sqlite import select_list, to_wire
 from reunite.stores.sql.dialects.sqlite_reflection import reflect, trackable_tables
 from reunite.stores.sql.layout import outbox_layout
+from reunite.stores.sql.quoting import quoted
 from reunite.testing import FakeClock, FakeWire, SeededIds
 from tests.integration.capture.cells import PORTABLE, Cell, Trigger
 from tests.integration.capture.sqlite_cells import SQLITE

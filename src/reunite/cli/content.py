@@ -25,8 +25,8 @@ import msgspec
 from reunite.cli.screen import KEY_LENGTH_MAX, readable
 from reunite.core.schema import TableSchema
 from reunite.stores.sql.database import connect_to_look
-from reunite.stores.sql.dialects.sqlite import quoted
 from reunite.stores.sql.dialects.sqlite_log import key_image
+from reunite.stores.sql.quoting import quoted
 
 _ODD = """
     with logged as (

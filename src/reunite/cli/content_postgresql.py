@@ -15,7 +15,7 @@ from reunite.stores.sql import following
 from reunite.stores.sql.dialects.postgresql_capture import key_sql
 from reunite.stores.sql.dialects.postgresql_reflection import table_of
 from reunite.stores.sql.ports import Database, Session
-from reunite.stores.sql.tables import quoted
+from reunite.stores.sql.quoting import quoted
 
 _ODD = """
     WITH logged AS (

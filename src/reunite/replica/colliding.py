@@ -19,7 +19,8 @@ from reunite.protocol.pull import Page
 from reunite.replica.pages import aligned, gathered
 from reunite.replica.pending import Place
 from reunite.replica.state import State
-from reunite.stores.sql.dialects.sqlite import Storer, quoted
+from reunite.stores.sql.dialects.sqlite import Storer
+from reunite.stores.sql.quoting import quoted
 
 
 class Collision(NamedTuple):

@@ -43,13 +43,14 @@ from reunite.stores.sql.database import (
     scrub,
     translated,
 )
-from reunite.stores.sql.dialects.sqlite import Storer, quoted
+from reunite.stores.sql.dialects.sqlite import Storer
 from reunite.stores.sql.dialects.sqlite_pack import check_pack, unpack_sql, unpacking
 from reunite.stores.sql.dialects.sqlite_tables import (
     create_table_sql,
     unique_index_names,
 )
 from reunite.stores.sql.layout import outbox_layout
+from reunite.stores.sql.quoting import quoted
 
 # How long a sync waits for another process that syncs the same file.
 SYNC_LOCK_TIMEOUT_S = 30.0
@@ -519,11 +520,6 @@ class ReplicaFile:
                     if image is not None:
                         rows[key] = image
             return rows
-
-    @staticmethod
-    def quoted(name: str) -> str:
-        """A name as SQL writes it."""
-        return quoted(name)
 
     def _renew_forms(self, connection: sqlite3.Connection, state: State) -> None:
         if self._forms_key != state.schemas:

@@ -20,7 +20,7 @@ from reunite.core.schema import TableSchema
 from reunite.errors import BadRequestError
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.state import Connection, State, load_state, save_changes
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.quoting import quoted
 
 
 def begin(connection: Connection) -> int:

@@ -29,9 +29,9 @@ from reunite.replica.squashing import forget_pending
 from reunite.replica.state import State, load_state, save_changes
 from reunite.stores.sql.capture import drop_triggers, renew_outbox_triggers
 from reunite.stores.sql.database import connect_sqlite, translated
-from reunite.stores.sql.dialects.sqlite import quoted
 from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_null, reflect
 from reunite.stores.sql.layout import outbox_layout
+from reunite.stores.sql.quoting import quoted
 
 _PENDING = """
     insert into reunite_change (table_name, op, key, row, schema) values (?, 'insert', ?, ?, ?)

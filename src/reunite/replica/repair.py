@@ -53,6 +53,7 @@ from reunite.replica.outbox import Outbox
 from reunite.replica.pending import Place
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State
+from reunite.stores.sql.quoting import quoted
 
 # Rows that a range should have: a range that differs is listed, so smaller ones list less, and
 # more of them make the sums longer.
@@ -506,7 +507,7 @@ _NO_TEXT = "decode to UTF-8"
 
 
 def _count(connection: sqlite3.Connection, schema: TableSchema) -> int:
-    text = f"select count(*) from {ReplicaFile.quoted(schema.name)}"
+    text = f"select count(*) from {quoted(schema.name)}"
     return int(connection.execute(text).fetchone()[0])
 
 

@@ -19,13 +19,7 @@ from reunite.core.stored import SAFE_INTEGER_MAX
 from reunite.core.values import Row, parse_integer
 from reunite.replica.pending import Pending
 from reunite.stores.sql.database import reading_loosely, translated
-from reunite.stores.sql.dialects.sqlite import (
-    Storer,
-    quoted,
-    select_list,
-    to_wire,
-    unreadable_to_wire,
-)
+from reunite.stores.sql.dialects.sqlite import Storer, select_list, to_wire, unreadable_to_wire
 from reunite.stores.sql.dialects.sqlite_log import (
     are_plain,
     image,
@@ -38,6 +32,7 @@ from reunite.stores.sql.dialects.sqlite_log import (
 )
 from reunite.stores.sql.dialects.sqlite_tables import create_index_sql
 from reunite.stores.sql.ports import UnreadableTextError
+from reunite.stores.sql.quoting import quoted
 
 
 class RowForms:

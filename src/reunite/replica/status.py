@@ -13,6 +13,7 @@ from reunite.core.values import is_written_alike
 from reunite.errors import BadRequestError
 from reunite.replica.asked import check_choice
 from reunite.replica.state import State
+from reunite.stores.sql.quoting import quoted
 
 if TYPE_CHECKING:
     from reunite.replica.file import ReplicaFile
@@ -157,9 +158,7 @@ def status_of(
     conflicts = count("select count(*) from reunite_conflict")
     open_conflicts = count("select count(*) from reunite_conflict where is_open")
     age_s = (now_ms - state.synced_ms) / 1000 if state.synced_ms else None
-    tables = {
-        name: count(f"select count(*) from {file.quoted(name)}") for name in file.schemas(state)
-    }
+    tables = {name: count(f"select count(*) from {quoted(name)}") for name in file.schemas(state)}
     return ReplicaStatus(
         path=str(file.path),
         url=state.url,

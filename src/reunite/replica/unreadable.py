@@ -20,8 +20,8 @@ from typing import Any
 from reunite.core.schema import TableSchema
 from reunite.replica.pending import Schemas
 from reunite.replica.users_triggers import rest, wake
-from reunite.stores.sql.dialects.sqlite import quoted
 from reunite.stores.sql.dialects.sqlite_log import key_image
+from reunite.stores.sql.quoting import quoted
 
 # How triggers write a blob in a column that is meant for other values.
 _BLOB_TAG = "reunite:blob"

@@ -15,7 +15,7 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.quoting import quoted
 
 _TRIGGERS = """
     select tbl_name, name, sql from sqlite_master

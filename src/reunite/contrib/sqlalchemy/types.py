@@ -29,7 +29,7 @@ from sqlalchemy import types
 from sqlalchemy.dialects import sqlite
 
 from reunite.core.schema import ColumnType, TableSchema
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.quoting import quoted
 
 # Where the two forms of a time of day and date differ.
 _SEPARATOR_PLACE = 10

@@ -27,7 +27,7 @@ from reunite.dropin.mobync.device_versions import Lenses, follow_lenses
 from reunite.dropin.mobync.diff import CREATE, DELETE, Entry, RowId, are_odd
 from reunite.errors import CallerError
 from reunite.stores.sql.database import connect_sqlite, translated
-from reunite.stores.sql.dialects.sqlite import literal, quoted
+from reunite.stores.sql.quoting import literal, quoted
 
 _LAYOUT = """
     CREATE TABLE IF NOT EXISTS mobync_state (name TEXT PRIMARY KEY, value INTEGER NOT NULL);

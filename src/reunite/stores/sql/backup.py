@@ -22,7 +22,7 @@ from pathlib import Path
 from reunite.errors import CallerError, StorageFaultError, StorageUnavailableError
 from reunite.stores.sql.database import translated
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S
-from reunite.stores.sql.versions import is_laid_out
+from reunite.stores.sql.versions import is_laid_out, new_epoch
 
 # Called with the pages that are done, and how many there are.
 OnPages = Callable[[int, int], None]
@@ -177,7 +177,7 @@ def _begin_epoch(part: Path) -> None:
         db.executemany(
             "update reunite_meta set value = ? where name = ?",
             # No program that has the database open may take its tables for those it knows.
-            [(secrets.token_hex(8), "epoch"), (secrets.randbits(48), "edition")],
+            [(new_epoch(), "epoch"), (secrets.randbits(48), "edition")],
         )
 
 

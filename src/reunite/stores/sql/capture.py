@@ -14,8 +14,9 @@ from collections.abc import Iterable
 
 from reunite.core.schema import TableSchema
 from reunite.stores.sql.dialects import sqlite_capture
-from reunite.stores.sql.dialects.sqlite import quoted, widen_log
+from reunite.stores.sql.dialects.sqlite import widen_log
 from reunite.stores.sql.dialects.sqlite_reflection import table_details
+from reunite.stores.sql.quoting import quoted
 
 
 def trigger_statements(

@@ -31,6 +31,7 @@ from reunite.stores.sql.ports import Session
 from reunite.stores.sql.versions import (
     bring_up_to_date,
     is_laid_out,
+    new_epoch,
     parse_meta,
     read_meta,
     set_meta,
@@ -40,7 +41,6 @@ logger = logging.getLogger("reunite.hub")
 
 # Random, so that a hub restored from a backup does not give one twice.
 GENERATION_BYTES = 4
-EPOCH_BYTES = 8
 
 _encode_schema = msgspec.json.Encoder().encode
 _decode_schema = msgspec.json.Decoder(TableSchema).decode
@@ -117,7 +117,7 @@ def _settle_in(session: Session) -> None:
     identity = session.dialect.identity(session)
     if read_meta(session).get("identity", identity) != identity:
         session.dialect.renew(session)
-        set_meta(session, epoch=secrets.token_hex(EPOCH_BYTES), identity=identity)
+        set_meta(session, epoch=new_epoch(), identity=identity)
 
 
 def _newcomers(session: Session, known: set[str]) -> list[tuple[TableSchema, bool]]:

@@ -6,7 +6,6 @@ SqlStore ─► Database ─► SqlTransaction, SqlWriteTransaction
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -24,7 +23,7 @@ from reunite.stores.sql.database import SqliteDatabase
 from reunite.stores.sql.following import FollowOptions
 from reunite.stores.sql.ports import LOCK_TIMEOUT_S, Database, Session
 from reunite.stores.sql.reading import SqlTransaction
-from reunite.stores.sql.versions import has_tables, is_laid_out, make_missing, read_meta
+from reunite.stores.sql.versions import has_tables, is_laid_out, make_missing, new_epoch, read_meta
 from reunite.stores.sql.writing import SqlWriteTransaction
 
 # Reads begun again because the tables changed under them, before one gives up.
@@ -104,9 +103,7 @@ def _path_of(url_or_path: str | Path) -> Path:
 class SqlStore:
     """A hub's database. Threads may share it; processes may have one each on the same file."""
 
-    def __init__(
-        self, database: Database, *, new_epoch: Callable[[], str] = lambda: secrets.token_hex(8)
-    ) -> None:
+    def __init__(self, database: Database, *, new_epoch: Callable[[], str] = new_epoch) -> None:
         self._database = database
         # What makes the port's transactions; hosts have some of their own.
         self.write_transaction: Callable[

@@ -19,15 +19,11 @@ from reunite.core.key import Key
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row, Value
 from reunite.stores.sql.ports import Session
+from reunite.stores.sql.quoting import quoted
 from reunite.stores.sql.where import Condition, condition_of
 
 if TYPE_CHECKING:
     from reunite.stores.sql.dialect import Dialect
-
-
-def quoted(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 class TupleSource(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ The rule         a database is never brought back to an older version.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -52,6 +53,11 @@ def make_missing(session: Session) -> None:
     statements = statements_by_name(session.dialect.layout())
     for name in session.dialect.missing(session, statements):
         session.execute(statements[name])
+
+
+def new_epoch() -> str:
+    """The identity of a log that begins. Random, so that no restored hub has one of before."""
+    return secrets.token_hex(8)
 
 
 def read_meta(session: Session) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from reunite.core.schema import Column, ColumnType, TableSchema
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.quoting import quoted
 
 # Rows that a table may have before some are deleted.
 ROWS_MAX = 8

@@ -31,7 +31,7 @@ from reunite.core.withheld import looks_secret
 from reunite.stores.sql.dialects.postgresql_reflection import PgRelation, PgTable
 from reunite.stores.sql.dialects.postgresql_values import wire_sql
 from reunite.stores.sql.ports import Session
-from reunite.stores.sql.tables import quoted
+from reunite.stores.sql.quoting import literal, quoted
 
 _SETTINGS = {
     "timezone": "'UTC'",
@@ -76,11 +76,6 @@ _TXID = "pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8"
 
 # How a trigger is switched that fires: in ordinary sessions, always.
 _FIRING = ("O", "A")
-
-
-def literal(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def function_name(table: str) -> str:

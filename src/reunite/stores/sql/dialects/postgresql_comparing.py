@@ -20,7 +20,7 @@ from reunite.core.stored import stored_of
 from reunite.core.values import Value
 from reunite.stores.sql.dialects.postgresql_reflection import PgColumn
 from reunite.stores.sql.dialects.postgresql_values import stored_value, wire_sql
-from reunite.stores.sql.tables import quoted
+from reunite.stores.sql.quoting import quoted
 from reunite.stores.sql.where import SIGNS
 
 _AS_THEY_ARE = frozenset(

@@ -14,7 +14,7 @@ from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.core.values import Row, Value
-from reunite.stores.sql.dialects.postgresql_capture import key_sql, literal
+from reunite.stores.sql.dialects.postgresql_capture import key_sql
 from reunite.stores.sql.dialects.postgresql_comparing import PostgresComparing
 from reunite.stores.sql.dialects.postgresql_reflection import PgColumn, PgTable
 from reunite.stores.sql.dialects.postgresql_values import (
@@ -30,7 +30,8 @@ from reunite.stores.sql.dialects.postgresql_values import (
 )
 from reunite.stores.sql.dialects.sqlite import PatternReader
 from reunite.stores.sql.ports import Session
-from reunite.stores.sql.tables import TablePlan, TupleSource, quoted
+from reunite.stores.sql.quoting import literal, quoted
+from reunite.stores.sql.tables import TablePlan, TupleSource
 from reunite.stores.sql.where import Condition
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ import msgspec
 from reunite.core.schema import Column, ColumnType, ForeignKey, TableSchema, Unique
 from reunite.errors import UnknownTableError, UntrackableTableError
 from reunite.stores.sql.ports import Session
-from reunite.stores.sql.tables import quoted
+from reunite.stores.sql.quoting import quoted
 
 _TYPES: Mapping[str, ColumnType] = {
     "int2": ColumnType.INTEGER,

@@ -38,6 +38,7 @@ from reunite.core.stored import (
     wire_integer,
 )
 from reunite.core.values import SAFE_INTEGER_MAX, Row, Value
+from reunite.stores.sql.quoting import literal, quoted
 
 _REAL_MAX = "1.7976931348623157e308"
 SAFE = f"BETWEEN -{SAFE_INTEGER_MAX} AND {SAFE_INTEGER_MAX}"
@@ -52,16 +53,6 @@ PATTERNS_MAX = 1_000
 
 _DIGITS = re.compile(r"[+-]?[0-9]+")
 _DECIMAL_DIGITS_EXACT = 15
-
-
-def quoted(name: str) -> str:
-    """A name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 # --- Stored → wire form -------------------------------------------------------------------------

@@ -19,9 +19,10 @@ from collections.abc import Sequence
 
 from reunite.core.change import Op
 from reunite.core.schema import TableSchema
-from reunite.stores.sql.dialects.sqlite import image_column, literal, quoted
+from reunite.stores.sql.dialects.sqlite import image_column
 from reunite.stores.sql.dialects.sqlite_log import image, key_image
 from reunite.stores.sql.dialects.sqlite_reflection import IndexTerm, TableDetails, UniqueIndex
+from reunite.stores.sql.quoting import literal, quoted
 
 _NOT_SUSPENDED = "(SELECT suspended FROM reunite_guard) = 0"
 

@@ -22,7 +22,8 @@ from reunite.core.expression import Operator
 from reunite.core.schema import Column, ColumnType
 from reunite.core.stored import stored_of
 from reunite.core.values import Value, canonical_text, order_key, parse_integer
-from reunite.stores.sql.dialects.sqlite import quoted, wire_expression
+from reunite.stores.sql.dialects.sqlite import wire_expression
+from reunite.stores.sql.quoting import quoted
 from reunite.stores.sql.where import SIGNS
 
 _NUMBERS = frozenset({ColumnType.INTEGER, ColumnType.REAL, ColumnType.BOOLEAN})

@@ -11,12 +11,12 @@ from reunite.engine.pack import Pack
 from reunite.stores.sql import capture, layout
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.dialects import sqlite, sqlite_reflection
-from reunite.stores.sql.dialects.sqlite import literal, quoted
 from reunite.stores.sql.dialects.sqlite_history import SqliteLog
 from reunite.stores.sql.dialects.sqlite_keys import ForeignKeyCheck
 from reunite.stores.sql.dialects.sqlite_pack import begin_pack
 from reunite.stores.sql.dialects.sqlite_plan import SqlitePlan
 from reunite.stores.sql.ports import Session
+from reunite.stores.sql.quoting import literal, quoted
 from reunite.stores.sql.tables import TablePlan
 
 _EVENTS = ("INSERT", "UPDATE", "DELETE")

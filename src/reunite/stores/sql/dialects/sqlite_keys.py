@@ -13,8 +13,9 @@ from reunite.core.key import Key
 from reunite.core.schema import ForeignKey
 from reunite.errors import ConstraintError
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.dialects.sqlite import image_column, quoted
+from reunite.stores.sql.dialects.sqlite import image_column
 from reunite.stores.sql.ports import Session
+from reunite.stores.sql.quoting import quoted
 from reunite.stores.sql.tables import TablePlan
 
 

@@ -31,14 +31,8 @@ from reunite.core.key import Key, key_text
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.core.stored import TAG, wire_form
 from reunite.core.values import SAFE_INTEGER_MAX, Row, Value
-from reunite.stores.sql.dialects.sqlite import (
-    SAFE,
-    PatternReader,
-    Storer,
-    quoted,
-    step_of,
-    wire_blob,
-)
+from reunite.stores.sql.dialects.sqlite import SAFE, PatternReader, Storer, step_of, wire_blob
+from reunite.stores.sql.quoting import quoted
 
 # A function with more arguments is refused by SQLite as it is usually built (127), so the image of
 # a wider row is an array of arrays, each of at most this many values.

@@ -21,9 +21,9 @@ from reunite.errors import BadRequestError
 from reunite.protocol.pack import table_name, table_sql
 from reunite.protocol.pull import TablePage
 from reunite.stores.sql.catalogue import Catalogue
-from reunite.stores.sql.dialects.sqlite import quoted
 from reunite.stores.sql.dialects.sqlite_plan import RowReader
 from reunite.stores.sql.ports import Session, UnreadableTextError
+from reunite.stores.sql.quoting import quoted
 
 # What a connection calls the pack's database while it has one.
 PACK = "reunite_pack"

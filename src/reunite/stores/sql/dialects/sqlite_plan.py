@@ -17,6 +17,7 @@ from reunite.stores.sql.dialects.sqlite_capture import touch_statement
 from reunite.stores.sql.dialects.sqlite_comparing import SqliteComparing
 from reunite.stores.sql.dialects.sqlite_reflection import as_expression
 from reunite.stores.sql.ports import Session, UnreadableTextError
+from reunite.stores.sql.quoting import quoted
 from reunite.stores.sql.tables import TablePlan, TupleSource
 from reunite.stores.sql.where import Condition
 
@@ -96,7 +97,7 @@ class SqlitePlan(TablePlan):
     """The statements of one table in one version of its schema."""
 
     def __init__(self, schema: TableSchema, dialect: Dialect) -> None:
-        super().__init__(schema, sql_name=sqlite.quoted(schema.name))
+        super().__init__(schema, sql_name=quoted(schema.name))
         self.dialect = dialect
         self.comparing = SqliteComparing()
         self._image_to_wire = sqlite.stored_to_wire(schema.columns)
@@ -105,7 +106,7 @@ class SqlitePlan(TablePlan):
         self.reader = RowReader(schema)
         if not schema.generated_key:
             # SQLite lets NULL into most keys. Such a row has no name, so that nobody is told of it.
-            self.named = " AND ".join(f"t.{sqlite.quoted(name)} IS NOT NULL" for name in schema.key)
+            self.named = " AND ".join(f"t.{quoted(name)} IS NOT NULL" for name in schema.key)
         self._key_columns = [schema.column[name] for name in schema.key]
         self._key_storer = sqlite.Storer(self._key_columns)
         self._storers: dict[tuple[str, ...], sqlite.Storer] = {}
@@ -118,7 +119,7 @@ class SqlitePlan(TablePlan):
         return RowReader(msgspec.structs.replace(self.schema, columns=tuple(self._key_columns)))
 
     def equals(self, name: str, value: Value) -> Condition:
-        return Condition(f"t.{sqlite.quoted(name)} IS ?", (self._stored(name, value),))
+        return Condition(f"t.{quoted(name)} IS ?", (self._stored(name, value),))
 
     def default_sql(self, name: str) -> str:
         column = self.schema.column[name]
@@ -129,7 +130,7 @@ class SqlitePlan(TablePlan):
         return default if kind is None else f"CAST({default} AS {kind})"
 
     def lease(self, session: Session, *, above: int, size: int) -> int:
-        name, top = sqlite.quoted(self.schema.key[0]), self.schema.generated_key_max
+        name, top = quoted(self.schema.key[0]), self.schema.generated_key_max
         largest = session.execute(f"SELECT max({name}) FROM {self.sql_name} WHERE {name} <= {top}")[
             0
         ][0]
@@ -223,14 +224,14 @@ class SqlitePlan(TablePlan):
     @cached_property
     def _insert_sql(self) -> str:
         """INSERT with a mark for each column."""
-        names = ", ".join(map(sqlite.quoted, self.schema.column_names))
+        names = ", ".join(map(quoted, self.schema.column_names))
         marks = ", ".join("?" * len(self.schema.columns))
         return f"INSERT INTO {self.sql_name} ({names}) VALUES ({marks})"
 
     def _update_sql(self, columns: tuple[str, ...]) -> str:
         """UPDATE of these columns, then the key."""
         if columns not in self._updates:
-            sets = ", ".join(f"{sqlite.quoted(name)} = ?" for name in columns)
+            sets = ", ".join(f"{quoted(name)} = ?" for name in columns)
             self._updates[columns] = f"UPDATE {self.sql_name} AS t SET {sets} WHERE {self._by_key}"
         return self._updates[columns]
 

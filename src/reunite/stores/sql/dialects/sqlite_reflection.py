@@ -38,7 +38,7 @@ from reunite.core.schema import (
     Unique,
 )
 from reunite.errors import UnknownTableError, UntrackableTableError
-from reunite.stores.sql.dialects.sqlite import literal, quoted
+from reunite.stores.sql.quoting import literal, quoted
 
 _TYPES: tuple[tuple[str, ColumnType], ...] = (
     ("BOOL", ColumnType.BOOLEAN),

@@ -15,7 +15,8 @@ from collections.abc import Collection
 
 from reunite.core.schema import Affinity, Column, ColumnType, TableSchema
 from reunite.core.values import Value
-from reunite.stores.sql.dialects.sqlite import quoted, stored_to_wire
+from reunite.stores.sql.dialects.sqlite import stored_to_wire
+from reunite.stores.sql.quoting import quoted
 
 _DECLARED = {
     ColumnType.INTEGER: "INTEGER",

@@ -18,7 +18,7 @@ from typing import Any
 from reunite.core.lens import FIRST_VERSION, Add, Lens, Remove, Rename, check_lenses, forward
 from reunite.dropin.mobync.diff import as_newest, parse
 from reunite.errors import CallerError
-from reunite.stores.sql.dialects.sqlite import quoted
+from reunite.stores.sql.quoting import quoted
 
 Lenses = Mapping[str, Sequence[Lens]]
 

@@ -15,6 +15,7 @@ from reunite.contrib.django.matrix import bulk_update_permissions, update_permis
 app_name = "reunite-console"
 
 urlpatterns = [
+    path("", console, name="config_dashboard"),
     path("permissions/", page, {"to": "permissions"}, name="permission_matrix"),
     path("permissions/update/", update_permission, name="update_permission"),
     path("permissions/bulk-update/", bulk_update_permissions, name="bulk_update_permissions"),

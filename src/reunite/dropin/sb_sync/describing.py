@@ -15,6 +15,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 from django.apps import apps
@@ -32,8 +33,18 @@ from reunite.core.schema import ColumnType, TableSchema
 from reunite.core.stored import TAG, is_tagged, stored_of, text_form, wire_form, wire_integer
 from reunite.dropin.sb_sync.quick import Take, quick
 
-# Models of Django's that a group may be given to read: fields by model.
-READ_ONLY_MODELS = frozenset({"auth.User", "auth.Group", "contenttypes.ContentType"})
+# Models of Django's that a group may be given to read: fields by model. `listing` reads them.
+USER = "auth.User"
+READ_ONLY_MODELS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        USER: ("id", "username", "first_name", "last_name", "email"),
+        "auth.Group": ("id", "name"),
+        "contenttypes.ContentType": ("id", "app_label", "model"),
+    }
+)
+
+# What is never synced, whatever settings name.
+NEVER_SYNCED = frozenset({"sessions.Session"})
 
 
 # Kinds of fields whose values are stored as something else.
@@ -345,7 +356,7 @@ def described_models(hub: Any) -> Mapping[str, Described]:
     for one in tracked_models(hub.using).values():
         meta = one.model._meta
         is_plain = not (meta.parents or meta.auto_created or _is_composite(meta.pk))
-        if is_plain and one.label not in READ_ONLY_MODELS:
+        if is_plain and one.label not in READ_ONLY_MODELS and one.label not in NEVER_SYNCED:
             found[one.label] = Described(one, hub.using)
     return found
 

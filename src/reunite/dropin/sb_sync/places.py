@@ -23,6 +23,7 @@ from django.db import IntegrityError, transaction
 from django.utils.dateparse import parse_date, parse_datetime
 
 from reunite.dropin.sb_sync.asking import Member
+from reunite.dropin.sb_sync.describing import READ_ONLY_MODELS
 from reunite.dropin.sb_sync.errors import SyncError
 from reunite.dropin.sb_sync.models import SyncStamp
 from reunite.engine.feed import Place
@@ -36,15 +37,24 @@ _STAMP_TRIES_MAX = 10
 _STEP = timedelta(microseconds=1)
 _WIDTHS = (timedelta(milliseconds=1), timedelta(seconds=1), timedelta(hours=1))
 
+
+class ListPlace(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a reader of one of Django's own models is: of which list, and how many rows of it."""
+
+    digest: str
+    read: int
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Place).decode
+_decode_list = msgspec.json.Decoder(ListPlace).decode
 
 
 class Given(msgspec.Struct, frozen=True):
     """Where a client is: a place, a time in milliseconds, or the beginning; the stamp that it
     sent for a place, and when that was."""
 
-    place: Place | int | None = None
+    place: Place | ListPlace | int | None = None
     stamp: datetime | None = None
 
 
@@ -57,7 +67,7 @@ def read_place(member: Member, label: str, value: Any) -> Given:
     if value.startswith(_CURSOR):
         try:
             text = _signer(member, label).unsign(value.removeprefix(_CURSOR))
-            return Given(_decode(base64.urlsafe_b64decode(text)))
+            return Given(_place(label, base64.urlsafe_b64decode(text)))
         except (BadSignature, ValueError, msgspec.MsgspecError):
             raise _meaningless(label) from None
     moment = _moment(value)
@@ -67,18 +77,20 @@ def read_place(member: Member, label: str, value: Any) -> Given:
         organization=member.organization, user=member.user, model_name=label, stamp=moment
     )
     for stamp in found:
-        return Given(_decode(stamp.place), moment)
+        return Given(_place(label, stamp.place), moment)
     # What changed in that very millisecond comes again rather than never.
     return Given(int(moment.timestamp() * 1_000))
 
 
-def cursor_text(member: Member, label: str, place: Place) -> str:
+def cursor_text(member: Member, label: str, place: Place | ListPlace) -> str:
     """The place as a cursor."""
     text = base64.urlsafe_b64encode(_encode(place)).decode()
     return _CURSOR + _signer(member, label).sign(text)
 
 
-def stamp_of(member: Member, label: str, place: Place, *, at_ms: int, is_end: bool) -> str:
+def stamp_of(
+    member: Member, label: str, place: Place | ListPlace, *, at_ms: int, is_end: bool
+) -> str:
     """The place as a time.
 
     at_ms    a time from which on nothing is missed; the stamp is that or a little earlier
@@ -128,6 +140,10 @@ def _free(stamps: Any, base: datetime) -> datetime:
 def iso_text(moment: datetime) -> str:
     """A time in UTC as the API writes it."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _place(label: str, text: str | bytes) -> Place | ListPlace:
+    return _decode_list(text) if label in READ_ONLY_MODELS else _decode(text)
 
 
 def _signer(member: Member, label: str) -> Signer:

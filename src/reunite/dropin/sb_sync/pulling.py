@@ -1,6 +1,7 @@
 """A pull: for each model that is asked for, what comes after the client's place.
 
     value ──► place ──► hub.read_on ──► rows, keys that are gone, the next place ──► stamp, cursor
+                    ──► list_page, of Django's own models
 
 Models are read children first and given parents first: a row that another one points to is read
 later, so it is there.
@@ -20,11 +21,20 @@ from reunite.contrib.django.conf import setting
 from reunite.contrib.django.hubs import DjangoHub
 from reunite.core.principal import Principal
 from reunite.dropin.sb_sync.asking import Member
-from reunite.dropin.sb_sync.describing import READ_ONLY_MODELS, Described, canonical_label
+from reunite.dropin.sb_sync.describing import Described, canonical_label
 from reunite.dropin.sb_sync.errors import SyncError
-from reunite.dropin.sb_sync.places import Given, cursor_text, iso_text, read_place, stamp_of
+from reunite.dropin.sb_sync.listing import is_offered, list_page
+from reunite.dropin.sb_sync.places import (
+    Given,
+    ListPlace,
+    cursor_text,
+    iso_text,
+    read_place,
+    stamp_of,
+)
 from reunite.dropin.sb_sync.versions import version_of
 from reunite.engine.feed import FeedPage, Place
+from reunite.hub import SystemClock
 
 BATCH_SIZE = 100
 BATCH_SIZE_MAX = 1_000
@@ -43,7 +53,7 @@ class Pulled:
         self.rows: list[dict[str, Any]] = []
         self.gone: list[dict[str, Any]] = []
         self.metadata: dict[str, Any] = {"count": 0}
-        self.place: Place | None = None
+        self.place: Place | ListPlace | None = None
         self.at_ms = 0
         self.mark = 0
         self.has_more = False
@@ -120,13 +130,11 @@ def _pull_one(
 ) -> None:
     label = pulled.label
     model = models.get(label)
-    if label in READ_ONLY_MODELS:
-        pulled.refuse(
-            f"Model {label} is Django's own: its changes are in no log, so nothing of it is synced",
-            "not_synced",
-        )
-        return
-    if model is None or (model.tracked.tenant is None and label not in setting("SHARED_MODELS")):
+    is_list = is_offered(label)
+    is_given = model is not None and (
+        model.tracked.tenant is not None or label in setting("SHARED_MODELS")
+    )
+    if not (is_list or is_given):
         is_known = canonical_label(label) != label or _is_model(label)
         pulled.refuse(
             f"Model {label} is not enabled for sync operations"
@@ -142,16 +150,30 @@ def _pull_one(
             "permission",
         )
         return
-    page = hub.read_on(principal, model.table, pulled.given.place, limit=size)
+    if model is None:
+        _give_list(member, principal, pulled, size=size)
+        return
+    place = pulled.given.place
+    assert not isinstance(place, ListPlace)
+    page = hub.read_on(principal, model.table, place, limit=size)
     pulled.rows = _rows(model, page, with_versions=with_versions)
     pulled.gone = [{"_model": label, "id": model.key.show(key[0])} for key in page.gone]
     pulled.place, pulled.at_ms, pulled.mark = page.place, page.at_ms, page.mark
     pulled.has_more = page.has_more
     pulled.metadata = {"count": len(pulled.rows)}
-    if page.is_reset and pulled.given.place is not None and not isinstance(
-        pulled.given.place, int
-    ):  # fmt: skip
+    if page.is_reset and place is not None and not isinstance(place, int):
         pulled.metadata["reset"] = True
+
+
+def _give_list(member: Member, principal: Principal, pulled: Pulled, *, size: int) -> None:
+    page = list_page(member, principal, pulled.label, pulled.given.place, limit=size)
+    pulled.rows, pulled.place, pulled.has_more = page.rows, page.place, page.has_more
+    pulled.at_ms = SystemClock().now_ms()
+    pulled.metadata = {"count": len(page.rows)}
+    if page.is_first and pulled.given.place is not None:
+        pulled.metadata["reset"] = True
+    if page.is_last:
+        pulled.metadata["complete"] = True
 
 
 def note_places(member: Member, pulled: Sequence[Pulled], last: Mapping[str, Any]) -> None:

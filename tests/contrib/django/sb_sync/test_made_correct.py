@@ -15,6 +15,7 @@ from django.db import OperationalError
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from reunite.contrib.django.console import console
 from reunite.contrib.django.models import DirectoryHistory, ModelPermission
 from reunite.dropin.sb_sync import conf, pushing
 from reunite.dropin.sb_sync.models import SyncMetadata, UserSyncMetadata
@@ -98,12 +99,23 @@ def test_every_address_has_its_name() -> None:
     }.items():  # fmt: skip
         assert reverse(f"sb_sync:{name}") == f"{API}/{path}"
     for name, path in {
+        "config_dashboard": "",
         "permission_matrix": "permissions/", "update_permission": "permissions/update/",
         "bulk_update_permissions": "permissions/bulk-update/",
         "model_discovery_config": "model-discovery/", "sync_logs": "logs/",
         "performance_metrics": "metrics/", "audit_trails": "audit-trails/",
     }.items():  # fmt: skip
         assert reverse(f"reunite-console:{name}") == f"/config/{path}"
+    assert reverse("reunite-console:console", kwargs={"path": "logs2"}) == "/config/logs2"
+
+
+def test_the_dashboard_s_address_is_the_console(readme: World) -> None:
+    """SB-42."""
+    boss = Staff(readme, "boss").client
+    found = boss.get(reverse("reunite-console:config_dashboard"))
+    assert found.status_code == 200
+    assert found.resolver_match.func is console
+    assert found.content == boss.get("/config/permissions").content
 
 
 class Staff:

@@ -235,18 +235,6 @@ def test_what_cannot_be_given_says_why(readme: World) -> None:
     assert found["data"] == []
 
 
-@pytest.mark.parametrize("label", ["auth.User", "auth.Group", "contenttypes.ContentType"])
-def test_django_s_own_models_are_not_given_and_that_is_said(readme: World, label: str) -> None:
-    readme.grant(readme.acme, "Managers", label, "pull", "read")
-    found = readme.api("john_manager").pull({label: None})
-    told = found["metadata"][label]
-    assert (told["code"], told["count"], found["data"]) == ("not_synced", 0, [])
-    assert "Django's own" in told["error"]
-    assert "password" not in str(found)
-    pushed = readme.api("john_manager").push({"_model": label, "id": 1, "is_superuser": True})
-    assert pushed["results"][0]["code"] == "not_enabled"
-
-
 def test_shared_models_and_fields_are_named_in_sb_sync_s_words(readme: World) -> None:
     Country.objects.create(name="Chile")
     Task.objects.create(organization=readme.acme, code="t", portal_password="p")

@@ -159,10 +159,11 @@ class Mobync:
         the owner's whole log.
         """
         with self._owners_turn(owner_id), together(self.synchronizer) as is_atomic:
-            plan = fold(
-                entry for entry in self._log.since(owner_id, 0) if entry.clock < before_clock
-            )
+            old = [e for e in self._log.since(owner_id, 0) if e.clock < before_clock]
+            plan = fold(old)
             writer = Writer(self.synchronizer, self.diffs_model_name, {})
+            shortened = {entry.clock for entry in plan.gone}
+            writer.keep_order(entry for entry in old if entry.clock in shortened)
             with _undone_on_error(writer, is_atomic=is_atomic):
                 for entry in plan.gone:
                     writer.forget(entry)

@@ -5,6 +5,7 @@ The rule         one lock for everything: a call is alone while it runs.
 
 from __future__ import annotations
 
+import itertools
 import json
 import operator
 import threading
@@ -55,6 +56,9 @@ class InMemorySynchronizer(Synchronizer):
         }
         self._by_owner: dict[str, list[dict[str, Any]]] = {}
         self._makers: dict[RowKey, dict[str, str]] = {}  # by the id of the diff that made the row
+        # Diffs of one clock stand in the order in which they came, whatever becomes of them.
+        self._places: dict[str, int] = {}
+        self._next_place = itertools.count()
         self._mutex = threading.RLock()
         self._undo: list[Callable[[], object]] | None = None
 
@@ -66,12 +70,9 @@ class InMemorySynchronizer(Synchronizer):
     def create(self, where: str, data_json: str) -> None:
         with self._mutex:
             data = json.loads(data_json)
-            table = self._tables[where]
-            if data["id"] in table:
+            if data["id"] in self._tables[where]:
                 raise ValueError(f"{where} has a row {data['id']!r} already.")
-            table[data["id"]] = data
-            if where == self._diffs:
-                self._index(data)
+            self._add(where, data, next(self._next_place))
             self._note(lambda: self.delete(where, data_json))
 
     def update(self, where: str, data_json: str) -> None:
@@ -87,9 +88,8 @@ class InMemorySynchronizer(Synchronizer):
             row = self._tables[where].pop(json.loads(data_json)["id"], None)
             if row is None:
                 return
-            if where == self._diffs:
-                self._unindex(row)
-            self._note(lambda: self.create(where, json.dumps(row)))
+            place = self._unindex(row) if where == self._diffs else 0
+            self._note(lambda: self._add(where, row, place))
 
     def validate_create(self, owner_id: str, **kwargs: Any) -> bool:
         return True
@@ -114,7 +114,7 @@ class InMemorySynchronizer(Synchronizer):
         """Whose diff made the row."""
         with self._mutex:
             makers = self._makers.get((model, row_id))
-            return next(reversed(makers.values())) if makers else None
+            return makers[max(makers, key=self._places.__getitem__)] if makers else None
 
     def page(self, owner_id: str, clock: int, count: int) -> list[dict[str, Any]]:
         """The owner's diffs from a clock on: `count` and one more, and the rest of its clock."""
@@ -150,13 +150,17 @@ class InMemorySynchronizer(Synchronizer):
             finally:
                 self._undo = outer
 
-    def _set(self, where: str, row: dict[str, Any], values: Mapping[str, Any]) -> None:
+    def _add(self, where: str, row: dict[str, Any], place: int) -> None:
+        self._tables[where][row["id"]] = row
         if where == self._diffs:
-            self._unindex(row)
+            self._index(row, place)
+
+    def _set(self, where: str, row: dict[str, Any], values: Mapping[str, Any]) -> None:
+        place = self._unindex(row) if where == self._diffs else 0
         row.clear()
         row.update(values)
         if where == self._diffs:
-            self._index(row)
+            self._index(row, place)
 
     def _note(self, step: Callable[[], object]) -> None:
         if self._undo is not None:
@@ -176,22 +180,25 @@ class InMemorySynchronizer(Synchronizer):
         clock = asked.get((Diff.LOGICAL_CLOCK, FilterType.majorOrEqual), 0)
         return log[bisect_left(log, clock, key=_clock_of) :]
 
-    def _index(self, diff: dict[str, Any]) -> None:
-        insort(self._by_owner.setdefault(diff[Diff.OWNER], []), diff, key=_clock_of)
+    def _index(self, diff: dict[str, Any], place: int) -> None:
+        self._places[diff[Diff.ID]] = place
+        insort(self._by_owner.setdefault(diff[Diff.OWNER], []), diff, key=self._order_of)
         if diff[Diff.TYPE] == CREATE:
             makers = self._makers.setdefault(_row_key(diff), {})
             makers[diff[Diff.ID]] = diff[Diff.OWNER]
 
-    def _unindex(self, diff: dict[str, Any]) -> None:
+    def _unindex(self, diff: dict[str, Any]) -> int:
+        """Forget where a diff stands; its place."""
         log = self._by_owner[diff[Diff.OWNER]]
-        place = bisect_left(log, _clock_of(diff), key=_clock_of)
-        while log[place] is not diff:
-            place += 1
-        del log[place]
+        del log[bisect_left(log, self._order_of(diff), key=self._order_of)]
         makers = self._makers.get(_row_key(diff), {})
         makers.pop(diff[Diff.ID], None)
         if not makers:
             self._makers.pop(_row_key(diff), None)
+        return self._places.pop(diff[Diff.ID])
+
+    def _order_of(self, diff: Mapping[str, Any]) -> tuple[int, int]:
+        return diff[Diff.LOGICAL_CLOCK], self._places[diff[Diff.ID]]
 
 
 def _row_key(diff: Mapping[str, Any]) -> RowKey:

@@ -8,7 +8,7 @@ in the log, and the device's retry goes over them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,6 +55,12 @@ class Writer:
         old = json.dumps(entry.logged)
         self._undo.append(lambda: self._synchronizer.create(self._diffs, old))
 
+    def keep_order(self, entries: Iterable[Entry]) -> None:
+        """Let these diffs of the log stand in this order again once what follows was undone: one
+        that was forgotten comes back behind all others."""
+        for entry in reversed(list(entries)):
+            self._undo.append(lambda entry=entry: self._log_again(entry))  # type: ignore[misc]
+
     def undo(self, cause: BaseException) -> None:
         """Put back what was written. What cannot be put back is noted on `cause`."""
         for step in reversed(self._undo):
@@ -62,6 +68,10 @@ class Writer:
                 step()
             except Exception as exc:
                 cause.add_note(f"Undoing a write failed as well: {exc!r}")
+
+    def _log_again(self, entry: Entry) -> None:
+        self._synchronizer.delete(self._diffs, json.dumps({Diff.ID: entry.id}))
+        self._synchronizer.create(self._diffs, json.dumps(entry.logged))
 
     def _change(self, operation: str, step: Step) -> None:
         synchronizer, key = self._synchronizer, step.entry.key

@@ -228,3 +228,35 @@ def test_rows_stand_before_those_that_point_to_them(world: World) -> None:
     assert order == ["city", "house"]
     node.pull()
     world.check_equal(node)
+
+
+@pytest.mark.parametrize("was_refused", [True, False])
+@pytest.mark.parametrize("by", ["the server", "a node", "a move"])
+def test_a_row_points_to_what_came_after_its_first_step(
+    world: World, by: str, was_refused: bool
+) -> None:
+    """Steps that are put together have the mark of the first one, from before the parent was there:
+    it is not another row than the one that is meant."""
+    node = world.node("one")
+    node.add(City(name="Rome"))
+    node.synchronize()
+    (rome,) = (city.id for city in node.session().query(City))
+    do(node, insert(House).values(address="new", city_id=-1 if was_refused else rome))
+    if was_refused:
+        with pytest.raises(PushRejected):
+            node.push()
+    if by == "the server":
+        with world.session() as session:
+            session.execute(insert(City).values(id=900, name="Oslo"))
+            session.commit()
+    else:
+        other = world.node("two")
+        other.pull()
+        move = update(City).where(City.id == rome).values(id=900)
+        do(other, move if by == "a move" else insert(City).values(id=900, name="Oslo"))
+        other.push()
+    node.pull()
+    do(node, update(House).values(city_id=900))
+    node.synchronize()
+    world.check_equal(node)
+    assert [house["city_id"] for house in _named(world, "house")] == [900]

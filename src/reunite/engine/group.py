@@ -161,7 +161,7 @@ class GroupJudge:
                 asked = [key for key in parent_keys if known.get((parent, key), mark + 1) > mark]
                 if asked:
                     self._read_log(parent, asked, mark)
-                    if any(self._is_gone(parent, key, mark) for key in asked):
+                    if any(self._is_gone(parent, key, mark, stood=False) for key in asked):
                         return False
                 standing.update(((parent, key), mark) for key in asked)
         plain = {t for t, given in inserts.items() if given.is_plain and rows[t] is given.rows}
@@ -226,7 +226,7 @@ class GroupJudge:
             return iter(())
         return pointed_parents(self._tables.schemas, change.table, change.columns, change.set)
 
-    def _is_gone(self, table: str, key: Key, mark: int) -> bool:
+    def _is_gone(self, table: str, key: Key, mark: int, *, stood: bool = True) -> bool:
         if (table, key) in self.established:
             return False
         mark = max(mark, self._known_until.get(table, {}).get(key, 0))
@@ -234,7 +234,14 @@ class GroupJudge:
             # The log cannot say; keys that the database generates may be another row's by now.
             return self._tables.schemas[table].generated_key
         found, schema = self._entries.get((table, key), ()), self._tables.schemas[table]
-        return is_gone(found, key, mark=mark, is_mine=self._is_mine, returns=may_return(schema))
+        return is_gone(
+            found,
+            key,
+            mark=mark,
+            is_mine=self._is_mine,
+            returns=may_return(schema),
+            stood=stood,
+        )
 
     def _is_lost(self, change: Change, row: Row) -> bool:
         """Whether the row that an update or delete means is gone, whatever holds its key now."""
@@ -284,7 +291,8 @@ class GroupJudge:
         """A parent that the replica saw and that is gone counts as deleted, whatever holds its
         key now. One that its principal never saw is none: `_check_pointers` says so."""
         for parent, key in self._parents(change):
-            if self._is_gone(parent, key, change.mark) and self._may_know(parent, key, change.mark):
+            is_gone = self._is_gone(parent, key, change.mark, stood=False)
+            if is_gone and self._may_know(parent, key, change.mark):
                 self._restore_parent(change, parent, key)
 
     def _may_know(self, table: str, key: Key, mark: int) -> bool:

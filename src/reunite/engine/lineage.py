@@ -36,14 +36,22 @@ def is_gone(
     mark: int,
     is_mine: Callable[[LogEntry], bool],
     returns: bool = False,
+    stood: bool = True,
 ) -> bool:
     """Whether the row that stood under `key` at `mark` is gone. `entries` are the key's, by id;
-    `returns` says that a push may have brought it back."""
+    `returns` says that a push may have brought it back. Unless it surely `stood`, a row that came
+    when nothing was there is the one that is meant."""
     gone = False
     for entry in entries:
         if entry.place <= mark:
             continue
         arrives = entry.key == key and (entry.op is Op.INSERT or entry.old_key is not None)
+        if arrives and not stood:
+            # Steps of a row that were put together have the mark of the first one, and may point
+            # to what was seen with a later one.
+            stood = True
+            continue
+        stood = True
         if is_mine(entry):
             if arrives or entry.pushed_op is Op.INSERT:
                 gone = False

@@ -162,9 +162,9 @@ class Admission(ABC):
             )
         with self._store.write() as tx:
             now_ms = self._clock.now_ms()
-            tx.add_token(_hash(token), principal=principal, label=label, now_ms=now_ms)
+            tx.add_token(hashed_token(token), principal=principal, label=label, now_ms=now_ms)
             about = f"{principal.user} · {label}" if label else principal.user
-            given = {"id": _hash(token)[:12], "principal": principal_text(principal)}
+            given = {"id": hashed_token(token)[:12], "principal": principal_text(principal)}
             made = Act("token.created", about, now=given)
             keep_acts(tx, [made], at_ms=now_ms, new_id=secrets.token_hex(16))
         return token
@@ -207,9 +207,10 @@ class Admission(ABC):
         if found is not None:
             return found
         # A look-up is by hash, so its time tells nothing of the token.
-        found = tx.principal_of(_hash(token))
+        found = tx.principal_of(hashed_token(token))
         return None if found is None or self._directory.bars(tx, found) else found
 
 
-def _hash(token: str) -> str:
+def hashed_token(token: str) -> str:
+    """By which the hub knows a token; its first signs are the id that is shown."""
     return hashlib.sha256(token.encode()).hexdigest()

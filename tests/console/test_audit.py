@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reunite.console import audit
 from tests.console.conftest import World
 
 HOSTILE = "=cmd|' /C calc'!A0 <script>alert(1)</script> \u202e"
@@ -222,3 +223,22 @@ def test_acts_are_listed_by_who_and_what(world: World) -> None:
     ]
     everything = in_parts(ann, "acts", limit=2)
     assert len({act["id"] for act in everything}) == len(everything) >= 4
+
+
+def test_a_large_commit_is_counted_on_its_own_page_and_said_to_be_larger_in_the_list(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = world.owner()
+    world.write("""
+        insert into sale
+        with recursive n (x) as (select 1 union all select x + 1 from n where x < 300)
+        select 's' || x, null, 1 from n
+    """)
+    (listed,) = owner.get("commits")["items"]
+    assert (listed["changes"], listed["is_partial"]) == (100, True)
+    own = owner.get("commits/1")
+    assert (own["changes"], own["tables"], own["is_partial"]) == (300, {"sale": 300}, False)
+    assert owner.do("POST", "commits/1/undo", {})["rows"] == 300
+    monkeypatch.setattr(audit, "COUNTED_CHANGES", 200)
+    own = owner.get("commits/1")
+    assert (own["changes"], own["is_partial"]) == (200, True)

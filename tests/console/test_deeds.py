@@ -145,7 +145,11 @@ DEEDS: dict[tuple[str, str], Deed] = {
         role,
     ),
     ("DELETE", "filters"): Deed(
-        lambda world, ann: ann.do("DELETE", "filters?role=Managers&table=product&name=dear"),
+        lambda world, ann: ann.do(
+            "DELETE",
+            "filters?role=Managers&table=product&name=dear",
+            If_Match=first(ann, "filters")["etag"],
+        ),
         "select name from reunite_filter",
         [],
         "filter.removed",

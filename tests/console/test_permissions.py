@@ -162,8 +162,11 @@ def test_filters_are_added_changed_and_taken_away(shop: World) -> None:
     refused = owner.ask("PUT", "filters", bad, If_Match="-")
     assert (refused.status_code, refused.json()["code"]) == (400, "bad-request")
     where = "filters?tenant=acme&role=Managers&table=product&name=cheap"
-    assert owner.ask("DELETE", where).status_code == 204
-    assert owner.ask("DELETE", where).status_code == 404
+    stale = owner.ask("DELETE", where, If_Match=made["etag"])
+    assert (stale.status_code, stale.json()["item"]) == (412, changed)
+    assert owner.ask("DELETE", where).status_code == 400, "who has not seen it takes nothing away"
+    assert owner.ask("DELETE", where, If_Match=changed["etag"]).status_code == 204
+    assert owner.ask("DELETE", where, If_Match="-").status_code == 404
     assert shop.rows("select * from reunite_filter") == []
 
 

@@ -106,6 +106,8 @@ def test_a_right_that_is_taken_away_is_gone_at_once(world: World) -> None:
     ann = world.member("ann", "console:read")
     world.hub.directory.remove_member("ann", role="console:read")
     assert ann.ask("GET", "overview").status_code in (401, 403)
+    world.hub.directory.add_member("ann", "console:read")
+    assert ann.ask("GET", "overview").status_code == 401, "it was ended, not suspended"
 
 
 def test_a_change_without_the_sessions_header_is_refused(world: World) -> None:

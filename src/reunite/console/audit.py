@@ -29,8 +29,9 @@ from reunite.engine.history import HistoryEntry, check_filter, trail, with_rows
 from reunite.engine.ports import Commit, LogEntry, LogFilter, Transaction
 from reunite.engine.undo import UndoReport
 
-# Changes of a commit that are looked at for what a list tells of it.
+# Changes of a commit that are looked at for what a list tells of it, and for its own page.
 SUMMARY_CHANGES = 100
+COUNTED_CHANGES = 10_000
 
 # Seconds that a list looks through the log for what is rare, and ids at a time.
 LOOK_S = 0.12
@@ -77,7 +78,8 @@ class ReplicaNamed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommitItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A commit. With `is_partial`, it has more changes than were counted."""
+    """A commit. With `is_partial`, it has more changes than were counted: a list counts the first
+    SUMMARY_CHANGES, a commit's own page COUNTED_CHANGES."""
 
     seq: int
     at_ms: int
@@ -222,23 +224,23 @@ def _commits_with(tx: Transaction, given: LogAsked, first: int, last: int) -> Co
     )
 
 
-def _commit_items(tx: Transaction, found: Sequence[Commit]) -> list[CommitItem]:
-    entries = [
-        [
-            entry
-            for entry in tx.log(
-                after_id=commit.first_id - 1, until_id=commit.last_id, limit=SUMMARY_CHANGES
-            )
-            if entry.seq == commit.seq
-        ]
+def _commit_items(
+    tx: Transaction, found: Sequence[Commit], *, counted: int = SUMMARY_CHANGES
+) -> list[CommitItem]:
+    stretches = [
+        tx.log(after_id=commit.first_id - 1, until_id=commit.last_id, limit=counted)
         for commit in found
     ]
-    names = replica_names(tx, (one.replica for part in entries for one in part if one.replica))
-    return [_commit_item(commit, part, names) for commit, part in zip(found, entries, strict=True)]
+    names = replica_names(tx, (one.replica for part in stretches for one in part if one.replica))
+    return [
+        _commit_item(commit, part, names) for commit, part in zip(found, stretches, strict=True)
+    ]
 
 
-def _commit_item(commit: Commit, entries: Sequence[LogEntry], names: dict[str, str]) -> CommitItem:
-    is_partial = bool(entries) and entries[-1].id < commit.last_id
+def _commit_item(commit: Commit, stretch: Sequence[LogEntry], names: dict[str, str]) -> CommitItem:
+    # Others may have written between its changes.
+    entries = [entry for entry in stretch if entry.seq == commit.seq]
+    is_partial = bool(stretch) and stretch[-1].id < commit.last_id
     return CommitItem(
         seq=commit.seq,
         at_ms=commit.at_ms,
@@ -257,7 +259,8 @@ def _commit_item(commit: Commit, entries: Sequence[LogEntry], names: dict[str, s
 def commit(desk: Desk, given: CommitAsked) -> CommitItem:
     """The commit of this number."""
     with desk.reading() as tx:
-        return _commit_items(tx, [_known_commit(tx, given.seq)])[0]
+        found = _known_commit(tx, given.seq)
+        return _commit_items(tx, [found], counted=COUNTED_CHANGES)[0]
 
 
 def _known_commit(tx: Transaction, seq: int) -> Commit:

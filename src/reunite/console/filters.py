@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -90,22 +90,7 @@ class FiltersKept(Protocol):
 @operation("PUT", "filters", WRITE, "Add a filter, or change it")
 def set_filter(desk: Desk, given: FilterGiven) -> FilterItem:
     """Keep a filter that is as the request says, or not there yet."""
-    directory, tag = own_directory(desk), required_match(desk)
-    place = {
-        "tenant": given.tenant,
-        "role": given.role,
-        "table_name": given.table,
-        "name": given.name,
-    }
-
-    def check(tx: Transaction) -> None:
-        found = tx.records(FilterRecord, **place)
-        if tag != (_etag(found[0]) if found else NONE_TAG):
-            raise changed(
-                "Somebody has changed this filter meanwhile: look at what is there now.",
-                item=_item(found[0]) if found else None,
-            )
-
+    directory, check = own_directory(desk), _unchanged(desk, given)
     with directory.by(desk.user):
         directory.add_filter(
             given.role,
@@ -117,16 +102,44 @@ def set_filter(desk: Desk, given: FilterGiven) -> FilterItem:
             check=check,
         )
     with desk.reading() as tx:
-        return _item(tx.records(FilterRecord, **place)[0])
+        return _item(_records(tx, given)[0])
 
 
 @operation("DELETE", "filters", WRITE, "Take a filter away: more rows are read then")
 def remove_filter(desk: Desk, given: FilterAsked) -> None:
     """Take it away."""
     directory = own_directory(desk)
+    check = _unchanged(desk, given)
     with directory.by(desk.user):
-        if not directory.remove_filter(given.role, given.table, given.name, tenant=given.tenant):
+        if not directory.remove_filter(
+            given.role, given.table, given.name, tenant=given.tenant, check=check
+        ):
             raise missing("There is no such filter.")
+
+
+def _records(tx: Transaction, given: FilterGiven | FilterAsked) -> Sequence[FilterRecord]:
+    return tx.records(
+        FilterRecord,
+        tenant=given.tenant,
+        role=given.role,
+        table_name=given.table,
+        name=given.name,
+    )
+
+
+def _unchanged(desk: Desk, given: FilterGiven | FilterAsked) -> Callable[[Transaction], None]:
+    """What refuses a change of a filter that is not as the request says."""
+    tag = required_match(desk)
+
+    def check(tx: Transaction) -> None:
+        found = _records(tx, given)
+        if tag != (_etag(found[0]) if found else NONE_TAG):
+            raise changed(
+                "Somebody has changed this filter meanwhile: look at what is there now.",
+                item=_item(found[0]) if found else None,
+            )
+
+    return check
 
 
 def _item(one: FilterRecord) -> FilterItem:

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import msgspec
 
+from reunite.admission import hashed_token
 from reunite.console.acts import note
 from reunite.console.operations import READ, WRITE, Asked, Desk, Listed, operation
 from reunite.console.paging import after_place, part_of
-from reunite.console.permissions import own_directory
+from reunite.console.permissions import active_members, own_directory
 from reunite.console.problems import missing
 from reunite.core.principal import Principal
 from reunite.directory.noting import Act, acting_by
@@ -50,8 +51,8 @@ class Searched(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TenantItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant, how many users are in it, and how many replicas are. `url`: where its host changes
-    it."""
+    """A tenant, how many active users are in it, and how many replicas are. `url`: where its host
+    changes it."""
 
     name: str
     title: str
@@ -82,7 +83,7 @@ def tenants(desk: Desk, given: Searched) -> Listed[TenantItem]:
 
 def _tenants(tx: Transaction) -> list[TenantItem]:
     members: dict[str, set[str]] = {}
-    for member in tx.records(MemberRecord):
+    for member in active_members(tx):
         members.setdefault(member.tenant, set()).add(member.user_name)
     replicas = Counter(record.tenant for record in tx.replicas())
     return [
@@ -123,7 +124,7 @@ def remove_tenant(desk: Desk, given: Named) -> None:
 
 
 class RoleItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A role, and how many users have it anywhere. `url`: where its host changes it."""
+    """A role, and how many active users have it anywhere. `url`: where its host changes it."""
 
     name: str
     template: str
@@ -149,7 +150,7 @@ def roles(desk: Desk, given: Searched) -> Listed[RoleItem]:
 
 def _roles(tx: Transaction) -> list[RoleItem]:
     users: dict[str, set[str]] = {}
-    for member in tx.records(MemberRecord):
+    for member in active_members(tx):
         users.setdefault(member.role, set()).add(member.user_name)
     return [
         RoleItem(
@@ -433,7 +434,7 @@ def tokens(desk: Desk, given: TokensAsked) -> Listed[TokenItem]:
 def _tokens(desk: Desk) -> list[TokenItem]:
     return [
         TokenItem(
-            id=token_hash[:TOKEN_ID],
+            id=hashed[:TOKEN_ID],
             label=label,
             user=principal.user,
             tenant=principal.tenant,
@@ -441,7 +442,7 @@ def _tokens(desk: Desk) -> list[TokenItem]:
             claims=dict(principal.claims),
             created_ms=created_ms,
         )
-        for token_hash, principal, label, created_ms in desk.hub.tokens()
+        for hashed, principal, label, created_ms in desk.hub.tokens()
     ]
 
 
@@ -451,11 +452,13 @@ def make_token(desk: Desk, given: TokenGiven) -> TokenMade:
     principal = Principal(
         user=given.user, tenant=given.tenant, roles=given.roles, claims=given.claims
     )
-    before = {one.id for one in _tokens(desk)}
     with acting_by(desk.user):
         token = desk.hub.create_token(principal, label=given.label)
-    made = [one for one in _tokens(desk) if one.id not in before and one.user == given.user]
-    return TokenMade(token=token, item=made[0])
+    made_id = hashed_token(token)[:TOKEN_ID]
+    made = next((one for one in _tokens(desk) if one.id == made_id), None)
+    if made is None:
+        raise missing("Somebody took the token back in the moment in which it was made.")
+    return TokenMade(token=token, item=made)
 
 
 @operation("DELETE", "tokens", WRITE, "Take a token back: what it opened ends")

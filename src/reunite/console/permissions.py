@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -29,6 +29,7 @@ from reunite.engine.directory import (
     PermissionRecord,
     RoleRecord,
     TenantRecord,
+    UserRecord,
 )
 from reunite.engine.ports import Transaction
 from reunite.engine.preview import compared
@@ -76,7 +77,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RoleColumn(msgspec.Struct, frozen=True, kw_only=True):
-    """A role, and how many users have it in this tenant."""
+    """A role, and how many active users have it in this tenant."""
 
     name: str
     template: str
@@ -198,11 +199,7 @@ class _Own:
         return [one.name for one in tx.records(TenantRecord)]
 
     def roles(self, tx: Transaction, tenant: str) -> list[RoleColumn]:
-        users = Counter(
-            member.role
-            for member in tx.records(MemberRecord)
-            if member.tenant == tenant and member.is_active
-        )
+        users = Counter(member.role for member in active_members(tx) if member.tenant == tenant)
         return [
             RoleColumn(name=role.name, template=role.template, users=users[role.name])
             for role in tx.records(RoleRecord)
@@ -245,6 +242,14 @@ class _Own:
         )
         filters = [condition_of(one) for one in found if one.is_active]
         return granted([(asked.flags, filters)])
+
+
+def active_members(tx: Transaction) -> Iterator[MemberRecord]:
+    """The memberships that count, of users who may come."""
+    active = {user.name for user in tx.records(UserRecord) if user.is_active}
+    for member in tx.records(MemberRecord):
+        if member.is_active and member.user_name in active:
+            yield member
 
 
 def _kept(desk: Desk) -> PermissionsKept | None:

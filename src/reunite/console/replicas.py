@@ -78,7 +78,7 @@ def replicas(desk: Desk, given: ReplicasAsked) -> Replicas:
         for item in items
         if (text in item.name.casefold() or text in item.principal.casefold() or text in item.id)
         and given.principal in (None, item.principal)
-        and (given.tenant is None or given.tenant == str(item.tenant or ""))
+        and given.tenant in (None, "" if item.tenant is None else str(item.tenant))
     ]
     counts = Counter(item.state for item in found)
     if given.state is not None:

@@ -116,13 +116,19 @@ class OwnGate:
             (visit,) = found or (None,)
             if visit is None or visit.is_code or visit.expires_ms <= self._inside.clock.now_ms():
                 raise NotAuthenticatedError(_NOBODY)
+            member = None
             if not visit.is_member:
                 can, via = can_of([WRITE]), "code"
             else:
                 member = self._inside.directory.member(tx, visit.user_name, NO_TENANT)
-                if member is None:
-                    raise NotAuthenticatedError(_NOBODY)
-                can, via = _rights(member), "password"
+                can, via = _can_of_member(member), "password"
+        if not can:
+            # Who gets the role again logs in again.
+            with self._inside.store.write() as writing:
+                writing.drop_records(VisitRecord, id=visit.id)
+            if member is None:
+                raise NotAuthenticatedError(_NOBODY)
+            raise NotAllowedError(_NO_RIGHT)
         return Visitor(
             user=visit.user_name,
             can=can,
@@ -207,10 +213,16 @@ def can_of(roles: Iterable[str]) -> tuple[str, ...]:
 
 def _rights(principal: Principal) -> tuple[str, ...]:
     """What a principal may do here. Raises NotAllowedError."""
-    can = can_of(principal.roles) if principal.tenant is None else ()
+    can = _can_of_member(principal)
     if not can:
         raise NotAllowedError(_NO_RIGHT)
     return can
+
+
+def _can_of_member(principal: Principal | None) -> tuple[str, ...]:
+    if principal is None or principal.tenant is not None:
+        return ()
+    return can_of(principal.roles)
 
 
 def _visitor(principal: Principal, *, via: str) -> Visitor:

@@ -341,9 +341,19 @@ class Managing:
                 )
             )
 
-    def remove_filter(self, role: str, table: str, name: str, *, tenant: str = NO_TENANT) -> int:
-        """Take a filter away: more rows are read then. How many there were of this name."""
+    def remove_filter(
+        self,
+        role: str,
+        table: str,
+        name: str,
+        *,
+        tenant: str = NO_TENANT,
+        check: Callable[[Transaction], None] = lambda tx: None,
+    ) -> int:
+        """Take a filter away: more rows are read then. How many there were of this name. `check`
+        looks at what there is before, and may raise."""
         with self._changing(GRANTS_STAMP) as tx:
+            check(tx)
             return tx.drop_records(
                 FilterRecord, tenant=tenant, role=role, table_name=table, name=name
             )

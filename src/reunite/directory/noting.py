@@ -142,7 +142,7 @@ class Noted:
                 Act(
                     f"{_NAMES[kind]}.{ending}",
                     " · ".join(str(part) for part in key if part != ""),
-                    _told(former, now),
+                    _told(former),
                     _told(now, former),
                 )
             )
@@ -158,8 +158,10 @@ def noted(
     return cast(WriteTransaction, found), found
 
 
-def _told(record: msgspec.Struct | None, other: msgspec.Struct | None) -> dict[str, Any] | None:
-    """A record as it may be told."""
+def _told(
+    record: msgspec.Struct | None, former: msgspec.Struct | None = None
+) -> dict[str, Any] | None:
+    """A record as it may be told; of a password, whether it was another one before."""
     if record is None:
         return None
     told = {
@@ -168,13 +170,11 @@ def _told(record: msgspec.Struct | None, other: msgspec.Struct | None) -> dict[s
         if name not in ("password", "created_ms")
     }
     if isinstance(record, UserRecord):
-        told["password"] = (
-            ("another one" if other is not None and _password(other) != record.password else "set")
-            if record.password
-            else "none"
-        )
+        was = _password(former)
+        is_other = was not in ("", record.password)
+        told["password"] = "none" if not record.password else "changed" if is_other else "set"
     return told
 
 
-def _password(record: msgspec.Struct) -> str:
+def _password(record: msgspec.Struct | None) -> str:
     return record.password if isinstance(record, UserRecord) else ""

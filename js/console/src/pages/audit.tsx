@@ -20,6 +20,10 @@ export interface CommitItem {
   readonly is_partial: boolean;
 }
 
+/** How many changes a commit has; of a large one, that it is more than were counted. */
+export const changesOf = (one: CommitItem): string =>
+  (one.is_partial ? "more than " : "") + count(one.changes);
+
 interface Act {
   readonly id: number | string;
   readonly at_ms: number;
@@ -133,7 +137,7 @@ function Commits() {
                 .map(([name, rows]) => `${name} ${count(rows)}`)
                 .join(", ") + (one.is_partial ? " …" : ""),
           },
-          { name: "Changes", show: (one) => count(one.changes), isNumber: true },
+          { name: "Changes", show: changesOf, isNumber: true },
         ]}
         empty={<Nothing yet="Nothing was changed yet." what="commit" />}
       />

@@ -3,8 +3,8 @@
 import { linkTo } from "../address.js";
 import { useAsk, useList } from "../asking.js";
 import { Answer, Facts, Listing, Page } from "../parts/answers.js";
-import { At, count } from "../parts/words.js";
-import type { CommitItem } from "./audit.js";
+import { At } from "../parts/words.js";
+import { type CommitItem, changesOf } from "./audit.js";
 import { ChangeCard, type ChangeItem, UndoCommit } from "./changes.js";
 
 export function Commit({ id }: { id: string }) {
@@ -32,7 +32,7 @@ export function Commit({ id }: { id: string }) {
                       </>
                     )),
               ],
-              ["Changes", count(commit.changes)],
+              ["Changes", changesOf(commit)],
             ]}
           />
         )}

@@ -83,7 +83,9 @@ class MobyncClient:
     auth_token   what the endpoint is told
     version      of this device's fields, where the server has lenses
     lenses       the same, by model: a file of an earlier version gets the fields of `version`,
-                 with its rows and what waits in it. One whose version was never said has the first
+                 with its rows and what waits in it. One whose version was never said has the first.
+                 Clients of the release before that have the file open raise CallerError from then
+                 on; models that are not in `models` follow when a client names them
     limit        about how many diffs come at a time
 
     Rows are written by the methods here, by `transaction`, or by any other program; their ids
@@ -173,6 +175,8 @@ class MobyncClient:
         A diff that the server refuses for good keeps the others back: the error's `diff_id` says
         which it is, if the server tells, and `drop` gives it up.
         """
+        if self._file.is_behind():
+            return self._sync(*self._collected(), is_afresh=True)
         try:
             report = self._sync(*self._collected())
         except InconsistentClock as exc:
@@ -236,7 +240,7 @@ class MobyncClient:
             if self._file.state("clock") == started:
                 if is_afresh:
                     self._file.clear()
-                    self._file.apply(map(parse, self._waiting()))
+                    self._file.apply(map(parse, self._to_send()))
                 self._file.apply(entries)
                 self._file.apply_again(self._file.noted())
                 self._file.set_state("clock", int(answers[-1]["logical_clock"]))
@@ -263,8 +267,14 @@ class MobyncClient:
                 "INSERT INTO mobync_diff (id, diff) VALUES (?, ?)",
                 [(diff[Diff.ID], json.dumps(diff)) for diff in made],
             )
-            connection.execute("DELETE FROM mobync_change")
-            return self._waiting(), self._file.state("clock")
+            connection.executemany(
+                "DELETE FROM mobync_change WHERE n = ?", [(one.n,) for one in noted]
+            )
+            return self._to_send(), self._file.state("clock")
+
+    def _to_send(self) -> list[dict[str, Any]]:
+        """What waits of this client's models; that of others may say another version's names."""
+        return [diff for diff in self._waiting() if self._file.has(diff[Diff.MODEL])]
 
     def _waiting(self) -> list[dict[str, Any]]:
         found = self._file.connection.execute("SELECT diff FROM mobync_diff ORDER BY n").fetchall()

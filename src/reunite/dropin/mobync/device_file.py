@@ -1,7 +1,9 @@
 """A device's SQLite file: the models' tables, triggers that note what is written, what waits.
 
     mobync_state      name, value: the clock; whether an answer is being applied just now; what
-                      makes the next sync read all rows anew; the version of the fields
+                      makes the next sync read all rows anew
+    mobync_model      model, version of its fields, is_behind: whether an answer told of rows of it
+                      to a client that does not have it
     mobync_change     n, model, op, row before and after as JSON, time in ms: noted by triggers
     mobync_diff       n, diff: made of changes when a sync began, and not answered yet
     mobync_conflict   n, conflict: what answers said of losses
@@ -23,7 +25,7 @@ from typing import Any
 import msgspec
 
 from reunite.core.change import Op
-from reunite.dropin.mobync.device_versions import Lenses, follow_lenses
+from reunite.dropin.mobync.device_versions import Lenses, follow_lenses, stored, versions_of
 from reunite.dropin.mobync.diff import CREATE, DELETE, Entry, RowId, are_odd
 from reunite.errors import CallerError
 from reunite.stores.sql.database import connect_sqlite, translated
@@ -32,7 +34,10 @@ from reunite.stores.sql.quoting import literal, quoted
 _LAYOUT = """
     CREATE TABLE IF NOT EXISTS mobync_state (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
     INSERT OR IGNORE INTO mobync_state
-        VALUES ('clock', 0), ('is_applying', 0), ('dropped', 0), ('version', 0);
+        VALUES ('clock', 0), ('is_applying', 0), ('dropped', 0);
+    CREATE TABLE IF NOT EXISTS mobync_model (
+        model TEXT PRIMARY KEY, version INTEGER, is_behind INTEGER NOT NULL DEFAULT 0
+    );
     CREATE TABLE IF NOT EXISTS mobync_change (
         n INTEGER PRIMARY KEY AUTOINCREMENT, model TEXT NOT NULL, op TEXT NOT NULL,
         old TEXT, new TEXT, at INTEGER NOT NULL
@@ -87,30 +92,37 @@ class DeviceFile:
         # What other programs write as text that is none must not keep the rest from going.
         self.connection.text_factory = lambda text: text.decode(errors="replace")
         self._mutex = threading.RLock()
+        self._kinds: dict[str, dict[str, str]] = {}
+        self._versions: dict[str, int] = {}
         with translated():
             self.connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            there = "SELECT 1 FROM sqlite_master WHERE name = 'mobync_state'"
-            is_new = self.connection.execute(there).fetchone() is None
             self.connection.executescript(_LAYOUT)
             with self.writing():
-                for name in (_trigger(op, model) for model in models for op in Op):
-                    self.connection.execute(f"DROP TRIGGER IF EXISTS {name}")
-                if version is not None:
-                    follow_lenses(self.connection, declared, lenses or {}, version, is_new=is_new)
+                known = {model for model in declared if self._drop_triggers(model)}
+                noted = versions_of(self.connection, declared)
+                follow_lenses(self.connection, declared, lenses or {}, version, known=known)
                 for model, kinds in declared.items():
                     self._make(model, kinds)
-        self._kinds = {model: self._columns(model) for model in models}
+                    if not (model in known or model in noted) and self._has_rows(model):
+                        # The application's own, of which no server knows: nothing replaces them.
+                        self._set_up_to_date(model)
+                self._kinds = {model: self._columns(model) for model in declared}
+                self._versions = versions_of(self.connection, declared)
 
     def close(self) -> None:
         """Close the connection; a second time does nothing."""
         self.connection.close()
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction of the application; the triggers note what it writes."""
+    def writing(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        """A transaction of the application; the triggers note what it writes.
+
+        Raises CallerError once another release has given the models other fields.
+        """
         with self._mutex, translated():
-            self.connection.execute("BEGIN IMMEDIATE")
+            self.connection.execute(begin)
             try:
+                self._check_versions()
                 yield self.connection
             except BaseException:
                 self.connection.execute("ROLLBACK")
@@ -141,13 +153,22 @@ class DeviceFile:
 
     def rows(self, model: str) -> list[dict[str, Any]]:
         """All rows of a model, in the order of their ids."""
-        names = ", ".join(map(quoted, self._kinds_of(model)))
-        with self._mutex, translated():
-            found = self.connection.execute(f"SELECT {names} FROM {quoted(model)} ORDER BY id")
-            return [self._read(model, row) for row in found.fetchall()]
+        table = quoted(model)
+        # SQLite takes a quoted name for a text if no column has it, unless a table stands before.
+        names = ", ".join(f"{table}.{quoted(name)}" for name in self._kinds_of(model))
+        query = f"SELECT {names} FROM {table} ORDER BY {table}.id"
+        with self._mutex:
+            is_inside = self.connection.in_transaction
+            with translated() if is_inside else self.writing("BEGIN"):
+                found = self.connection.execute(query).fetchall()
+        return [self._read(model, row) for row in found]
+
+    def has(self, model: str) -> bool:
+        """Whether this client has the model; the file may have others."""
+        return model in self._kinds
 
     def noted(self) -> list[Noted]:
-        """What was written and is in no diff yet, in order."""
+        """What was written to this client's models and is in no diff yet, in order."""
         rows = self.connection.execute(
             "SELECT n, model, op, old, new, at FROM mobync_change ORDER BY n"
         ).fetchall()
@@ -161,6 +182,7 @@ class DeviceFile:
                 at_ms=at,
             )
             for n, model, op, old, new, at in rows
+            if self.has(model)
         ]
 
     def put(self, model: str, row: RowId, values: Mapping[str, Any]) -> None:
@@ -190,17 +212,30 @@ class DeviceFile:
         self.connection.execute(f"DELETE FROM {quoted(model)} WHERE id = ?", (row,))
 
     def apply(self, entries: Iterable[Entry]) -> None:
-        """Do what diffs say; one of a model that this device does not have is passed over."""
+        """Do what diffs say; one of a model that this client does not have is passed over, and
+        that is noted for one that has it."""
+        passed_over: set[str] = set()
         for entry in entries:
             model, row = entry.key
-            if model not in self._kinds:
-                continue
-            if entry.type == CREATE:
+            if not self.has(model):
+                passed_over.add(model)
+            elif entry.type == CREATE:
                 self.put(model, row, entry.values)
             elif entry.type == DELETE:
                 self.remove(model, row)
             else:
                 self.change(model, row, entry.values)
+        self.connection.executemany(
+            "INSERT INTO mobync_model (model, is_behind) VALUES (?, 1) "
+            "ON CONFLICT (model) DO UPDATE SET is_behind = 1",
+            [(model,) for model in passed_over],
+        )
+
+    def is_behind(self) -> bool:
+        """Whether answers told of rows of this client's models to one that does not have them."""
+        with self._mutex, translated():
+            query = "SELECT model FROM mobync_model WHERE is_behind = 1"
+            return any(self.has(model) for (model,) in self.connection.execute(query).fetchall())
 
     def apply_again(self, noted: Sequence[Noted]) -> None:
         """Do once more what was noted, on top of an answer."""
@@ -214,13 +249,40 @@ class DeviceFile:
                     self.change(one.model, one.new["id"], one.changed)
 
     def clear(self) -> None:
-        """Delete all rows of the models."""
+        """Delete all rows of the models, which then are behind no more."""
         for model in self._kinds:
             self.connection.execute(f"DELETE FROM {quoted(model)}")
+            self._set_up_to_date(model)
 
     def fields(self, model: str) -> list[str]:
         """The fields of a model beside `id`. Raises CallerError for one that is not there."""
         return [name for name in self._kinds_of(model) if name != "id"]
+
+    def _check_versions(self) -> None:
+        found = versions_of(self.connection, self._versions)
+        for model, version in self._versions.items():
+            if found.get(model) != version:
+                raise CallerError(
+                    f"Another release has opened this file: its model {model!r} is of version "
+                    f"{found.get(model)} now, not of {version}. Close this client, and open the "
+                    "file with the newer release."
+                )
+
+    def _has_rows(self, model: str) -> bool:
+        return self._one(f"SELECT 1 FROM {quoted(model)} LIMIT 1") is not None
+
+    def _set_up_to_date(self, model: str) -> None:
+        query = "UPDATE mobync_model SET is_behind = 0 WHERE model = ?"
+        self.connection.execute(query, (model,))
+
+    def _drop_triggers(self, model: str) -> bool:
+        """Whether there were any."""
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = ?"
+        names = [f"mobync_{op}_{model}" for op in Op]
+        found = [self.connection.execute(query, (name,)).fetchone() for name in names]
+        for name in names:
+            self.connection.execute(f"DROP TRIGGER IF EXISTS {quoted(name)}")
+        return any(found)
 
     def _make(self, model: str, kinds: Mapping[str, str]) -> None:
         columns = ["id NOT NULL PRIMARY KEY"]
@@ -270,12 +332,7 @@ class DeviceFile:
 
     def _stored(self, model: str, values: Mapping[str, Any]) -> list[Any]:
         kinds = self._kinds[model]
-        return [
-            json.dumps(value)
-            if isinstance(value, list | dict) or (kinds[field] == "JSON" and value is not None)
-            else value
-            for field, value in values.items()
-        ]
+        return [stored(value, kinds[field]) for field, value in values.items()]
 
     def _parse(self, model: str, text: str | None) -> dict[str, Any] | None:
         if text is None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from reunite import Replica
-from tests.console.conftest import World
+from tests.console.conftest import Browser, World
 
 
 @pytest.fixture
@@ -125,6 +125,86 @@ def test_a_row_that_one_deleted_and_the_other_changed_is_a_conflict_of_rows(worl
     assert tag == "-"
     owner.do("POST", f"conflicts/{one['id']}", {"take": "replica"}, If_Match=tag)
     assert world.rows("select name from product where id = 'p2'") == [("Oat milk",)]
+
+
+@pytest.mark.parametrize(
+    ("take", "name"), [("hub", "Green tea"), ("base", "Tea"), ("replica", "Black tea")]
+)
+def test_what_a_policy_decided_is_overruled(world: World, take: str, name: str) -> None:
+    owner = world.owner()
+    till, depot = world.replica("till"), world.replica("depot")
+    meet((till,), "Green tea")
+    world.clock.advance(1_000)
+    with depot.transaction() as db:
+        db.execute("update product set name = 'Black tea' where id = 'p1'")
+    depot.sync()
+    (one,) = owner.get("conflicts", state="merged")["items"]
+    assert (one["hub"], one["result"]) == ("Green tea", "Black tea")
+    done = decided(owner, one, take)
+    assert (done["commit"] is None) == (take == "replica")
+    assert world.rows("select name from product where id = 'p1'") == [(name,)]
+
+
+def decided(owner: Browser, one: dict[str, Any], take: str) -> Any:
+    path = f"conflicts/{one['id']}"
+    return owner.do("POST", path, {"take": take}, If_Match=owner.get(path)["etag"])
+
+
+@pytest.mark.parametrize(
+    ("take", "rows"),
+    [("hub", []), ("base", [("p2", "Milk", 2)]), ("replica", [("p2", "Oat milk", 2)])],
+)
+def test_a_row_that_the_hub_deleted_comes_back_whole_or_stays_away(
+    world: World, take: str, rows: list[Any]
+) -> None:
+    owner, till = world.owner(), world.replica("till")
+    with till.transaction() as db:
+        db.execute("update product set name = 'Oat milk' where id = 'p2'")
+    world.write("delete from product where id = 'p2'")
+    till.sync()
+    (one,) = owner.get("conflicts")["items"]
+    decided(owner, one, take)
+    assert world.rows("select * from product where id = 'p2'") == rows, "with its price"
+
+
+@pytest.mark.parametrize(
+    ("take", "rows"),
+    [("hub", [("p2", "Milk", 9)]), ("base", [("p2", "Milk", 2)]), ("replica", [])],
+)
+def test_a_row_that_the_device_deleted_comes_back_as_the_hub_had_it(
+    world: World, take: str, rows: list[Any]
+) -> None:
+    owner, till = world.owner(), world.replica("till")
+    with till.transaction() as db:
+        db.execute("delete from product where id = 'p2'")
+    world.write("update product set price = 9 where id = 'p2'")
+    till.sync()
+    (one,) = owner.get("conflicts")["items"]
+    assert (one["policy"], world.rows("select * from product where id = 'p2'")) == (
+        "delete_wins",
+        [],
+    )
+    decided(owner, one, take)
+    assert world.rows("select * from product where id = 'p2'") == rows
+
+
+def test_a_row_whose_rest_the_log_has_forgotten_is_not_put_back_in_part(world: World) -> None:
+    owner, till = world.owner(), world.replica("till")
+    with till.transaction() as db:
+        db.execute("update product set name = 'Oat milk' where id = 'p2'")
+    world.write("delete from product where id = 'p2'")
+    world.hub.number()
+    world.clock.advance(1_000)
+    world.hub.trim(older_than_s=0, seen_within_s=0)
+    till.sync()
+    (one,) = owner.get("conflicts")["items"]
+    path, whole = f"conflicts/{one['id']}", {"name": "Oat milk", "price": 2}
+    refused = owner.ask("POST", path, {"take": "replica"}, If_Match="-")
+    assert refused.status_code == 400
+    assert "give all of it" in refused.json()["detail"]
+    assert owner.get(path)["item"]["state"] == "merged"
+    owner.do("POST", path, {"take": "value", "value": whole}, If_Match="-")
+    assert world.rows("select * from product where id = 'p2'") == [("p2", "Oat milk", 2)]
 
 
 def test_conflicts_that_a_policy_decided_are_listed_apart(world: World) -> None:

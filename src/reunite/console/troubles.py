@@ -29,6 +29,7 @@ from reunite.engine.history import entries_of, with_rows
 from reunite.engine.ports import StoredOutcome, Transaction, WriteTransaction
 from reunite.engine.putting_back import Named, named_row, put_back, row_tag
 from reunite.engine.remembered import DECIDED, OPEN, SETTLED, HubConflictRecord, RefusalRecord
+from reunite.engine.taking_back import image_under
 from reunite.errors import BadRequestError, UnknownTableError
 
 # Changes of a conflict's row that are shown beside it.
@@ -98,7 +99,8 @@ class ConflictSeen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is to stand there: the value of one side, or another one."""
+    """What is to stand there: the value of one side, or another one. Of a whole row, columns that
+    are not named stay as they are, or as they were when the row went."""
 
     id: str
     take: Literal["hub", "replica", "base", "value"]
@@ -230,22 +232,22 @@ def decide(desk: Desk, given: Decision) -> ConflictDecided:
     )
 
     def wanted(tx: Transaction, schema: TableSchema) -> Named | None:
-        row = named_row(tx, schema, parse_key(one.key))
-        if given.take == "hub":
-            return row
+        key = parse_key(one.key)
+        row = named_row(tx, schema, key)
         if not one.column_name:
             if value is None:
                 return None
             if not isinstance(value, dict):
                 raise BadRequestError("A row is values by column, or null.", path="value")
-            # Of a side that changed some columns, the rest is what they both began with.
-            known = met.base if met is not None and row is None else None
-            key = dict(zip(schema.key, parse_key(one.key), strict=True))
-            return {**key, **(known if isinstance(known, dict) else {}), **value}
+            side = {**dict(zip(schema.key, key, strict=True)), **value}
+            if row is not None:
+                return side
+            return _whole(tx, schema, key, side, is_typed=given.take == "value")
         if row is None:
-            raise BadRequestError(
-                "The row is gone: take what the hub has, or put the row back first.", path="take"
-            )
+            # What waits for a person, and has nothing any more to be decided about, can be closed.
+            if given.take == "hub" and one.state == OPEN:
+                return None
+            raise BadRequestError("The row is gone: put it back first.", path="take")
         if one.column_name not in schema.column:
             raise UnknownTableError(f"The table has no column {one.column_name!r} any more.")
         return {one.column_name: value}
@@ -270,6 +272,25 @@ def decide(desk: Desk, given: Decision) -> ConflictDecided:
     commit = commit_of(desk, first_id)
     with desk.reading() as tx:
         return ConflictDecided(item=_conflict_items(tx, [decided])[0], commit=commit)
+
+
+def _whole(tx: Transaction, schema: TableSchema, key: Key, side: Named, *, is_typed: bool) -> Named:
+    """A row that is gone, as one side has it: a conflict knows the columns that this side changed,
+    and the log what the others were when the row went. Raises BadRequestError."""
+    was: Named = {}
+    for entry in reversed(tx.entries(schema.name, [key], after_id=0)):
+        image = image_under(entry, key)
+        if image is not None or entry.is_erased:
+            was = image or {}
+            break
+    found = {**was, **side}
+    if not was and not is_typed and not found.keys() >= set(schema.column_names):
+        raise BadRequestError(
+            "The log does not tell any more what the rest of the row was: give all of it as a "
+            "value.",
+            path="take",
+        )
+    return found
 
 
 def _taken(met: Conflict | None, take: str) -> Any:

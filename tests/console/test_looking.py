@@ -101,7 +101,16 @@ def test_jobs_are_those_of_the_process(world: World) -> None:
     def report() -> None:
         """Nothing."""
 
-    assert owner.get("jobs")["items"] == [{"name": "report", "seconds": 3600.0}]
+    assert owner.get("jobs", limit=50)["items"] == [{"name": "report", "seconds": 3600.0}]
+
+    @world.hub.every(seconds=60, name="sweep")
+    def sweep() -> None:
+        """Nothing."""
+
+    first = owner.get("jobs", limit=1)
+    rest = owner.get("jobs", limit=1, after=first["next"])
+    assert [one["name"] for one in first["items"] + rest["items"]] == ["report", "sweep"]
+    assert rest["next"] is None
 
 
 def test_tables_are_found_tracked_and_left(world: World) -> None:
@@ -120,7 +129,25 @@ def test_tables_are_found_tracked_and_left(world: World) -> None:
         "table.untracked",
         "table.tracked",
     ]
-    assert owner.ask("POST", "discovery", {"table": "none", "track": True}).status_code == 404
+    for name in ("none", "reunite_visit", "reunite_change"):
+        for is_tracked in (True, False):
+            asked = {"table": name, "track": is_tracked}
+            assert owner.ask("POST", "discovery", asked).status_code == 404, asked
+
+
+def test_discovery_tells_of_each_table_and_whether_new_ones_are_tracked(world: World) -> None:
+    world.write("create table nokey (a text)")
+    owner = world.owner()
+    found = owner.get("discovery")
+    assert found["tracks_newcomers"] is False
+    (one,) = found["left_out"]
+    assert (one["name"], one["can_track"]) == ("nokey", False)
+    assert "has no primary key" in one["why"]
+    world.hub.track_newcomers()
+    world.write("create table fresh (id text primary key not null)")
+    found = owner.get("discovery")
+    assert found["tracks_newcomers"] is True
+    assert "fresh" in found["tracked"]
 
 
 def test_a_log_is_verified_in_parts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,3 +184,49 @@ def test_what_is_missing_in_a_log_is_told(world: World) -> None:
     assert texts[0] == "Commit 2 is missing."
     found = owner.do("POST", "verify", {"after_seq": 3})
     assert any("was last written, and is not there" in one["text"] for one in found["problems"])
+
+
+@pytest.fixture
+def logged(world: World) -> World:
+    """Six commits of one change each."""
+    for price in range(6):
+        world.write(f"update product set price = {price + 10} where id = 'p1'")
+        world.hub.number()
+    return world
+
+
+@pytest.mark.parametrize("at_once", [5_000, 1])
+def test_a_commit_that_lacks_changes_is_told(
+    logged: World, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr("reunite.console.working.VERIFIED_CHANGES", at_once)
+    owner = logged.owner()
+    logged.write("update product set price = 1")
+    logged.hub.number()
+    logged.write(
+        "delete from reunite_change where id = 3;"
+        "delete from reunite_change where id = (select max(id) - 1 from reunite_change)"
+    )
+    problems, after = [], 0
+    while after is not None:
+        found = owner.do("POST", "verify", {"after_seq": after})
+        problems, after = problems + found["problems"], found["next"]
+    assert problems == [
+        {"seq": 3, "text": "Commit 3 was made with 1 changes, and has 0."},
+        {"seq": 7, "text": "Commit 7 was made with 2 changes, and has 1."},
+    ]
+
+
+def test_what_cannot_be_read_in_a_log_is_told(logged: World) -> None:
+    owner = logged.owner()
+    logged.write(
+        "update reunite_change set op = 'upsert' where id = 4;"
+        "delete from reunite_change where id = 5"
+    )
+    found = owner.do("POST", "verify", {})
+    assert [one["seq"] for one in found["problems"]] == [4, 5]
+    assert "change 4 has the operation 'upsert'" in found["problems"][0]["text"]
+    assert (found["checked"], found["next"]) == (6, None)
+    listed = owner.ask("GET", "commits")
+    assert listed.status_code == 503
+    assert "change 4 has the operation 'upsert'" in listed.json()["detail"]

@@ -186,7 +186,8 @@ def test_lag_is_of_what_was_sent_and_falls_with_a_sync(world: World) -> None:
     world.write("update product set price = 9")
     till.sync()
     found = owner.get("performance")
-    assert [(one["name"], one["behind"]) for one in found["lag"]] == [("depot.db", 1)]
+    lag = [(one["name"], one["principal"], one["behind"]) for one in found["lag"]]
+    assert lag == [("depot.db", "ann", 1)]
     world.clock.advance(10_000)
     found = owner.get("performance")
     assert found["series"]["behind_max"][-1] == 1

@@ -95,6 +95,14 @@ def test_many_cells_are_changed_together_or_not_at_all_and_undone(shop: World) -
     assert owner.ask("POST", "permissions/bulk", {"items": [unknown]}).status_code == 400
 
 
+def test_a_cell_is_changed_once_by_one_request(shop: World) -> None:
+    owner = shop.owner()
+    items = [CELL | {"flags": flags, "etag": "-"} for flags in (READ_ONLY, FULL)]
+    answer = owner.ask("POST", "permissions/bulk", {"items": items})
+    assert (answer.status_code, answer.json()["path"]) == (400, "items")
+    assert stored(shop) == []
+
+
 def test_each_change_is_noted_with_who_and_from_what_to_what(shop: World) -> None:
     ann = shop.member("ann", "console:write")
     ann.do("PUT", "permissions", CELL | {"flags": READ_ONLY}, If_Match="-")

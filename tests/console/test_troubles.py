@@ -53,6 +53,12 @@ def test_an_open_conflict_shows_what_met(asked: World) -> None:
     assert owner.ask("GET", "conflicts/nothing").status_code == 404
 
 
+def test_a_conflict_tells_its_columns_type(asked: World) -> None:
+    owner = asked.owner()
+    (one,) = owner.get("conflicts")["items"]
+    assert owner.get(f"conflicts/{one['id']}")["column_type"] == "text"
+
+
 @pytest.mark.parametrize(
     ("decision", "name"),
     [

@@ -46,13 +46,14 @@ class Stage:
         self.sql('create table "<b>odd</b>" (id text primary key not null, "<i>x</i>" text)')
         self.sql('insert into "<b>odd</b>" values (?, ?)', HOSTILE, HOSTILE)
         self.hub = stack.enter_context(Hub(self.file))
-        self.hub.track("task", merge={"note": "ask"})
+        self.hub.track("task", merge={"note": "ask", "flight_id": "ask"})
         for table in ("airline", "flight", "product", "purchase", "<b>odd</b>"):
             self.hub.track(table)
         self.people()
         self.server = stack.enter_context(ServerThread(self.hub, routes=console_routes))
         self.devices = {name: self.device(name, user) for name, user in DEVICES.items()}
         self.history()
+        self.hub.every(seconds=3600, name="hourly report")(lambda: None)
 
     def people(self) -> None:
         directory = self.hub.directory

@@ -140,7 +140,7 @@ def test_checker_sees_a_child_change_its_parent(tables: Tables) -> None:
 
 def test_checker_sees_a_gap_between_commits(tables: Tables) -> None:
     def commit(seq: int, first_id: int) -> Commit:
-        return Commit(seq=seq, first_id=first_id, last_id=first_id, at_ms=0, nonce="x")
+        return Commit(seq=seq, first_id=first_id, last_id=first_id, changes=1, at_ms=0, nonce="x")
 
     check = HubCheck(tables, 0)
     check.numbered([commit(1, 1), commit(2, 2)], 2)

@@ -4,7 +4,7 @@
 
 import { afterAll, beforeAll, expect } from "vitest";
 import { inChromium } from "../browser/chromium.js";
-import { logIn, photograph, Stage } from "./stage.js";
+import { logIn, photograph, Stage, visit } from "./stage.js";
 
 let stage: Stage;
 const PATIENT = { timeout: 60_000 };
@@ -26,6 +26,30 @@ inChromium("an open conflict is decided, and the row follows", async (browse) =>
   await page.getByText("by cleo").first().waitFor();
   await page.getByRole("link", { name: "Conflicts", exact: true }).click();
   await page.getByRole("row").filter({ hasText: "decided" }).waitFor();
+});
+
+inChromium("a number, or nothing, is typed for a conflict of a number", async (browse) => {
+  const sql = "select flight_id, typeof(flight_id) from task where id = 'task-1'";
+  const flights = (await stage.sql("select id from flight order by id limit 4")).flat();
+  const page = await stage.as(await browse(), "cleo");
+  for (const isNull of [false, true]) {
+    const met = isNull ? [flights[1], flights[2]] : [null, flights[0]];
+    const update = "update task set flight_id = ? where id = 'task-1'";
+    for (const [index, replica] of ["till", "tablet"].entries())
+      await stage.ask({ do: "run", replica, sql: update, values: [met[index]] });
+    for (const replica of ["till", "tablet"]) await stage.ask({ do: "sync", replica });
+    expect((await stage.sql(sql))[0]![0]).toBe(met[0]);
+    const [[id]] = (await stage.sql(
+      "select id from reunite_hub_conflict where column_name = 'flight_id' and state = 'open'",
+    )) as [[string]];
+    await visit(page, stage, `conflicts/${id}`);
+    if (isNull) await page.getByLabel("no value (null)").check();
+    else await page.getByLabel("Or another value of flight_id").fill(String(flights[3]));
+    await page.getByRole("button", { name: "Take what is typed" }).click();
+    await page.getByText("by cleo").first().waitFor();
+    expect(await stage.sql(sql)).toEqual([isNull ? [null, "null"] : [flights[3], "integer"]]);
+    for (const replica of ["till", "tablet"]) await stage.ask({ do: "sync", replica });
+  }
 });
 
 inChromium("a commit is looked at field by field, and undone after a preview", async (browse) => {

@@ -5,7 +5,7 @@
 
 import { afterAll, beforeAll, expect } from "vitest";
 import { inChromium } from "../browser/chromium.js";
-import { fitsAPhone, photograph, Stage } from "./stage.js";
+import { fitsAPhone, photograph, places, Stage, visit } from "./stage.js";
 
 let stage: Stage;
 
@@ -36,4 +36,33 @@ inChromium("every page has a title, an address of its own, and fits a phone", as
     expect(await fitsAPhone(page), href).toBe(true);
   }
   expect(stage.complaints).toEqual([]);
+});
+
+inChromium("no page asks for what the hub takes for nonsense", async (browse) => {
+  const page = await stage.as(await browse(), "cleo");
+  const refused: string[] = [];
+  page.on("response", (response) => {
+    if (response.status() === 400) refused.push(response.url());
+  });
+  for (const path of await places(stage)) await visit(page, stage, path);
+  expect(refused).toEqual([]);
+});
+
+inChromium("jobs and the history of a row have what there is", async (browse) => {
+  const page = await stage.as(await browse(), "cleo", "jobs");
+  await page.getByRole("row").filter({ hasText: "hourly report" }).getByText("3600 s").waitFor();
+  const key = encodeURIComponent('["task-0"]');
+  await visit(page, stage, `row?table=task&key=${key}`);
+  await page.getByRole("article").filter({ hasText: "Eight tonnes" }).first().waitFor();
+});
+
+inChromium("new tables are said to be left out, and those without a key why", async (browse) => {
+  await stage.sql("create table keyless (a text)");
+  const page = await stage.as(await browse(), "cleo", "discovery");
+  await page
+    .getByRole("row")
+    .filter({ hasText: "keyless" })
+    .getByText(/has no primary key/)
+    .waitFor();
+  await page.getByText("left out until they are named").waitFor();
 });

@@ -11,8 +11,9 @@ The rule         an operation runs whole in one worker thread. Nobody gets furth
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, TypeAlias
 
 import anyio
@@ -261,8 +262,10 @@ def _response(request: Request, found: Any) -> Response:
         case None:
             return Response(status_code=204)
         case Download(name=name, media_type=media_type, lines=lines):
+            # What goes wrong at the beginning is an answer still, and no broken file.
+            iterator = iter(lines)
             return StreamingResponse(
-                _in_pieces(lines),
+                _in_pieces(_piece(iterator), iterator),
                 headers={"Content-Disposition": f'attachment; filename="{name}"'},
                 media_type=media_type,
             )
@@ -279,12 +282,13 @@ def _response(request: Request, found: Any) -> Response:
 _LINES = 200
 
 
-async def _in_pieces(lines: Iterable[str]) -> AsyncIterator[bytes]:
+async def _in_pieces(first: bytes, lines: Iterator[str]) -> AsyncIterator[bytes]:
     """Lines as they are made, each lot of them in a worker thread."""
-    iterator = iter(lines)
-
-    def piece() -> bytes:
-        return "".join(line for _, line in zip(range(_LINES), iterator, strict=False)).encode()
-
-    while part := await anyio.to_thread.run_sync(piece):
+    part = first
+    while part:
         yield part
+        part = await anyio.to_thread.run_sync(_piece, lines)
+
+
+def _piece(lines: Iterator[str]) -> bytes:
+    return "".join(islice(lines, _LINES)).encode()

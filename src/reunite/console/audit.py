@@ -37,9 +37,6 @@ COUNTED_CHANGES = 10_000
 LOOK_S = 0.12
 _WINDOW = 20_000
 
-# Changes of one row that its history shows.
-HISTORY_MAX = 500
-
 OPS = ("insert", "update", "delete")
 
 
@@ -429,7 +426,7 @@ class UndoAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 def undo(desk: Desk, given: UndoAsked) -> UndoReport:
     """Undo it, as a new commit."""
     report = desk.hub.undo(given.seq, actor=desk.user, dry_run=given.dry_run)
-    if not given.dry_run:
+    if report.commit is not None:
         note(desk, Act("commit.undone", str(given.seq), now={"commit": report.commit}))
     return report
 

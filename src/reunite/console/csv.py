@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-# With these a cell would be taken for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from reunite.engine.export import harmless
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -36,6 +35,6 @@ def _cell(value: object) -> object:
         case bool() | int() | float():
             return value
         case str():
-            return f"'{value}" if value.startswith(_FORMULA) else value
+            return harmless(value)
         case _:
             return msgspec.json.encode(value).decode()

@@ -114,6 +114,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     def read(self, path: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Any:
         """What was sent, as the operation takes it. Raises BadRequestError."""
+        found = self._read(path, query, body)
+        for name in found.__struct_fields__:
+            value = getattr(found, name)
+            if isinstance(value, int) and not -(2**63) <= value < 2**63:
+                raise BadRequestError(f"`{name}` is larger than numbers can be.", path=name)
+        return found
+
+    def _read(self, path: Mapping[str, str], query: Mapping[str, str], body: bytes) -> Any:
         try:
             if self.in_query:
                 return msgspec.convert({**query, **path}, self.given, strict=False)

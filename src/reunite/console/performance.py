@@ -76,6 +76,7 @@ class Lag(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    principal: str
     behind: int
     seen_ms: int
 
@@ -303,7 +304,13 @@ def _lag(desk: Desk, tx: Transaction) -> list[Lag]:
         for record in tx.replicas()
     ]
     found = [
-        Lag(id=one.id, name=one.name, behind=one.behind, seen_ms=one.seen_ms)
+        Lag(
+            id=one.id,
+            name=one.name,
+            principal=one.principal,
+            behind=one.behind,
+            seen_ms=one.seen_ms,
+        )
         for one in items
         if one.behind
     ]

@@ -335,6 +335,10 @@ def _change(desk: Desk, changes: Sequence[CellChange]) -> BulkChanged:
     kept = _kept(desk)
     if kept is None:
         raise NotAllowedError(_HOSTS)
+    named = Counter((one.tenant, one.role, one.table) for one in changes)
+    (_, role, table), times = named.most_common(1)[0] if named else (("", "", ""), 0)
+    if times > 1:
+        raise BadRequestError(f"The cell of {role!r} and {table!r} is there twice.", path="items")
     was: list[Cell] = []
 
     def check(tx: Transaction) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from reunite.console.audit import HISTORY_MAX, ChangeItem, change_items
-from reunite.console.operations import READ, WRITE, Desk, Listed, operation
+from reunite.console.audit import ChangeItem, change_items
+from reunite.console.operations import READ, WRITE, Asked, Desk, Listed, operation
+from reunite.console.paging import after_place
 from reunite.console.problems import changed
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.engine.history import entries_of, with_rows
+from reunite.engine.history import check_key, entries_of, with_rows
 from reunite.engine.ports import Transaction
 from reunite.engine.putting_back import Named, before_change, named_row, put_back, row_tag
 from reunite.errors import BadRequestError
@@ -19,6 +20,13 @@ from reunite.errors import BadRequestError
 
 class RowAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which row: its key is a JSON array."""
+
+    table: str
+    key: str
+
+
+class HistoryAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose history: `after` is the id of the change before which to go on."""
 
     table: str
     key: str
@@ -50,21 +58,30 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @operation("GET", "history", READ, "The changes of one row, newest first")
-def history(desk: Desk, given: RowAsked) -> Listed[ChangeItem]:
-    """The newest of them."""
+def history(desk: Desk, given: HistoryAsked) -> Listed[ChangeItem]:
+    """A part of them."""
     desk.hub.number()
-    key = parsed_key(given.key)
+    before_id = after_place(given.after)
     with desk.reading() as tx:
-        schema_of(desk, tx, given.table)
-        entries = entries_of(tx, given.table, key)[-HISTORY_MAX:]
-        return Listed(items=change_items(tx, with_rows(tx, desk.inside.tables, entries))[::-1])
+        key = parsed_key(schema_of(desk, tx, given.table), given.key)
+        entries = [
+            entry
+            for entry in entries_of(tx, given.table, key)
+            if not before_id or entry.id < before_id
+        ]
+        part = entries[-given.limit :]
+        return Listed(
+            items=change_items(tx, with_rows(tx, desk.inside.tables, part))[::-1],
+            next=str(part[0].id) if len(part) < len(entries) else None,
+        )
 
 
 @operation("GET", "row", READ, "One row as it is")
 def row(desk: Desk, given: RowAsked) -> RowSeen:
     """The row."""
     with desk.reading() as tx:
-        found = named_row(tx, schema_of(desk, tx, given.table), parsed_key(given.key))
+        schema = schema_of(desk, tx, given.table)
+        found = named_row(tx, schema, parsed_key(schema, given.key))
     return RowSeen(row=found, etag=row_tag(found))
 
 
@@ -73,13 +90,15 @@ def schema_of(desk: Desk, tx: Transaction, table: str) -> TableSchema:
     return desk.tables(tx).schema(table, path="table")
 
 
-def parsed_key(text: str) -> Key:
-    """A key as a URL spells it. Raises BadRequestError."""
+def parsed_key(schema: TableSchema, text: str) -> Key:
+    """A key of this table as a URL spells it. Raises BadRequestError."""
     try:
         found = msgspec.json.decode(text, type=list[str | int | float | bool | None])
     except (msgspec.DecodeError, RecursionError):
         raise BadRequestError('A key is a JSON array, such as ["p1"].', path="key") from None
-    return tuple(found)
+    key = tuple(found)
+    check_key(schema, key)
+    return key
 
 
 @operation("POST", "restore", WRITE, "Put a row back as it was before a change")

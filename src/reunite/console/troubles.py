@@ -90,9 +90,11 @@ class Identified(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class ConflictSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A conflict, the row as it is now, and what has become of it."""
+    """A conflict, the row as it is now, and what has become of it. `column_type`: what its
+    column's values mean, null where it has none any more."""
 
     item: ConflictItem
+    column_type: str | None
     row: Named | None
     etag: str
     history: list[ChangeItem]
@@ -200,12 +202,14 @@ def conflict(desk: Desk, given: Identified) -> ConflictSeen:
         one = _known(tx, given.id)
         tables = desk.tables(tx)
         (item,) = _conflict_items(tx, [one])
-        found = None
-        if one.table_name in tables.schemas:
-            found = named_row(tx, tables.schemas[one.table_name], item.key)
+        found = column = None
+        if (schema := tables.schemas.get(one.table_name)) is not None:
+            found = named_row(tx, schema, item.key)
+            column = schema.column.get(one.column_name)
         entries = entries_of(tx, one.table_name, item.key)[-_HISTORY:]
         return ConflictSeen(
             item=item,
+            column_type=None if column is None else column.type.value,
             row=found,
             etag=row_tag(found),
             history=change_items(tx, with_rows(tx, desk.inside.tables, entries))[::-1],

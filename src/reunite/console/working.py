@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from itertools import takewhile
 
 import msgspec
 
 from reunite.console.acts import note
-from reunite.console.operations import READ, WRITE, Desk, Listed, Nothing, operation
+from reunite.console.operations import READ, WRITE, Asked, Desk, Listed, Nothing, operation
+from reunite.console.paging import after_place, part_of
 from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.directory import StoredDirectory
 from reunite.directory.noting import Act
 from reunite.engine.ports import Catalogue, Commit, LogEntry, Transaction
-from reunite.errors import BadRequestError, ReuniteError
+from reunite.errors import BadRequestError, ReuniteError, StorageFaultError, UnknownTableError
 
 # Commits, and changes, that one step of a verification reads.
 VERIFIED_COMMITS, VERIFIED_CHANGES = 2_000, 5_000
@@ -30,10 +33,13 @@ class JobItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @operation("GET", "jobs", READ, "Periodic work of the process that answers")
-def jobs(desk: Desk, given: Nothing) -> Listed[JobItem]:
+def jobs(desk: Desk, given: Asked) -> Listed[JobItem]:
     """The jobs, by name."""
     found = sorted(desk.inside.jobs.all(), key=lambda job: job.name)
-    return Listed(items=[JobItem(name=job.name, seconds=job.seconds) for job in found])
+    part, following = part_of(found, given.limit, after_place(given.after))
+    return Listed(
+        items=[JobItem(name=job.name, seconds=job.seconds) for job in part], next=following
+    )
 
 
 # --- Discovery ------------------------------------------------------------------------------------
@@ -74,7 +80,7 @@ def discovery(desk: Desk, given: Nothing) -> Discovery:
     left_out = []
     is_host = _is_hosts(desk)
     if isinstance(store, Catalogue):
-        for name in sorted(set(store.trackable_tables()) - set(tracked)):
+        for name in sorted(set(store.all_tables()) - set(tracked)):
             try:
                 store.reflect(name)
             except ReuniteError as error:
@@ -102,6 +108,9 @@ def track(desk: Desk, given: TrackAsked) -> Discovery:
     """Do it, and tell how it is then."""
     if _is_hosts(desk):
         raise BadRequestError("The models of the project say what is tracked.", path="table")
+    store = desk.inside.store
+    if given.track and isinstance(store, Catalogue) and given.table not in store.all_tables():
+        raise UnknownTableError(f"The database has no table {given.table!r}.", path="table")
     if given.track:
         desk.hub.track(given.table)
     else:
@@ -139,15 +148,20 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 @operation("POST", "verify", READ, "Look whether the log is whole, a part at a time")
 def verify(desk: Desk, given: VerifyAsked) -> Verified:
-    """Look at some commits: that none is missing, that times and places of changes grow, and that
-    each row is there, or not, as its last change says."""
+    """Look at some commits: that none is missing, that each has as many changes as it was made
+    with, that times grow, and that each row is there, or not, as its last change says. What
+    values the log and the rows have is not looked at."""
     desk.hub.number()
     with desk.reading() as tx:
         head = tx.head().seq
         after = max(given.after_seq, tx.trimmed_seq())
         found = tx.commits(after=after, limit=VERIFIED_COMMITS)
-        commits, entries = _entries(tx, found)
-        problems = [*_commit_problems(after, head, commits), *_row_problems(desk, tx, entries)]
+        commits, entries, odd = _entries(tx, found)
+        problems = [
+            *_commit_problems(after, head, commits),
+            *odd,
+            *_row_problems(desk, tx, entries),
+        ]
     last = commits[-1].seq if commits else head
     return Verified(
         checked=len(commits),
@@ -158,20 +172,59 @@ def verify(desk: Desk, given: VerifyAsked) -> Verified:
     )
 
 
-def _entries(tx: Transaction, found: Sequence[Commit]) -> tuple[list[Commit], list[LogEntry]]:
-    """Whole commits, up to so many changes, and these; of one that is larger the first ones."""
-    commits = list(found)
+def _entries(
+    tx: Transaction, found: Sequence[Commit]
+) -> tuple[list[Commit], list[LogEntry], list[LogProblem]]:
+    """Whole commits, up to so many changes, and these; of one that is larger the first ones. And
+    those that lack changes, or whose changes cannot be read."""
+    if not found:
+        return [], [], []
+    first_id = min(one.first_id for one in found)
+    last_id = max(one.last_id for one in found)
+    try:
+        read = tx.log(after_id=first_id - 1, until_id=last_id, limit=VERIFIED_CHANGES)
+    except StorageFaultError:
+        return _one_by_one(tx, found)
+    reached = read[-1].id if len(read) == VERIFIED_CHANGES else last_id
+    # On some databases the ids of commits run beside each other.
+    commits = list(takewhile(lambda one: one.last_id <= reached, found))
     if not commits:
-        return [], []
-    first_id = min(one.first_id for one in commits)
-    last_id = max(one.last_id for one in commits)
-    entries = list(tx.log(after_id=first_id - 1, until_id=last_id, limit=VERIFIED_CHANGES))
-    if len(entries) == VERIFIED_CHANGES:
-        reached = entries[-1].id
-        whole = [one for one in commits if one.last_id <= reached] or commits[:1]
-        commits = whole
+        return _one_by_one(tx, found[:1])
     known = {one.seq for one in commits}
-    return commits, [entry for entry in entries if entry.seq in known]
+    entries = [entry for entry in read if entry.seq in known]
+    counts = Counter(entry.seq for entry in entries)
+    return commits, entries, [odd for one in commits if (odd := _lacking(one, counts[one.seq]))]
+
+
+def _one_by_one(
+    tx: Transaction, found: Sequence[Commit]
+) -> tuple[list[Commit], list[LogEntry], list[LogProblem]]:
+    """The same, each commit read by itself, until there are so many changes."""
+    commits: list[Commit] = []
+    entries: list[LogEntry] = []
+    problems = []
+    for one in found:
+        count, after_id = 0, one.first_id - 1
+        commits.append(one)
+        try:
+            while part := tx.log(after_id=after_id, until_id=one.last_id, limit=VERIFIED_CHANGES):
+                own = [entry for entry in part if entry.seq == one.seq]
+                count, after_id = count + len(own), part[-1].id
+                entries += own[: max(0, VERIFIED_CHANGES - len(entries))]
+        except StorageFaultError as error:
+            problems.append(LogProblem(seq=one.seq, text=error.message))
+        else:
+            problems += [odd] if (odd := _lacking(one, count)) else []
+        if len(entries) >= VERIFIED_CHANGES:
+            break
+    return commits, entries, problems
+
+
+def _lacking(commit: Commit, count: int) -> LogProblem | None:
+    if count == commit.changes:
+        return None
+    text = f"Commit {commit.seq} was made with {commit.changes} changes, and has {count}."
+    return LogProblem(seq=commit.seq, text=text)
 
 
 def _commit_problems(after: int, head: int, found: list[Commit]) -> list[LogProblem]:

@@ -76,9 +76,14 @@ class _Line:
         self.text = text
 
 
+def harmless(text: str) -> str:
+    """A text as a cell that no spreadsheet calculates."""
+    return f"'{text}" if text.startswith(_FORMULA_SIGNS) else text
+
+
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA_SIGNS) else value
+        return harmless(value)
     is_plain = value is None or type(value) is int
     return value if is_plain else _encode(value).decode()
 

@@ -544,6 +544,10 @@ class Catalogue(Protocol):
         """
         ...
 
+    def all_tables(self) -> list[str]:
+        """The names of all tables that are not reunite's own."""
+        ...
+
     def trackable_tables(self) -> list[str]:
         """The names of all tables with a primary key that are not reunite's own."""
         ...

@@ -127,11 +127,12 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """A numbered run of changes: first to last id, both included."""
+    """A numbered run of changes: first to last id, both included, and how many there are."""
 
     seq: int
     first_id: int
     last_id: int
+    changes: int
     at_ms: int
     nonce: str
 

@@ -64,7 +64,7 @@ class Tables:
         """
         now = tx.schemas()
         found = Tables(on_failure=self.on_failure, directory=self.directory)
-        found.known = now
+        found.has_all, found.known = self.has_all, now
         names = now if self.has_all else self.schemas
         found.schemas = {name: now[name] for name in names if name in now}
         found.functions, found.hooks = self.functions, self.hooks

@@ -242,7 +242,11 @@ function Verify() {
       {checked !== null && (
         <span role="status">
           {count(checked)} commits checked
-          {deed.isBusy ? "…" : problems.length === 0 ? ": nothing is missing or changed." : ":"}
+          {deed.isBusy
+            ? "…"
+            : problems.length > 0
+              ? ":"
+              : ": none is missing, each has all its changes, times grow, and rows are there or gone as the log says. Values are not compared."}
         </span>
       )}
       {deed.problem && <Trouble problem={deed.problem} />}

@@ -12,6 +12,7 @@ import { type ConflictItem, ConflictTag } from "./conflicts.js";
 
 interface ConflictDetail {
   readonly item: ConflictItem;
+  readonly column_type: string | null;
   readonly row: Readonly<Record<string, unknown>> | null;
   readonly etag: string;
   readonly history: readonly ChangeItem[];
@@ -121,7 +122,13 @@ function Shown({
             </>
           )}
           {of.column !== null && (
-            <Typed column={of.column} now={now} decide={decide} isBusy={deed.isBusy} />
+            <Typed
+              column={of.column}
+              type={detail.column_type}
+              now={now}
+              decide={decide}
+              isBusy={deed.isBusy}
+            />
           )}
         </>
       )}
@@ -168,39 +175,68 @@ function Shape({ of }: { of: unknown }) {
   return <Facts of={Object.entries(of).map(([name, value]) => [name, <Value of={value} />])} />;
 }
 
+/** Columns of these types have values that are no texts. */
+const NO_TEXT: ReadonlySet<string> = new Set(["integer", "real", "boolean", "json", "any"]);
+
 function Typed({
   column,
+  type,
   now,
   decide,
   isBusy,
 }: {
   column: string;
+  type: string | null;
   now: unknown;
   decide: (what: { take: string; value: unknown }) => void;
   isBusy: boolean;
 }) {
-  const isText = typeof now === "string" || now === null;
-  const [text, setText] = useState(isText ? String(now ?? "") : JSON.stringify(now));
+  const isText = typeof now === "string" || !NO_TEXT.has(type ?? "");
+  const [text, setText] = useState(
+    now === null ? "" : typeof now === "string" ? now : JSON.stringify(now),
+  );
+  const [isNull, setIsNull] = useState(false);
+  const take = () =>
+    decide({ take: "value", value: isNull ? null : isText ? text : numberOr(text) });
   return (
     <form
       class="row"
       onSubmit={(event) => {
         event.preventDefault();
-        decide({ take: "value", value: isText ? text : valueIn(text) });
+        take();
       }}
     >
       <label>
         Or another value of {column}
-        <textarea rows={2} value={text} onInput={(event) => setText(event.currentTarget.value)} />
+        <textarea
+          rows={2}
+          value={text}
+          disabled={isNull}
+          onInput={(event) => setText(event.currentTarget.value)}
+        />
       </label>
-      <DoButton
-        isBusy={isBusy}
-        onClick={() => decide({ take: "value", value: isText ? text : valueIn(text) })}
-      >
+      <label>
+        <input
+          type="checkbox"
+          checked={isNull}
+          onChange={(event) => setIsNull(event.currentTarget.checked)}
+        />{" "}
+        no value (null)
+      </label>
+      <DoButton isBusy={isBusy} onClick={take}>
         Take what is typed
       </DoButton>
     </form>
   );
+}
+
+/** What is typed for a column that has no texts. A whole number that JavaScript cannot hold travels
+ * as the text that it is. */
+function numberOr(text: string): unknown {
+  const value = valueIn(text);
+  return typeof value === "number" && Number.isInteger(value) && !Number.isSafeInteger(value)
+    ? text.trim()
+    : value;
 }
 
 const TAKEN: Readonly<Record<string, string>> = {

@@ -59,7 +59,11 @@ function Shown({ of, again }: { of: DiscoveryAnswer; again: () => void }) {
         items={of.left_out}
         columns={[
           { name: "Table", show: (one) => one.name },
-          { name: "Why", show: (one) => one.why ?? "the backend does not name it" },
+          {
+            name: "Why",
+            show: (one) =>
+              one.why ?? (of.tracks_newcomers ? "it was left out" : "the backend does not name it"),
+          },
           {
             name: "",
             show: (one) =>
@@ -90,7 +94,7 @@ function Shown({ of, again }: { of: DiscoveryAnswer; again: () => void }) {
             show: (name) => (
               <AskingButton
                 title={`Track ${name} no longer?`}
-                text="Devices lose its rows with their next sync; the hub keeps them."
+                text="Devices lose its rows with their next sync; the hub keeps them. This lasts until the hub starts again: its code, or the command that starts it, says what is tracked then."
                 label={`Leave out ${name}`}
                 whyNot={whyNot}
                 deed={() => set(name, false)}

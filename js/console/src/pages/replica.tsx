@@ -85,7 +85,13 @@ function Shown({ of: { replica: of, views } }: { of: Detail }) {
             {
               name: "Rows",
               show: ([, rule]) =>
-                rule === null ? "all that it may read" : <code>{String(rule)}</code>,
+                rule === null ? (
+                  "all that it may read"
+                ) : rule === "False" ? (
+                  "none: it may read none of them"
+                ) : (
+                  <code>{rule}</code>
+                ),
             },
           ]}
         />

@@ -361,6 +361,7 @@ class MemoryWriteTransaction(MemoryTransaction):
                 seq=head.seq + 1,
                 first_id=head.last_id + 1,
                 last_id=self._state.log.last,
+                changes=self._state.log.last - head.last_id,
                 at_ms=max(now_ms, head.at_ms),
                 nonce=new_nonce(),
             )

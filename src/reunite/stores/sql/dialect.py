@@ -68,6 +68,7 @@ class LogWords(msgspec.Struct, frozen=True, kw_only=True):
     place        its place among marks (`LogEntry.place`)
     in_commit    whether commit `m` holds it
     in_push      whether push `p` made it
+    changes      how many changes a commit had when it got its number
     after_keys   where entries of some keys come from, and which of them count; takes
                  `Log.keys_parameters`
     in_range     which entries are those of a range of ids, to which more conditions may be added;
@@ -78,6 +79,7 @@ class LogWords(msgspec.Struct, frozen=True, kw_only=True):
     place: str
     in_commit: str
     in_push: str
+    changes: str
     after_keys: tuple[str, str]
     in_range: str
 

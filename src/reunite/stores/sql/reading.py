@@ -33,6 +33,7 @@ from reunite.engine.ports import (
     StoredOutcome,
     Touch,
 )
+from reunite.errors import StorageFaultError
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.dialect import Dialect, LogState, TouchRecord
 from reunite.stores.sql.directory import count_records, latest_records, read_records
@@ -99,6 +100,19 @@ _KEYS_KEPT_MAX = 100
 Answer = TypeVar("Answer")
 
 _OPS = {op.value: op for op in Op}
+
+
+def _op(change: int, text: str) -> Op:
+    """Raises StorageFaultError for what the log of an undamaged database never holds."""
+    try:
+        return _OPS[text]
+    except KeyError:
+        raise StorageFaultError(
+            f"The log is damaged: change {change} has the operation {text!r}, which there is not. "
+            "Restore the database from a backup."
+        ) from None
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -209,13 +223,20 @@ class SqlTransaction:
 
     def _commits(self, condition: str, seq: int, limit: int) -> list[Commit]:
         rows = self._session.execute(
-            "SELECT seq, first_id, last_id, at_ms, nonce FROM reunite_commit "
-            f"WHERE {condition} ORDER BY seq LIMIT ?",
+            f"SELECT seq, first_id, last_id, {self._log.words.changes}, at_ms, nonce "
+            f"FROM reunite_commit WHERE {condition} ORDER BY seq LIMIT ?",
             (seq, limit),
         )
         return [
-            Commit(seq=seq, first_id=first_id, last_id=last_id, at_ms=at_ms, nonce=nonce)
-            for seq, first_id, last_id, at_ms, nonce in rows
+            Commit(
+                seq=seq,
+                first_id=first_id,
+                last_id=last_id,
+                changes=changes,
+                at_ms=at_ms,
+                nonce=nonce,
+            )
+            for seq, first_id, last_id, changes, at_ms, nonce in rows
         ]
 
     def trimmed_seq(self) -> int:
@@ -322,13 +343,13 @@ class SqlTransaction:
                     table=table,
                     key=plan.read_key(key),
                     old_key=None if old_key is None else plan.read_key(old_key),
-                    op=_OPS[op],
+                    op=_op(id_, op),
                     old=plan.read_image(image) if has_image else None,
                     old_columns=plan.schema.column_names,
                     replica=replica,
                     principal=principal,
                     n=n,
-                    pushed_op=None if pushed_op is None else _OPS[pushed_op],
+                    pushed_op=None if pushed_op is None else _op(id_, pushed_op),
                     stamp=stamp,
                     is_erased=version < 0,
                 )

@@ -329,7 +329,6 @@ class SqlStore:
             return has_tables(session)
 
     def all_tables(self) -> list[str]:
-        """The names of all tables that are not reunite's, with a primary key or without."""
         with self._database.read() as session:
             return session.dialect.all_tables(session)
 

@@ -53,7 +53,12 @@ class NumberingContract:
             first_id = transaction.touched(START, limit=1)[0].id
             assert commit == transaction.commit(1)
             assert commit == Commit(
-                seq=1, first_id=first_id, last_id=head.last_id, at_ms=7_000, nonce="chance"
+                seq=1,
+                first_id=first_id,
+                last_id=head.last_id,
+                changes=2,
+                at_ms=7_000,
+                nonce="chance",
             )
             assert transaction.commit(2) is None
         assert [(entry.seq, entry.at_ms) for entry in log_of(subject.store)] == [(1, 7_000)] * 2

@@ -151,6 +151,7 @@ class PostgresLog:
             ELSE {_LARGEST} END""",
         in_commit="m.txid = c.txid AND c.id >= m.first_id AND c.id <= m.last_id",
         in_push="p.txid = c.txid AND c.id >= p.first_id AND c.id <= p.last_id",
+        changes="changes",
         after_keys=(
             """(
             SELECT i.id FROM json_array_elements_text(?1::json) AS k(value) CROSS JOIN LATERAL (

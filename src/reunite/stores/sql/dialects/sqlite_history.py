@@ -53,6 +53,8 @@ class SqliteLog:
         # its own, if that one reaches so far.
         in_commit=_RANGE.format(part="m", name="seq", table="reunite_commit"),
         in_push=_RANGE.format(part="p", name="id", table="reunite_push"),
+        # One writer at a time gives ids without a gap.
+        changes="last_id - first_id + 1",
         after_keys=(
             """(
             SELECT i.id AS id FROM json_each(?1) AS k CROSS JOIN reunite_change_key AS i

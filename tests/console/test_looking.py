@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reunite import Rules, row, user
+from reunite.cli.tracking import hub_over
 from reunite.core.rules import Column
 from tests.console.conftest import World
 
@@ -133,6 +134,20 @@ def test_tables_are_found_tracked_and_left(world: World) -> None:
         for is_tracked in (True, False):
             asked = {"table": name, "track": is_tracked}
             assert owner.ask("POST", "discovery", asked).status_code == 404, asked
+
+
+def test_a_table_that_was_left_out_comes_back_with_a_note(world: World) -> None:
+    owner = world.owner()
+    owner.do("POST", "discovery", {"table": "sale", "track": False})
+    for _ in range(2):
+        hub, tracked = hub_over(world.file)
+        hub.close()
+        assert "sale" in tracked.tables
+    acts = [(one["actor"], one["what"], one["about"]) for one in owner.get("acts")["items"]]
+    assert [one for one in acts if one[1].startswith("table.")] == [
+        ("reunite serve", "table.tracked", "sale"),
+        (acts[1][0], "table.untracked", "sale"),
+    ]
 
 
 def test_discovery_tells_of_each_table_and_whether_new_ones_are_tracked(world: World) -> None:

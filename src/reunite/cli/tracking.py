@@ -18,6 +18,8 @@ import msgspec
 from reunite.cli.opening import Kind, kind_of, shown
 from reunite.cli.screen import counted
 from reunite.core.schema import ColumnMerge, TableSchema
+from reunite.directory.noting import TRACKED, UNTRACKED, Act, acting_by, keep_acts
+from reunite.engine.remembered import ActRecord
 from reunite.errors import BadRequestError, CallerError, UntrackableTableError
 from reunite.hub import Hub
 from reunite.stores.sql.database import connect_to_look
@@ -72,6 +74,7 @@ def track_file(hub: Hub, path: str | Path, include: Included = _NOTHING) -> Trac
                 _track_again(hub, known[table], include.get(table, ()))
             else:
                 hub.track_found(table, include=include.get(table))
+                _note_return(hub, table)
             tables.append(table)
         except UntrackableTableError as error:
             left_out[table] = error.message
@@ -90,6 +93,21 @@ def track_file(hub: Hub, path: str | Path, include: Included = _NOTHING) -> Trac
             if table in known  # of others the log has just told
         ),
     )
+
+
+def _note_return(hub: Hub, table: str) -> None:
+    """Say among what administrators did that a table is tracked again which one of them left
+    out."""
+    inside = hub.workings
+    with inside.store.read() as tx:
+        left, tracked = (
+            next((one.id for one in tx.latest(ActRecord, limit=1, what=what, about=table)), "")
+            for what in (UNTRACKED, TRACKED)
+        )
+    if left > tracked:
+        with inside.store.write() as tx, acting_by("reunite serve"):
+            now_ms = inside.clock.now_ms()
+            keep_acts(tx, [Act(TRACKED, table)], at_ms=now_ms, new_id=inside.new_id())
 
 
 def without_key_sentences(

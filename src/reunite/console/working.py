@@ -14,7 +14,7 @@ from reunite.console.paging import after_place, part_of
 from reunite.core.change import Op
 from reunite.core.key import Key
 from reunite.directory import StoredDirectory
-from reunite.directory.noting import Act
+from reunite.directory.noting import TRACKED, UNTRACKED, Act
 from reunite.engine.ports import Catalogue, Commit, LogEntry, Transaction
 from reunite.errors import BadRequestError, ReuniteError, StorageFaultError, UnknownTableError
 
@@ -115,7 +115,7 @@ def track(desk: Desk, given: TrackAsked) -> Discovery:
         desk.hub.track(given.table)
     else:
         desk.hub.untrack(given.table)
-    note(desk, Act("table.tracked" if given.track else "table.untracked", given.table))
+    note(desk, Act(TRACKED if given.track else UNTRACKED, given.table))
     desk.inside.wake()
     return discovery(desk, Nothing())
 

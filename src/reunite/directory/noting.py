@@ -63,6 +63,9 @@ class Act(NamedTuple):
     now: object = None
 
 
+# A table is tracked from now on, or no more.
+TRACKED, UNTRACKED = "table.tracked", "table.untracked"
+
 # Digits of an act's id that are its time, and of its place among those of one time.
 _TIME, _PLACE = 12, 6
 

@@ -51,6 +51,12 @@ def filtered(world: World) -> None:
     world.hub.directory.add_filter("Managers", "product", "dear", CONDITION)
 
 
+def emptied(world: World) -> None:
+    role(world)
+    world.hub.directory.permit("Managers", "product", "read_only")
+    world.hub.directory.forbid("Managers", "product")
+
+
 def logged_in(world: World) -> None:
     member(world)
     Replica.clone(
@@ -136,6 +142,13 @@ DEEDS: dict[tuple[str, str], Deed] = {
         [("Managers", 1)],
         "permission.added",
         role,
+    ),
+    ("POST", "permissions/open"): Deed(
+        lambda world, ann: ann.do("POST", "permissions/open", {}),
+        "select value from reunite_meta where name = 'stamp:closed'",
+        [("",)],
+        "hub.opened",
+        emptied,
     ),
     ("PUT", "filters"): Deed(
         lambda world, ann: ann.do("PUT", "filters", FILTER, If_Match="-"),

@@ -152,6 +152,68 @@ def test_a_preview_counts_the_rows_that_appear_and_vanish(shop: World) -> None:
     assert previewed(READ_ONLY, user="eve") == [1, 1, 0, 0]
 
 
+def test_the_first_permission_closes_an_open_hub_and_its_undo_opens_it(shop: World) -> None:
+    owner, till = shop.owner(), shop.replica("till")
+
+    def rows() -> list[Any]:
+        till.sync()
+        with till.transaction() as db:
+            return db.execute("select id from product").fetchall()
+
+    cell = CELL | {"table": "sale", "flags": READ_ONLY}
+    preview = owner.do("POST", "permissions/preview", {"items": [cell]})
+    assert "closes all 2 tables: their 2 rows vanish from every token" in preview["closing"]["text"]
+    assert preview["closing"]["roles"] == ["Managers", "Readers"]
+    assert [(one["table"], one["rows"]["count"]) for one in preview["closing"]["tables"]] == [
+        ("product", 2),
+        ("sale", 0),
+    ]
+    nothing = CELL | {"flags": None}
+    preview = owner.do("POST", "permissions/preview", {"items": [nothing]})
+    assert (preview["closing"], preview["items"][0]["vanish"]) == (None, 0)
+    assert len(rows()) == 2
+    done = owner.do("PUT", "permissions", cell, If_Match="-")
+    assert done["was_open"] is True
+    assert rows() == []
+    assert owner.do("POST", "permissions/preview", {"items": [cell]})["closing"] is None
+    other = owner.do("PUT", "permissions", CELL | {"flags": FULL}, If_Match="-")
+    assert other["was_open"] is False
+    for one in (done, other):
+        back = one["was"] | {"flags": None}
+        given = {name: back[name] for name in ("tenant", "role", "table", "flags")}
+        assert owner.get("permissions")["can_open"] is False
+        assert owner.ask("POST", "permissions/open", {}).status_code == 400, "there are some still"
+        owner.do("PUT", "permissions", given, If_Match=one["cell"]["etag"])
+    assert rows() == []
+    assert owner.get("permissions")["can_open"] is True
+    owner.do("POST", "permissions/open", {})
+    assert len(rows()) == 2
+    assert owner.get("permissions")["can_open"] is False
+
+
+def test_tables_and_the_overview_say_what_permissions_close(shop: World) -> None:
+    owner = shop.owner()
+
+    def told() -> tuple[list[str], int, list[str]]:
+        found = owner.get("overview")
+        return (
+            [one["rules"] for one in owner.get("tables")["items"]],
+            found["tables"]["closed"],
+            [one["code"] for one in found["warnings"]],
+        )
+
+    assert told() == (["none", "none"], 0, ["no-rules"])
+    shop.hub.directory.permit("Readers", "product", "read_only")
+    assert told() == (["permissions", "closed"], 1, ["closed-tables"])
+    assert owner.get("tables/sale")["table"]["rules"] == "closed"
+    (warned,) = owner.get("overview")["warnings"]
+    assert "nobody has one for these: sale" in warned["text"]
+    shop.hub.directory.forbid("Readers", "product")
+    assert told() == (["closed", "closed"], 2, ["closed-tables"])
+    shop.hub.directory.open_up()
+    assert told() == (["none", "none"], 0, ["no-rules"])
+
+
 def test_filters_are_added_changed_and_taken_away(shop: World) -> None:
     owner = shop.owner()
     given = CELL | {

@@ -16,7 +16,7 @@ from reunite.console.operations import READ, Desk, Nothing, operation
 from reunite.console.performance import Rates, recent_rates
 from reunite.console.standing import STATES, ReplicaItem, replica_item, sent_seqs
 from reunite.console.synclog import SyncItem, latest_syncs
-from reunite.core.rules import parse_rules
+from reunite.console.tables import Governing, governing
 from reunite.directory import StoredDirectory
 from reunite.engine.directory import (
     GRANTS_STAMP,
@@ -80,7 +80,7 @@ class ReplicaFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TableFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """Tables: `closed` ones have no rules where others have some."""
+    """Tables: `closed` ones have neither rules nor permissions where others have some."""
 
     tracked: int
     closed: int
@@ -135,9 +135,9 @@ def overview(desk: Desk, given: Nothing) -> Overview:
     with desk.reading() as tx:
         now_ms = desk.now_ms
         standing = _replicas(desk, tx)
-        rules = parse_rules(tx.rules())
+        told = governing(desk, tx)
         schemas = desk.tables(tx).schemas
-        closed = [name for name in schemas if name not in rules] if rules else []
+        closed = sorted(name for name in schemas if told.of(name) == "closed")
         found = Overview(
             at_ms=now_ms,
             hub=HubFigures(
@@ -158,8 +158,15 @@ def overview(desk: Desk, given: Nothing) -> Overview:
             sync=latest_syncs(tx, _NAMED),
             warnings=[],
         )
-        is_open = not rules and not _is_closed(desk, tx)
-    warnings = _warnings(found, closed, desk.hub.missing_policies(), is_open=is_open)
+    warnings = _warnings(found, closed, desk.hub.missing_policies(), told)
+    if told.is_open and found.directory.kind == "own":
+        warnings.append(
+            Warned(
+                code="no-rules",
+                text="There are no rules: whoever has a token may read and write everything.",
+                link="permissions",
+            )
+        )
     return msgspec.structs.replace(found, warnings=warnings)
 
 
@@ -207,11 +214,6 @@ def _directory(desk: Desk, tx: Transaction) -> DirectoryFigures:
     )
 
 
-def _is_closed(desk: Desk, tx: Transaction) -> bool:
-    directory = desk.inside.directory
-    return not isinstance(directory, StoredDirectory) or directory.is_closed()
-
-
 def _troubles(
     tx: Transaction, kind: type[HubConflictRecord] | type[RefusalRecord], now_ms: int
 ) -> TroubleFigures:
@@ -222,7 +224,7 @@ def _troubles(
 
 
 def _warnings(
-    found: Overview, closed: list[str], missing: object, *, is_open: bool
+    found: Overview, closed: list[str], missing: object, told_by: Governing
 ) -> list[Warned]:
     def counted(count: int, one: str, many: str) -> str:
         return one if count == 1 else many.format(count)
@@ -281,9 +283,14 @@ def _warnings(
         told.append(
             Warned(
                 code="closed-tables",
-                text="Closed to everybody, since other tables have rules and these have none: "
-                f"{', '.join(sorted(closed)[:_NAMED])}{' …' if len(closed) > _NAMED else ''}",
-                link="tables",
+                text=(
+                    "Closed to everybody, since permissions govern this hub and nobody has one for "
+                    "these: "
+                    if told_by.permitted
+                    else "Closed to everybody, since other tables have rules and these have none: "
+                )
+                + f"{', '.join(closed[:_NAMED])}{' …' if len(closed) > _NAMED else ''}",
+                link="permissions" if told_by.permitted else "tables",
             )
         )
     if missing:
@@ -303,14 +310,6 @@ def _warnings(
                 text=f"Of {uses} pushes and pulls within five minutes, {found.rates.errors} ended "
                 "with an error.",
                 link="sync?status=error",
-            )
-        )
-    if is_open:
-        told.append(
-            Warned(
-                code="no-rules",
-                text="There are no rules: whoever has a token may read and write everything.",
-                link="permissions",
             )
         )
     return told

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from reunite.console.operations import READ, WRITE, Desk, Tagged, operation
+from reunite.console.operations import READ, WRITE, Desk, Nothing, Tagged, operation
 from reunite.console.problems import changed
+from reunite.console.tables import RowsCounted, counted, governing
 from reunite.core.grants import FLAGS, TEMPLATES, Flags, granted
 from reunite.core.principal import Principal
 from reunite.core.rules import Access, Rules, parse_rules
@@ -91,7 +92,8 @@ class MatrixAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
-    """All cells of a tenant that are stored."""
+    """All cells of a tenant that are stored. `can_open`: the last permission of all was taken away,
+    so that tables are closed until somebody opens the hub again."""
 
     tenant: str
     tenants: list[str]
@@ -101,13 +103,15 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     templates: dict[str, Flags]
     can_edit: bool
     why_not: str | None
+    can_open: bool
 
 
 class CellChanged(msgspec.Struct, frozen=True, kw_only=True):
-    """A cell as it is now, and as it was."""
+    """A cell as it is now, and as it was. `was_open`: so was the hub, to every token."""
 
     cell: Cell
     was: Cell
+    was_open: bool
 
 
 class BulkAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,10 +121,12 @@ class BulkAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class BulkChanged(msgspec.Struct, frozen=True, kw_only=True):
-    """The cells as they are now, and as they were, in the order of the changes."""
+    """The cells as they are now, and as they were, in the order of the changes. `was_open`: so was
+    the hub, to every token, and is not any more."""
 
     cells: list[Cell]
     was: list[Cell]
+    was_open: bool
 
 
 class PreviewAsked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -142,10 +148,27 @@ class Previewed(msgspec.Struct, frozen=True, kw_only=True):
     vanish: int
 
 
+class TableLost(msgspec.Struct, frozen=True, kw_only=True):
+    """A table, and the rows that are read of it; at least so many where it is not exact."""
+
+    table: str
+    rows: RowsCounted
+
+
+class Closing(msgspec.Struct, frozen=True, kw_only=True):
+    """What an open hub loses with its first permission: these tables vanish from every token and
+    from these roles, but for what the cells say."""
+
+    text: str
+    tables: list[TableLost]
+    roles: list[str]
+
+
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
-    """One for each cell."""
+    """One for each cell; and what else comes of it where they are the first ones."""
 
     items: list[Previewed]
+    closing: Closing | None
 
 
 def etag_of(flags: Flags | None) -> str:
@@ -288,6 +311,8 @@ def permissions(desk: Desk, given: MatrixAsked) -> Tagged:
             templates=dict(TEMPLATES),
             can_edit=kept is not None,
             why_not=None if kept is not None else _HOSTS,
+            can_open=isinstance(desk.inside.directory, StoredDirectory)
+            and governing(desk, tx).is_emptied,
         )
     text = encode(matrix)
     return Tagged(value=msgspec.Raw(text), tag=hashlib.sha256(text).hexdigest()[:32])
@@ -320,7 +345,7 @@ def set_permission(desk: Desk, given: CellAsked) -> CellChanged:
         etag=required_match(desk),
     )
     found = _change(desk, [change])
-    return CellChanged(cell=found.cells[0], was=found.was[0])
+    return CellChanged(cell=found.cells[0], was=found.was[0], was_open=found.was_open)
 
 
 @operation("POST", "permissions/bulk", WRITE, "Change many cells, all of them or none")
@@ -329,6 +354,14 @@ def set_permissions(desk: Desk, given: BulkAsked) -> BulkChanged:
     if len(given.items) > CELLS_MAX:
         raise BadRequestError(f"A change has up to {CELLS_MAX} cells.", path="items")
     return _change(desk, given.items)
+
+
+@operation("POST", "permissions/open", WRITE, "Open a hub whose last permission was taken away")
+def open_up(desk: Desk, given: Nothing) -> None:
+    """Let every token open every table again, where no rules of code say otherwise."""
+    directory = own_directory(desk)
+    with directory.by(desk.user):
+        directory.open_up()
 
 
 def _change(desk: Desk, changes: Sequence[CellChange]) -> BulkChanged:
@@ -340,8 +373,11 @@ def _change(desk: Desk, changes: Sequence[CellChange]) -> BulkChanged:
     if times > 1:
         raise BadRequestError(f"The cell of {role!r} and {table!r} is there twice.", path="items")
     was: list[Cell] = []
+    was_open = False
 
     def check(tx: Transaction) -> None:
+        nonlocal was_open
+        was_open = _closes(desk, tx, changes)
         was.extend(_cells(kept, tx, changes))
         others = [
             cell for cell, change in zip(was, changes, strict=True) if cell.etag != change.etag
@@ -356,7 +392,16 @@ def _change(desk: Desk, changes: Sequence[CellChange]) -> BulkChanged:
     cells = [(one.role, one.table, one.tenant, one.flags) for one in changes]
     kept.keep(cells, check=check, actor=desk.user)
     with desk.reading() as tx:
-        return BulkChanged(cells=_cells(kept, tx, changes), was=was)
+        return BulkChanged(cells=_cells(kept, tx, changes), was=was, was_open=was_open)
+
+
+def _closes(desk: Desk, tx: Transaction, asked: Iterable[CellAsked | CellChange]) -> bool:
+    """Whether these are the first permissions of a hub that every token opens."""
+    return (
+        isinstance(desk.inside.directory, StoredDirectory)
+        and any(one.flags is not None for one in asked)
+        and governing(desk, tx).is_open
+    )
 
 
 def _cells(
@@ -393,7 +438,25 @@ def preview_permissions(desk: Desk, given: PreviewAsked) -> Preview:
     if len(given.items) > PREVIEWED_MAX:
         raise BadRequestError(f"A preview is of up to {PREVIEWED_MAX} cells.", path="items")
     with desk.reading() as tx:
-        return Preview(items=[_previewed(desk, kept, tx, one, given.user) for one in given.items])
+        return Preview(
+            items=[_previewed(desk, kept, tx, one, given.user) for one in given.items],
+            closing=_closing(desk, kept, tx) if _closes(desk, tx, given.items) else None,
+        )
+
+
+def _closing(desk: Desk, kept: PermissionsKept, tx: Transaction) -> Closing:
+    names = sorted(desk.tables(tx).schemas)
+    lost = [TableLost(table=name, rows=counted(tx, name, None)) for name in names]
+    roles = [role.name for role in kept.roles(tx, NO_TENANT)]
+    rows = sum(one.rows.count for one in lost)
+    more = "" if all(one.rows.is_exact for one in lost) else "more than "
+    return Closing(
+        text="This hub is open: every token reads and writes everything. The first permission "
+        f"closes all {len(lost)} tables: their {more}{rows} rows vanish from every token and all "
+        f"{len(roles)} roles, but for what permissions give.",
+        tables=lost,
+        roles=roles,
+    )
 
 
 def _previewed(
@@ -403,20 +466,18 @@ def _previewed(
     tables = desk.tables(tx)
     tables.schema(asked.table, path="table")
     principal = _holder(desk, kept, tx, asked, user)
-    then = kept.rules(tx, asked)
-    found = compared(
-        tx,
-        asked.table,
-        tables.access(principal),
-        Access(
+    now = then = tables.access(principal)
+    # To take away what nobody has changes nothing.
+    if asked.flags is not None or (asked.role, asked.table) in kept.cells(tx, asked.tenant):
+        then = Access(
             parse_rules(tables.rules_text),
             tables.known,
             principal,
-            {asked.table: then},
+            {asked.table: kept.rules(tx, asked)},
             policies=tables.policies,
             on_failure=tables.on_failure,
-        ),
-    )
+        )
+    found = compared(tx, asked.table, now, then)
     return Previewed(
         tenant=asked.tenant,
         role=asked.role,

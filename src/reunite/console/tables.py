@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
 from reunite.console.operations import READ, Asked, Desk, operation
 from reunite.console.paging import after_place, part_of
 from reunite.core.expression import Expression
+from reunite.core.principal import Principal
 from reunite.core.rules import Rule, Rules, parse_rules, rules_json
 from reunite.core.schema import TableSchema
 from reunite.engine.explain import expression_text
@@ -25,8 +27,9 @@ class TablesAsked(Asked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TableItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A table. `rules` is `rules`, `closed` (others have some and this one none) or `none`;
-    `policy_missing`: code that decides was not given to this process."""
+    """A table. `rules` is `rules` of code, stored `permissions`, `closed` (others have some and
+    this one none) or `none`, where every token opens everything. `policy_missing`: code that
+    decides was not given to this process."""
 
     name: str
     key: tuple[str, ...]
@@ -91,29 +94,61 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     rows: RowsCounted
 
 
+class Governing(NamedTuple):
+    """What says who reads and writes tables: rules of code by table, and the tables that stored
+    permissions are about ("" among them where the last one was taken away)."""
+
+    rules: Mapping[str, Rules]
+    permitted: frozenset[str]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing says so, and every token opens every table."""
+        return not self.rules and not self.permitted
+
+    @property
+    def is_emptied(self) -> bool:
+        """Whether tables are closed by permissions that are all gone."""
+        return not self.rules and self.permitted == {""}
+
+    def of(self, table: str) -> str:
+        """What does for this one, as `TableItem` tells it."""
+        if table in self.rules:
+            return "rules"
+        return "permissions" if table in self.permitted else "none" if self.is_open else "closed"
+
+
+def governing(desk: Desk, tx: Transaction) -> Governing:
+    """What governs the tables of this hub."""
+    found = desk.tables(tx)
+    # Somebody without a role is told of all tables for which anybody has a permission.
+    permitted = found.grants(Principal(user=" "))
+    return Governing(parse_rules(found.rules_text), frozenset(permitted))
+
+
 @operation("GET", "tables", READ, "Tracked tables, by name")
 def tables(desk: Desk, given: TablesAsked) -> TableList:
     """The tables that are meant."""
     missing = desk.hub.missing_policies()
     with desk.reading() as tx:
-        schemas, rules = desk.tables(tx).schemas, parse_rules(tx.rules())
+        schemas, told = desk.tables(tx).schemas, governing(desk, tx)
     text = given.q.casefold()
     found = [
-        _item(schemas[name], rules, missing) for name in sorted(schemas) if text in name.casefold()
+        _item(schemas[name], told, missing) for name in sorted(schemas) if text in name.casefold()
     ]
     part, following = part_of(found, given.limit, after_place(given.after))
     return TableList(items=part, next=following, total=len(found))
 
 
-def _item(schema: TableSchema, rules: Any, missing: Any) -> TableItem:
-    own: Rules | None = rules.get(schema.name)
+def _item(schema: TableSchema, told: Governing, missing: Any) -> TableItem:
+    own = told.rules.get(schema.name)
     return TableItem(
         name=schema.name,
         key=schema.key,
         columns=len(schema.columns),
         generated_key=schema.generated_key,
         version=schema.version,
-        rules="rules" if own is not None else "closed" if rules else "none",
+        rules=told.of(schema.name),
         tenant=None if own is None else own.tenant,
         policy=None if own is None else own.policy,
         policy_missing=schema.name in missing,
@@ -127,12 +162,12 @@ def table(desk: Desk, given: TableAsked) -> Table:
     missing = desk.hub.missing_policies()
     with desk.reading() as tx:
         schema = desk.tables(tx).schema(given.name, path="name")
-        rules = parse_rules(tx.rules())
+        told = governing(desk, tx)
         count = counted(tx, schema.name, None)
-    own = rules.get(schema.name)
+    own = told.rules.get(schema.name)
     of_columns = {} if own is None else own.columns
     return Table(
-        table=_item(schema, rules, missing),
+        table=_item(schema, told, missing),
         columns=[
             ColumnSeen(
                 name=one.name,

@@ -23,7 +23,7 @@ from reunite.directory.document import (
     permission_record,
     problems_of,
 )
-from reunite.directory.noting import acting_by, noted
+from reunite.directory.noting import Act, acting_by, keep_acts, noted
 from reunite.directory.passwords import Passwords
 from reunite.engine.directory import (
     CLOSED_STAMP,
@@ -292,6 +292,9 @@ class Managing:
         with self._store.write() as tx:
             if tx.records(PermissionRecord):
                 raise BadRequestError("There are permissions still: take them away first.")
+            if tx.stamp(CLOSED_STAMP):
+                now_ms = self._clock.now_ms()
+                keep_acts(tx, [Act("hub.opened", "")], at_ms=now_ms, new_id=self._new_id())
             tx.keep_stamp(CLOSED_STAMP, "")
             tx.keep_stamp(GRANTS_STAMP, self._new_id())
         self._wake()

@@ -31,12 +31,13 @@ export function Bulk({
   roles: readonly string[];
   cellOf: (role: string, table: string) => Cell;
   onClose: () => void;
-  onDone: (was: readonly Cell[], now: readonly Cell[]) => void;
+  onDone: (was: readonly Cell[], now: readonly Cell[], wasOpen: boolean) => void;
 }) {
   const [role, setRole] = useState(roles[0] ?? "");
   const [table, setTable] = useState("");
   const [what, setWhat] = useState("template:read_only");
   const [found, setFound] = useState<readonly PreviewItem[] | null>(null);
+  const [closing, setClosing] = useState<string | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const wished = (table === "" ? tables : [table]).flatMap((name) =>
     (role === "" ? roles : [role]).map((of_) => cellOf(of_, name)),
@@ -48,10 +49,15 @@ export function Bulk({
   useEffect(() => {
     let isOver = false;
     setFound(null);
+    setClosing(null);
     setProblem(null);
     if (changed.length > 0) {
       preview(of.tenant, changed).then(
-        (items) => !isOver && setFound(items),
+        (answer) => {
+          if (isOver) return;
+          setFound(answer.items);
+          setClosing(answer.closing?.text ?? null);
+        },
         (error) => !isOver && setProblem(asProblem(error)),
       );
     }
@@ -67,7 +73,7 @@ export function Bulk({
       save={async () => {
         if (changed.length === 0) return;
         const done = await putCells(of.tenant, changed);
-        onDone(done.was, done.cells);
+        onDone(done.was, done.cells, done.was_open);
       }}
     >
       <label>
@@ -116,6 +122,7 @@ export function Bulk({
           <p aria-busy="true">Counting rows…</p>
         )}
         {problem && <Trouble problem={problem} />}
+        {closing && <p class="banner">{closing}</p>}
         {found && (
           <Table
             caption="Rows that appear and vanish"

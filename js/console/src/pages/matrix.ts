@@ -50,6 +50,7 @@ export interface Matrix {
   readonly templates: Readonly<Record<string, Flags>>;
   readonly can_edit: boolean;
   readonly why_not: string | null;
+  readonly can_open: boolean;
 }
 
 export interface PreviewItem {
@@ -78,7 +79,7 @@ export function putCell(
   tenant: string,
   { role, table, flags }: Wish,
   etag: string,
-): Promise<{ cell: Cell; was: Cell }> {
+): Promise<{ cell: Cell; was: Cell; was_open: boolean }> {
   return tell("PUT", "permissions", { tenant, role, table, flags }, etag);
 }
 
@@ -86,21 +87,26 @@ export function putCell(
 export function putCells(
   tenant: string,
   cells: readonly Cell[],
-): Promise<{ cells: readonly Cell[]; was: readonly Cell[] }> {
+): Promise<{ cells: readonly Cell[]; was: readonly Cell[]; was_open: boolean }> {
   const items = cells.map(({ role, table, flags, etag }) => ({ tenant, role, table, flags, etag }));
   return tell("POST", "permissions/bulk", { items });
 }
 
+/** Let every token open every table again, once there is no permission any more. */
+export const openUp = (): Promise<void> => tell("POST", "permissions/open", {});
+
+export interface Preview {
+  readonly items: readonly PreviewItem[];
+  /** What else comes of the first permissions of an open hub. */
+  readonly closing: { readonly text: string } | null;
+}
+
 /** How many rows people of each role would get or lose; of the first cells, if there are many. */
-export async function preview(
-  tenant: string,
-  wishes: readonly Wish[],
-): Promise<readonly PreviewItem[]> {
+export function preview(tenant: string, wishes: readonly Wish[]): Promise<Preview> {
   const items = wishes
     .slice(0, PREVIEW_MAX)
     .map(({ role, table, flags }) => ({ tenant, role, table, flags: flags ?? NONE }));
-  type Previewed = { readonly items: readonly PreviewItem[] };
-  return (await tell<Previewed>("POST", "permissions/preview", { items })).items;
+  return tell<Preview>("POST", "permissions/preview", { items });
 }
 
 /** What to send to have everything as it was: the old flags, under the etags of now. */

@@ -21,6 +21,7 @@ import {
   type Matrix,
   NONE,
   nameOf,
+  openUp,
   preview,
   putCell,
   putCells,
@@ -103,6 +104,7 @@ function Shown({ of, again }: { of: Matrix; again: () => void }) {
           done.cell.etag,
         );
         known.put(back.cell);
+        if (done.was_open) await openUp();
       });
     } catch (error) {
       const found = asProblem(error);
@@ -116,6 +118,17 @@ function Shown({ of, again }: { of: Matrix; again: () => void }) {
   return (
     <>
       {mayNot !== null && <p class="banner">{mayNot}</p>}
+      {of.can_open && (
+        <p class="banner">
+          The last permission was taken away: all tables are closed to everybody.{" "}
+          <DoButton
+            whyNot={mayNot}
+            onClick={() => openUp().then(again, (error) => setProblem(asProblem(error)))}
+          >
+            Open them to every token
+          </DoButton>
+        </p>
+      )}
       <p class="row">
         <DoButton whyNot={of.can_edit ? null : mayNot} onClick={() => setIsBulk(true)}>
           Set many at once…
@@ -159,11 +172,12 @@ function Shown({ of, again }: { of: Matrix; again: () => void }) {
           roles={roles.map(({ name }) => name)}
           cellOf={known.cellOf}
           onClose={() => setIsBulk(false)}
-          onDone={(was, now) => {
+          onDone={(was, now, wasOpen) => {
             for (const cell of now) known.put(cell);
             say(`${count(now.length)} permissions are set.`, async () => {
               const back = await putCells(of.tenant, backTo(was, now));
               for (const cell of back.cells) known.put(cell);
+              if (wasOpen) await openUp();
             });
           }}
         />
@@ -236,9 +250,10 @@ function usePreview(tenant: string, cellOf: Known["cellOf"]) {
       const flags = { ...(cell.flags ?? NONE), [flag]: !isOn };
       const what = `${isOn ? "Without" : "With"} “${flag}”, ${role} in ${table}`;
       try {
-        const [found] = await preview(tenant, [{ role, table, flags }]);
+        const { items, closing } = await preview(tenant, [{ role, table, flags }]);
+        const [found] = items;
         if (mine !== turn.current || !found) return;
-        setHint(`${what}: ${wordsOf(found)}`);
+        setHint(`${what}: ${wordsOf(found)}${closing ? ` ${closing.text}` : ""}`);
       } catch (error) {
         if (mine === turn.current) setHint(`${what}: ${(error as Error).message}`);
       }

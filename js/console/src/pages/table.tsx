@@ -107,9 +107,11 @@ function Shown({ of }: { of: TableDetail }) {
           <p>
             {table.rules === "closed"
               ? "The table is closed: nobody may read or write it."
-              : table.rules === "policy"
-                ? `The class ${table.policy} of the backend decides.`
-                : "It has no rules of its own."}
+              : table.rules === "permissions"
+                ? "Stored permissions say who reads and writes it."
+                : table.rules === "policy"
+                  ? `The class ${table.policy} of the backend decides.`
+                  : "It has no rules of its own."}
           </p>
         </Empty>
       ) : (

@@ -12,7 +12,7 @@ export interface TableItem {
   readonly columns: number;
   readonly generated_key: boolean;
   readonly version: number;
-  readonly rules: "rules" | "none" | "closed" | "policy";
+  readonly rules: "rules" | "permissions" | "none" | "closed" | "policy";
   readonly tenant: string | null;
   readonly policy: string | null;
   readonly policy_missing: boolean;
@@ -21,6 +21,7 @@ export interface TableItem {
 
 const RULES = {
   rules: ["good", "rules", "Rules say who reads and writes which rows"],
+  permissions: ["good", "permissions", "Stored permissions say who reads and writes it"],
   policy: ["good", "policy", "Code of the backend decides"],
   none: ["warn", "open", "Everybody with a token reads and writes all rows"],
   closed: ["bad", "closed", "Nobody reads or writes it"],

@@ -127,6 +127,7 @@ inChromium("who works by keyboard is never thrown back to the beginning", async 
   await expect.poll(() => cart.evaluate(isFocused), PATIENT).toBe(true);
   await page.getByRole("button", { name: "Add Neck pillow to the cart" }).focus();
   await page.keyboard.press("Enter");
+  await cart.getByText("1 × Neck pillow").waitFor(); // nobody can order nothing
   await page.getByRole("button", { name: "Order", exact: true }).focus();
   await page.keyboard.press("Enter");
   const orders = page.getByRole("list", { name: "Orders" });

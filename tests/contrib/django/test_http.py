@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -112,6 +113,9 @@ def test_one_path_more_or_less_is_django_s(project: Project) -> None:
     assert client.get("/sync/else").status_code == 404
     assert client.get("/sync/db/other/livez").status_code == 404
     assert client.get("/sync/client.js").status_code == 200
+    for part in files("reunite.server").joinpath("client").iterdir():
+        assert client.get(f"/sync/client/{part.name}").status_code == 200
+    assert client.get("/sync/client/none.js").status_code == 404
 
 
 def test_a_client_of_django_s_syncs_inside_a_test_s_transaction(project: Project) -> None:

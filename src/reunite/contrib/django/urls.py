@@ -12,7 +12,7 @@ from reunite.contrib.django.views import protocol
 
 app_name = "reunite"
 
-_ROUTES = r"(?P<route>v1/.+|livez|readyz|openapi\.json|client\.js)$"
+_ROUTES = r"(?P<route>v1/.+|livez|readyz|openapi\.json|client\.js|client/[^/]+\.js)$"
 
 urlpatterns = [
     re_path(rf"^{_ROUTES}", protocol, name="protocol"),

@@ -265,7 +265,7 @@ class LiveDesk:
             size += len(body)
             if size > LIVE_BYTES_MAX:
                 return None
-            cursor = decode_cursor(page.cursor)
+            cursor = builder.ended_at
             if page.checkpoint:
                 is_empty = len(events) == 1 and not page.tables
                 return Delivery(events=tuple(events), cursor=cursor, is_empty=is_empty)

@@ -187,7 +187,7 @@ class ReplicaFile:
             connection = self._connection()
             if self._outer is not None and _is_open(self._outer):
                 raise CallerError("Finish this replica's open transaction first.")
-            with unpacking(connection, pack), _transaction(connection):
+            with unpacking(connection, pack), transaction(connection):
                 state = load_state(connection)
                 before = msgspec.structs.replace(state)
                 self._renew_forms(connection, state)
@@ -534,7 +534,7 @@ class ReplicaFile:
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """A transaction that writes, undone if the block raises."""
     connection.execute("begin immediate")
     try:

@@ -13,8 +13,8 @@ The rule         one transaction; a row is pending from the moment on in which i
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ import msgspec
 from reunite.core.key import Key, key_text
 from reunite.core.schema import TableSchema
 from reunite.errors import CallerError
-from reunite.replica.file import refuse_hub
+from reunite.replica.file import refuse_hub, transaction
 from reunite.replica.layout import LAYOUT, note_layout
 from reunite.replica.rows import RowForms
 from reunite.replica.squashing import forget_pending
@@ -59,7 +59,7 @@ def join(
         names = {name for (name,) in connection.execute("select name from sqlite_master")}
         refuse_hub(path, names)
         connection.execute("pragma journal_mode = wal").fetchall()
-        with _transaction(connection):
+        with transaction(connection):
             for statement in (*outbox_layout(), *LAYOUT):
                 connection.execute(statement)
             note_layout(connection)
@@ -78,7 +78,7 @@ def join(
 def part(path: Path, tables: Collection[str]) -> None:
     """Make some of a replica's tables ordinary ones, which its hub has not: their rows stay, what
     is pending of them goes. To `join` them later makes all of their rows pending."""
-    with translated(), closing(connect_sqlite(path)) as connection, _transaction(connection):
+    with translated(), closing(connect_sqlite(path)) as connection, transaction(connection):
         state = load_state(connection)
         before = msgspec.structs.replace(state)
         for name in tables:
@@ -92,24 +92,13 @@ def part(path: Path, tables: Collection[str]) -> None:
 
 def leave(path: Path) -> None:
     """Make a replica's file an ordinary one: its rows stay, what is pending goes."""
-    with translated(), closing(connect_sqlite(path)) as connection, _transaction(connection):
+    with translated(), closing(connect_sqlite(path)) as connection, transaction(connection):
         ours = connection.execute(
             "select type, name from sqlite_schema where type in ('trigger', 'table') "
             "and name like 'reunite\\_%' escape '\\' order by type desc"
         ).fetchall()
         for kind, name in ours:
             connection.execute(f"drop {kind} if exists {quoted(name)}")
-
-
-@contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    connection.execute("begin immediate")
-    try:
-        yield
-        connection.execute("commit")
-    finally:
-        if connection.in_transaction:
-            connection.execute("rollback")
 
 
 def _join(connection: sqlite3.Connection, state: State, tables: Sequence[str]) -> list[TableSchema]:

@@ -2,7 +2,7 @@
  * Around every page: the menu, search, who is here, light and dark, and the keys.
  */
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { go, linkTo, useAddress } from "./address.js";
 import { tell } from "./api.js";
 import { useLine } from "./news.js";
@@ -175,7 +175,8 @@ const THEME_KEY = "reunite-console-theme";
 
 function Theme() {
   const [theme, setTheme] = useState(() => localStorage.getItem(THEME_KEY) ?? "auto");
-  useEffect(() => {
+  // Kept before the page is painted: who chooses and leaves at once has chosen.
+  useLayoutEffect(() => {
     if (theme === "auto") document.documentElement.removeAttribute("data-theme");
     else document.documentElement.dataset.theme = theme;
     localStorage.setItem(THEME_KEY, theme);

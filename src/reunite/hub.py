@@ -27,6 +27,7 @@ from reunite.auditing import Auditing
 from reunite.core.change import Op
 from reunite.core.principal import Principal
 from reunite.core.schema import RowMerge, TableSchema
+from reunite.core.sizes import UNSEEN, Look, looked_through
 from reunite.directory import Attempts, Sessions, StoredDirectory
 from reunite.engine.declaring import declared
 from reunite.engine.directory import Directory
@@ -296,7 +297,8 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
             case "register":
                 return encode(self.register(decode(body, RegisterRequest), principal))
             case "push":
-                return encode(self.push(decode(body, PushRequest), principal))
+                request = decode(body, PushRequest)
+                return encode(self.push(request, principal, look=looked_through(body)))
             case "pull":
                 return encode_page(self.pull(decode(body, PullRequest), principal))
             case "repair":
@@ -323,12 +325,18 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         return answer
 
     def push(
-        self, request: PushRequest, principal: Principal, *, whole: Whole | None = None
+        self,
+        request: PushRequest,
+        principal: Principal,
+        *,
+        whole: Whole | None = None,
+        look: Look = UNSEEN,
     ) -> PushAnswer:
         """Judge and apply a replica's changes; with `whole`, all of the request or, raising
-        RefusedError, nothing, and what `whole` does is done in the same transaction."""
+        RefusedError, nothing, and what `whole` does is done in the same transaction. `look` is
+        what its message showed of all rows."""
         with self._meter.use("push", principal, request.replica) as use:
-            answer = push(self._numbered, self._tables, principal, request, whole=whole)
+            answer = push(self._numbered, self._tables, principal, request, whole=whole, look=look)
             use.note_push(request, answer)
         if not self._number_news():
             # Nothing took effect, or another process was quicker: streams are told what was

@@ -319,7 +319,7 @@ def test_pulling_goes_on_while_every_push_fails(
     pair.write(pair.replica, "insert into note values ('mine', 'x')")
     pair.at_hub("insert into note values ('hub', 'x')")
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise failure
 
     with monkeypatch.context() as broken:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from reunite.core import sizes
 from reunite.core.schema import Column, ColumnType
-from reunite.core.sizes import Excess, excesses, looked_at
+from reunite.core.sizes import Excess, excesses, looked_at, looked_through
+from reunite.core.stored import is_tagged
+from reunite.protocol.codec import encode
 
 TYPES = (ColumnType.TEXT, ColumnType.JSON, ColumnType.BLOB, ColumnType.ANY, ColumnType.INTEGER)
 VALUES = st.one_of(
@@ -59,6 +61,52 @@ def test_every_field_and_row_above_its_limit_is_told_and_no_other(
     told = {each.row: (each.size, each.column is not None) for each in excesses(columns, rows)}
     assert told == expected
     assert not (looked_at(rows).is_small and told)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.text(alphabet='a"\\reunite:ä😀\n', max_size=20),
+            st.recursive(
+                st.none() | st.floats(allow_nan=False, allow_infinity=False),
+                lambda inner: (
+                    st.lists(inner, max_size=3)
+                    | st.dictionaries(st.sampled_from(["reunite:blob", "a"]), inner, max_size=2)
+                ),
+            ),
+        ),
+        max_size=4,
+    ),
+    is_ascii=st.booleans(),
+)
+def test_a_message_shows_no_more_than_its_rows_do(
+    rows: list[tuple[str, Any]], is_ascii: bool
+) -> None:
+    body = json.dumps(rows).encode() if is_ascii else encode(rows)
+    seen, known = looked_through(body), looked_at(rows)
+    assert known.is_small or not seen.is_small
+    assert known.is_plain or not seen.is_plain
+    assert not (seen.is_plain and any(is_tagged(value) for row in rows for value in row))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'[{"reunite:blob":"00"}]',
+        b'[{"\\u0072eunite:blob":"00"}]',
+        b'["\\ud800"]',
+    ],
+)
+def test_what_may_be_tagged_is_not_plain(body: bytes) -> None:
+    assert looked_through(b'["a"]').is_plain
+    assert not looked_through(body).is_plain
+
+
+def test_a_number_may_be_longer_than_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    body = b"[" + b",".join([b"1e15"] * 100) + b"]"
+    monkeypatch.setattr(sizes, "FIELD_BYTES_MAX", 2 * len(body))
+    assert not looked_through(body).is_small
+    assert len(encode(json.loads(body))) > 2 * len(body)
 
 
 def test_a_column_of_large_texts_is_measured_exactly(monkeypatch: pytest.MonkeyPatch) -> None:

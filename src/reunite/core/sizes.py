@@ -25,6 +25,8 @@ ROW_BYTES_MAX = 24 * 1024 * 1024
 
 _BOUNDED = frozenset({ColumnType.INTEGER, ColumnType.REAL, ColumnType.BOOLEAN, ColumnType.DECIMAL})
 _UTF8_BYTES_MAX = 4
+_ESCAPE = rb"\u"
+_GROWTH_MAX = 4
 _encode = msgspec.json.Encoder().encode
 
 
@@ -39,12 +41,24 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     is_plain: bool = False
 
 
+UNSEEN = Look()
+
+
 class Excess(msgspec.Struct, frozen=True, kw_only=True):
     """A row that is too large by `size` bytes of one column, or of all of them for None."""
 
     row: int
     column: int | None
     size: int
+
+
+def looked_through(body: bytes) -> Look:
+    """What can be said of all rows in a message, from its JSON alone. About 0.1 ns a byte.
+
+    Written out, `1e15` is four times as long. An escaped character may be part of a tag.
+    """
+    is_small = _GROWTH_MAX * len(body) <= min(FIELD_BYTES_MAX, ROW_BYTES_MAX)
+    return Look(is_small=is_small, is_plain=TAG_BYTES not in body and _ESCAPE not in body)
 
 
 def looked_at(rows: Sequence[Row]) -> Look:

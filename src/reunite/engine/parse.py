@@ -21,7 +21,14 @@ from reunite.core.change import Change, Op
 from reunite.core.checks import value_faults
 from reunite.core.key import Key
 from reunite.core.schema import TableSchema
-from reunite.core.sizes import FIELD_BYTES_MAX, ROW_BYTES_MAX, Look, excesses, looked_at
+from reunite.core.sizes import (
+    FIELD_BYTES_MAX,
+    ROW_BYTES_MAX,
+    UNSEEN,
+    Look,
+    excesses,
+    looked_at,
+)
 from reunite.core.stamp import clamp, parse_stamp
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError, LimitExceededError, SchemaChangedError
@@ -104,8 +111,11 @@ class ParsedPush(msgspec.Struct, frozen=True, kw_only=True):
         return chain.from_iterable(group.runs for group in self.groups)
 
 
-def parse_push(request: PushRequest, tables: Tables, *, now_ms: int) -> ParsedPush:
-    """The request's groups as numbered changes; stamps of a fast clock are clamped to now.
+def parse_push(
+    request: PushRequest, tables: Tables, *, now_ms: int, look: Look = UNSEEN
+) -> ParsedPush:
+    """The request's groups as numbered changes; stamps of a fast clock are clamped to now. `look`
+    is what was seen of all its rows: where that is not enough, they are looked at by the run.
 
     Raises BadRequestError, UnknownTableError, LimitExceededError, SchemaChangedError.
     """
@@ -126,7 +136,7 @@ def parse_push(request: PushRequest, tables: Tables, *, now_ms: int) -> ParsedPu
     n = request.first_n
     for index, message in enumerate(request.groups):
         path = f"groups[{index}]"
-        runs = tuple(_checked_runs(message, request, tables, n, path, now_ms, faults))
+        runs = tuple(_checked_runs(message, request, tables, n, path, now_ms, faults, look))
         if not runs:
             raise BadRequestError("A group has no changes.", path=path)
         groups.append(PushedGroup(runs, is_divisible=message.divisible))
@@ -145,6 +155,7 @@ def _checked_runs(
     path: str,
     now_ms: int,
     faults: dict[str, ChangeFault],
+    seen: Look,
 ) -> Iterator[CheckedRun]:
     for index, run in enumerate(message.runs):
         run_path = f"{path}.runs[{index}]"
@@ -155,7 +166,7 @@ def _checked_runs(
                 path=f"schemas.{run.table}",
             )
         _check_run(run, schema, run_path)
-        look = looked_at(run.set)
+        look = seen if seen.is_small and seen.is_plain else looked_at(run.set)
         faults.update(_faults(run, schema, run_path, look))
         keys: Sequence[Key] = run.keys
         if run.op is Op.INSERT:

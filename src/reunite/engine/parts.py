@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from reunite.core.sizes import UNSEEN, Look
 from reunite.engine.ports import ReplicaRecord, StagedPart, WriteTransaction
 from reunite.engine.rights import GroupRejectedError
 from reunite.errors import BadRequestError, LimitExceededError, NumberGapError
@@ -35,10 +36,12 @@ _OF_LENGTH = 32
 
 class Settling(msgspec.Struct, frozen=True, kw_only=True):
     """How to settle a request: as it is; as a slice, whose rejection is raised as
-    GroupRejectedError; or as rejected with the group that it is a slice of."""
+    GroupRejectedError; or as rejected with the group that it is a slice of. `look` is what was seen
+    of all its rows."""
 
     is_slice: bool = False
     rejection: GroupRejectedError | None = None
+    look: Look = UNSEEN
 
 
 Settle: TypeAlias = Callable[[PushRequest, Settling], PushAnswer]

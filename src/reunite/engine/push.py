@@ -31,6 +31,7 @@ from reunite.core.key import Key
 from reunite.core.pointers import pointed_parents
 from reunite.core.principal import Principal
 from reunite.core.rules import Access
+from reunite.core.sizes import UNSEEN, Look
 from reunite.core.stamp import commit_stamp
 from reunite.engine.blaming import rejected
 from reunite.engine.changed import inserts_of, inserts_of_runs, places_of
@@ -76,9 +77,11 @@ def push(
     request: PushRequest,
     *,
     whole: Whole | None = None,
+    look: Look = UNSEEN,
 ) -> PushAnswer:
     """Judge and apply what a replica sends; the outcomes of all of it. With `whole`, nothing of a
-    request takes effect of which a change is rejected: raises RefusedError.
+    request takes effect of which a change is rejected: raises RefusedError. `look` is what its
+    message showed of all rows.
 
     Raises the errors of `parse_push`, and UnknownReplicaError, EpochChangedError,
     HubRestoredError, IdentityForkedError, NumberGapError, UpgradeRequiredError,
@@ -100,6 +103,7 @@ def push(
                 now_ms=store.clock.now_ms(),
                 has_way_back=has_way_back,
                 refusal=refusal,
+                look=look if whole is None else UNSEEN,
             )
             end_whole(tx, whole, request, answer)
             return answer
@@ -128,6 +132,7 @@ def _push(
     now_ms: int,
     has_way_back: bool,
     refusal: UndoneError | None,
+    look: Look,
 ) -> PushAnswer:
     # The same changes may be under way already, perhaps through another process.
     tx.hold({request.replica, *(former.replica for former in request.formers)})
@@ -144,7 +149,7 @@ def _push(
 
     def settle(request: PushRequest, how: Settling) -> PushAnswer:
         record = own_replica(tx, principal, request.replica)
-        parsed = parse_push(request, shown, now_ms=now_ms)
+        parsed = parse_push(request, shown, now_ms=now_ms, look=how.look)
         session = _Session(
             tx,
             tables,
@@ -167,7 +172,7 @@ def _push(
     if any(group.part is not None for group in request.groups):
         parse_push(request, shown, now_ms=now_ms)
         return take_part(tx, request, settle, now_ms=now_ms)
-    return settle(request, Settling())
+    return settle(request, Settling(look=look))
 
 
 class _NoWayBackError(Exception):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reunite import Principal
+from reunite import Principal, Rules
 from tests.hostile.conftest import (
     ANN,
     BEA,
@@ -140,6 +140,20 @@ def test_a_known_change_of_a_colleague_is_recognised_without_what_it_was_about(
     (told,) = mallory.push(run)
     assert (told["kind"], told.get("conflicts")) == ("duplicate", None)
     assert rows_of(database) == before
+
+
+def test_what_a_change_met_is_not_told_to_who_may_read_everything_by_now(
+    town: Town, mallory: Somebody
+) -> None:
+    """What the row held then may be from before that was so."""
+    ann = town.somebody(ANN)
+    run = update("k-ann", {"title": "what ann saw"}, {"title": "what ann wrote"})
+    (outcome,) = ann.push(run)
+    assert outcome["conflicts"]
+    town.hub.drop_rules("task")
+    town.hub.track("task", rules=Rules.none())
+    (told,) = mallory.push(run)
+    assert (told["kind"], told.get("conflicts")) == ("duplicate", None)
 
 
 def test_an_earlier_identity_of_another_is_worth_nothing(

@@ -49,6 +49,7 @@ insert into person values
 """
 HR = Principal(user="hugo", claims={"role": "hr"})
 ANN = Principal(user="ann")
+HR_ANN = Principal(user="ann", claims={"role": "hr"})
 HIDDEN = (b"7654321", b"8765432", b"CANARY", b"salary", b"badge")
 PERSON = Rules(
     read=True,
@@ -225,7 +226,7 @@ class Door:
 
 
 def changing(office: Office) -> tuple[Door, Replica]:
-    door = Door(office.hub, Principal(user="ann", claims={"role": "hr"}))
+    door = Door(office.hub, HR_ANN)
     wire = FakeWire(door, observer=Answers())
     office.wire = wire
     replica = office.closing.enter_context(
@@ -246,7 +247,7 @@ def test_a_column_comes_and_goes_with_the_right_to_read_it(office: Office) -> No
     replica.sync()
     assert columns(replica) == ["id", "name", "grade", "place_code", "boss"]
     assert_hidden(office, replica)
-    door.principal = Principal(user="ann", claims={"role": "hr"})
+    door.principal = HR_ANN
     replica.sync()
     assert rows(replica, "salary") == [(7654321,), (8765432,)]
 
@@ -269,7 +270,7 @@ def test_what_waits_in_the_outbox_goes_on_without_the_column(office: Office) -> 
     assert [change.code for change in parked] == ["schema-changed"] * 2
     assert sorted(change.set["salary"] for change in parked) == [4444444, 5555555]
     assert_hidden(office, replica)
-    door.principal = Principal(user="ann", claims={"role": "hr"})
+    door.principal = HR_ANN
     replica.sync()
     assert replica.status().pending == 0
 
@@ -332,6 +333,79 @@ def test_an_answer_that_comes_late_says_nothing_of_the_column(office: Office) ->
     for canary in (b"6666666", b"8765432", b"CANARY"):
         assert canary not in answers.text
         assert canary not in file_bytes(office, replica)
+
+
+def late_answer(office: Office, *, lost_by: Principal = ANN) -> tuple[Door, Replica]:
+    """Ann's delete has met a change of the hub's; the answer is lost, and rights change."""
+    door, replica = changing(office)
+    door.principal = lost_by
+    replica.sync()
+    write(replica, "delete from person where id = 'b'")
+    office.at_hub("update person set name = 'Bo', salary = 6666666 where id = 'b'")
+    office.wire.lose_next_answer()
+    with pytest.raises(HubUnreachableError):
+        replica.sync()
+    office.wire.observer = Answers()
+    return door, replica
+
+
+def assert_told_without(office: Office, replica: Replica, *canaries: bytes) -> None:
+    """The conflict has been told, with what was read then, and none of these values."""
+    assert len(replica.conflicts()) == 1
+    answers = office.wire.observer
+    assert isinstance(answers, Answers)
+    assert b'"name":"Bo"' in answers.text
+    for canary in canaries:
+        assert canary not in answers.text, f"{canary!r} was told"
+        assert canary not in file_bytes(office, replica), f"{canary!r} is in the file"
+
+
+def test_an_answer_that_comes_late_says_nothing_that_could_not_be_read_then(
+    office: Office,
+) -> None:
+    """The column is read when it is told; by then the row is gone, and would be hidden."""
+    door, replica = late_answer(office)
+    door.principal = HR_ANN
+    office.hub.track("person", rules=Rules(read=row.id != "b", columns=PERSON.columns))
+    replica.sync()
+    assert rows(replica, "salary") == [(7654321,)], "the column has come"
+    assert_told_without(office, replica, b"6666666", b"8765432", b"CANARY-b")
+
+
+def test_a_row_brought_back_is_told_late_without_what_could_not_be_read(office: Office) -> None:
+    """What a write has won against a delete is the whole row."""
+    office.hub.track("person", rules=PERSON, rows="update_wins")
+    door, replica = changing(office)
+    door.principal = ANN
+    replica.sync()
+    write(replica, "update person set name = 'Bo' where id = 'b'")
+    office.at_hub("delete from person where id = 'b'")
+    office.wire.lose_next_answer()
+    with pytest.raises(HubUnreachableError):
+        replica.sync()
+    office.at_hub("delete from person where id = 'b'")
+    door.principal = HR_ANN
+    office.wire.observer = Answers()
+    replica.sync()
+    assert_told_without(office, replica, b"8765432", b"CANARY-b")
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+@pytest.mark.parametrize("is_declared", [True, False])
+@pytest.mark.parametrize("reader", ["then", "never"])
+def test_an_answer_that_comes_late_says_nothing_of_a_column_by_its_former_name(
+    office: Office, reader: str, is_declared: bool
+) -> None:
+    """The rules speak of the new name, or not yet; the outcome was stored with the old one."""
+    door, replica = late_answer(office, lost_by=HR_ANN if reader == "then" else ANN)
+    door.principal = ANN
+    office.at_hub("alter table person rename column salary to pay")
+    office.hub.number()
+    if is_declared:
+        renamed = {"pay" if name == "salary" else name: c for name, c in PERSON.columns.items()}
+        office.hub.track("person", rules=Rules(read=True, columns=renamed))
+    replica.sync()
+    assert_told_without(office, replica, b"6666666", b"CANARY-b")
 
 
 # --- Writing --------------------------------------------------------------------------------------

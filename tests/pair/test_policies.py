@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from reunite import Expression, Hub, Policy, Principal, Rules, row, user
+from reunite import Column, Expression, Hub, Policy, Principal, Rules, row, user
 from reunite.testing import FakeClock, FakeWire, SeededIds
 from tests.pair.hubs import HubDatabase, MemoryHubDatabase, PostgresHubDatabase, SqliteHubDatabase
 from tests.pair.test_rules import Answers, Office, ids, outcomes, write
@@ -149,6 +149,19 @@ def test_a_process_without_the_policy_gives_nothing(office: Office) -> None:
         assert ids(replica) == ["r1", "r2", "s1"]
         other.drop_rules("task")
         assert dict(other.missing_policies()) == {}
+
+
+def test_a_process_without_the_policy_hides_the_columns_that_rules_hide(office: Office) -> None:
+    rules = Rules(read=True, columns={"state": Column(read=user.role == "boss")})
+    office.hub.track("task", rules=rules, policy=Tasks())
+    replica = office.replica_of(ANN)
+    with Hub(office.database.store(), clock=office.clock, new_id=SeededIds(2)) as other:
+        other.adopt()
+        office.wire.hub = other
+        replica.sync()
+        assert ids(replica) == []
+        assert "state" not in replica.schemas["task"].column
+    assert b"state" not in getattr(office.wire.observer, "text", b"state")
 
 
 def test_what_a_policy_raises_is_a_no_and_stays_at_the_hub(

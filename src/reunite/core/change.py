@@ -72,7 +72,9 @@ class Conflict(msgspec.Struct, gc=False, frozen=True, kw_only=True, omit_default
 
 
 class Outcome(msgspec.Struct, gc=False, frozen=True, kw_only=True, omit_defaults=True):
-    """The hub's answer for a pushed change. `code` is stable; `reason` is for people."""
+    """The hub's answer for a pushed change. `code` is stable; `reason` is for people. `hidden` are
+    columns that who pushed it could not read then: whoever may read them later is not told what
+    they held in a row that may be hidden by then."""
 
     kind: OutcomeKind
     key: Key | None = None  # the key under which it took effect, where that is not the one sent
@@ -80,6 +82,7 @@ class Outcome(msgspec.Struct, gc=False, frozen=True, kw_only=True, omit_defaults
     reason: str | None = None
     columns: tuple[str, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    hidden: tuple[str, ...] = ()
 
 
 APPLIED = Outcome(kind=OutcomeKind.APPLIED)

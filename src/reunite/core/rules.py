@@ -231,9 +231,12 @@ def bind_rules(
     """Checked rules for this principal. A rule that does not fit the schemas any more, after a
     migration, means no row; where the column of one is gone, nobody knows what hides under which
     name now."""
-    if not rules.columns.keys() <= schema.column.keys():
-        return NO_ROWS
     binder = _Binder(schema, principal, {**schemas, schema.name: schema})
+    hidden = frozenset(
+        name for name, column in rules.columns.items() if binder.bound(column.read) is not None
+    )
+    if not rules.columns.keys() <= schema.column.keys():
+        return msgspec.structs.replace(NO_ROWS, hidden=hidden)
     bound = {name: binder.bound(getattr(rules, name)) for name in _OPERATIONS}
     if rules.tenant is not None:
         own = binder.bound(_of_tenant(rules.tenant))
@@ -241,9 +244,7 @@ def bind_rules(
     writes = {name: binder.bound(column.write) for name, column in rules.columns.items()}
     return BoundRules(
         **bound,
-        hidden=frozenset(
-            name for name, column in rules.columns.items() if binder.bound(column.read) is not None
-        ),
+        hidden=hidden,
         writes={name: rule for name, rule in writes.items() if rule is not None},
     )
 
@@ -466,7 +467,7 @@ class Access:
         """What a policy lets the principal read, of what the rules do."""
         policy = self._policies.get(schema.name)
         if policy is None:
-            return NO_ROWS
+            return msgspec.structs.replace(NO_ROWS, hidden=bound.hidden)
         rule = read_rule(policy, self._principal, schema.name, self._on_failure)
         if isinstance(rule, Expression):
             try:

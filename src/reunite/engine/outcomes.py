@@ -1,13 +1,18 @@
-"""Stored outcomes as wire messages."""
+"""Stored outcomes as wire messages: what of them their replica is told, now or later.
+
+The rule         an outcome tells of a row as it was when the change was pushed, which may be gone
+                 or hidden when it is told again: so it shows no more than could be seen then, and
+                 of that no column that may not be read any more.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from reunite.core.change import Op, OutcomeKind
+from reunite.core.change import Op, Outcome, OutcomeKind
 from reunite.core.refusal import names_secret
 from reunite.core.rules import Access
 from reunite.core.withheld import looks_secret
@@ -26,18 +31,42 @@ def checkpoint_outcome(stored: StoredOutcome) -> OutcomeMessage:
     return outcome_message(stored)
 
 
+def with_hidden(outcomes: Sequence[StoredOutcome], access: Access) -> list[StoredOutcome]:
+    """Outcomes to store, with the columns that the principal of their push may not read now."""
+    return [
+        msgspec.structs.replace(
+            stored,
+            outcome=msgspec.structs.replace(
+                stored.outcome, hidden=tuple(sorted(hidden.union(stored.outcome.hidden)))
+            ),
+        )
+        if _tells(stored.outcome) and (hidden := access.of(stored.table).hidden)
+        else stored
+        for stored in outcomes
+    ]
+
+
+def _tells(outcome: Outcome) -> bool:
+    """Whether it has values, or names columns."""
+    return bool(outcome.conflicts or outcome.reason)
+
+
 def shown_outcome(stored: StoredOutcome, access: Access) -> StoredOutcome:
-    """An outcome without what is in columns that the principal may not read, or not any more, or
-    that stay at the hub; nor does it name them."""
+    """An outcome without what is in columns that the principal may not read, not any more or not
+    yet when it was stored, or that stay at the hub; nor does it name them."""
     outcome = stored.outcome
-    if not (outcome.conflicts or outcome.reason):
+    if not _tells(outcome):
         return stored
-    hidden = access.of(stored.table).hidden
+    bound = access.of(stored.table)
+    hidden = bound.hidden.union(outcome.hidden)
     schema = access.schemas.get(stored.table)
     known = () if schema is None else schema.column
 
     def is_shown(name: str) -> bool:
-        return name not in hidden and (name in known or not looks_secret(name))
+        if name in hidden:
+            return False
+        # What is not there under this name any more may hide under another one.
+        return name in known or not (bound.hidden or looks_secret(name))
 
     reason = outcome.reason
     if reason is not None and (

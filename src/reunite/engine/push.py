@@ -42,7 +42,7 @@ from reunite.engine.identity import check_log, check_past, formers
 from reunite.engine.lineage import is_gone, lost_for_good
 from reunite.engine.numbered import NumberedStore
 from reunite.engine.origins import Origins
-from reunite.engine.outcomes import outcome_message, shown_outcome
+from reunite.engine.outcomes import outcome_message, shown_outcome, with_hidden
 from reunite.engine.parse import ParsedPush, PushedGroup, parse_push
 from reunite.engine.parts import Settling, take_part
 from reunite.engine.ports import (
@@ -564,7 +564,7 @@ class _Session:
         request, record, tx = self._request, self._record, self._tx
         for stored_list in (self._settled, self._new):
             stored_list.sort(key=lambda stored: stored.n)
-        self._new = blanked(tx, self._new, self._record.views)
+        self._new = with_hidden(blanked(tx, self._new, record.views), self._access)
         news = {stored.n: stored for stored in self._new}
         self._settled = [news.get(stored.n, stored) for stored in self._settled]
         inserted = sum(len(run.ids) for run in self._inserts)

@@ -31,17 +31,15 @@ def recognisable(
     records = {name: tx.replica(name) for name in {stored.replica for stored in known.values()}}
     own = {name for name, record in records.items() if record and is_owner(principal, record)}
     access = tables.access(principal)
-    others = [
-        stored
-        for stored in known.values()
-        if stored.replica not in own and access.limits("read", stored.table)
-    ]
-    if not others:
-        return known
-    seen = _seen(tx, tables, access, others)
-    kept = {id_: stored for id_, stored in known.items() if stored not in others}
+    others = [stored for stored in known.values() if stored.replica not in own]
+    names = {stored.table for stored in others}
+    limited = {table for table in names if access.limits("read", table)}
+    asked = [stored for stored in others if stored.table in limited]
+    seen = _seen(tx, tables, access, asked) if asked else {}
+    kept = {id_: stored for id_, stored in known.items() if stored.replica in own}
     for stored in others:
-        if _effective(stored) in seen.get(stored.table, ()):
+        if stored.table not in limited or _effective(stored) in seen.get(stored.table, ()):
+            # Also of rows that everybody may read: what they held may be from before that was so.
             outcome = msgspec.structs.replace(stored.outcome, conflicts=())
             kept[stored.id] = msgspec.structs.replace(stored, outcome=outcome)
     return kept

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reunite.core.asked import fields_of
 from reunite.core.expression import (
     EXPRESSION_DEPTH_MAX,
     EXPRESSION_TERMS_MAX,
@@ -26,7 +27,6 @@ from reunite.core.expression import (
     Operator,
     Term,
     check_expression,
-    fields_of,
     from_json,
     to_json,
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reunite.core.asked import fields_of, fits, reached_tables
 from reunite.core.expression import (
     And,
     Expression,
@@ -13,10 +14,7 @@ from reunite.core.expression import (
     Term,
     Via,
     check_expression,
-    fields_of,
-    fits,
     from_json,
-    reached_tables,
     to_json,
 )
 from reunite.core.fields import row

@@ -27,14 +27,14 @@ The rule         logic is SQL's, with three values. A comparison with NULL is un
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from reunite.core.checks import value_faults
 from reunite.core.schema import Column, ColumnType, TableSchema
-from reunite.core.steps import Step, resolve
+from reunite.core.steps import EXPRESSION_STEPS_MAX, Step, is_step, resolve
 from reunite.core.values import Value, canonical_text, order_key, wire_integer
 from reunite.errors import BadRequestError, LimitExceededError
 
@@ -129,6 +129,17 @@ class Via(Expression, frozen=True):
     part: Expression
 
 
+class Some(Expression, frozen=True):
+    """Whether any row of `child` that points here by `columns` is so; never unknown. `key` are the
+    columns here that those hold, in their order. A row of `child` that `part` says nothing certain
+    of does not count. People have no form of it; what keeps stored filters makes them."""
+
+    child: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    part: Expression
+
+
 class And(Expression, frozen=True):
     """Whether all parts are true."""
 
@@ -151,6 +162,19 @@ class IsTrue(Expression, frozen=True):
     """Whether `part` is true; never unknown. For differences of views; it has no JSON form."""
 
     part: Expression
+
+
+def has_some(expression: Expression) -> bool:
+    """Whether rows that point to rows are asked for."""
+    match expression:
+        case Some():
+            return True
+        case And(parts) | Or(parts):
+            return any(map(has_some, parts))
+        case Not(part) | IsTrue(part) | Via(part=part):
+            return has_some(part)
+        case _:
+            return False
 
 
 def _parts(kind: type[And | Or], expression: Expression) -> tuple[Expression, ...]:
@@ -193,7 +217,11 @@ def to_json(expression: Expression, *, knows_user: bool = False) -> dict[str, An
             plain = _operand_json(operator, value, knows_user)
             return {"field": _USER + name, "operator": operator.value, "value": plain}
         case Via(columns, parent, part):
-            return {"via": list(columns), "to": parent, "has": to_json(part)}
+            has = to_json(part, knows_user=knows_user)
+            return {"via": list(columns), "to": parent, "has": has}
+        case Some(child, columns, key, part):
+            has = to_json(part, knows_user=knows_user)
+            return {"some": child, "by": list(columns), "at": list(key), "has": has}
         case And(parts):
             return {"and": [to_json(part, knows_user=knows_user) for part in parts]}
         case Or(parts):
@@ -247,6 +275,11 @@ class _Reader:
             case {"via": list(columns), "to": parent, "has": part} if self._budget is None:
                 names = tuple(map(str, columns))
                 return Via(names, str(parent), self.read(part, f"{path}.has", depth + 1))
+            case {"some": child, "by": list(columns), "at": list(key), "has": part} if (
+                self._budget is None
+            ):
+                by, at = tuple(map(str, columns)), tuple(map(str, key))
+                return Some(str(child), by, at, self.read(part, f"{path}.has", depth + 1))
             case {"field": str(field), "operator": str(operator), "value": operand, **rest} if (
                 not rest
             ):
@@ -346,8 +379,10 @@ class _Checker:
         knows_user: bool,
         schemas: Mapping[str, TableSchema] | None,
         resolves: bool,
+        steps_left: int = EXPRESSION_STEPS_MAX,
     ) -> None:
         self._schemas = schemas
+        self._steps_left = steps_left
         self._resolves = resolves
         self._schema = schema
         self._budget = budget
@@ -373,9 +408,44 @@ class _Checker:
                 return flat[0] if len(flat) == 1 else kind(flat)
             case Not(part):
                 self._budget.spend(depth, path)
-                return Not(self.check(part, f"{path}.not", depth + 1))
+                found = self.check(part, f"{path}.not", depth + 1)
+                if has_some(found):
+                    raise BadRequestError("Nobody can ask for no row that points here.", path=path)
+                return Not(found)
+            case Via(columns, parent, part) if self._schemas is not None:
+                self._check_step(columns, parent, self._schema, self._schema.name, path)
+                self._budget.spend(depth, path)
+                return Via(columns, parent, self._inside(parent, part, path, depth))
+            case Some(child, columns, key, part) if self._schemas is not None:
+                known = self._schemas.get(child)
+                if known is None or key != self._schema.key:
+                    raise BadRequestError(f"No row of {child!r} is known to point here.", path=path)
+                self._check_step(columns, self._schema.name, known, child, path)
+                self._budget.spend(depth, path)
+                return Some(child, columns, key, self._inside(child, part, path, depth))
             case _:
                 raise BadRequestError(f"{expression!r} is no condition on a row.", path=path)
+
+    def _check_step(
+        self, columns: Sequence[str], parent: str, schema: TableSchema, name: str, path: str
+    ) -> None:
+        """Raises BadRequestError unless rows of `schema` point to rows of `parent` by these."""
+        assert self._schemas is not None, "steps are asked for only where tables are known"
+        if self._steps_left < 1 or not is_step(columns, parent, schema, self._schemas, path):
+            raise BadRequestError(f"{name!r} does not lead to {parent!r} so.", path=path)
+
+    def _inside(self, table: str, part: Expression, path: str, depth: int) -> Expression:
+        """A part about rows of another table."""
+        assert self._schemas is not None, "steps are asked for only where tables are known"
+        inside = _Checker(
+            self._schemas[table],
+            self._budget,
+            knows_user=self._knows_user,
+            schemas=self._schemas,
+            resolves=self._resolves,
+            steps_left=self._steps_left - 1,
+        )
+        return inside.check(part, f"{path}.has", depth + 1)
 
     def _term(self, term: Term, path: str, depth: int) -> Expression:
         column = self._schema.column.get(term.field)
@@ -507,69 +577,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def fields_of(expression: Expression) -> tuple[str, ...]:
-    """The names of the fields that decide it, each once, in order."""
-    return tuple(sorted(set(_fields(expression))))
-
-
-def _fields(expression: Expression) -> Iterator[str]:
-    match expression:
-        case Term(field):
-            yield field
-        case Via(columns):
-            yield from columns
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from _fields(part)
-        case Not(part) | IsTrue(part):
-            yield from _fields(part)
-        case ClaimTerm():
-            return
-        case _:
-            raise TypeError(f"{expression!r} has no fields.")
-
-
-def vias_of(expression: Expression) -> Iterator[Via]:
-    """The first steps in an expression; those that go on from there are in their parts."""
-    match expression:
-        case Via():
-            yield expression
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from vias_of(part)
-        case Not(part) | IsTrue(part):
-            yield from vias_of(part)
-        case _:
-            return
-
-
-def reached_tables(expression: Expression | None) -> set[str]:
-    """The tables to which an expression's steps lead."""
-    found: set[str] = set()
-    waiting = [] if expression is None else [*vias_of(expression)]
-    while waiting:
-        via = waiting.pop()
-        found.add(via.parent)
-        waiting += vias_of(via.part)
-    return found
-
-
-def fits(expression: Expression, schema: TableSchema, schemas: Mapping[str, TableSchema]) -> bool:
-    """Whether the tables still have what a checked expression asks for."""
-    match expression:
-        case Term(field):
-            return field in schema.column
-        case Via(columns, parent, part):
-            reached = schemas.get(parent)
-            has_columns = all(name in schema.column for name in columns)
-            if reached is None or not has_columns or len(reached.key) != len(columns):
-                return False
-            return fits(part, reached, schemas)
-        case And(parts) | Or(parts):
-            return all(fits(part, schema, schemas) for part in parts)
-        case Not(part) | IsTrue(part):
-            return fits(part, schema, schemas)
-        case _:
-            return True

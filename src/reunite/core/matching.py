@@ -8,7 +8,7 @@ The rule         a store's SQL says the same of every row that its database can 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from reunite.core.expression import (
@@ -19,6 +19,7 @@ from reunite.core.expression import (
     Not,
     Operator,
     Or,
+    Some,
     Term,
     Via,
 )
@@ -36,6 +37,11 @@ class Reach(Protocol):
 
     def row(self, table: str, key: Key) -> Row | None:
         """The row of this key, None if there is none."""
+        ...
+
+    def pointing(self, table: str, columns: Sequence[str], key: Key) -> Iterable[Row] | None:
+        """The rows of a table that hold this key in these columns; None where nobody knows which,
+        so that one of them may be as is asked."""
         ...
 
 
@@ -95,6 +101,9 @@ def _judge(
         case Via():
             assert reach is not None, "who asks for steps says where they lead"
             return _via(expression, [places[name][0] for name in expression.columns], reach)
+        case Some():
+            assert reach is not None, "who asks for steps says where they lead"
+            return _some(expression, [places[name][0] for name in expression.key], reach)
         case And(parts):
             return _joined([_judge(part, places, reach) for part in parts], decisive=False)
         case Or(parts):
@@ -125,6 +134,17 @@ def _via(via: Via, places: Sequence[int], reach: Reach) -> Judge:
         return judge(nothing if found is None else found)
 
     return reached
+
+
+def _some(some: Some, places: Sequence[int], reach: Reach) -> Judge:
+    judge = row_judge(some.part, reach.schemas[some.child], reach)
+
+    def has_one(row: Sequence[Value]) -> bool | None:
+        key = tuple([row[place] for place in places])
+        found = () if None in key else reach.pointing(some.child, some.columns, key)
+        return found is None or any(judge(one) is True for one in found)
+
+    return has_one
 
 
 def _joined(judges: Sequence[Judge], *, decisive: bool) -> Judge:

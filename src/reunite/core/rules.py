@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from reunite.core.asked import fields_of, reached_tables
 from reunite.core.columns import (
     Column,
     check_columns,
@@ -37,11 +38,11 @@ from reunite.core.expression import (
     Not,
     Operator,
     Or,
+    Some,
     Term,
+    Via,
     check_expression,
-    fields_of,
     from_json,
-    reached_tables,
     to_json,
 )
 from reunite.core.matching import Judge, Reach, row_judge
@@ -304,6 +305,14 @@ class _Binder:
                 return expression if is_wanted else Not(expression)
             case ClaimTerm():
                 return _ALWAYS if self._holds(expression) is is_wanted else NEVER
+            case Via(columns, parent, part):
+                found = self._inside(parent).bind(part, is_wanted=is_wanted)
+                return Via(columns, parent, found)
+            case Some(child, columns, key, part) if is_wanted:
+                found = self._inside(child).bind(part, is_wanted=True)
+                return Some(child, columns, key, found)
+            case Some():
+                return NEVER  # nobody can ask for it, and nobody is shown what it would mean
             case Not(part):
                 return self.bind(part, is_wanted=not is_wanted)
             case And(parts) | Or(parts):
@@ -312,6 +321,9 @@ class _Binder:
                 return all_of(bound) if is_and else any_of(bound)
             case _:
                 raise TypeError(f"{expression!r} is no part of a rule.")
+
+    def _inside(self, table: str) -> _Binder:
+        return _Binder(self._schemas[table], self._principal, self._schemas)
 
     def _term(self, term: Term) -> Expression | None:
         """The term with what the principal has; None if it cannot be decided."""

@@ -11,7 +11,7 @@ The rule         a step leads to one row at most: foreign keys to a primary key,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -51,6 +51,22 @@ def resolve(
     if column is None:
         raise BadRequestError(f"The table {schema.name!r} has no column {last!r}.", path=path)
     return steps, column
+
+
+def is_step(
+    columns: Sequence[str],
+    parent: str,
+    schema: TableSchema,
+    schemas: Mapping[str, TableSchema],
+    path: str,
+) -> bool:
+    """Whether rows of a table point by these columns, in this order, to the key of rows of
+    `parent`. Raises BadRequestError for a foreign key that is no step."""
+    return any(
+        _step(key, schema, schemas, path).columns == tuple(columns)
+        for key in schema.foreign_keys
+        if key.parent == parent and set(key.columns) == set(columns)
+    )
 
 
 def _foreign_key(name: str, schema: TableSchema, path: str) -> ForeignKey:

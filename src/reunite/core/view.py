@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from reunite.core.asked import reached_tables
 from reunite.core.expression import (
     And,
     Expression,
@@ -22,7 +23,6 @@ from reunite.core.expression import (
     Not,
     Or,
     from_json,
-    reached_tables,
     to_json,
 )
 from reunite.core.schema import TableSchema

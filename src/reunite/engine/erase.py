@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from reunite.core.asked import fields_of, reached_tables
 from reunite.core.change import Op
-from reunite.core.expression import Expression, fields_of, reached_tables
+from reunite.core.expression import Expression
 from reunite.core.key import Key
 from reunite.core.matching import judge_of
 from reunite.core.schema import TableSchema

@@ -26,6 +26,7 @@ from reunite.core.expression import (
     Not,
     Operator,
     Or,
+    Some,
     Term,
     Via,
     check_expression,
@@ -354,6 +355,10 @@ def expression_text(expression: Expression) -> str:
             return " | ".join(map(_inner, parts)) or "False"
         case Not(part):
             return f"~{_inner(part)}"
+        case Via(columns, _, part):
+            return f"row.{', '.join(columns)} ─► {_inner(part)}"
+        case Some(child, columns, _, part):
+            return f"some {child} by {', '.join(columns)} ─► {_inner(part)}"
         case _:
             return "an expression"
 

@@ -16,7 +16,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from reunite.core.expression import And, Expression, IsTrue, Operator, Or, Term, reached_tables
+from reunite.core.asked import reached_tables
+from reunite.core.expression import And, Expression, IsTrue, Operator, Or, Term
 from reunite.core.key import Key
 from reunite.core.schema import ColumnType, TableSchema
 from reunite.core.values import order_key

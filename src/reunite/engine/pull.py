@@ -170,7 +170,8 @@ class PageBuilder:
         self._old = old
         known = tx.commit(checkpoint) if view.reaches or (old and old.reaches) else None
         after_id = tx.trimmed_id() if known is None else known.last_id
-        self._sight = Sight(tx, schemas, view, old, after_id=after_id)
+        after = Position(seq=tx.trimmed_seq() if known is None else checkpoint, id=0)
+        self._sight = Sight(tx, schemas, view, old, after_id=after_id, after=after)
         self._expander = Expander(tx, schemas, [view] if old is None else [view, old])
         self._head = head
         self._rows_max = rows_max

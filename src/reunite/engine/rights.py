@@ -55,7 +55,7 @@ class Rights:
         self._tx = tx
         self._access = access
         self._defaults: dict[str, Row] = {}
-        self._reach = access.reach = Reaching(tx, access.schemas)
+        self._reach = access.reach = Reaching(tx, access.schemas, holds=True)
 
     def begin(self, made: Made | None = None) -> None:
         """Forget rows to which rules lead: the database has others now. What a group is about to

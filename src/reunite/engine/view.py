@@ -10,21 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from reunite.core.expression import (
-    Expression,
-    check_expression,
-    fields_of,
-    fits,
-    from_json,
-    reached_tables,
-)
+from reunite.core.asked import fields_of, fits, reached_tables
+from reunite.core.expression import Expression, check_expression, from_json
 from reunite.core.key import Key
 from reunite.core.matching import Judge, judge_of, row_judge
 from reunite.core.rules import NEVER, Access, narrowed
 from reunite.core.schema import TableSchema
 from reunite.core.values import Row
 from reunite.core.view import TableView, View
-from reunite.engine.ports import Touch, Transaction
+from reunite.engine.ports import Position, Touch, Transaction
 from reunite.engine.reaching import Images, Reaching
 from reunite.errors import BadRequestError
 
@@ -36,6 +30,8 @@ ERASURES_TOLD_MAX = 10_000
 
 # Those that it knows of each replica.
 REPLICA_VIEWS_MAX = 8
+
+_BEGINNING = Position(seq=0, id=0)
 
 
 def view_of(
@@ -91,6 +87,7 @@ class Sight:
 
     old            the view of its checkpoint while its view changes
     after_id       a change before which its checkpoint covers everything
+    after          the position of that checkpoint
     """
 
     def __init__(
@@ -101,6 +98,7 @@ class Sight:
         old: View | None,
         *,
         after_id: int = 0,
+        after: Position = _BEGINNING,
     ) -> None:
         self._tx = tx
         known = tx.schemas()
@@ -108,7 +106,11 @@ class Sight:
         asking = [new] if old is None else [new, old]
         asked = [table.where for view in asking for table in view.tables.values()]
         self._images = Images(
-            tx, known, [where for where in asked if where is not None], after_id=after_id
+            tx,
+            known,
+            [where for where in asked if where is not None],
+            after_id=after_id,
+            after=after,
         )
         self._names = {name: schema.column_names for name, schema in schemas.items()}
         self._steps: dict[str, list[Expression]] = {}

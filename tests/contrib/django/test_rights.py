@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 
-from reunite.contrib.django.filters import column_path, conditions_of
+from reunite.contrib.django.filters import conditions_of
 from reunite.contrib.django.models import DataFilter, ModelPermission, UserOrganization
 from reunite.core.rules import NEVER
+from reunite.engine.explain import expression_text
 from tests.contrib.django.clinic.models import Patient, Tag, Visit
 from tests.contrib.django.conftest import Project
 from tests.contrib.django.test_capture import rows, write
@@ -186,14 +187,106 @@ def test_a_superuser_passes_every_flag_and_never_the_organization(clinics: Any) 
     assert names(project.clone("root", "")) == []
 
 
+def on(field: str, operator: str = "exact", value: Any = 1) -> dict[str, Any]:
+    return {"field": field, "operator": operator, "value": value}
+
+
+def filtered(north: Any, **condition: Any) -> None:
+    """Nurses of this organization have patients of this kind alone."""
+    found, _ = DataFilter.objects.get_or_create(
+        organization=north,
+        group=UserOrganization.objects.filter(organization=north).first().group,
+        model_name="clinic.Patient",
+        filter_name="many",
+        defaults={"filter_condition": {}},
+    )
+    found.filter_condition = on(**condition)
+    found.save()
+
+
+def test_a_filter_over_many_rows_shows_each_row_once_and_follows_them(clinics: Any) -> None:
+    """What they become brings rows and takes them away."""
+    project, north, _ = clinics
+    for name in ("b", "c"):
+        patient = Patient.objects.create(organization=north, name=name)
+        for _ in range(2):
+            Visit.objects.create(patient=patient, at=AT, note="north")
+    filtered(north, field="visits__note", operator="startswith", value="nor")
+    replica = project.clone("ann", "north")
+    assert names(replica) == ["b", "c", "of north"]
+    Visit.objects.filter(patient__name="b").update(note="west")
+    Visit.objects.filter(patient__name="c").first().delete()
+    replica.sync()
+    assert names(replica) == ["c", "of north"]
+    Visit.objects.filter(patient__name="c").update(patient=Patient.objects.get(name="b"))
+    replica.sync()
+    assert names(replica) == ["b", "of north"]
+    write(replica, "update clinic_patient set born = '2000-01-01'")
+    assert replica.sync().rejected == 0
+    write(replica, "insert into clinic_patient (name, organization_id) values ('x', ?)", north.pk)
+    assert replica.sync().rejected == 1, "nobody has visited it"
+    filtered(north, field="visits__note", operator="endswith", value="est")
+    replica.sync()
+    assert names(replica) == ["b"]
+
+
+def test_a_filter_over_a_many_to_many_relation_holds_for_its_table_too(clinics: Any) -> None:
+    project, north, _ = clinics
+    project.set(SHARED_MODELS=["clinic.Tag"])
+    project.permit(north, "Nurses", "clinic.Tag", "pull", "read")
+    tagged = Patient.objects.create(organization=north, name="tagged")
+    filtered(north, field="tags__name", operator="in", value=["red", "blue"])
+    replica = project.clone("ann", "north")
+    assert names(replica) == []
+    tags = [Tag.objects.create(name=name) for name in ("red", "blue", "grey")]
+    tagged.tags.set(tags)
+    replica.sync()
+    assert names(replica) == ["tagged"]
+    assert len(rows(replica, "select * from clinic_patient_tags")) == 3
+    tagged.tags.set(tags[2:])
+    replica.sync()
+    assert names(replica) == rows(replica, "select * from clinic_patient_tags") == []
+    tags[2].name = "blue"
+    Tag.objects.filter(name="blue").delete()
+    tags[2].save()
+    replica.sync()
+    assert names(replica) == ["tagged"]
+
+
+def test_a_filter_that_leads_to_what_is_not_synced_denies_and_says_so(
+    clinics: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    project, north, _ = clinics
+    ann = get_user_model().objects.get(username="ann")
+    Patient.objects.update(doctor=ann)
+    for path in ("doctor__username", "organization__user_organizations__user__username"):
+        caplog.clear()
+        filtered(north, field=path, operator="exact", value="ann")
+        assert names(project.clone("ann", "north")) == []
+        assert "denies all rows" in caplog.text
+        assert "'ann'" not in caplog.text
+
+
 def test_lookups_become_paths_and_what_cannot_be_understood_denies() -> None:
-    assert column_path(Visit, "patient__organization__slug") == "patient_id.organization_id.slug"
-    assert column_path(Visit, "patient") == "patient_id"
-    assert column_path(Visit, "patient_id") == "patient_id"
-    assert column_path(Visit, "pk") == "id"
-    for unknown in ("nothing", "patient__nothing", "patient__tags", "patient__visits", "tags__x"):
-        assert column_path(Visit, unknown) is None
+    for path, text in {
+        "patient__organization__slug": "row.patient_id.organization_id.slug == 1",
+        "patient": "row.patient_id == 1",
+        "patient_id": "row.patient_id == 1",
+        "pk": "row.id == 1",
+        "patient__visits": ("row.patient_id ─► (some clinic_visit by patient_id ─► (row.id == 1))"),
+        "patient__tags__name": (
+            "row.patient_id ─► (some clinic_patient_tags by patient_id ─► (row.tag_id.name == 1))"
+        ),
+    }.items():
+        (found,) = conditions_of(Visit, on(path), name="x")
+        assert expression_text(found) == text
+    (found,) = conditions_of(Tag, on("patient"), name="x")
+    assert expression_text(found) == "some clinic_patient_tags by tag_id ─► (row.patient_id == 1)"
     for wrong in (
+        *map(on, ("nothing", "patient__nothing", "patient__visits__nothing", "tags__x")),
+        *map(on, ("patient__tags__name__upper", "patient__name__upper", "patient__", "")),
+        on("patient__visits__pk", "regex"),
+        on("patient__visits__pk", "exact", None),
         {"field": "note", "operator": "regex", "value": "x"},
         {"field": "note", "operator": "exact", "value": None},
         {"field": "note", "operator": "exact"},

@@ -303,11 +303,11 @@ def _by_organization(
             expressions: list[Expression] = []
             if permission.filters:
                 expressions += conditions_of(
-                    owner, permission.filters, name="permission", through=through
+                    owner, permission.filters, name="permission", through=through, known=tables
                 )
             for f in filters.get((permission.group_id, permission.model_name), ()):
                 expressions += conditions_of(
-                    owner, f.filter_condition, name=f.filter_name, through=through
+                    owner, f.filter_condition, name=f.filter_name, through=through, known=tables
                 )
             found.setdefault(table, []).append(
                 (permission.group.name, Flags(**flags), tuple(expressions))

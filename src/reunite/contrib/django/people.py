@@ -131,6 +131,7 @@ class DjangoFilters:
 
     def __init__(self, tables: Mapping[str, TrackedModel]) -> None:
         self._models: dict[str, Any] = {}
+        self._known = tables
         self._tables: dict[str, str] = {}
         for table, one in tables.items():
             if not one.model._meta.auto_created:
@@ -160,7 +161,9 @@ class DjangoFilters:
 
     def _item(self, one: Any, name: str, condition: Any, is_active: bool) -> FilterItem:
         model = self._models.get(one.model_name)
-        conditions = () if model is None else conditions_of(model, condition, name=name)
+        conditions = (
+            () if model is None else conditions_of(model, condition, name=name, known=self._known)
+        )
         return FilterItem(
             tenant=one.organization.slug,
             role=one.group.name,

@@ -28,7 +28,8 @@ from django.db import models
 
 from reunite.contrib.django.filters import conditions_of
 from reunite.contrib.django.models import DataFilter, ModelPermission, UserOrganization
-from reunite.core.expression import And, Expression, fields_of
+from reunite.core.asked import fields_of
+from reunite.core.expression import And, Expression
 from reunite.core.matching import row_judge
 from reunite.core.principal import Principal
 from reunite.core.rules import bind_rule

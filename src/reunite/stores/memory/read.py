@@ -49,6 +49,10 @@ class _Reach:
     def row(self, table: str, key: Key) -> Row | None:
         return self._tables[table].rows.get(key)
 
+    def pointing(self, table: str, columns: Sequence[str], key: Key) -> Iterable[Row]:
+        found, names = self._tables[table], tuple(columns)
+        return (row for row in found.rows.values() if found.values_in(names, row) == key)
+
 
 class MemoryTransaction:
     """Transaction over one published state."""

@@ -21,6 +21,7 @@ from reunite.core.expression import (
     Not,
     Operator,
     Or,
+    Some,
     Term,
     Via,
 )
@@ -123,6 +124,8 @@ class _Compiler:
                 return self._term(expression, schema.column[expression.field], comparing)
             case Via():
                 return self._via(expression, schema, comparing, steps + 1)
+            case Some():
+                return self._some(expression, schema, comparing, steps + 1)
             case And(()):
                 return "(1 = 1)"
             case Or(()):
@@ -150,6 +153,17 @@ class _Compiler:
         self.parameters += values
         return sql
 
+    def _some(self, some: Some, schema: TableSchema, comparing: Comparing, steps: int) -> str:
+        """Whether there is such a row; each row here is asked once, however many there are."""
+        table, alias = self._reached[some.child], f"t{steps}"
+        child = table.comparing.called(alias)
+        says = self.sql(some.part, table.schema, child, steps)
+        points = " AND ".join(
+            comparing.points_sql(schema.column[key], child, table.schema.column[pointer])
+            for key, pointer in zip(some.key, some.columns, strict=True)
+        )
+        return f"EXISTS (SELECT 1 FROM {table.sql_name} AS {alias} WHERE {points} AND {says})"
+
     def _via(self, via: Via, schema: TableSchema, comparing: Comparing, steps: int) -> str:
         """What the one row there says; NULL, which is unknown, where there is none."""
         table, alias = self._reached[via.parent], f"t{steps}"
@@ -163,6 +177,8 @@ class _Compiler:
         leaf = via.part
         while isinstance(leaf, Via):
             leaf = leaf.part
+        if isinstance(leaf, Some):
+            return f"coalesce({sql}, (1 = 0))"
         if isinstance(leaf, Term) and leaf.operator is Operator.ISNULL:
             return f"coalesce({sql}, (1 = {1 if leaf.value else 0}))"
         return sql

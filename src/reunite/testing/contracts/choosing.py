@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from reunite.core.expression import Expression, IsTrue, check_expression
+from reunite.core.expression import Expression, IsTrue, Some, Via, check_expression
 from reunite.core.fields import row
 from reunite.core.key import Key
 from reunite.core.matching import row_judge
@@ -135,6 +135,37 @@ class ChoosingContract:
                     surely = tx.scan(schema.name, after=None, limit=LIMIT, where=~IsTrue(where))
                     assert len(found) + len(surely) == len(everything), expression
 
+    def test_rows_that_point_here_decide_alike_in_the_database_and_in_python(
+        self, subject: StoreSubject
+    ) -> None:
+        """Whether there is one, not how many; one with a NULL in its key points nowhere."""
+        with subject.foreign() as program:
+            inserted(program, PARENT, parent("p", name="x"), parent("q"), parent("P", name="y"))
+            inserted(program, NOTE, ("a", 1, "x"), ("a", 2, None), ("b", 1, "y"))
+            inserted(program, CHILD, *_CHILDREN, child(6, "p", amount=7, note=("a", 1)))
+            inserted(program, PERSON, *[(n, None if n == 3 else f"{n}", n - 1 or None) for n in
+                                        range(1, 6)])  # fmt: skip
+        with subject.store.read() as tx:
+            schemas = tx.schemas()
+            for schema, terms in (
+                (PARENT, _POINTING_TO_PARENTS),
+                (NOTE, _POINTING_TO_NOTES),
+                (PERSON, _POINTING_TO_PERSONS),
+                (CHILD, _STEPS_TO_POINTED),
+            ):
+                everything = tx.scan(schema.name, after=None, limit=LIMIT)
+                reach = Reaching(tx, schemas)
+                for expression in _random_expressions(terms, negating=False):
+                    where = check_expression(
+                        expression, schema, path="where", schemas=schemas, resolves=True
+                    )
+                    judge = row_judge(where, schema, reach)
+                    found = tx.scan(schema.name, after=None, limit=LIMIT, where=where)
+                    assert [r for r in everything if judge(r)] == list(found), expression
+                    surely = tx.scan(schema.name, after=None, limit=LIMIT, where=~IsTrue(where))
+                    assert len(found) + len(surely) == len(everything), expression
+                    assert tx.row_count(schema.name, where=where) == len(found)
+
     def test_rows_are_found_by_the_keys_that_they_point_to(self, subject: StoreSubject) -> None:
         with subject.foreign() as program:
             inserted(program, PARENT, parent("p"), parent("q"), parent("P"))
@@ -244,7 +275,39 @@ _STEPS_OF_PERSONS = (
 )
 
 
-def _random_expressions(terms: Sequence[Expression]) -> Iterator[Expression]:
+_OF_PARENT = (("parent_id",), ("id",))
+_OF_NOTE = (("note_a", "note_b"), ("a", "b"))
+_OF_BOSS = (("boss_id",), ("id",))
+_POINTING_TO_PARENTS = (
+    Some("child", *_OF_PARENT, row.amount == 7),
+    Some("child", *_OF_PARENT, row.id.is_in([3, 4, 5])),
+    Some("child", *_OF_PARENT, row.note.body == "x"),
+    Some("child", *_OF_PARENT, row.note.body.is_null()),
+    Some("child", *_OF_PARENT, (row.id == 1) & (row.amount == 7)),
+    row.name == "x",
+)
+_POINTING_TO_NOTES = (
+    Some("child", *_OF_NOTE, row.amount == 7),
+    Some("child", *_OF_NOTE, row.parent.name == "x"),
+    Some("child", *_OF_NOTE, ~(row.parent.name == "x")),
+    row.b == 1,
+)
+_POINTING_TO_PERSONS = (
+    Some("person", *_OF_BOSS, row.email == "3"),
+    Some("person", *_OF_BOSS, Some("person", *_OF_BOSS, row.email == "4")),
+    Some("person", *_OF_BOSS, row.email.is_null()),
+    row.boss.email == "1",
+)
+_STEPS_TO_POINTED = (
+    Via(("parent_id",), "parent", Some("child", *_OF_PARENT, row.amount == 7)),
+    Via(("note_a", "note_b"), "note", Some("child", *_OF_NOTE, row.id == 3)),
+    row.parent.name == "x",
+)
+
+
+def _random_expressions(
+    terms: Sequence[Expression], *, negating: bool = True
+) -> Iterator[Expression]:
     yield from terms
     chance = random.Random(1)
     for _ in range(80):
@@ -252,7 +315,7 @@ def _random_expressions(terms: Sequence[Expression]) -> Iterator[Expression]:
         for _ in range(chance.randrange(1, 4)):
             other = chance.choice(terms)
             expression = expression & other if chance.random() < 0.5 else expression | other
-            expression = ~expression if chance.random() < 0.4 else expression
+            expression = ~expression if negating and chance.random() < 0.4 else expression
         yield expression
 
 

@@ -25,6 +25,7 @@ from reunite.core.principal import Principal
 from reunite.engine.ports import Record, Transaction
 from reunite.engine.remembered import (
     ActRecord,
+    AnsweredRecord,
     HubConflictRecord,
     RefusalRecord,
     SeriesRecord,
@@ -212,6 +213,9 @@ RECORD_KINDS: Mapping[type[msgspec.Struct], RecordKind] = MappingProxyType(
         ),
         StandingRecord: _kind("reunite_standing", StandingRecord, key=1),
         SeriesRecord: _kind("reunite_series", SeriesRecord, key=3, order="at_s"),
+        AnsweredRecord: _kind(
+            "reunite_answered", AnsweredRecord, key=1, indexes=("replica",), order="id"
+        ),
         VisitRecord: _kind("reunite_visit", VisitRecord, key=1, indexes=("user_name",)),
     }
 )

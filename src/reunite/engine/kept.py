@@ -1,4 +1,5 @@
-"""The part of a transaction that keeps records: of the directory, and of what a hub remembers.
+"""The part of a transaction that keeps records: of the directory, and of what a hub remembers; and
+that forgets what it need not remember.
 
 What it is       protocols that `engine/ports.py` has among its own, with the same promises.
 The rule         a store knows of a kind of records what `engine/directory.py` says, and no more.
@@ -77,6 +78,13 @@ class WritesRecords(ReadsRecords, Protocol):
     ) -> int:
         """Remove the records whose fields have these values, those before `before` by their order,
         at most `limit` of them, whichever; how many. Cost: as of `latest`."""
+        ...
+
+    def forget_outcomes(self, replica_id: str, *, until_n: int, limit: int) -> int:
+        """Let outcomes of this replica go, up to that number and the first ones first, at most
+        `limit` of the pieces in which they are kept; how many. What was pushed in one transaction
+        with a later number stays. Whoever sends such a change again is answered as for a new one:
+        only of who is known not to. Cost: an index range of those."""
         ...
 
     def keep_stamp(self, name: str, text: str) -> None:

@@ -6,6 +6,7 @@
     SyncRecord           one push, pull, registration or repair
     StandingRecord       how far a replica has been sent
     SeriesRecord         figures of one stretch of time, of one process
+    AnsweredRecord       up to which number a replica had been answered at a time
     VisitRecord          a session of the console, or a code that is good for one
 
 What it is       values. Ids begin with a time, in twelve hexadecimal digits, so that ids in order
@@ -117,6 +118,15 @@ class StandingRecord(msgspec.Struct, frozen=True, kw_only=True):
     is_live: bool = False
 
 
+class AnsweredRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Up to which number a replica had been answered at the moment that its id begins with. Of
+    those alone whose outcomes are forgotten after a while."""
+
+    id: str
+    replica: str
+    n: int
+
+
 class VisitRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A session of the console, by the hash of its secret; with `is_code` something to begin one
     with. `is_member` says that the directory knows the user, and is asked each time."""
@@ -133,6 +143,11 @@ class VisitRecord(msgspec.Struct, frozen=True, kw_only=True):
 def moment_id(at_ms: int, *rest: str) -> str:
     """An id of this moment."""
     return f"{max(at_ms, 0):012x}{''.join(rest)}"
+
+
+def moment_of(id_: str) -> int:
+    """The moment of such an id, in milliseconds."""
+    return int(id_[:12], 16)
 
 
 def troubles(

@@ -33,6 +33,7 @@ from reunite.dropin.sb_sync.items import CREATED, DELETED, UPDATED, Item, ItemEr
 from reunite.dropin.sb_sync.pointing import Pointing
 from reunite.dropin.sb_sync.versions import version_of
 from reunite.engine.changed import with_values
+from reunite.engine.forgetting import forget_answers
 from reunite.engine.ports import ReplicaRecord, StoredOutcome, UndoneError, WriteTransaction
 from reunite.engine.rights import Rights
 from reunite.engine.whole import Whole
@@ -263,6 +264,7 @@ class _Work(Whole):
             tx.hold([replica])
         # It reads nothing, so it holds back no log.
         tx.confirm(replica, known_n=0, seen_seq=tx.head().seq, now_ms=now_ms)
+        forget_answers(tx, found, now_ms=now_ms)
         return found
 
     def _repeat_known(self, tx: WriteTransaction) -> None:

@@ -203,6 +203,23 @@ class MemoryWriteTransaction(MemoryTransaction):
             )
             self._last_id_before = state.log.last
 
+    def forget_outcomes(self, replica_id: str, *, until_n: int, limit: int) -> int:
+        outcomes = self._state.outcomes
+        numbers = [
+            number
+            for number in outcomes.numbers_of(("replica", replica_id))
+            if outcomes[number].n <= until_n
+        ][:limit]
+        if numbers:
+            kept = enumerate(outcomes.after(outcomes.base), outcomes.base + 1)
+            going = set(numbers)
+            self._state.outcomes = Journal(
+                [outcome for number, outcome in kept if number not in going],
+                base=outcomes.base,
+                index_keys=outcome_index,
+            )
+        return len(numbers)
+
     def erase(self, erasures: Sequence[Erasure], ids: Sequence[int]) -> int:
         state, erased = self._state, set(ids)
         log = state.log

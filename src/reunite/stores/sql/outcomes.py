@@ -18,6 +18,7 @@ from reunite.core.change import APPLIED, Op, Outcome
 from reunite.core.key import Key
 from reunite.engine.ports import AppliedInserts, Origin, StoredOutcome
 from reunite.engine.records import one_by_one
+from reunite.stores.sql.ports import Session
 
 # Outcomes kept in one row: few enough to read one of them cheaply.
 OUTCOMES_PER_ROW = 250
@@ -126,6 +127,24 @@ def read_outcomes(replica: str, text: str) -> list[StoredOutcome]:
         )
         for n, id_, table, op, key, old_key, outcome in _decode(text)
     ]
+
+
+def forget_outcomes(session: Session, replica: int, *, until_n: int, limit: int) -> int:
+    """Delete the first rows of a replica, by its number in our tables, that hold no outcome after
+    that number; how many."""
+    found = session.execute(
+        "SELECT id, outcomes FROM reunite_outcome WHERE replica = ? AND last_n <= ? "
+        "ORDER BY last_n LIMIT ?",
+        (replica, until_n, limit),
+    )
+    slots = [
+        (slot, id_)
+        for id_, text in found
+        for slot in outcome_slots(outcome.id for outcome in read_outcomes("", text))
+    ]
+    session.executemany("DELETE FROM reunite_outcome_slot WHERE slot = ? AND outcome = ?", slots)
+    session.executemany("DELETE FROM reunite_outcome WHERE id = ?", [(id_,) for id_, _ in found])
+    return len(found)
 
 
 def outcome_slots(change_ids: Iterable[str]) -> set[int]:

@@ -30,7 +30,7 @@ from reunite.stores.sql.applying import Step
 from reunite.stores.sql.catalogue import Catalogue
 from reunite.stores.sql.directory import drop_records, put_record, put_records
 from reunite.stores.sql.erasing import erase
-from reunite.stores.sql.outcomes import PushRecord, insert_parts, outcome_parts
+from reunite.stores.sql.outcomes import PushRecord, forget_outcomes, insert_parts, outcome_parts
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.reading import REPLICA, SqlTransaction, replica_record
 from reunite.stores.sql.versions import set_meta
@@ -129,6 +129,12 @@ class SqlWriteTransaction(SqlTransaction):
         self.put_records(troubles(outcomes, principal=principal, now_ms=now_ms))
         self._forget_replica(replica)
         self._last_id_before, self._has_pushed = None, True
+
+    def forget_outcomes(self, replica_id: str, *, until_n: int, limit: int) -> int:
+        found = self._numbered_replica(replica_id)
+        if found is None:
+            return 0
+        return forget_outcomes(self._session, found[0], until_n=until_n, limit=limit)
 
     def attribute(self, principal: str, *, now_ms: int) -> None:
         attribute(self._session, principal, now_ms=now_ms, after_id=self.last_id_before())

@@ -363,6 +363,34 @@ class ReplicasContract:
             assert transaction.outcomes("new", after_n=0) == [again]
             assert transaction.outcomes("old", after_n=0) == [first]
 
+    def test_outcomes_are_forgotten_up_to_a_number_and_in_pieces(
+        self, subject: StoreSubject
+    ) -> None:
+        _register(subject.store, "r", "s")
+        _push(subject.store, "s", _outcome("s", 1))
+        for first in range(1, 40, 10):
+            _push(subject.store, "r", *[_outcome("r", n) for n in range(first, first + 10)])
+        with subject.store.write() as transaction:
+            assert transaction.forget_outcomes("nobody", until_n=99, limit=99) == 0
+            assert transaction.forget_outcomes("r", until_n=0, limit=99) == 0
+            assert transaction.forget_outcomes("r", until_n=20, limit=0) == 0
+            assert transaction.forget_outcomes("r", until_n=20, limit=1) == 1
+            # The first ones first, whether a piece holds one of them or many.
+            assert transaction.outcomes_by_id(["r-1"]) == {}
+            assert transaction.outcomes_by_id(["r-20"]) != {}
+            while transaction.forget_outcomes("r", until_n=20, limit=3):
+                pass
+        subject.reopen()
+        with subject.store.read() as transaction:
+            left = transaction.outcomes("r", after_n=0)
+            assert [outcome.n for outcome in left] == list(range(21, 41))
+            ids = [f"r-{n}" for n in range(1, 41)]
+            assert transaction.outcomes_by_id([*ids, "s-1"]).keys() == {*ids[20:], "s-1"}
+            assert transaction.outcomes("s", after_n=0) == [_outcome("s", 1)]
+        _push(subject.store, "r", _outcome("r", 41, id_="r-1"))
+        with subject.store.read() as transaction:
+            assert transaction.outcomes_by_id(["r-1"]) == {"r-1": _outcome("r", 41, id_="r-1")}
+
     def test_a_push_rolled_back_has_not_been_answered(self, subject: StoreSubject) -> None:
         _register(subject.store, "r")
         with pytest.raises(KeyError), subject.store.write() as transaction:

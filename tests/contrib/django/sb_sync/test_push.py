@@ -17,6 +17,7 @@ from reunite.contrib.django.database import statements_of
 from reunite.contrib.django.models import DataFilter, UserOrganization
 from reunite.dropin.sb_sync import conf
 from reunite.dropin.sb_sync.models import PerformanceMetrics, SyncLog, UserSyncMetadata
+from reunite.testing.clock import FakeClock
 from tests.contrib.django.myapp.models import Country, Customer, Line, Order, Task
 from tests.contrib.django.sb_sync.conftest import API, READ_WRITE, Api, World
 
@@ -210,6 +211,71 @@ def test_an_update_that_comes_again_does_not_undo_a_later_one(readme: World) -> 
     api.push(customer("c", id=key))
     api.post("push/", update, **{"Idempotency-Key": "u"})
     assert Customer.objects.get().name == "c"
+
+
+def test_a_retry_is_known_for_thirty_days_and_what_is_kept_of_it_goes_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as one pushes on; nothing of it is left in the hub's tables."""
+    clock = FakeClock(world.project.hub.now_ms())
+    monkeypatch.setattr(world.project.hub, "_clock", clock)
+    api = world.api("john_manager")
+    day = 24 * 3_600_000
+
+    def push(*items: dict[str, Any], key: str = "") -> None:
+        headers = {"Idempotency-Key": key} if key else {}
+        answer = api.post("push/", {"data": list(items)}, **headers)
+        assert answer.json()["status"] == "success", answer.json()
+
+    def kept() -> tuple[int, int, int]:
+        with world.project.hub.database.read() as session:
+            return tuple(
+                session.execute(f"SELECT count(*) FROM {table}")[0][0]
+                for table in ("reunite_outcome", "reunite_outcome_slot", "reunite_answered")
+            )  # type: ignore[return-value]
+
+    first = [customer(f"c{n}", _uid=f"u{n}") for n in range(300)]
+    push(*first)
+    push(customer("by key"), key="k")
+    for _ in range(30):
+        clock.advance(day)
+        push(customer("daily"))
+    push(*first)
+    push(customer("by key"), key="k")
+    assert Customer.objects.count() == 331
+    most = kept()
+    assert most[1] > 300
+    for _ in range(2):
+        clock.advance(day)
+        push(customer("daily"))
+    assert kept() < most
+    assert kept()[1] < 40, "the first day is gone"
+    push(*first[:2])
+    push(customer("by key"), key="k")
+    assert Customer.objects.count() == 336, "and is new"
+    for _ in range(40):
+        clock.advance(day)
+        push(customer("daily"))
+    assert max(kept()) < 40
+
+
+def test_what_others_left_behind_does_not_make_a_push_dear(
+    readme: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock(readme.project.hub.now_ms())
+    monkeypatch.setattr(readme.project.hub, "_clock", clock)
+    api = readme.api("john_manager")
+
+    def statements() -> int:
+        before = statements_of("default")
+        api.push(customer("x"))
+        return statements_of("default") - before
+
+    statements()
+    usual = statements()
+    clock.advance(40 * 24 * 3_600_000)
+    assert statements() <= usual + 10
+    assert statements() == usual
 
 
 # -- each item for itself -----------------------------------------------------------

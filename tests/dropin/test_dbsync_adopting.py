@@ -369,6 +369,43 @@ def test_a_row_that_the_server_lost_comes_back_with_its_update(world: AdoptedWor
     assert ("Bonn", 31) in [row[1:] for row in world.rows()]
 
 
+NEW_HOUSE = "insert into house (address, city_id) values ('new', 3)"
+
+
+@pytest.mark.parametrize("call", ["push", "pull"])
+@pytest.mark.parametrize(
+    ("statements", "cities", "houses"),
+    [
+        (["update city set name = 'B' where id = 3"], [("B", 30)], []),
+        (["update city set name = 'B' where id = 3", "delete from city where id = 3"], [], []),
+        (["update city set id = 33 where id = 3"], [("Bonn", 30)], []),
+        (["update house set address = 'b!' where id = 2"], [("Oslo", 20)], [("b!", "Oslo")]),
+        ([NEW_HOUSE, "update city set name = 'B' where id = 3"], [("B", 30)], [("new", "B")]),
+        (
+            ["update city set name = 'B' where id = 3", NEW_HOUSE,
+             "update city set pop = 31 where id = 3", "update house set city_id = 3 where id = 1"],
+            [("B", 31)],
+            [("a", "B"), ("new", "B")],
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_edited_before_the_first_pull_of_rows_that_the_server_lost_comes_back(
+    world: AdoptedWorld, call: str, statements: list[str], cities: list[Any], houses: list[Any]
+) -> None:
+    """A delete at the server, an update here: the row is inserted again, and its parents."""
+    execute(world.path, "delete from house where id = 2", "delete from city where id in (2, 3)")
+    node = world.adopted(1)
+    execute(node.path, *statements)
+    getattr(node, call)()
+    node.synchronize()
+    world.check_equal(node)
+    assert node.client.unsynched_objects() == []
+    assert [row[1:] for row in world.rows() if row[0] != 1] == cities
+    with world.session() as session:
+        found = [(house.address, house.city.name) for house in session.query(House)]
+        assert sorted(found) == sorted(houses if ("a", "B") in houses else [("a", "Rome"), *houses])
+
+
 def test_what_is_edited_between_a_first_pull_that_failed_and_the_next_is_what_counts(
     world: AdoptedWorld,
 ) -> None:

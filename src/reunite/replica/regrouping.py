@@ -18,7 +18,7 @@ from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Inbox
 from reunite.replica.outbox import Outbox
 from reunite.replica.pending import Place
-from reunite.replica.remaking import Remaking, deferred, has_deferred
+from reunite.replica.remaking import Remaking, has_deferred
 from reunite.replica.replica import Replica
 from reunite.replica.reports import OnProgress, SyncReport
 from reunite.replica.state import State
@@ -78,7 +78,7 @@ class WholeReplica(Replica):
         def run(driver: Driver) -> None:
             driver.introduce()
             with self._file.reading() as (connection, _):
-                waits = bool(deferred(connection))
+                waits = has_deferred(connection)
             if waits:
                 self._pull(driver)
 

@@ -5,7 +5,8 @@ was. What was replaced is known when the hub's rows are here. So the first pull
 
     keep    what updated rows are, which unsent rows they point to, and the parents of unsent rows
     pull    the hub's rows come in
-    remake  pending changes: updates of whole rows, deletes, and parents that the hub lost
+    remake  pending changes: updates of whole rows, deletes, and parents that the hub lost; what was
+            edited since, of rows that the hub lost, becomes an insert of the row
 
 The rule         an entry goes in the transaction that makes its change, so a crash loses none; a
                  row that others need is not deleted.
@@ -14,14 +15,14 @@ The rule         an entry goes in the transaction that makes its change, so a cr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from reunite.core.change import Op
 from reunite.core.pointers import pointed_parents, pointer_places
 from reunite.core.schema import ForeignKey
 from reunite.core.values import Row
 from reunite.replica.outbox import Made, Outbox
-from reunite.replica.pending import Place, Schemas, with_values
+from reunite.replica.pending import Pending, Place, Schemas, with_values
 from reunite.replica.rows import RowForms
 from reunite.replica.squashing import forget_changes
 from reunite.replica.state import State
@@ -170,10 +171,17 @@ class Remaking:
         entries = self._entries()
         if self._state.checkpoint is None:
             return False
-        if not entries:
+        self._outbox.prepare(now_ms=now_ms)
+        edits = self._edits_of_lost(entries)
+        if not entries and not edits:
             self._drop()
             return False
-        self._outbox.prepare(now_ms=now_ms)
+        forget_changes(
+            self._connection,
+            self._state,
+            [pending.id for chain in edits for pending in chain],
+            after_n=self._state.known_n,
+        )
         kept = {
             place: self._followed(place, self._kept(place))
             for place, op in entries.items()
@@ -186,6 +194,9 @@ class Remaking:
             for place, row in kept.items()
             if row is not None and bases.get(place, shown[place]) is None
         }
+        for *_, last_edit in edits:
+            if last_edit.row is not None:
+                lost[last_edit.table, last_edit.key] = last_edit.row
         first = [
             *(Made(place[0], Op.INSERT, place[1], None, lost[place])
               for place in self._parents_first(lost)),
@@ -201,6 +212,32 @@ class Remaking:
         self._drop()
         self._state.has_misplaced = True
         return True
+
+    def _edits_of_lost(self, entries: Container[Place]) -> list[list[Pending]]:
+        """The unsent changes of each row that the hub lost and that was updated here since, row by
+        row; what is among the entries is made again anyway."""
+        bases = self._outbox.stored_bases()
+        sent_n = max(self._state.sent_n, self._state.known_n)
+        chains: dict[Place, list[Pending]] = {}
+        ended: list[list[Pending]] = []
+        own: set[Place] = set()
+        for pending in self._outbox.load():
+            source, target = (pending.table, pending.source), (pending.table, pending.key)
+            chain = chains.pop(source, None)
+            if chain is None:
+                is_lost = source in bases and bases[source] is None and source not in entries
+                if source in own or pending.op is not Op.UPDATE or pending.n <= sent_n:
+                    own.add(target)
+                    continue
+                if not is_lost:
+                    continue
+                chain = []
+            chain.append(pending)
+            if pending.op is Op.DELETE:
+                ended.append(chain)
+            else:
+                chains[target] = chain
+        return [*ended, *chains.values()]
 
     def _followed(self, place: Place, row: Row | None) -> Row | None:
         """The row with the keys that those have by now to which it pointed."""

@@ -50,6 +50,7 @@ export class Database {
     error: new Set(),
   };
   #keeper: Keeper | null = null;
+  #failures = 0;
   #busy: Promise<unknown> = Promise.resolve();
   #writing: Promise<unknown> = Promise.resolve();
   readonly #waiting = new Map<string, (answer: SyncAnswer) => void>();
@@ -358,8 +359,10 @@ export class Database {
         state: () => this.#state(),
         run: (work, signal) => this.#run(work, signal),
         tell: (phase, error) => this.#tell(phase, error),
+        pass: () => this.#tabs.pass(),
       },
       this.#settings.times,
+      this.#failures,
     );
     this.#keeper = keeper;
     this.#setStatus({ isLeader: true });
@@ -369,6 +372,7 @@ export class Database {
     return async () => {
       keeper.stop();
       await running;
+      this.#failures = keeper.failures;
       if (this.#keeper === keeper) this.#keeper = null;
       this.#setStatus({ isLeader: false });
     };

@@ -177,7 +177,8 @@ export class DsnClient {
     }
   }
 
-  /** Let go of the network. Reading goes on, and what is written waits. */
+  /** Let go of the network. Reading goes on, and what is written waits until this client, or one of
+   * another tab, is connected. */
   disconnect(): void {
     this.#line.cut();
   }

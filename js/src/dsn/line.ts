@@ -4,7 +4,11 @@
  * Reading and writing go on meanwhile, as they do without a network.
  */
 
+import { ReuniteError } from "../errors.js";
 import type { Carriage, Fetch } from "../net/transport.js";
+
+/** Known as this client's own affair: another tab may go on. */
+const CUT = new ReuniteError("closed", "The client was disconnected: `connect` goes on.");
 
 export class Line {
   isCut = false;
@@ -26,7 +30,7 @@ export class Line {
     return (url, token) => {
       const carrier = carriage(url, token);
       const fetch: Fetch = (address, init) => {
-        if (this.isCut) return Promise.reject(new TypeError("The client was disconnected."));
+        if (this.isCut) return Promise.reject(CUT);
         const signals = [this.#period.signal, ...(init.signal ? [init.signal] : [])];
         return carrier.fetch(address, { ...init, signal: AbortSignal.any(signals) });
       };

@@ -55,7 +55,12 @@ export interface Link {
   state(): Promise<State>;
   run<Result>(work: (driver: Driver) => Promise<Result>, signal: AbortSignal): Promise<Result>;
   tell(phase: Phase, error: ReuniteError | null, retryInMs: number | null): void;
+  /** Let another tab do it, if there may be one; whether it is so. */
+  pass(): boolean;
 }
+
+/** What keeps one tab from the hub, and perhaps no other: its token, or that it was told to let go. */
+const OWN = ["not-authenticated", "key-unknown", "key-expired", "closed"];
 
 interface Line {
   readonly replica: string;
@@ -70,24 +75,28 @@ export class Keeper {
   #wake: (() => void) | null = null;
   #isPushWanted = false;
   #isSyncWanted = false;
-  #failures = 0;
+  #syncs = 0;
   #streamAt = 0;
   #heardAt = 0;
 
   readonly #link: Link;
   readonly #times: Times;
   readonly #chance: () => number;
+  /** In a row; those of a keeper before count on. */
+  failures: number;
 
-  constructor(link: Link, times: Times, chance: () => number = Math.random) {
+  constructor(link: Link, times: Times, failures = 0, chance: () => number = Math.random) {
     this.#link = link;
     this.#times = times;
+    this.failures = failures;
     this.#chance = chance;
   }
 
-  /** Keep the line until `stop`. */
+  /** Keep the line until `stop`, or until another tab may have more luck. */
   async run(): Promise<void> {
     while (!this.#isOver) {
       let pauseMs = 0;
+      let isOwn = false;
       try {
         this.#isSyncWanted = false;
         this.#isPushWanted = false;
@@ -96,9 +105,11 @@ export class Keeper {
       } catch (error) {
         if (this.#isOver) break;
         pauseMs = this.#pauseMs(error);
+        isOwn = isError(error, ...OWN);
         this.#link.tell("offline", asError(error), pauseMs);
       }
       await this.#pause(pauseMs);
+      if (isOwn && !this.#isSyncWanted && this.#syncs === 0 && this.#link.pass()) return;
     }
     this.#link.tell("stopped", null, null);
   }
@@ -117,7 +128,7 @@ export class Keeper {
 
   /** The network is said to be back, or the page is looked at again: do not wait any longer. */
   hurry(): void {
-    this.#failures = 0;
+    this.failures = 0;
     // A line that has been silent for too long while nobody could look is dead.
     if (this.#line !== null && Date.now() - this.#heardAt > this.#times.silenceMs) {
       this.#line.abort(SILENT);
@@ -133,7 +144,11 @@ export class Keeper {
 
   /** An ordinary sync, at once. */
   async sync(): Promise<SyncReport> {
-    const report = await this.#link.run((driver) => driver.sync(), this.#over.signal);
+    this.#syncs += 1;
+    const syncing = this.#link.run((driver) => driver.sync(), this.#over.signal);
+    const report = await syncing.finally(() => {
+      this.#syncs -= 1;
+    });
     // If it brought anything, the line no longer stands where the replica does.
     this.#isSyncWanted = true;
     this.#wake?.();
@@ -146,9 +161,9 @@ export class Keeper {
 
   /** How long to wait after another failure: by chance, so that not all come back at once. */
   #pauseMs(error: unknown): number {
-    this.#failures += 1;
+    this.failures += 1;
     const { pauseMs, pauseMsMax } = this.#times;
-    const most = Math.min(pauseMs * 2 ** Math.min(this.#failures, 20), pauseMsMax);
+    const most = Math.min(pauseMs * 2 ** Math.min(this.failures, 20), pauseMsMax);
     const atLeast = isError(error) ? (error.details.retryAfterS ?? 0) * 1_000 : 0;
     return this.#chance() * most + atLeast;
   }
@@ -257,7 +272,7 @@ export class Keeper {
   async #take(line: Line, event: ServerEvent, signal: AbortSignal): Promise<boolean> {
     if (!line.hasSpoken && (event.name === "answered" || event.name === "page")) {
       line.hasSpoken = true;
-      this.#failures = 0;
+      this.failures = 0;
       this.#link.tell("live", null, null);
     }
     const data = parseJson(event.data) as object;
@@ -310,7 +325,7 @@ export class Keeper {
     const { polled } = await rare();
     this.#link.tell("polling", null, null);
     await polled(this.#link, state, this.#times.waitMs, this.#streamAt, control.signal, () => {
-      this.#failures = 0;
+      this.failures = 0;
       this.#heardAt = Date.now();
     });
   }

@@ -4,6 +4,7 @@
  *     one tab holds the lock ─► it leads: keeps the line, pushes what any tab wrote
  *     the others wait for it ─► the browser gives it on when the leader's tab is closed or dies
  *     a leader that is frozen ─► does not answer pings; the lock is taken from it
+ *     a leader whose token is refused, or that was told to let go ─► passes the lock on
  *
  * The rule: every tab reads and writes the replica itself, each in whole transactions; only the
  * network has a leader, and even two of them do no harm, since ids make a change count once.
@@ -85,6 +86,8 @@ export const PONG_MS = 10_000;
 /** One tab's place among those of a replica. */
 export class Tabs {
   isLeader = false;
+  #hasOthers = false;
+  #pass = () => {};
   readonly #channel: BroadcastChannel;
   readonly #over = new AbortController();
   #unanswered: ReturnType<typeof setTimeout> | null = null;
@@ -142,19 +145,28 @@ export class Tabs {
       this.isLeader = true;
       const end = begin();
       this.#ending = end;
-      await new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve()));
+      await new Promise<void>((resolve) => {
+        this.#pass = resolve;
+        signal.addEventListener("abort", () => resolve());
+      });
       await end();
     };
     try {
       await this.#locks.hold(this.#name, work, { signal, steal });
+      this.isLeader = false;
     } catch {
       // Called off, or stolen by a tab that had no answer from this one.
       const wasLeader = this.isLeader;
       this.isLeader = false;
       if (wasLeader) await this.#ending?.();
-      if (!signal.aborted) void this.lead(begin);
     }
-    this.isLeader = false;
+    if (!signal.aborted) void this.lead(begin);
+  }
+
+  /** Let another tab lead, if there may be one, and wait for the next turn; whether it is so. */
+  pass(): boolean {
+    if (this.#hasOthers) this.#pass();
+    return this.#hasOthers;
   }
 
   #ending: (() => Promise<void>) | null = null;
@@ -177,6 +189,7 @@ export class Tabs {
   }
 
   #hear(message: Message): void {
+    this.#hasOthers = true;
     if (message.type === "ping") {
       if (this.isLeader || this.#isAtWork) this.post({ type: "pong" });
     } else if (message.type === "pong") {

@@ -13,7 +13,10 @@ class ProcessLocks implements Locks {
       if (signal.aborted) return;
       await Promise.race([this.#held.get(name), over]);
     }
-    if (!signal.aborted) await this.#take(name, work);
+    if (signal.aborted) return;
+    await this.#take(name, work);
+    // Who waited longer comes first.
+    await new Promise((resolve) => setTimeout(resolve));
   }
 
   async tryHold(name: string, work: () => Promise<void>): Promise<boolean> {

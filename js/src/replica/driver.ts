@@ -208,12 +208,7 @@ export class Driver {
       return;
     }
     this.#begun = null;
-    await this.#change(async (inbox, tx) => {
-      const rest = await tx.outboxFrom(tx.state.knownN + 1, READ_MAX);
-      const group = rest.find((pending) => pending.outcome === null)?.group;
-      const numbers = rest.filter((pending) => pending.group === group).map((p) => p.n);
-      await inbox.giveUp(new Set(numbers), error.code, error.message);
-    });
+    await this.#change((inbox, tx) => rareNow().giveUpFirst(inbox, tx, READ_MAX, error));
     this.#batchMax = FIRST_BATCH;
   }
 
@@ -239,19 +234,9 @@ export class Driver {
   /** Compare the tables whose log had a gap; whether there were none. */
   async #heal(page: Page): Promise<boolean> {
     const gaps = generationGaps(await this.#state(), page);
-    const names = Object.keys(gaps).sort();
-    if (names.length === 0) return true;
-    const found = await this.#gather(names);
-    if (found === null) {
-      this.#hub.tryAgain(
-        new ReuniteError("error", "The hub's tables change while they are compared."),
-      );
-      return false;
-    }
-    await this.#store.write(async ({ state }) => {
-      if (found > 0) state.nextGenerations = { ...state.nextGenerations, ...gaps };
-      else state.generations = { ...state.generations, ...gaps };
-    });
+    if (Object.keys(gaps).length === 0) return true;
+    const { heal } = await rare();
+    await heal(this.#store, this.#hub, this.#gather, gaps);
     return false;
   }
 

@@ -30,7 +30,11 @@ export class LeaseLocks implements Locks {
     const holder = newHolder();
     let mayTake = steal === true;
     while (!signal.aborted) {
-      if (await this.#take(name, holder, mayTake)) return this.#keep(name, holder, work);
+      if (await this.#take(name, holder, mayTake)) {
+        await this.#keep(name, holder, work);
+        // Who waits looks once in this time, and comes first.
+        return pause(2 * RENEW_MS, signal);
+      }
       mayTake = false;
       await pause(RENEW_MS, signal);
     }

@@ -268,6 +268,23 @@ test("a client waits for its backend, follows rotation and restart, and can be c
   expect(await client.reconnect()).toBe(true);
 });
 
+test("a client that disconnects cuts off no other one of the same page", async () => {
+  const first = device("page");
+  await first.getAll("users");
+  await until(() => first.isConnected(), "the first is live");
+  const second = device("page");
+  await second.getAll("users");
+  await until(() => second.isConnected(), "the second is live");
+  first.disconnect();
+  expect(await second.create("users", "user_001", ALICE)).toBe(true);
+  await backend.sync("users", "user_002", ALICE);
+  await until(async () => "user_002" in (await second.getAll("users")), "the second hears of it");
+  expect([first.isConnected(), second.isConnected()]).toEqual([false, true]);
+  expect(await second.reconnect()).toBe(true);
+  expect(await first.connect()).toBe(true);
+  await until(() => first.isConnected() && second.isConnected(), "both are live");
+});
+
 test("S8: after a restart in a new process, clients go on with the token they have", async () => {
   await people();
   const client = device("survivor");

@@ -138,6 +138,20 @@ test("when the leading tab closes, the other one leads", async () => {
   await until(() => second.status.pending === 0, "it is sent");
 });
 
+test("a leader whose token is refused leaves the network to a tab with a good one", async () => {
+  const [old, fresh] = [await world.hub.tokenFor("owner"), await world.hub.tokenFor("owner")];
+  const { db: first, name } = await world.device({ ...LIVE, token: old });
+  await isLive(first);
+  const { db: second } = await world.device({ ...LIVE, name, token: fresh });
+  await until(() => second.status.phase === "live", "the second follows");
+  await world.hub.ask({ do: "end", token: old });
+  await until(() => second.status.isLeader && second.status.phase === "live", "the second leads");
+  await second.table("task").update("t1", { title: "Sent with the good token" });
+  await until(() => first.status.pending === 0 && second.status.pending === 0, "it is sent");
+  expect(first.status).toMatchObject({ phase: "live", error: null, isLeader: false });
+  expect(await first.sync()).toMatchObject({ pending: 0 });
+});
+
 test("a token that is no longer good is asked for anew", async () => {
   const tokens = ["a token that was taken back", world.hub.token];
   const { db } = await world.device({ token: () => tokens.shift() ?? world.hub.token });

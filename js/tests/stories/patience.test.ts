@@ -25,7 +25,7 @@ async function pausesOf(count: number, chance: number, retryAfterS = 0): Promise
     },
   };
   const times = { ...TIMES, pauseMs: 1, pauseMsMax: 8 };
-  const keeper = new Keeper(link as never, times, () => chance);
+  const keeper = new Keeper(link as never, times, 0, () => chance);
   await keeper.run();
   return pauses;
 }

@@ -15,7 +15,6 @@ import { Conversation, type Progress } from "../replica/conversation.js";
 import { Driver, type SyncReport } from "../replica/driver.js";
 import type { Applied } from "../replica/inbox.js";
 import type { ConflictRecord, ParkedRecord } from "../replica/records.js";
-import type { Gather } from "../replica/repair.js";
 import type { State } from "../replica/state.js";
 import { databaseName, lost, type Store } from "../replica/store.js";
 import type { Write } from "../replica/writing.js";
@@ -220,7 +219,9 @@ export class Database {
   async repair(tables?: readonly string[]): Promise<number> {
     await this.sync();
     const names = tables ?? (await this.tables());
-    const found = await this.#gather(names, null);
+    const { Repair } = await rare();
+    const { nowMs } = this.#settings.device;
+    const found = await new Repair(this.#store, this.#conversation(null), nowMs).gather(names);
     await this.sync();
     return found ?? 0;
   }
@@ -386,11 +387,9 @@ export class Database {
     signal: AbortSignal | null,
   ): Promise<Result> {
     const next = this.#busy.then(() => {
-      const until = signal ?? this.#closing.signal;
-      const hub = this.#conversation(until);
-      const gather: Gather = (names) => this.#gather(names, until);
+      const hub = this.#conversation(signal ?? this.#closing.signal);
       const announce = (done: Applied) => this.#announce(done, false);
-      return work(new Driver(this.#store, hub, gather, this.#settings.device, announce));
+      return work(new Driver(this.#store, hub, this.#settings.device, announce));
     });
     this.#busy = next.catch(() => {});
     return next;
@@ -399,12 +398,6 @@ export class Database {
   #conversation(signal: AbortSignal | null): Conversation {
     const tell = (progress: Progress) => this.#emit("progress", progress);
     return new Conversation(this.#transport, this.#settings.label, tell, signal);
-  }
-
-  async #gather(names: readonly string[], signal: AbortSignal | null): Promise<number | null> {
-    const { Repair } = await rare();
-    const hub = this.#conversation(signal);
-    return new Repair(this.#store, hub, () => this.#settings.device.nowMs()).gather(names);
   }
 
   #state(): Promise<State> {

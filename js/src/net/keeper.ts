@@ -332,7 +332,8 @@ export class Keeper {
 }
 
 const STOPPED = new ReuniteError("closed", "The line was closed.");
-const GATHERED = new ReuniteError("hub-unreachable", "Something on the way gathers the stream.");
+// Nobody is told: pulls that wait take the stream's place.
+const GATHERED = new ReuniteError("hub-unreachable", "");
 const SILENT = new ReuniteError("hub-unreachable", "The hub has been silent for too long.");
 
 /** Whether a page that came without being asked for can be taken as it is. */

@@ -34,6 +34,7 @@ export interface RegisterAnswer {
   readonly blocks: readonly KeyBlock[];
   readonly stamp: string;
   readonly mark: number;
+  readonly whose?: string;
 }
 
 export interface SchemaAnswer {

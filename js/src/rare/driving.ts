@@ -1,21 +1,23 @@
 /**
- * What a sync seldom comes to: tables whose log had a gap, and groups that are too large.
+ * What a sync seldom comes to: a place that is none any more, tables whose log had a gap, and groups that are too large.
  */
 
 import { ReuniteError } from "../errors.js";
 import type { Conversation } from "../replica/conversation.js";
 import type { Inbox } from "../replica/inbox.js";
-import type { Gather } from "../replica/repair.js";
+import { Repair } from "../replica/repair.js";
 import type { Store, Tx } from "../replica/store.js";
+import type { Device } from "../replica/writing.js";
 
 /** Compare the tables whose log had a gap. */
 export async function heal(
   store: Store,
   hub: Conversation,
-  gather: Gather,
+  device: Device,
   gaps: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const found = await gather(Object.keys(gaps).sort());
+  const repair = new Repair(store, hub, () => device.nowMs());
+  const found = await repair.gather(Object.keys(gaps).sort());
   if (found === null) {
     hub.tryAgain(new ReuniteError("error", "The hub's tables change while they are compared."));
     return;
@@ -24,6 +26,14 @@ export async function heal(
     if (found > 0) state.nextGenerations = { ...state.nextGenerations, ...gaps };
     else state.generations = { ...state.generations, ...gaps };
   });
+}
+
+/** What was gathered is nothing any more, if the view is another one; if the hub cannot read the
+ * cursor, reading begins at the last checkpoint, or at nothing. */
+export async function readAnew(inbox: Inbox, { state }: Tx, code: string): Promise<void> {
+  if (code === "schema-changed") return;
+  if (code === "bad-request" && state.cursor === state.checkpoint) state.checkpoint = null;
+  await inbox.void();
 }
 
 /** Park the first of these groups that has no outcome: the hub does not take it. */

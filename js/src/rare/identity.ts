@@ -6,22 +6,30 @@ import type { TableSchema } from "../core/schema.js";
 import { LOST_LOG } from "../errors.js";
 import type { Former } from "../protocol/messages.js";
 import type { Conversation } from "../replica/conversation.js";
+import type { Inbox } from "../replica/inbox.js";
+import type { Pending } from "../replica/pending.js";
 import { adopt } from "../replica/state.js";
-import type { Store } from "../replica/store.js";
+import type { Store, Tx } from "../replica/store.js";
 
 const FORMERS_MAX = 20;
 
+/** What runs in one transaction of the store, and is told of by the caller. */
+type Change = (work: (inbox: Inbox, tx: Tx) => Promise<boolean>) => Promise<boolean>;
+
 /** Register anew, because of a problem of this code; the whole outbox is sent again under its old
- * ids. Whether the hub's tables have other shapes than this replica's. */
+ * ids, unless it is another user's by now. Whether the hub's tables have other shapes than this
+ * replica's. */
 export async function takeNewIdentity(
   store: Store,
   hub: Conversation,
   code: string,
+  change: Change,
 ): Promise<boolean> {
   const answer = await hub.register(await store.read(async (tx) => tx.state));
-  return store.write(async (tx) => {
+  return change(async (inbox, tx) => {
     const { state } = tx;
-    const pendings = await tx.outbox();
+    const isOthers = state.whose && answer.whose && state.whose !== answer.whose;
+    const pendings = isOthers ? await setAside(inbox, tx) : await tx.outbox();
     if (state.epoch !== answer.epoch || LOST_LOG.includes(code)) {
       // Marks are change ids of a log that is gone; from here on this one counts.
       state.mark = answer.mark;
@@ -56,6 +64,15 @@ export async function takeNewIdentity(
     }
     return differs;
   });
+}
+
+/** Park what another user has left here to be sent: nobody else is to be its author, and only who
+ * made it knows whether it still holds. What the hub has answered is done. What is left to send. */
+async function setAside(inbox: Inbox, tx: Tx): Promise<Pending[]> {
+  const waiting = (await tx.outbox()).filter((pending) => pending.outcome === null);
+  const reason = "It was written here before another user came. Retry it to send it as this one.";
+  await inbox.giveUp(new Set(waiting.map(({ n }) => n)), "other-user", reason);
+  return [];
 }
 
 /** What of schemas decides whether rows can stay. */

@@ -22,7 +22,6 @@ import { generationGaps } from "./generations.js";
 import type { Applied } from "./inbox.js";
 import { Inbox } from "./inbox.js";
 import { keysLeft, keysLeftMin } from "./keys.js";
-import type { Gather } from "./repair.js";
 import { type Batch, nextBatch, requestWith } from "./sending.js";
 import type { State } from "./state.js";
 import type { Store, Tx } from "./store.js";
@@ -58,20 +57,17 @@ export class Driver {
 
   readonly #store: Store;
   readonly #hub: Conversation;
-  readonly #gather: Gather;
   readonly #device: Device;
   readonly #onApplied: (applied: Applied) => void;
 
   constructor(
     store: Store,
     hub: Conversation,
-    gather: Gather,
     device: Device,
     onApplied: (applied: Applied) => void,
   ) {
     this.#store = store;
     this.#hub = hub;
-    this.#gather = gather;
     this.#device = device;
     this.#onApplied = onApplied;
   }
@@ -108,10 +104,7 @@ export class Driver {
         if (answered === null) continue; // the hub holds a part
         renumbers = answered > 0 ? 0 : renumbers + 1;
         if (renumbers > RENUMBERS_MAX) {
-          throw new ReuniteError(
-            "error",
-            "The hub finds every generated key of this replica taken.",
-          );
+          throw new ReuniteError("error", "The hub finds every key of this replica taken.");
         }
       } catch (error) {
         await this.#recover(error);
@@ -126,9 +119,7 @@ export class Driver {
     if (batch?.part && answer.staged) {
       const last = batch.pendings.at(-1)!.n;
       if (answer.staged !== last) {
-        this.#hub.tryAgain(
-          new ReuniteError("error", "The hub does not keep parts of a transaction."),
-        );
+        this.#hub.tryAgain(new ReuniteError("error", "The hub keeps no parts of a transaction."));
       }
       this.#begun = { part: batch.part, after: answer.staged };
       return null;
@@ -153,15 +144,13 @@ export class Driver {
       if (await this.#takeNewIdentity(error)) await this.#pullPages();
     } else if (isError(error, "limit-exceeded")) {
       await this.#makeSmaller(error);
-    } else if (isError(error, "bad-request") && error.details.path === "checkpoint") {
-      await this.#giveUpCursor(error);
     } else if (isError(error, "schema-changed", "unknown-table")) {
       this.#begun = null;
       this.#hub.tryAgain(error);
       // The page that brings the new schema rewrites the outbox for it.
       await this.#pullPages();
     } else {
-      throw error;
+      await this.#readAnew(error, "checkpoint");
     }
   }
 
@@ -236,7 +225,7 @@ export class Driver {
     const gaps = generationGaps(await this.#state(), page);
     if (Object.keys(gaps).length === 0) return true;
     const { heal } = await rare();
-    await heal(this.#store, this.#hub, this.#gather, gaps);
+    await heal(this.#store, this.#hub, this.#device, gaps);
     return false;
   }
 
@@ -251,16 +240,7 @@ export class Driver {
         const hasTaken = await this.keep(page, state.cursor, schemas);
         if (hasTaken && page.checkpoint && !page.more) return page;
       } catch (error) {
-        if (isError(error, "schema-changed")) {
-          this.#hub.tryAgain(error);
-        } else if (isError(error, "view-changed")) {
-          this.#hub.tryAgain(error);
-          await this.#change((inbox) => inbox.void());
-        } else if (isError(error, "bad-request") && error.details.path === "cursor") {
-          await this.#giveUpCursor(error);
-        } else {
-          throw error;
-        }
+        await this.#readAnew(error, "cursor");
       }
     }
   }
@@ -287,13 +267,13 @@ export class Driver {
     });
   }
 
-  /** The hub cannot read this replica's cursor: begin at the last checkpoint, or at nothing. */
-  async #giveUpCursor(error: ReuniteError): Promise<void> {
+  /** Read on after what a hub says of the place at which this replica reads. Throws other errors. */
+  async #readAnew(error: unknown, path: string): Promise<void> {
+    const isPlace = isError(error, "bad-request") && error.details.path === path;
+    if (!isPlace && !isError(error, "schema-changed", "view-changed")) throw error;
     this.#hub.tryAgain(error);
-    await this.#change(async (inbox, { state }) => {
-      if (state.cursor === state.checkpoint) state.checkpoint = null;
-      await inbox.void();
-    });
+    const { readAnew } = await rare();
+    await this.#change((inbox, tx) => readAnew(inbox, tx, error.code));
   }
 
   // -- identity -----------------------------------------------------------------------------------
@@ -303,7 +283,7 @@ export class Driver {
   async #takeNewIdentity(error: ReuniteError): Promise<boolean> {
     this.#hub.tryAgain(error);
     const { takeNewIdentity } = await rare();
-    return takeNewIdentity(this.#store, this.#hub, error.code);
+    return takeNewIdentity(this.#store, this.#hub, error.code, (work) => this.#change(work));
   }
 
   // -- plumbing -----------------------------------------------------------------------------------

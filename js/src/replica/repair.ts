@@ -53,9 +53,6 @@ interface OwnRow extends RowDigest {
   readonly key: Key;
 }
 
-/** Compare these tables of a replica with the hub's; see `Repair.gather`. */
-export type Gather = (names: readonly string[]) => Promise<number | null>;
-
 class Stale extends Error {}
 
 /** Compares tables of one replica with the hub's. */

@@ -9,7 +9,7 @@ import type { TableSchema } from "../core/schema.js";
 import type { Former, KeyBlock, RegisterAnswer, Wheres } from "../protocol/messages.js";
 
 /**
- * `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
+ * `whose` tells the user that it is from others, if the hub said so; `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
  * is shown, `repaired` that of the last repair's answer in the inbox. `knownN` is the last number
  * whose outcome is stored, `knownId` the id of that change until a checkpoint includes it,
  * `coveredN` the last one that the shown checkpoint includes, `resendN` the last one that must be
@@ -24,6 +24,7 @@ import type { Former, KeyBlock, RegisterAnswer, Wheres } from "../protocol/messa
  */
 export interface State {
   url: string;
+  whose: string | undefined;
   replica: string;
   epoch: string;
   formers: readonly Former[];
@@ -58,6 +59,7 @@ export interface State {
 export function newState(): State {
   return {
     url: "",
+    whose: "",
     replica: "",
     epoch: "",
     formers: [],
@@ -94,6 +96,7 @@ export function newState(): State {
 export function adopt(state: State, answer: RegisterAnswer): void {
   state.replica = answer.replica;
   state.epoch = answer.epoch;
+  state.whose = answer.whose;
   state.blocks = answer.blocks;
   state.granted = answer.blocks;
   state.heardStamp = laterText(state.heardStamp, answer.stamp);

@@ -221,6 +221,60 @@ test("rows whose rights are lost leave, and with them what the hub said of them 
   }
 });
 
+const OWN_NOTES = {
+  tables: "create table note (id text primary key, owner text not null, body text not null)",
+  track: { note: {} },
+  rules: {
+    note: "Rules(read=row.owner == user.id, insert=True, update=True, delete=True)",
+  },
+};
+
+test("what one user left to be sent goes to the hub as nobody else's, and is not lost (I10)", async () => {
+  const own = await World.with(OWN_NOTES);
+  try {
+    await own.hub.sql("insert into note values ('1', 'alice', 'hers'), ('2', 'bob', 'his')");
+    const [alice, bob] = [await own.hub.tokenFor("alice"), await own.hub.tokenFor("bob")];
+    const name = "a replica of two users";
+    const { db: hers } = await own.device({ name, token: alice });
+    await hers.table("note").update("1", { body: "changed offline" });
+    await hers.table("note").create("3", { owner: "alice", body: "written offline" });
+    await hers.close();
+
+    const { db: his } = await own.device({ name, token: bob });
+    const told: unknown[] = [];
+    his.on("rejected", ({ code, key }) => told.push([code, key]));
+    expect(await his.sync()).toMatchObject({ pushed: 0, pending: 0 });
+    await until(() => told.length === 2, "the page is told");
+    expect(told).toEqual([
+      ["other-user", "1"],
+      ["other-user", "3"],
+    ]);
+    expect(await his.table("note").all()).toMatchObject([{ id: "2", body: "his" }]);
+    const kept = "select id, body from note where owner = 'alice'";
+    expect(await own.hub.sql(kept)).toEqual([["1", "hers"]]);
+    await his.table("note").update("2", { body: "his own" });
+    await his.close();
+
+    const { db } = await own.device({ name, token: alice });
+    await db.sync();
+    expect((await db.parked()).map(({ code, key }) => [code, key])).toEqual([
+      ["other-user", "1"],
+      ["other-user", "3"],
+      ["other-user", "2"],
+    ]);
+    for (const { id, key } of await db.parked()) {
+      if (key !== "2") await db.retry(id);
+    }
+    expect(await db.sync()).toMatchObject({ pushed: 2, rejected: 0, conflicts: 0 });
+    expect(await own.hub.sql(kept)).toEqual([
+      ["1", "changed offline"],
+      ["3", "written offline"],
+    ]);
+  } finally {
+    await own.close();
+  }
+});
+
 test("values of every type come and go as they are", async () => {
   const own = await World.with({
     tables: `create table thing (

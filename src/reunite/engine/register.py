@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Mapping
+
+import msgspec
 
 from reunite.core.principal import Principal, tenant_text
 from reunite.core.stamp import commit_stamp
@@ -65,6 +68,12 @@ def check_shown(*names: str) -> None:
 def is_owner(principal: Principal, record: ReplicaRecord) -> bool:
     """Whether this principal registered the replica. Two tenants may have users of one name."""
     return record.principal == principal.user and record.tenant == tenant_text(principal)
+
+
+def whose(principal: Principal) -> str:
+    """What tells one owner of replicas from another, and nothing else of them."""
+    owner = msgspec.json.encode([principal.user, tenant_text(principal)])
+    return hashlib.sha256(owner).hexdigest()[:16]
 
 
 def own_replica(tx: Transaction, principal: Principal, replica_id: str) -> ReplicaRecord:
@@ -151,4 +160,5 @@ def register(
         blocks=blocks,
         stamp=commit_stamp(max(now_ms, head.at_ms)),
         mark=mark,
+        whose=whose(principal),
     )

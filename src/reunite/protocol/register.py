@@ -43,3 +43,4 @@ class RegisterAnswer(msgspec.Struct, frozen=True, kw_only=True):
     blocks: tuple[KeyBlock, ...]
     stamp: str  # the hub's newest stamp; the replica's next is later
     mark: int  # the last change in the hub's log; for an outbox that outlived another log
+    whose: str = ""  # the same in all answers to one user, and another for every other user

@@ -8,9 +8,12 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
+import pytest
+from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 
 from reunite import Principal, Replica
+from reunite.contrib.django.saving import python_value
 from tests.contrib.django.clinic.models import Booking, Everything, Place, Tag, Ward
 from tests.contrib.django.conftest import Project
 
@@ -23,6 +26,25 @@ def rows(replica: Replica, sql: str) -> list[Any]:
 def write(replica: Replica, sql: str, *parameters: Any) -> None:
     with replica.transaction() as db:
         db.execute(sql, parameters)
+
+
+def test_json_is_in_python_what_was_written_there(everywhere: Project) -> None:
+    """For models whose pushed rows are saved: a text of JSON on SQLite, a value on PostgreSQL."""
+    field = Everything._meta.get_field("data")
+    for value in ({"a": [1, "x"]}, "text", '{"a": 1}', "null", 5, True, []):
+        one = Everything.objects.create(data=value)
+        with everywhere.hub.reading() as tx:
+            schema = tx.schemas()["clinic_everything"]
+            (row,) = [
+                row
+                for row in tx.scan("clinic_everything", after=None, limit=100)
+                if str(row[0]).replace("-", "") == one.pk.hex
+            ]
+        wire = row[schema.position["data"]]
+        assert python_value(field, wire, "default") == value
+    if connection.vendor == "sqlite":
+        with pytest.raises(ValidationError):
+            python_value(field, "{", "default")
 
 
 def test_a_replica_and_the_orm_see_what_the_other_writes(everywhere: Project) -> None:

@@ -9,6 +9,7 @@ The rule         what the model raises reaches the caller; nothing is saved half
 from __future__ import annotations
 
 import binascii
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -117,7 +118,13 @@ def _duration(field: Any, value: Any, using: str) -> Any:
 
 
 def _json(field: Any, value: Any, using: str) -> Any:
-    return value
+    """As the database keeps it: a value, or on SQLite the text of one."""
+    if connections[using].vendor != "sqlite" or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value, cls=field.decoder)
+    except ValueError as exc:
+        raise ValidationError(f"{field.name}: no JSON.") from exc
 
 
 _CONVERSIONS: Mapping[type, Callable[[Any, Any, str], Any]] = {

@@ -107,9 +107,11 @@ class Answer:
 
     def _result(self, item: Item) -> dict[str, Any]:
         found: dict[str, Any] = {"index": item.index, "model": item.label}
-        if item.key is not None and item.model is not None:
-            found["id"] = item.model.key.show(item.key[0])
         failure = item.failure
+        # The key that was drawn for a row that failed is nobody's.
+        key = item.key if failure is None else item.wanted_key
+        if key is not None and item.model is not None:
+            found["id"] = item.model.key.show(key[0])
         if failure is not None:
             found |= {"status": "error", "code": failure.code, "message": failure.message}
             if item.current is not None:

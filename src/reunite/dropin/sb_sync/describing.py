@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import binascii
 import functools
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -224,7 +225,7 @@ class Field:
         if isinstance(kind, models.DurationField):
             return _duration_json
         if isinstance(kind, models.JSONField):
-            return _as_it_is
+            return _stored_json if self._is_sqlite else _as_it_is
         return _plain_json
 
     def json_of_all(self, values: Sequence[Any]) -> Sequence[Any]:
@@ -437,6 +438,15 @@ def _has_tag(texts: Sequence[Any]) -> bool:
 
 def _as_it_is(wire: Any) -> Any:
     return wire
+
+
+def _stored_json(wire: Any) -> Any:
+    """What a JSONField's text on SQLite says; of a text that is no JSON, itself."""
+    text = _plain_json(wire)
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        return text
 
 
 def _plain_json(wire: Any) -> Any:

@@ -75,6 +75,11 @@ class Item:
         self.was: Row | None = None  # the row as its sender knew it
         self.result_version: int | None = None
 
+    def repeat(self, other: Item) -> None:
+        """What became of the other one has become of it."""
+        self.failure, self.key, self.action = other.failure, other.key, other.action
+        self.current, self.result_version = other.current, other.result_version
+
     @property
     def described(self) -> Described:
         """Its model; of items that were not refused."""
@@ -208,6 +213,14 @@ def name_changes(items: Sequence[Item], data: Sequence[Any], member: Member, key
             item.is_named = True
         else:
             item.change_id = f"{common}{chance}{item.index:06x}"
+
+
+def repetitions(items: Sequence[Item]) -> list[tuple[Item, Item]]:
+    """Items whose `_uid` an earlier one of the same push has, each with that one."""
+    first: dict[str, Item] = {}
+    named = [item for item in items if item.is_named and item.failure is None]
+    found = [(item, first.setdefault(item.change_id, item)) for item in named]
+    return [(item, earlier) for item, earlier in found if item is not earlier]
 
 
 def _digest(*parts: str) -> str:

@@ -29,7 +29,7 @@ from reunite.core.stamp import commit_stamp
 from reunite.core.values import Row
 from reunite.dropin.sb_sync.asking import Member
 from reunite.dropin.sb_sync.describing import Described, FieldError
-from reunite.dropin.sb_sync.items import CREATED, DELETED, UPDATED, Item, ItemError
+from reunite.dropin.sb_sync.items import CREATED, DELETED, UPDATED, Item, ItemError, repetitions
 from reunite.dropin.sb_sync.pointing import Pointing
 from reunite.dropin.sb_sync.versions import version_of
 from reunite.engine.changed import with_values
@@ -111,12 +111,21 @@ def push_items(
     for item in checked:
         if "push" not in may(item.label):
             item.failure = _not_permitted(member, item, "push")
+    repeated = repetitions(items)
+    again = {item.index for item, _ in repeated}
+    items = [item for item in items if item.index not in again]
+
+    def finish_all() -> None:
+        for item, earlier in repeated:
+            item.repeat(earlier)
+        finish()
+
     if not any(item.failure is None for item in items):
         with hub.database.write():
-            finish()
+            finish_all()
         return
     _push(
-        _Work(hub, member, items, may, is_atomic=is_atomic, bases=bases, finish=finish),
+        _Work(hub, member, items, may, is_atomic=is_atomic, bases=bases, finish=finish_all),
     )
 
 

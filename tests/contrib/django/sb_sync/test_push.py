@@ -18,7 +18,7 @@ from reunite.contrib.django.models import DataFilter, UserOrganization
 from reunite.dropin.sb_sync import conf
 from reunite.dropin.sb_sync.models import PerformanceMetrics, SyncLog, UserSyncMetadata
 from reunite.testing.clock import FakeClock
-from tests.contrib.django.myapp.models import Country, Customer, Line, Order, Task
+from tests.contrib.django.myapp.models import Country, Customer, Line, Order, Report, Task
 from tests.contrib.django.sb_sync.conftest import API, READ_WRITE, Api, World
 
 
@@ -201,6 +201,51 @@ def test_an_item_with_a_uid_takes_effect_once(readme: World) -> None:
         found = api.push(customer("a", _uid="x1"), customer("b", _uid="x2"))
         assert found["processed_models"]["myapp.Customer"]["created"] == 2
     assert Customer.objects.count() == 2
+
+
+def test_a_uid_that_stands_twice_in_one_push_takes_effect_once(world: World) -> None:
+    """And the rest of the push is done: a client that sends it again and again gets on."""
+    api = world.api("john_manager")
+    found = api.push(
+        customer("a", _uid="x1"), customer("b", _uid="x2"), customer("a", _uid="x1"),
+        customer("x" * 500, _uid="x2"), customer("", _uid="x3"), customer("c", _uid="x3"),
+    )  # fmt: skip
+    assert [one["status"] for one in found["results"]] == ["ok", "ok", "ok", "error", "error", "ok"]
+    assert found["results"][2] == {**found["results"][0], "index": 2}
+    assert list(Customer.objects.order_by("pk").values_list("name", flat=True)) == ["a", "b", "c"]
+    world.grant(world.acme, "Managers", "myapp.Customer", "pull", "read")
+    found = api.push(customer("d", _uid="x4"), customer("d", _uid="x4"))
+    assert codes(found) == ["permission", "permission"]
+    world.grant(world.acme, "Managers", "myapp.Customer", *READ_WRITE)
+    found = api.push(customer("d", _uid="x5"), customer("d", _uid="x5"), atomic=True)
+    assert (found["status"], Customer.objects.count()) == ("success", 4)
+
+
+def test_an_item_that_failed_names_no_key_that_was_drawn_for_it(world: World) -> None:
+    api = world.api("john_manager")
+    api.push({"_model": "myapp.Task", "code": "one"})
+    found = api.push({"_model": "myapp.Task", "code": "one"}, customer("a"))["results"]
+    assert [one["status"] for one in found] == ["error", "ok"]
+    assert "id" not in found[0]
+    chosen = str(uuid.uuid4())
+    found = api.push({"_model": "myapp.Task", "code": "one", "id": chosen})["results"]
+    assert found[0]["id"] == chosen
+
+
+def test_json_comes_back_as_it_went(world: World) -> None:
+    """Whatever the database makes of it, and sent back it changes nothing."""
+    api = world.api("john_manager")
+    values: list[Any] = [{"a": [1, 2.5, None, "ä"]}, "text", '{"a": 1}', "null", 5, True, [{}]]
+    items = [
+        {"_model": "myapp.Report", "report_type": str(n), "results": value}
+        for n, value in enumerate(values)
+    ]
+    assert api.push(*items)["status"] == "success"
+    for _ in range(2):
+        rows = api.pull({"myapp.Report": None})["data"]
+        assert [row["results"] for row in rows] == values
+        assert [report.results for report in Report.objects.order_by("pk")] == values
+        assert api.push(*rows)["status"] == "success"
 
 
 def test_an_update_that_comes_again_does_not_undo_a_later_one(readme: World) -> None:

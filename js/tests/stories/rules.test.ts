@@ -300,6 +300,9 @@ test("values of every type come and go as they are", async () => {
     expect(await db.table("thing").get(key)).toEqual({ id: key, ...values });
     const { db: other } = await own.device(options);
     expect(await other.table("thing").get(key)).toEqual({ id: key, ...values });
+    await db.table("thing").update(key, { price: "1e400" });
+    expect(await db.sync()).toMatchObject({ pushed: 1, rejected: 1 });
+    expect(await db.parked()).toMatchObject([{ code: "bad-value", values: { price: "1e400" } }]);
     expect(await own.hub.sql("select cast(long as text), hex(raw), any from thing")).toEqual([
       ["9007199254740993", "00FF07", "reunite:tagged?"],
     ]);

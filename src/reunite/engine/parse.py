@@ -9,6 +9,7 @@ run, and an object for each change would cost as much as half of its row's inser
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -20,7 +21,7 @@ import msgspec
 from reunite.core.change import Change, Op
 from reunite.core.checks import value_faults
 from reunite.core.key import Key
-from reunite.core.schema import TableSchema
+from reunite.core.schema import Affinity, Column, ColumnType, TableSchema
 from reunite.core.sizes import (
     FIELD_BYTES_MAX,
     ROW_BYTES_MAX,
@@ -30,12 +31,16 @@ from reunite.core.sizes import (
     looked_at,
 )
 from reunite.core.stamp import clamp, parse_stamp
+from reunite.core.stored import DECIMAL_TEXT
+from reunite.core.values import Row
 from reunite.engine.tables import Tables
 from reunite.errors import BadRequestError, LimitExceededError, SchemaChangedError
 from reunite.protocol.limits import FORMERS_MAX, PUSH_CHANGES_MAX
 from reunite.protocol.push import GroupMessage, PushRequest, Run
 
 _ID_LENGTH = 32
+# As short as a decimal can be that is larger than any double: 9e308.
+_INFINITE_LENGTH_MIN = 5
 _ID = re.compile("[0-9a-f]{32}")
 _IDS = re.compile("(?:[0-9a-f]{32},)*")
 
@@ -201,10 +206,28 @@ def _faults(run: Run, schema: TableSchema, path: str, look: Look) -> dict[str, C
                 f"(at {path}.{name}[{fault.row}][{fault.column}]{fault.inside})"
             )
             found.setdefault(run.ids[fault.row], ChangeFault("bad-value", reason))
+    for row, name in _infinite_in_sqlite(columns, run.set):
+        reason = f"Column {name!r}: the decimal is larger than any number here."
+        found.setdefault(run.ids[row], ChangeFault("bad-value", reason))
     for fault in value_faults(columns, run.was, is_loose=True):
         reason = f"Column {columns[fault.column].name!r}: {fault.reason}"
         found.setdefault(run.ids[fault.row], ChangeFault("bad-value", reason))
     return found
+
+
+def _infinite_in_sqlite(
+    columns: Sequence[Column], rows: Sequence[Row]
+) -> Iterator[tuple[int, str]]:
+    """Row and column of decimals that a hub's SQLite would make infinite numbers of."""
+    for position, column in enumerate(columns):
+        if column.type is not ColumnType.DECIMAL or column.effective_affinity is Affinity.TEXT:
+            continue
+        for index, row in enumerate(rows):
+            value = row[position]
+            if not isinstance(value, str) or len(value) < _INFINITE_LENGTH_MIN:
+                continue
+            if DECIMAL_TEXT.fullmatch(value) and math.isinf(float(value)):
+                yield index, column.name
 
 
 def _too_large(column: str | None, size: int) -> str:

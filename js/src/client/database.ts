@@ -574,7 +574,7 @@ export class Database {
   }
 
   async #parkedRecord(id: number): Promise<ParkedRecord> {
-    const found = (await this.#store.read((tx) => tx.parked())).find((record) => record.id === id);
+    const found = await this.#store.read((tx) => tx.parkedOf(Number(id) || 0));
     if (found !== undefined) return found;
     throw badRequest(`There is no parked change ${id}.`);
   }

@@ -1,9 +1,12 @@
 /**
- * What a sync seldom comes to: a place that is none any more, tables whose log had a gap, and groups that are too large.
+ * What a sync seldom comes to: a place that is none any more, other schemas, tables whose log had a
+ * gap, and groups that are too large.
  */
 
+import type { TableSchema } from "../core/schema.js";
 import { ReuniteError } from "../errors.js";
-import type { Conversation } from "../replica/conversation.js";
+import type { Page, SchemaAnswer } from "../protocol/messages.js";
+import { type Conversation, haveVersions } from "../replica/conversation.js";
 import type { Inbox } from "../replica/inbox.js";
 import { Repair } from "../replica/repair.js";
 import type { Store, Tx } from "../replica/store.js";
@@ -26,6 +29,15 @@ export async function heal(
     if (found > 0) state.nextGenerations = { ...state.nextGenerations, ...gaps };
     else state.generations = { ...state.generations, ...gaps };
   });
+}
+
+/** The hub's schemas of the tables of a page. Throws `schema-changed` if they have other versions by
+ * now than it is written in. */
+export async function schemasOf(hub: Conversation, page: Page): Promise<readonly TableSchema[]> {
+  const answer = await hub.call<SchemaAnswer>("schema");
+  const tables = answer.tables.filter((table) => Object.hasOwn(page.schemas, table.name));
+  if (haveVersions(tables, page)) return tables;
+  throw new ReuniteError("schema-changed", "The hub's tables changed while they were pulled.");
 }
 
 /** What was gathered is nothing any more, if the view is another one; if the hub cannot read the

@@ -10,7 +10,7 @@ export { forgetErased, forgetLeft, noteConflicts, park } from "../replica/record
 export { keysFor, keysInTheWay } from "../replica/regiving.js";
 export { Repair } from "../replica/repair.js";
 export { closeGaps, dependents, refuseKeyless } from "../replica/scene.js";
-export { giveUpFirst, heal, readAnew } from "./driving.js";
+export { giveUpFirst, heal, readAnew, schemasOf } from "./driving.js";
 export { generationsOfNew } from "./generations.js";
 export { takeNewIdentity } from "./identity.js";
 export { polled } from "./polling.js";

@@ -15,8 +15,8 @@ import {
   type PushAnswer,
   type PushRequest,
   type RegisterAnswer,
-  type SchemaAnswer,
 } from "../protocol/messages.js";
+import { rare } from "../rare/load.js";
 import type { State } from "./state.js";
 
 /** Attempts of one sync to agree with the hub on who it is before it gives up. */
@@ -87,12 +87,8 @@ export class Conversation {
     if (state.nextSchemas !== null && fits(page, state.nextSchemas, state.nextRevision)) {
       return state.nextSchemas;
     }
-    const answer = await this.call<SchemaAnswer>("schema");
-    const tables = answer.tables.filter((table) => Object.hasOwn(page.schemas, table.name));
-    if (!haveVersions(tables, page)) {
-      throw new ReuniteError("schema-changed", "The hub's tables changed while they were pulled.");
-    }
-    return tables;
+    const { schemasOf } = await rare();
+    return schemasOf(this, page);
   }
 
   /** Count an attempt that came to nothing. Throws the error after too many. */
@@ -131,7 +127,8 @@ export function fits(page: Page, schemas: readonly TableSchema[], revision: stri
   return (page.revision ?? "") === revision && haveVersions(schemas, page);
 }
 
-function haveVersions(schemas: readonly TableSchema[], page: Page): boolean {
+/** Whether a page means these versions of the tables. */
+export function haveVersions(schemas: readonly TableSchema[], page: Page): boolean {
   return (
     schemas.length === Object.keys(page.schemas).length &&
     schemas.every((schema) => page.schemas[schema.name] === (schema.version ?? 1))

@@ -310,6 +310,10 @@ export class Tx {
     return this.#all("parked");
   }
 
+  parkedOf(id: number): Promise<ParkedRecord | undefined> {
+    return this.#get("parked", id);
+  }
+
   /** Keep a record, a new one if it has no id; its id. */
   putRecord(
     store: "conflicts" | "parked",

@@ -87,6 +87,11 @@ test("what cannot be written, asked or called back is refused by name", async ()
   for (const limit of [-1, Number.NaN, "x", undefined]) {
     expect(() => tasks.limit(anyOf<number>(limit))).toThrow(/no number of rows/);
   }
+  for (const id of [undefined, null, Number.NaN, "x", {}, 7]) {
+    await expect(db.discard(anyOf<number>(id))).rejects.toMatchObject(BAD);
+    await expect(db.retry(anyOf<number>(id))).rejects.toMatchObject(BAD);
+    await expect(db.decide(anyOf<number>(id), 1)).rejects.toMatchObject(BAD);
+  }
   for (const callback of [undefined, null, 5, {}]) {
     const none = anyOf<() => void>(callback);
     expect(() => tasks.live(none)).toThrow(/Give a function/);

@@ -267,6 +267,26 @@ def test_a_filter_that_leads_to_what_is_not_synced_denies_and_says_so(
         assert "'ann'" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "condition",
+    [
+        on("visits__pk", "exact", "x"),
+        on("visits__pk", "contains", "1"),
+        on("visits__patient__visits__patient__visits__note"),
+        {"or": [on("name"), on("nothing")]},
+        {"not": on("born", "gte", 7)},
+    ],
+)
+def test_a_filter_that_cannot_be_asked_of_the_tables_denies_and_says_so(
+    clinics: Any, caplog: pytest.LogCaptureFixture, condition: dict[str, Any]
+) -> None:
+    project, north, _ = clinics
+    filtered(north, field="name")
+    DataFilter.objects.update(filter_condition=condition)
+    assert names(project.clone("ann", "north")) == []
+    assert "the filter 'many' of clinic.Patient denies all rows" in caplog.text
+
+
 def test_lookups_become_paths_and_what_cannot_be_understood_denies() -> None:
     for path, text in {
         "patient__organization__slug": "row.patient_id.organization_id.slug == 1",

@@ -11,7 +11,7 @@ The rule         denied unless allowed: every tracked model is closed to whom no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +22,11 @@ from reunite.contrib.django.conf import setting
 from reunite.contrib.django.discovery import TrackedModel, owner_column, tracked_models
 from reunite.contrib.django.filters import conditions_of
 from reunite.contrib.django.store import DjangoWriteTransaction
-from reunite.core.expression import Expression
+from reunite.core.expression import Expression, check_expression
 from reunite.core.grants import FLAGS, Flags, Grants, granted
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
+from reunite.core.schema import TableSchema
 from reunite.engine.directory import GRANTS_STAMP, NO_TENANT, Granting
 from reunite.engine.ports import Transaction
 
@@ -69,14 +70,14 @@ class DjangoDirectory:
 
     def grants(self, tx: Transaction, principal: Principal) -> Grants:
         if isinstance(tx, DjangoWriteTransaction):
-            return tx.granted(principal, lambda: self._grants(principal))
-        return self._grants(principal)
+            return tx.granted(principal, lambda: self._grants(principal, tx.schemas()))
+        return self._grants(principal, tx.schemas())
 
-    def _grants(self, principal: Principal) -> Grants:
+    def _grants(self, principal: Principal, schemas: Mapping[str, TableSchema]) -> Grants:
         tables = self._tables
         if self._is_superuser(principal):
             return {} if principal.tenant is None else _without_tenant_closed(tables)
-        parts = self._parts(principal, tables)
+        parts = self._parts(principal, tables, schemas)
         return {
             table: granted([(flags, filters) for _, flags, filters in parts.get(table, ())])
             for table in tables
@@ -94,7 +95,7 @@ class DjangoDirectory:
                 flags=flags,
                 filters=tuple((f"filter {n}", one) for n, one in enumerate(filters, start=1)),
             )
-            for role, flags, filters in self._parts(principal, tables).get(table, ())
+            for role, flags, filters in self._parts(principal, tables, tx.schemas()).get(table, ())
         ]
 
     def member(self, tx: Transaction, user: str, tenant: str) -> Principal | None:
@@ -173,7 +174,7 @@ class DjangoDirectory:
     def previewed(self, tenant: int, group: str, table: str, flags: Flags) -> Rules:
         """What this group could do with a table in an organization if it had these flags."""
         principal = Principal(user=" ", tenant=tenant, roles=(group,))
-        parts = _by_organization(principal, self._tables, instead={table: flags})
+        parts = _by_organization(principal, self._tables, {}, instead={table: flags})
         return granted([(found, filters) for _, found, filters in parts.get(table, ())])
 
     # --- For requests -----------------------------------------------------------------------------
@@ -206,12 +207,15 @@ class DjangoDirectory:
         return principal.claims.get(SUPERUSER) is True
 
     def _parts(
-        self, principal: Principal, tables: Mapping[str, TrackedModel]
+        self,
+        principal: Principal,
+        tables: Mapping[str, TrackedModel],
+        schemas: Mapping[str, TableSchema],
     ) -> dict[str, list[tuple[str, Flags, Sequence[Expression]]]]:
         """What each role gives, by table."""
         if principal.tenant is None:
             return _by_django(principal, tables)
-        return _by_organization(principal, tables)
+        return _by_organization(principal, tables, schemas)
 
 
 def _active_user(name: str) -> Any:
@@ -268,9 +272,16 @@ def _by_django(
 
 
 def _by_organization(
-    principal: Principal, tables: Any, instead: Mapping[str, Flags] | None = None
+    principal: Principal,
+    tables: Any,
+    schemas: Mapping[str, TableSchema],
+    instead: Mapping[str, Flags] | None = None,
 ) -> dict[str, list[tuple[str, Flags, Sequence[Expression]]]]:
-    """What each group gives, by table. `instead`: flags of tables, for those that are stored."""
+    """What each group gives, by table.
+
+    schemas    of tables by name; filters that do not fit theirs deny, and the log says so
+    instead    flags of tables, for those that are stored
+    """
     from reunite.contrib.django.models import DataFilter, ModelPermission
 
     shared = set(setting("SHARED_MODELS"))
@@ -300,19 +311,34 @@ def _by_organization(
                     name: value and is_shared and name in _SHARED for name, value in flags.items()
                 }
             through = owner_column(one.model) if one.model._meta.auto_created else None
-            expressions: list[Expression] = []
+            fits = _fits(table, schemas)
+            stored = filters.get((permission.group_id, permission.model_name), ())
+            named = [(f.filter_name, f.filter_condition) for f in stored]
             if permission.filters:
-                expressions += conditions_of(
-                    owner, permission.filters, name="permission", through=through, known=tables
+                named.insert(0, ("permission", permission.filters))
+            expressions = [
+                expression
+                for name, condition in named
+                for expression in conditions_of(
+                    owner, condition, name=name, through=through, known=tables, fits=fits
                 )
-            for f in filters.get((permission.group_id, permission.model_name), ()):
-                expressions += conditions_of(
-                    owner, f.filter_condition, name=f.filter_name, through=through, known=tables
-                )
+            ]
             found.setdefault(table, []).append(
                 (permission.group.name, Flags(**flags), tuple(expressions))
             )
     return found
+
+
+def _fits(
+    table: str, schemas: Mapping[str, TableSchema]
+) -> Callable[[Expression], Expression] | None:
+    """What raises for expressions that the table's rows cannot be asked; None where nobody knows
+    the table."""
+    if table not in schemas:
+        return None
+    return partial(
+        check_expression, schema=schemas[table], path="filter", knows_user=True, schemas=schemas
+    )
 
 
 def owner_label(model: Any) -> str:

@@ -39,6 +39,7 @@ def conditions_of(
     name: str,
     through: str | None = None,
     known: Collection[str] | None = None,
+    fits: Callable[[Expression], object] | None = None,
 ) -> Iterable[Expression]:
     """The expressions of one condition, or of a list of them; NEVER for what means nothing.
 
@@ -47,9 +48,16 @@ def conditions_of(
     through    the column by which rows of another table lead to the model's, for expressions
                about those
     known      the tables that paths may lead to; None for all
+    fits       raises ReuniteError for what the tables do not have, or not of that type
     """
     for one in found if isinstance(found, list) else [found]:
-        yield _condition(model, one, name, through, known)
+        expression = _condition(model, one, name, through, known)
+        if fits is not None and expression != NEVER:
+            try:
+                fits(expression)
+            except ReuniteError as error:
+                expression = _denied(model, name, error.code)
+        yield expression
 
 
 class _Step(NamedTuple):

@@ -100,7 +100,10 @@ console._non_atomic_requests = Always()
 
 def page(request: HttpRequest, to: str, **names: Any) -> HttpResponseBase:
     """The page that an address of sb-sync's means."""
-    base = reverse("reunite-console:console", kwargs={"path": ""})
+    # The project may have the console in two places: this is about the one that was asked.
+    match = request.resolver_match
+    assert match is not None, "it was found by its address"
+    base = reverse(f"{match.namespace}:console", kwargs={"path": ""})
     tenant = ""
     if "organization" in names:
         found = Organization.objects.filter(pk=names["organization"]).values_list("slug", flat=True)

@@ -106,6 +106,7 @@ def test_every_address_has_its_name() -> None:
         "performance_metrics": "metrics/", "audit_trails": "audit-trails/",
     }.items():  # fmt: skip
         assert reverse(f"reunite-console:{name}") == f"/config/{path}"
+        assert reverse(f"sb_sync:{name}") == f"{API}/config/{path}"
     assert reverse("reunite-console:console", kwargs={"path": "logs2"}) == "/config/logs2"
 
 
@@ -116,6 +117,27 @@ def test_the_dashboard_s_address_is_the_console(readme: World) -> None:
     assert found.status_code == 200
     assert found.resolver_match.func is console
     assert found.content == boss.get("/config/permissions").content
+
+
+def test_the_readme_s_pages_are_at_the_api_s_addresses_for_staff_alone(readme: World) -> None:
+    """With nothing in the project's urls but the API."""
+    boss = Staff(readme, "boss").client
+    for path, to in {
+        "permissions/": "permissions", "model-discovery/": "discovery", "logs/": "sync",
+        "metrics/": "performance", "audit-trails/": "audit",
+        f"permissions/{readme.acme.pk}/": "permissions?tenant=acme-corp",
+    }.items():  # fmt: skip
+        found = boss.get(f"{API}/config/{path}")
+        assert (found.status_code, found["Location"]) == (302, f"{API}/config/{to}")
+    assert boss.get(f"{API}/config/").status_code == 200
+    assert boss.get(f"{API}/config/api/overview").status_code == 200
+    nobody = Client()
+    assert nobody.get(f"{API}/config/api/overview").status_code == 401
+    nobody.force_login(readme.users["john_manager"])
+    assert nobody.get(f"{API}/config/api/overview").status_code == 403
+    api = readme.api("john_manager")
+    found = api.client.get(f"{API}/config/api/overview", headers=api.headers)
+    assert found.status_code == 401, "a token of the API's opens no console"
 
 
 class Staff:

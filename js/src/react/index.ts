@@ -19,7 +19,7 @@ import type {
   Status,
   TableHandle,
 } from "../index.js";
-import { identityOf, Source } from "./source.js";
+import { identityOf, numberOf, Source } from "./source.js";
 
 const NOTHING = () => undefined;
 
@@ -35,11 +35,13 @@ export function useRows<T extends object = RowObject>(
 ): readonly T[] | undefined {
   const last = useRef<Source<readonly T[]> | null>(null);
   const { exact, alike } = identityOf(query?.name, query?.parts);
+  // Rows of another database may be another user's.
+  const likeness = query ? `${numberOf(query.database)} ${alike}` : "";
   // biome-ignore lint/correctness/useExhaustiveDependencies: `exact` says all that counts of a query
   const source = useMemo(() => {
-    const before = last.current?.likeness === alike ? last.current.snapshot() : undefined;
+    const before = last.current?.likeness === likeness ? last.current.snapshot() : undefined;
     const watch = (tell: (rows: T[]) => void) => query?.live(tell) ?? (() => {});
-    return new Source<readonly T[]>(alike, watch, isSameList, before);
+    return new Source<readonly T[]>(likeness, watch, isSameList, before);
   }, [query?.database, exact]);
   last.current = source;
   return useSyncExternalStore(source.subscribe, source.snapshot, NOTHING);

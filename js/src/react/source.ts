@@ -57,7 +57,8 @@ export function identityOf(...question: unknown[]): { exact: string; alike: stri
   return { exact: text((given) => `function ${numberOf(given)}`), alike: text(() => "function") };
 }
 
-function numberOf(given: object): number {
+/** A number that is this object's alone. */
+export function numberOf(given: object): number {
   let number = numbers.get(given);
   if (number === undefined) {
     count += 1;

@@ -75,6 +75,26 @@ inChromium("React shows rows, one row and the status, and renders what changed",
   expect(still[0]).toBe(still[1]);
 });
 
+inChromium("React shows no rows of the database before as those of another", async (browse) => {
+  const page = await pageWith(browse, "react");
+  await page.waitForFunction(() => window.beginReact !== undefined);
+  await page.evaluate(() => window.beginReact(window.db));
+  await says(page, "rows", "2");
+  await hub.sql("delete from task where id = 't2'");
+  await says(page, "rows", "1");
+  await page.evaluate(async (token) => {
+    const other = await window.reunite.connect("/", { token, name: "another user's" });
+    await other.table("task").update("t1", { title: "Another user's" });
+    window.shown = [];
+    window.showOther(other);
+  }, hub.token);
+  await page.waitForFunction(() => window.shown.at(-1)?.[1]?.[0] === "Another user's");
+  const shown = await page.evaluate(() => window.shown);
+  for (const [isFirst, titles] of shown) {
+    if (!isFirst && titles !== undefined) expect(titles).toEqual(["Another user's"]);
+  }
+});
+
 inChromium("React shows conflicts until somebody has decided", async (browse) => {
   const page = await pageWith(browse, "react");
   await page.waitForFunction(() => window.beginReact !== undefined);

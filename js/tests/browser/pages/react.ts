@@ -16,10 +16,14 @@ declare global {
     renderings: Record<string, number>;
     beginReact(db: Database): void;
     choose(done: boolean): void;
+    /** Whether it is of `window.db`, and the titles, at each rendering. */
+    shown: [boolean, string[] | undefined][];
+    showOther(db: Database): void;
   }
 }
 
 window.renderings = {};
+window.shown = [];
 
 function count(name: string): void {
   window.renderings[name] = (window.renderings[name] ?? 0) + 1;
@@ -30,13 +34,16 @@ const Item = memo(({ task }: { task: Task }) => {
   return h("li", null, task.title);
 });
 
-function App({ db }: { db: Database }) {
+function App({ db: begun }: { db: Database }) {
   count("app");
+  const [db, showOther] = useState(begun);
+  window.showOther = showOther;
   const [done, choose] = useState(false);
   window.choose = choose;
   const tasks = db.table<Task>("task");
   // Queries, and a function, that are new at each rendering.
   const rows = useRows(tasks.where({ done }).orderBy("title"));
+  window.shown.push([db === window.db, rows?.map(({ title }) => title)]);
   const long = useRows(tasks.where((task: Task) => task.title.length > 6));
   const first = useRow(tasks, "t1");
   const { phase, pending } = useSyncStatus(db);

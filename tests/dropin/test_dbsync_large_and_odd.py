@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import Column, ForeignKeyConstraint, Integer, String, Table, Uuid, insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
-from reunite.dropin.dbsync.client import Client
+from reunite.dropin.dbsync.client import Client, PushRejected
 from reunite.dropin.dbsync.server import Server
 from tests.dropin.dbsync_world import (
     City,
@@ -29,6 +29,7 @@ from tests.dropin.dbsync_world import (
     Person,
     World,
     engine_of,
+    other_program,
     rows_of,
 )
 from tests.patience import DEADLINE_S
@@ -259,3 +260,29 @@ def test_s11_an_application_with_everything(tmp_path: Path) -> None:
         world.check_equal(*nodes)
         assert files["server"] == files["a"] == files["b"]
         assert len(files["server"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("statement", "op", "model"),
+    [
+        ("insert into city (name, pop) values ('odd', 'many')", "insert", City),
+        ("update city set name = 'odd', pop = 1.5 where name = 'Oslo'", "update", City),
+        ("insert into house (address, city_id) values ('odd', 44)", "insert", House),
+    ],
+)
+def test_a_refusal_says_which_row_is_to_be_mended(
+    tmp_path: Path, statement: str, op: str, model: type[Any]
+) -> None:
+    with ExitStack() as closing:
+        world = World(tmp_path, closing)
+        node = world.node("a")
+        node.add(City(name="Rome"), City(name="Oslo"))
+        node.synchronize()
+        node.add(City(name="Bonn"))
+        other_program(node, statement)
+        with pytest.raises(PushRejected) as caught:
+            node.push()
+        (key,) = [row[0] for row in node.rows(model) if row[1] == "odd"]
+        place = f"to be mended: the {op} of {model.__tablename__} [{key}]"
+        assert place in str(caught.value)
+        assert len(world.rows()) == 2, "nothing of it was taken"

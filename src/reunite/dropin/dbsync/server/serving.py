@@ -16,12 +16,14 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Engine, insert, select, update
 
 from reunite.core.cursor import decode_cursor
+from reunite.core.key import Key, key_text
 from reunite.core.principal import Principal
 from reunite.dropin.dbsync import core
 from reunite.dropin.dbsync.codec import table_of
@@ -45,7 +47,7 @@ from reunite.hub import Hub
 from reunite.protocol.codec import decode, encode
 from reunite.protocol.problem import problem_from
 from reunite.protocol.pull import Page
-from reunite.protocol.push import PushAnswer, PushRequest
+from reunite.protocol.push import OutcomeMessage, PushAnswer, PushRequest
 from reunite.protocol.repair import RepairAnswer
 
 Model = TypeVar("Model", bound=type)
@@ -291,7 +293,7 @@ class Server:
         try:
             answer = self.hub.push(request, _principal(node_id), whole=taking)
         except RefusedError as exc:
-            raise PushRejected(str(exc)) from exc
+            raise PushRejected(f"{exc}{self._to_blame(request, exc.outcome)}") from exc
         version = self._version_of_push(node_id, request, answer)
         return {
             "new_version_id": version,
@@ -299,6 +301,19 @@ class Server:
             "taken": taking.taken,
             "answer": msgspec.to_builtins(answer),
         }
+
+    def _to_blame(self, request: PushRequest, outcome: OutcomeMessage | None) -> str:
+        """Which row of a push is to be mended, in words; nothing where it is none alone."""
+        for run in chain.from_iterable(group.runs for group in request.groups):
+            if outcome is None or outcome.id not in run.ids:
+                continue
+            place = run.ids.index(outcome.id)
+            names = self._tables()[run.table][1]
+            key: Key = run.keys[place] if run.keys else ()
+            if not key and set(names) <= set(run.columns):
+                key = tuple(run.set[place][run.columns.index(name)] for name in names)
+            return f" (to be mended: the {run.op} of {run.table} {key_text(key)})"
+        return ""
 
     def _version_of_push(self, node_id: int, request: PushRequest, answer: PushAnswer) -> int:
         """The version that a push made; of one that came before, the one it made then."""

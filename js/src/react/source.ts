@@ -2,6 +2,8 @@
  * What a component watches: one value that is the same object until it is something else.
  */
 
+import { isError } from "../errors.js";
+
 /** A value that somebody tells, for `useSyncExternalStore`. */
 export class Source<Value> {
   #value: Value | undefined;
@@ -27,7 +29,7 @@ export class Source<Value> {
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
-    this.#end ??= this.#watch((value) => this.#tell(value));
+    this.#end ??= this.#begin();
     return () => {
       this.#listeners.delete(listener);
       if (this.#listeners.size > 0) return;
@@ -35,6 +37,16 @@ export class Source<Value> {
       this.#end = null;
     };
   };
+
+  #begin(): () => void {
+    try {
+      return this.#watch((value) => this.#tell(value));
+    } catch (error) {
+      // A database that was closed has nothing to tell any more, and is no reason to fall over.
+      if (!isError(error, "closed")) throw error;
+      return () => {};
+    }
+  }
 
   #tell(value: Value): void {
     if (this.#value !== undefined && this.#isSame(this.#value, value)) return;

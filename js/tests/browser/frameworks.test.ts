@@ -95,6 +95,20 @@ inChromium("React shows no rows of the database before as those of another", asy
   }
 });
 
+inChromium("React goes on when a database was closed under it", async (browse) => {
+  const page = await pageWith(browse, "react");
+  await page.waitForFunction(() => window.beginReact !== undefined);
+  await page.evaluate(() => window.beginReact(window.db));
+  await says(page, "rows", "2");
+  await page.evaluate(() => window.db.close());
+  await says(page, "status", "stopped 0");
+  await page.evaluate(() => window.choose(true)); // another query
+  const before = await page.evaluate(() => window.renderings.app!);
+  await page.evaluate(() => window.choose(false));
+  await page.waitForFunction((count) => window.renderings.app! > count, before);
+  await says(page, "status", "stopped 0");
+});
+
 inChromium("React shows conflicts until somebody has decided", async (browse) => {
   const page = await pageWith(browse, "react");
   await page.waitForFunction(() => window.beginReact !== undefined);

@@ -86,6 +86,22 @@ inChromium("two tabs share one replica, and one goes on when the other crashes",
   await reads("select count(*) from task", [[4]]);
 });
 
+inChromium("a leading tab whose token was taken back passes the network on", async (browse) => {
+  const context = await browse();
+  const [first, second] = [await open(context, hub), await open(context, hub)];
+  const old = await hub.tokenFor("owner");
+  await connect(first, hub, { token: old });
+  await first.waitForFunction(isLive);
+  await connect(second, hub);
+  await second.waitForFunction(isLive);
+  await hub.ask({ do: "end", token: old });
+  await second.waitForFunction(() => window.db.status.isLeader);
+  await second.waitForFunction(isLive);
+  await first.evaluate(() => window.db.table("task").create("t3", { title: "By the other" }));
+  await first.waitForFunction(isSent);
+  await reads("select count(*) from task", [[3]]);
+});
+
 inChromium("a leading tab that does not answer is replaced, and follows then", async (browse) => {
   const context = await browse();
   const [first, second] = [await open(context, hub), await open(context, hub)];

@@ -20,6 +20,7 @@ from reunite.engine import reaching
 from reunite.errors import BadRequestError
 from reunite.hub import Hub
 from reunite.protocol.live import LiveRequest
+from reunite.stores.sql.database import SqliteSession
 from reunite.testing import SeededIds
 from tests.pair.test_rules import Answers, Office, ids, office_in, outcomes, write
 
@@ -164,6 +165,30 @@ def test_many_rows_that_are_pointed_to_fill_several_pages(
         office.at_hub(f"update ward set region = '{region}' where id = 1")
         anna.sync()
         assert len(patients(anna)) == count
+
+
+@pytest.mark.hubs("sqlite")
+def test_a_page_of_many_small_changes_costs_no_statement_for_each(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of which brings a row, and all of them more than a page has room for."""
+    office.hub.track("visit", rules=Rules())
+    for number in range(300):
+        office.at_hub(f"insert into patient values ('n{number:03}', '', 'x')")
+        office.at_hub(f"insert into visit values ({1_000 + number}, 'n{number:03}', 1, 'Z')")
+    anna = office.replica_of(ANNA, tables=["patient"], page_rows=100)
+    office.at_hub("update visit set place = 'A' where id >= 1000")
+    asked: list[str] = []
+    execute = SqliteSession.execute
+
+    def counted(session: SqliteSession, sql: str, parameters: Any = ()) -> Any:
+        asked.append(sql)
+        return execute(session, sql, parameters)
+
+    monkeypatch.setattr(SqliteSession, "execute", counted)
+    anna.sync()
+    assert len(patients(anna)) == 301
+    assert 20 < len(asked) < 600, "about four pages of fewer than a hundred each"
 
 
 @pytest.mark.parametrize(

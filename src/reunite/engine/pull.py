@@ -364,12 +364,16 @@ class PageBuilder:
             return len(part), None
         if len(part) == 1:
             return 0, expansion
-        # Too much for a page: one after the other, to know where it stopped.
+        # Too much for a page: one, then twice as many, to know where it stopped. What a stretch
+        # that is too long has put comes again with the next page.
         self._rows_expanded = 0
-        for index, touch in enumerate(part):
-            expansion = self._expand_all([touch], None, seen)
+        taken, size = 0, 1
+        while taken < len(part):
+            expansion = self._expand_all(part[taken : taken + size], None, seen)
             if expansion is not None:
-                return index, expansion
+                return taken, expansion if size == 1 else None
+            taken += size
+            size *= 2
         return len(part), None
 
     def _expand_all(

@@ -17,11 +17,13 @@ from reunite.core.fields import row, user
 from reunite.core.principal import Principal
 from reunite.core.rules import Rules
 from reunite.engine import reaching
+from reunite.engine.rights import Rights
 from reunite.errors import BadRequestError
 from reunite.hub import Hub
 from reunite.protocol.live import LiveRequest
 from reunite.stores.sql.database import SqliteSession
 from reunite.testing import SeededIds
+from tests.pair.test_repair import past_the_triggers
 from tests.pair.test_rules import Answers, Office, ids, office_in, outcomes, write
 
 pytestmark = pytest.mark.hubs("sqlite", "postgresql")
@@ -238,6 +240,20 @@ def test_a_group_makes_no_row_by_what_it_says_of_others(office: Office) -> None:
     assert patients(replica) == [], "and its last such visit went with the same group"
 
 
+@pytest.mark.hubs("postgresql")
+def test_nobody_changes_the_rows_that_decide_while_a_push_is_judged(office: Office) -> None:
+    import psycopg
+
+    office.at_hub("set lock_timeout = '50ms'")
+    with office.hub._store.write() as tx:
+        access = office.hub.workings.tables.at(tx).access(ANNA)
+        assert Rights(tx, access).seen("patient", [("p1",), ("p2",)]) == {("p1",)}
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            office.at_hub("delete from visit where id = 1")
+        office.at_hub("delete from visit where id = 4")
+    office.at_hub("delete from visit where id = 1")
+
+
 def test_a_stream_is_told_when_a_pointing_row_changes(office: Office) -> None:
     anna = office.replica_of(ANNA, tables=["patient"])
     with anna._file.reading() as (_, state):
@@ -254,6 +270,22 @@ def test_a_stream_is_told_when_a_pointing_row_changes(office: Office) -> None:
     text = b"".join(delivery.events)
     assert b'"evicts":[["p1"]]' in text
     assert b'"puts":[["p2","Bo","x"]]' in text
+
+
+def test_a_repair_compares_what_the_rule_shows(office: Office) -> None:
+    anna = office.replica_of(ANNA)
+    office.at_hub("update visit set place = 'A' where id = 3")
+    assert anna.repair().found == 0
+    assert patients(anna) == ["p1", "p2"]
+    with closing(sqlite3.connect(anna.path, isolation_level=None)) as db:
+        past_the_triggers(
+            db,
+            "delete from patient where id = 'p2'",
+            "insert into patient values ('p4', 'hidden', 'x')",
+        )
+    assert anna.repair().found == 2
+    anna.sync()
+    assert patients(anna) == ["p1", "p2"]
 
 
 def test_an_erased_pointing_row_takes_the_row_away(office: Office) -> None:

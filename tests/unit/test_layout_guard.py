@@ -23,7 +23,7 @@ LAYOUTS = {
 PINS = {
     "sqlite": {2: "d94e77bb5607386f", 3: "6db709f5b708c269"},
     "postgresql": {2: "0dd045e1e8c059f9", 3: "07fe5ab0981c1524"},
-    "replica": {1: "ba71072fce362746"},
+    "replica": {1: "ba71072fce362746", 2: "e8ef31c8b7b85eac"},
 }
 
 

@@ -280,7 +280,7 @@ def _outbox(connection: sqlite3.Connection) -> Finding:
     last_n = None
     count = 0
     for change_id, n, table, version, key, old_key, old, row in connection.execute(
-        "select id, n, table_name, schema, key, old_key, old, row from reunite_change order by id"
+        "select id, n, table_name, schema, key, old_key, old, row from reunite_outbox order by id"
     ):
         if not readers.can_read(table, version, keys=(key, old_key), rows=(old, row)):
             return wrong(

@@ -269,7 +269,7 @@ class Driver:
 
     def _next_push(self, last: _Answered | None) -> tuple[PushRequest | None, Batch]:
         """Note the last answer; the next request and what it carries. A single transaction."""
-        with self._file.writing() as (connection, state):
+        with self._file.writing(keeps_ranges=True) as (connection, state):
             self._note(connection, state, last)
             if self._begun is None:
                 self._inbox(connection, state).rearrange(changes=self._batch_max)
@@ -340,7 +340,7 @@ class Driver:
             return self._hub.call("push", request, PushAnswer), None
         with ThreadPoolExecutor(max_workers=1) as pool:
             future = pool.submit(self._hub.call, "push", request, PushAnswer)
-            with self._file.writing() as (connection, state):
+            with self._file.writing(keeps_ranges=True) as (connection, state):
                 self._note(connection, state, last)
                 changes = min(self._batch_max * _GROWTH, PUSH_CHANGES_AIM)
                 self._inbox(connection, state).number_more(changes)
@@ -384,7 +384,11 @@ class Driver:
         another process has moved on meanwhile. `schemas` are the hub's, if they are others."""
         if self._note_page is not None:
             self._note_page(page)
-        with self._file.writing(bulk=is_large(page)) as (connection, state):
+        keeps_ranges = self._before_checkpoint is None
+        with self._file.writing(bulk=is_large(page), keeps_ranges=keeps_ranges) as (
+            connection,
+            state,
+        ):
             if state.cursor != asked_from:
                 return False
             state.next_schemas = schemas

@@ -28,7 +28,7 @@ from reunite.errors import (
     NotAReplicaError,
     ReplicaBusyError,
 )
-from reunite.replica import generations, groups
+from reunite.replica import generations, groups, ranges
 from reunite.replica.layout import LAYOUT, bring_up_to_date, note_layout
 from reunite.replica.outbox import Outbox, bases
 from reunite.replica.pages import LatePage, aligned
@@ -175,13 +175,14 @@ class ReplicaFile:
 
     @contextmanager
     def writing(
-        self, *, bulk: bool = False, pack: bytes = b""
+        self, *, bulk: bool = False, pack: bytes = b"", keeps_ranges: bool = False
     ) -> Iterator[tuple[sqlite3.Connection, State]]:
         """A transaction of reunite's own: nothing in it is captured. The state is saved at its end.
 
         With `bulk`, triggers are dropped and made anew instead of guarded, which is cheaper for
         large pages; other programs never see the file without them. `pack` is that of a page, for
-        `write_clone_page`.
+        `write_clone_page`. Numbers of the outbox are in its rows, unless the caller
+        `keeps_ranges`.
         """
         with self._lock, translated():
             connection = self._connection()
@@ -192,6 +193,8 @@ class ReplicaFile:
                 before = msgspec.structs.replace(state)
                 self._renew_forms(connection, state)
                 connection.execute("update reunite_guard set suspended = 1")
+                if not keeps_ranges:
+                    ranges.spread(connection)
                 if bulk and state.is_ready:
                     self._drop_triggers(connection, state.schemas)
                 yield connection, state
@@ -281,7 +284,7 @@ class ReplicaFile:
                 finally:
                     connection.execute(f"pragma busy_timeout = {timeout_ms}").fetchall()
             if not found[0]:
-                with self.writing() as (_, state):
+                with self.writing(keeps_ranges=True) as (_, state):
                     state.has_traces = False
 
     def close(self) -> None:
@@ -305,7 +308,7 @@ class ReplicaFile:
             finally:
                 connection.execute(f"pragma busy_timeout = {timeout_ms}")
         if is_clean:
-            with self.writing() as (_, state):
+            with self.writing(keeps_ranges=True) as (_, state):
                 state.must_scrub = False
 
     def _connection(self) -> sqlite3.Connection:

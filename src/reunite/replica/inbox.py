@@ -252,7 +252,9 @@ class Inbox:
 
         changes   enough are about so many, where the rest can be numbered as easily later
         """
-        is_enough = changes is not None and self.number_more(changes)
+        is_enough = changes is not None and (
+            self.number_more(changes) or not self._outbox.has_raw()
+        )
         to_move = [] if is_enough else self._outbox.prepare(now_ms=self._now_ms)
         if to_move or self._state.has_misplaced or self._state.missing_keys:
             self._close(self._open(to_move))

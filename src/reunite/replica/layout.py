@@ -1,7 +1,9 @@
 """reunite's own tables in a replica file, beside the application's and the outbox's.
 
 reunite_change    the outbox (made by `stores/sql/capture.py`, filled by triggers)
-reunite_group     ranges of it that were one local transaction of reunite's own
+reunite_group     which of it was one local transaction of reunite's own
+reunite_range     groups that are numbered, and perhaps answered, without a word in their rows; the
+                  view `reunite_outbox` shows the outbox with both
 reunite_base      the hub's image of rows with pending changes, where a page brought one; none
                   for a row that is gone, or evicted
 reunite_inbox     pages that wait for their checkpoint; with a negative id those of a table that a
@@ -18,14 +20,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from reunite.errors import NewerLayoutError
+from reunite.replica import ranges
 
 # Raised when a table below, the outbox or the text of a trigger changes. A file's version is in
 # `reunite_state`, as `layout`.
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 # What leads from a version to the next; every version but the first has an entry. A file is one
 # program's at a time, so an older release need not work on a newer file, and refuses it.
-LAYOUT_STEPS: Mapping[int, tuple[str, ...]] = MappingProxyType({})
+LAYOUT_STEPS: Mapping[int, tuple[str, ...]] = MappingProxyType({1: ranges.LAYOUT})
 
 LAYOUT = (
     """
@@ -67,6 +70,7 @@ LAYOUT = (
         reason text not null, columns text not null
     )
     """,
+    *ranges.LAYOUT,
 )
 
 

@@ -21,6 +21,7 @@ from reunite.core.key import Key, key_text, parse_key
 from reunite.core.stamp import Stamp, next_stamp, parse_stamp
 from reunite.core.stored import wire_integer
 from reunite.core.values import Row, parse_integer
+from reunite.replica import ranges
 from reunite.replica.captured import Raw, Settling
 from reunite.replica.keys import KeyBlocks
 from reunite.replica.pending import Pending, Place, Schemas, places
@@ -35,18 +36,16 @@ _RAW = """
     select id, table_name, op, key, old_key, row is null, at_ms
     from reunite_change where n is null order by id
 """
-_FIRST_RAW = "select id from reunite_change where n is null order by id limit 1"
 _RAW_SUMMARY = """
     select count(*), coalesce(sum(op <> 'insert' or row is null or n is not null), 0),
            min(table_name), max(table_name)
     from reunite_change where id between ? and ?
 """
 _RAW_TABLES = "select distinct table_name from reunite_change where id between ? and ?"
-_NUMBER_RANGE = """
-    update reunite_change set n = id + ?, grp = ?, stamp = ?, mark = ?, covered = ?
-    where id between ? and ?
-"""
 _GROUPS = "select first_id, last_id, at_ms from reunite_group order by first_id"
+
+# Changes in a group, on average, from which on what is done once for each group costs nothing.
+LONG_GROUP = 20
 
 # Changes and groups that are numbered together.
 PLAIN_AT_ONCE = 100_000
@@ -100,6 +99,7 @@ class Outbox:
         """
         while self.number_plain(now_ms=now_ms, changes=PLAIN_AT_ONCE):
             pass
+        ranges.spread(self._connection)
         make_readable(self._connection, self._schemas)
         raws = [Raw(values) for values in self._connection.execute(_RAW)]
         if not raws:
@@ -113,22 +113,22 @@ class Outbox:
         return to_move
 
     def number_plain(self, *, now_ms: int, changes: int) -> bool:
-        """Number in bulk the next groups that need no second look: inserts of reunite's own
+        """Number by ranges the next groups that need no second look: inserts of reunite's own
         transactions into tables without generated keys. Whole groups, until there are so many
         changes; whether there was any."""
         connection, state = self._connection, self._state
-        first_raw = connection.execute(_FIRST_RAW).fetchone()
+        first_raw = ranges.first_raw(connection)
         if first_raw is None:
             return False
-        ranges: list[tuple[int, int, int]] = []
+        groups: list[tuple[int, int, int]] = []
         for first, last, at_ms in connection.execute(f"{_GROUPS} limit {_GROUPS_AT_ONCE}"):
-            follows = ranges[-1][1] + 1 if ranges else first_raw[0]
-            if first != follows or (ranges and last - ranges[0][0] >= changes):
+            follows = groups[-1][1] + 1 if groups else first_raw
+            if first != follows or (groups and last - groups[0][0] >= changes):
                 break
-            ranges.append((first, last, at_ms))
-        if not ranges:
+            groups.append((first, last, at_ms))
+        if not groups:
             return False
-        whole = ranges[0][0], ranges[-1][1]
+        whole = groups[0][0], groups[-1][1]
         count, others, *names = connection.execute(_RAW_SUMMARY, whole).fetchone()
         if others or count != whole[1] - whole[0] + 1:
             return False
@@ -139,16 +139,23 @@ class Outbox:
             return False
         make_readable(connection, self._schemas, ids=whole, has_inserts_only=True)
         stamp = self._last_stamp(now_ms)
-        for first, last, at_ms in ranges:
+        for first, last, at_ms in groups:
             stamp = next_stamp(stamp, now_ms=min(at_ms, now_ms))
             n = state.next_n + first - whole[0]
-            connection.execute(
-                _NUMBER_RANGE, (n - first, n, str(stamp), state.mark, state.covered_n, first, last)
+            ranges.add(
+                connection,
+                ranges.Range(n, first, last, str(stamp), state.mark, state.covered_n),
             )
+        if count < LONG_GROUP * len(groups):
+            ranges.spread(connection)
         state.next_n += count
         state.stamp = str(stamp)
         connection.execute("delete from reunite_group where last_id <= ?", (whole[1],))
         return True
+
+    def has_raw(self) -> bool:
+        """Whether something was captured that is not numbered yet."""
+        return ranges.first_raw(self._connection) is not None
 
     def add(self, first: Sequence[Made], last: Sequence[Made], *, now_ms: int) -> None:
         """Take in changes that no trigger has captured: before all that was never sent, and after
@@ -212,7 +219,7 @@ class Outbox:
     def _number(self, kept: Sequence[Raw], now_ms: int) -> list[int]:
         state = self._state
         blocks = KeyBlocks(state.blocks)
-        ranges = self._connection.execute(_GROUPS).fetchall()
+        groups = self._connection.execute(_GROUPS).fetchall()
         last = self._last_stamp(now_ms)
         updates, to_move = [], []
         group, group_range, at_ms = 0, None, -1
@@ -223,10 +230,10 @@ class Outbox:
         n = state.next_n
         is_first = True
         for raw in kept:
-            while position < len(ranges) and ranges[position][1] < raw.id:
+            while position < len(groups) and groups[position][1] < raw.id:
                 position += 1
-            inside = position < len(ranges) and ranges[position][0] <= raw.id
-            own = ranges[position] if inside else None
+            inside = position < len(groups) and groups[position][0] <= raw.id
+            own = groups[position] if inside else None
             if is_first or own != group_range:
                 group_range, group = own, (n if own else -n)
                 vacated.clear()
@@ -373,7 +380,8 @@ class Outbox:
         )
 
     def set_applied(self, first_n: int, last_n: int) -> None:
-        """Note the plain outcome `applied` for a range of numbers."""
+        """Note the plain outcome `applied` for these numbers."""
+        ranges.set_applied(self._connection, first_n, last_n)
         self._connection.execute(
             "update reunite_change set outcome = 'applied' where n between ? and ?",
             (first_n, last_n),
@@ -393,14 +401,15 @@ class Outbox:
         found = self._connection.execute(
             "select uid from reunite_change where n = ?", (n,)
         ).fetchone()
-        return "" if found is None else str(found[0])
+        return (ranges.uid_of(self._connection, n) or "") if found is None else str(found[0])
 
     def counts(self) -> tuple[int, int]:
         """(changes in the outbox, those of them that the hub has answered)."""
         row = self._connection.execute(
             "select count(*), count(outcome) from reunite_change"
         ).fetchone()
-        return int(row[0]), int(row[1])
+        _, applied, _ = ranges.counts(self._connection)
+        return int(row[0]), int(row[1]) + applied
 
     def new_keys(
         self, pendings: Sequence[Pending], positions: Iterable[int]

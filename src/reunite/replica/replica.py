@@ -332,10 +332,13 @@ class Replica:
                 report = use_case(self._driver(on_progress))
             except ReuniteError as exc:
                 # A file that cannot be written must not hide why the sync ended.
-                with suppress(StorageUnavailableError), self._file.writing() as (_, state):
+                with (
+                    suppress(StorageUnavailableError),
+                    self._file.writing(keeps_ranges=True) as (_, state),
+                ):
                     state.last_error = f"{exc.code}: {exc.message}"
                 raise
-            with self._file.writing() as (_, state):
+            with self._file.writing(keeps_ranges=True) as (_, state):
                 state.last_error = ""
                 state.synced_ms = self._now_ms()
             return report

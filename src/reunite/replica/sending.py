@@ -12,9 +12,9 @@ from __future__ import annotations
 import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
-from itertools import chain, groupby
+from itertools import accumulate, chain, groupby
 from operator import itemgetter
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 
@@ -30,8 +30,10 @@ from reunite.protocol.limits import (
 )
 from reunite.protocol.push import GroupMessage, Part, PushRequest, Run
 from reunite.protocol.version import PROTOCOL_VERSION
-from reunite.replica.outbox import PENDING, read_pending
+from reunite.replica import ranges
+from reunite.replica.outbox import LONG_GROUP, PENDING, read_pending
 from reunite.replica.pending import Pending, Schemas, changed_columns
+from reunite.replica.ranges import Range
 from reunite.replica.rows import RowForms
 from reunite.replica.state import State
 
@@ -44,21 +46,17 @@ WHOLE_BYTES_MAX = BODY_BYTES_MAX // 4
 PART_MAX = PART_CHANGES_AIM
 PART_BYTES_MAX = PUSH_BYTES_AIM
 
-# Changes in a group, on average, from which on a query for each group is worth its while.
-_LONG_GROUP = 20
-
-_OUTLINE = "select grp, n from reunite_change where n > ? and outcome is null order by n limit ?"
-_FIRST_OF_GROUP = """
-    select table_name, schema, mark, covered, stamp from reunite_change
-    where n = ? and op = 'insert' and row is not null
+_OUTLINE = """
+    select grp, n, id, stamp, mark, covered from reunite_change
+    where n > ? and outcome is null order by n limit ?
 """
-# Rows that differ from the first one count for nothing; the images follow each other as the index
-# by number does.
+_FIRST_OF_GROUP = "select table_name, schema from reunite_change where id = ?"
+# Rows that are not as the first one count for nothing; the images follow each other as the ids do.
 _INSERTS = """
-    select coalesce(sum(op = 'insert' and old is null and row is not null and grp = ? and
-               table_name = ? and schema = ? and mark = ? and covered = ? and stamp = ?), 0),
+    select coalesce(sum(op = 'insert' and old is null and row is not null and
+               table_name = ? and schema = ?), 0),
            group_concat(uid), cast('[' || group_concat(row) || ']' as blob)
-    from reunite_change where n between ? and ? and outcome is null
+    from reunite_change where id between ? and ?
 """
 
 # A row of `PENDING`, and places in it.
@@ -86,6 +84,13 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return self.part if self.part is not None and self.part.continues else None
 
 
+class _Group(NamedTuple):
+    """A group whose rows follow each other; its number is negative if it may be divided."""
+
+    number: int
+    range: Range
+
+
 NOTHING = Batch(first_n=0, last_n=0, groups=None, schemas={})
 
 
@@ -105,9 +110,11 @@ def next_batch(
     borders are unknown anyway. Of a larger transaction only the first part is read, for a
     new attempt to push it.
     """
-    numbers = _long_groups(connection, after_n=after_n, changes=changes)
-    if numbers and (batch := _plain_batch(connection, schemas, forms, numbers, size=size)):
+    groups = _long_groups(connection, after_n=after_n, changes=changes)
+    if groups and (batch := _plain_batch(connection, schemas, forms, groups, size=size)):
         return batch
+    if ranges.unanswered(connection, after_n=after_n):
+        ranges.spread(connection)
     rows, is_large = _next_rows(connection, schemas, after_n=after_n, changes=changes, size=size)
     if not rows:
         return NOTHING
@@ -165,84 +172,94 @@ def numbers_of_group(connection: sqlite3.Connection, n: int) -> range:
     return range(n, last_n + 1)
 
 
-def _long_groups(
-    connection: sqlite3.Connection, *, after_n: int, changes: int
-) -> list[tuple[int, range]]:
-    """The next whole groups of up to so many changes in all, with their numbers, if they are long;
-    the first one may have more."""
+def _long_groups(connection: sqlite3.Connection, *, after_n: int, changes: int) -> list[_Group]:
+    """The next whole groups of up to so many changes in all, if they are long and each one's rows
+    follow each other; the first one may have more."""
     outline = connection.execute(_OUTLINE, (after_n, changes + 1)).fetchall()
-    is_cut, is_one = len(outline) > changes, outline and outline[0][0] == outline[-1][0]
+    if not outline:
+        return _first(ranges.unanswered(connection, after_n=after_n), changes=changes)
+    is_cut, is_one = len(outline) > changes, outline[0][0] == outline[-1][0]
     if is_cut and is_one:
-        changes = PUSH_CHANGES_AIM
-        outline = connection.execute(_OUTLINE, (after_n, changes + 1)).fetchall()
-        is_cut = len(outline) > changes
-    found = []
-    for group, alike in groupby(outline, key=itemgetter(0)):
-        numbers = [n for _, n in alike]
-        found.append((group, range(numbers[0], numbers[-1] + 1)))
+        outline = connection.execute(_OUTLINE, (after_n, PUSH_CHANGES_AIM + 1)).fetchall()
+        is_cut = len(outline) > PUSH_CHANGES_AIM
+    found = [list(alike) for _, alike in groupby(outline, key=itemgetter(0))]
     if is_cut:
         found.pop()  # there may be more of it
     if is_one:
         del found[1:]
-    is_long = sum(len(numbers) for _, numbers in found) >= _LONG_GROUP * len(found)
-    return found if is_long else []
+    groups = [_group_of_rows(rows) for rows in found]
+    is_long = len(outline) >= LONG_GROUP * len(groups)
+    return [each for each in groups if each] if is_long and all(groups) else []
+
+
+def _first(found: Sequence[Range], *, changes: int) -> list[_Group]:
+    """The first one, and those after it that have no more than so many changes with it."""
+    sizes = accumulate(each.size for each in found)
+    count = max(1, sum(size <= changes for size in sizes))
+    return [_Group(each.n, each) for each in found[:count]]
+
+
+def _group_of_rows(rows: Sequence[_Row]) -> _Group | None:
+    """The group that these rows of an outline are, if they follow each other and are all alike."""
+    (number, n, first_id, *alike), (_, _, last_id, *_) = rows[0], rows[-1]
+    follow = [(n + i, first_id + i) for i in range(len(rows))]
+    if [row[1:3] for row in rows] != follow or any(row[3:] != (*alike,) for row in rows):
+        return None
+    return _Group(number, Range(n, first_id, last_id, *alike))
 
 
 def _plain_batch(
     connection: sqlite3.Connection,
     schemas: Schemas,
     forms: RowForms,
-    numbers: Sequence[tuple[int, range]],
+    groups: Sequence[_Group],
     *,
     size: int,
 ) -> Batch | None:
     """Groups of which each is a run of inserts, all in wire form as they stand; None if something
     among them needs a look at its rows, or they are too large to go together."""
-    if sum(len(each) for _, each in numbers) >= min(WHOLE_MAX, PART_MAX):
+    if sum(group.range.size for group in groups) >= min(WHOLE_MAX, PART_MAX):
         return None
-    groups = []
+    messages = []
     tables = set()
-    for group, each in numbers:
-        run = _plain_run(connection, schemas, forms, group, each)
+    for group in groups:
+        run = _plain_run(connection, schemas, forms, group.range)
         if run is None:
             return None
         tables.add(run.table)
-        groups.append(GroupMessage(runs=(run,), divisible=group < 0))
-    encoded = msgspec.Raw(encode(groups))
+        messages.append(GroupMessage(runs=(run,), divisible=group.number < 0))
+    encoded = msgspec.Raw(encode(messages))
     if len(encoded) >= min(size, PART_BYTES_MAX, WHOLE_BYTES_MAX):
         return None
     return Batch(
-        first_n=numbers[0][1][0],
-        last_n=numbers[-1][1][-1],
+        first_n=groups[0].range.n,
+        last_n=groups[-1].range.last_n,
         groups=encoded,
         schemas={table: schemas[table].version for table in tables},
     )
 
 
 def _plain_run(
-    connection: sqlite3.Connection,
-    schemas: Schemas,
-    forms: RowForms,
-    group: int,
-    numbers: range,
+    connection: sqlite3.Connection, schemas: Schemas, forms: RowForms, found: Range
 ) -> Run | None:
-    first = connection.execute(_FIRST_OF_GROUP, (numbers[0],)).fetchone()
+    first = connection.execute(_FIRST_OF_GROUP, (found.first_id,)).fetchone()
     if first is None or first[0] not in schemas:
         return None
-    table, version, mark, covered, stamp = first
-    count, uids, rows = connection.execute(
-        _INSERTS, (group, *first, numbers[0], numbers[-1])
-    ).fetchone()
+    table, version = first
+    ends = found.first_id, found.last_id
+    count, uids, rows = connection.execute(_INSERTS, (table, version, *ends)).fetchone()
     ids = tuple(uids.split(","))
-    if not count == len(ids) == len(numbers) or not forms.are_plain(table, version, rows):
+    if not count == len(ids) == found.size:
+        return None
+    if not forms.are_plain(table, version, rows):
         return None
     return Run(
         table=table,
         op=Op.INSERT,
         columns=schemas[table].column_names,
-        mark=mark,
-        covered=covered,
-        stamps=(stamp,),
+        mark=found.mark,
+        covered=found.covered,
+        stamps=(found.stamp,),
         ids=ids,
         set=cast(tuple[tuple[Any, ...], ...], msgspec.Raw(rows)),
     )

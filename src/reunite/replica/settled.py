@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 from reunite.core.key import Key
 from reunite.protocol.pull import Page
+from reunite.replica import ranges
 from reunite.replica.pages import aligned
 from reunite.replica.pending import Schemas
 from reunite.replica.rows import RowForms
@@ -44,8 +45,10 @@ def apply_settled(
     pages   the gathered pages and then the checkpoint itself; read twice
     """
     count, numbered, last_n, applied = connection.execute(_SUMMARY).fetchone()
-    if not count or not count == numbered == applied:
+    in_ranges, applied_there, last_there = ranges.counts(connection)
+    if not count or not count == numbered + in_ranges == applied + applied_there:
         return None
+    last_n = max(last_n, last_there)
     if state.has_misplaced or state.missing_keys or state.next_schemas is not None:
         return None
     said: dict[str, set[Key]] = {}
@@ -71,6 +74,7 @@ def apply_settled(
         renew_outbox_triggers(connection, schemas.values())
     wake(connection, resting)
     connection.execute("delete from reunite_change")
+    ranges.forget(connection)
     connection.execute("delete from reunite_base")
     state.known_n = max(state.known_n, answered)
     return rows

@@ -151,9 +151,9 @@ def status_of(
         return int(connection.execute(text).fetchone()[0])
 
     # What the triggers have captured counts before it is numbered; a touch is no change.
-    pending = count("select count(*) from reunite_change where outcome is null"
+    pending = count("select count(*) from reunite_outbox where outcome is null"
                     " and (op <> 'update' or row is not null)")  # fmt: skip
-    answered = count("select count(*) from reunite_change where outcome is not null")
+    answered = count("select count(*) from reunite_outbox where outcome is not null")
     parked = count("select count(*) from reunite_parked")
     conflicts = count("select count(*) from reunite_conflict")
     open_conflicts = count("select count(*) from reunite_conflict where is_open")

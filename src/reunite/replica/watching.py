@@ -13,6 +13,7 @@ from typing import Self
 
 import msgspec
 
+from reunite.replica.ranges import has_unsent
 from reunite.stores.sql.database import connect_sqlite, translated
 
 
@@ -46,11 +47,9 @@ class FileWatch:
                     "select distinct table_name from reunite_change where id > ?", (self._seen_id,)
                 )
             }
-            has_unsent = self._connection.execute(
-                "select exists (select 1 from reunite_change where outcome is null)"
-            ).fetchone()[0]
+            unsent = has_unsent(self._connection)
             self._version, self._seen_id = version, last_id
-            return Written(tables, bool(has_unsent))
+            return Written(tables, has_unsent=unsent)
 
     def has_pending(self) -> bool:
         """Whether anything is in the outbox, answered or not."""

@@ -220,7 +220,7 @@ class FileState:
 def read_outbox(db: sqlite3.Connection) -> list[Captured]:
     """The outbox, oldest first."""
     rows = db.execute(
-        "select id, uid, n, grp, table_name, op, key, old_key, old, row from reunite_change"
+        "select id, uid, n, grp, table_name, op, key, old_key, old, row from reunite_outbox"
         " order by id"
     )
     return [

@@ -442,7 +442,7 @@ class Client(Talking):
         models = by_table(self._models)
         with self._file() as db:
             unpushed = db.execute(
-                "select distinct table_name, key from reunite_change where outcome is null"
+                "select distinct table_name, key from reunite_outbox where outcome is null"
             ).fetchall()
         self._extensions.load(
             self.engine,
@@ -521,7 +521,7 @@ class Client(Talking):
         with self._file() as db:
             adopted = deferred(db)
             changes = db.execute(
-                "select table_name, key, op from reunite_change where outcome is null order by id"
+                "select table_name, key, op from reunite_outbox where outcome is null order by id"
             ).fetchall()
             unshared = unshared_tables(db).difference(self._quiet())
         with Session(self.engine) as session:

@@ -13,6 +13,7 @@ from reunite import HubUnreachableError, Replica
 from reunite.replica import ranges
 from reunite.replica.layout import LAYOUT_STEPS
 from reunite.replica.outbox import LONG_GROUP, Outbox
+from reunite.replica.reports import SyncProgress
 from tests.pair.conftest import Pair
 
 INSERT = "insert into note (id, title) values (?, ?)"
@@ -71,6 +72,33 @@ def test_what_had_no_answer_is_sent_again_under_its_numbers(pair: Pair, operatio
     pair.assert_agreed()
 
 
+def test_only_ranges_that_were_sent_have_an_answer(pair: Pair) -> None:
+    """A push goes in several requests, and the second one never arrives."""
+    groups = 40
+    for number in range(groups):
+        write_group(pair.replica, number * 100)
+    file = pair.replica._file
+    with file.writing(keeps_ranges=True) as (connection, state):
+        # As while the hub works on a request.
+        Outbox(connection, state, file.schemas(state), file.forms).number_plain(
+            now_ms=1, changes=groups * LONG_GROUP
+        )
+    assert len(ranges_of(pair)) == groups
+    answered = []
+
+    def drop_the_next_one(progress: SyncProgress) -> None:
+        answered.append(progress.rows)
+        pair.wire.drop_next_request("push")
+
+    with pytest.raises(HubUnreachableError):
+        pair.replica.push(on_progress=drop_the_next_one)
+    status = pair.replica.status()
+    assert 0 < status.answered == answered[0] < groups * LONG_GROUP
+    assert status.pending == groups * LONG_GROUP - status.answered
+    pair.assert_agreed()
+    assert pair.at_hub("select count(*) from note") == [(groups * LONG_GROUP,)]
+
+
 def test_a_rejected_group_between_long_ones_is_parked_alone(pair: Pair) -> None:
     pair.at_hub("insert into note (id, title) values ('n100', 'of the hub')")
     write_group(pair.replica, 0)
@@ -126,6 +154,16 @@ def in_rows_and_view(db: sqlite3.Connection) -> tuple[list[Any], list[Any]]:
     return rows, shown
 
 
+def some_numbers(db: sqlite3.Connection, next_n: int, rng: random.Random) -> tuple[int, int]:
+    """The first and the last of some numbers, often those of whole ranges."""
+    whole = db.execute("select n, n + last_id - first_id from reunite_range order by n").fetchall()
+    if whole and rng.random() < 0.7:
+        first, last = sorted(rng.choices(range(len(whole)), k=2))
+        return whole[first][0], whole[last][1]
+    last_n = rng.randint(0, next_n - 1)
+    return rng.randint(1, last_n + 1), last_n
+
+
 @pytest.mark.hubs("memory")
 @pytest.mark.parametrize("seed", range(20))
 def test_the_view_shows_what_spreading_writes(pair: Pair, seed: int) -> None:
@@ -138,8 +176,7 @@ def test_the_view_shows_what_spreading_writes(pair: Pair, seed: int) -> None:
             if rng.random() < 0.7:
                 outbox.number_plain(now_ms=step, changes=rng.choice([10, 100]))
             if rng.random() < 0.5:
-                known_n = rng.randint(0, state.next_n - 1)
-                outbox.set_applied(rng.randint(1, known_n + 1), known_n)
+                outbox.set_applied(*some_numbers(connection, state.next_n, rng))
             counts = outbox.counts()
             numbers = {n: uid for _, uid, n, *_ in in_rows_and_view(connection)[1] if n}
             assert {n: outbox.id_of(n) for n in numbers} == numbers

@@ -55,7 +55,8 @@ class Excess(msgspec.Struct, frozen=True, kw_only=True):
 def looked_through(body: bytes) -> Look:
     """What can be said of all rows in a message, from its JSON alone.
 
-    About 0.4 ns a byte, and 1.3 where something is escaped. Written out, `1e15` is four times as long. An escaped character may be part of a tag.
+    About 0.4 ns a byte, and 1.3 where something is escaped. Written out, `1e15` is four times as
+    long. An escaped character may be part of a tag.
     """
     is_small = _GROWTH_MAX * len(body) <= min(FIELD_BYTES_MAX, ROW_BYTES_MAX)
     # One character is found ten times as fast as two.

@@ -94,7 +94,7 @@ def leave(path: Path) -> None:
     """Make a replica's file an ordinary one: its rows stay, what is pending goes."""
     with translated(), closing(connect_sqlite(path)) as connection, transaction(connection):
         ours = connection.execute(
-            "select type, name from sqlite_schema where type in ('trigger', 'table') "
+            "select type, name from sqlite_schema where type in ('view', 'trigger', 'table') "
             "and name like 'reunite\\_%' escape '\\' order by type desc"
         ).fetchall()
         for kind, name in ours:

@@ -100,6 +100,7 @@ class Driver:
         self._resends_in_pull = resends_in_pull
         self._report = SyncReport()
         self._batch_max = _FIRST_BATCH
+        self._has_more = True  # behind the batch that was read last, perhaps
         # Of a group that goes in parts: the part sent last, and up to where the hub holds it.
         self._begun: tuple[Part, int] | None = None
         self._leased: set[str] = set()  # tables of which a block was asked for, by the way
@@ -290,6 +291,8 @@ class Driver:
             )
             if batch.groups is None and not wanted:
                 return None, batch
+            is_end = batch.last_n == state.next_n - 1
+            self._has_more = not is_end or self._outbox(connection, state).has_raw()
             state.sent_n = max(state.sent_n, batch.last_n)
             return request_with(batch, state, lease=wanted), batch
 
@@ -335,8 +338,9 @@ class Driver:
         self, request: PushRequest, batch: Batch, last: _Answered | None
     ) -> tuple[PushAnswer, Batch | None]:
         """The answer. While a hub in another process works on it, the answer before is noted and
-        the next batch is read."""
-        if not self._hub.transport.is_remote or batch.groups is None:
+        the next batch is read; where there is neither, no thread is begun."""
+        has_work = last is not None or self._has_more
+        if not (has_work and self._hub.transport.is_remote) or batch.groups is None:
             return self._hub.call("push", request, PushAnswer), None
         with ThreadPoolExecutor(max_workers=1) as pool:
             future = pool.submit(self._hub.call, "push", request, PushAnswer)

@@ -36,6 +36,7 @@ from reunite.server.asking import Asking
 from reunite.server.door import HubDoor
 from reunite.server.limits import ServerLimits
 from reunite.server.load import Load
+from reunite.server.visits import SCOPE_KEY, Visit
 
 Result = TypeVar("Result")
 
@@ -441,7 +442,8 @@ class LiveStream(Response):
         watching.add_done_callback(self._note_gone)
         try:
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            await self._write(send)
+            visit: Visit | None = scope.get(SCOPE_KEY)
+            await self._write((visit and visit.send_part) or send)
         finally:
             watching.cancel()
             self._leave()

@@ -129,16 +129,19 @@ class Edge:
             visit.bytes_in += len(message.get("body", b""))
             return message
 
+        async def send_counted(message: Message) -> None:
+            visit.bytes_out += len(message.get("body", b""))
+            await send(message)
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 visit.status = message["status"]
                 given = list(message.get("headers", ()))
                 names = {name for name, _ in given}
                 message["headers"] = [*given, *(h for h in self._headers if h[0] not in names)]
-            else:
-                visit.bytes_out += len(message.get("body", b""))
-            await send(message)
+            await send_counted(message)
 
+        visit.send_part = send_counted
         try:
             await self._app(scope, receive_counted, send_with_headers)
         except ClientDisconnect:

@@ -14,6 +14,8 @@ from bisect import bisect_left
 from collections import Counter
 from typing import Any
 
+from starlette.types import Send
+
 from reunite.core.principal import Principal
 from reunite.protocol.codec import decode
 from reunite.protocol.push import PushAnswer
@@ -42,6 +44,8 @@ class Visit:
         self.incident: str | None = None
         self.bytes_in = 0
         self.bytes_out = 0
+        # What a stream that has begun may send with: what the layers between add is not for parts.
+        self.send_part: Send | None = None
         self.refused: Counter[str] = Counter()
         # Streams and pulls that wait take the time that they are given.
         self.has_waited = False

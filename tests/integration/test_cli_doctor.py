@@ -70,6 +70,18 @@ def test_doctor_finds_what_is_wrong_with_a_hub(cloned: World, script: str, sente
     assert "wrong with" in told
 
 
+def test_doctor_brings_a_replica_of_an_older_release_up_to_date(cloned: World) -> None:
+    first_layout = "drop view reunite_outbox; drop table reunite_range;"
+    execute(
+        cloned.laptop,
+        f"{first_layout} update reunite_state set value = '1' where name = 'layout'",
+    )
+    told = run("doctor", cloned.laptop, code=1).stdout
+    assert "✗ reunite's own tables are those of an older release: `reunite sync` or --fix" in told
+    assert "missing" not in told
+    assert run_json("doctor", cloned.laptop, "--fix")["is_well"]
+
+
 def test_doctor_brings_a_hub_of_an_older_release_up_to_date(cloned: World) -> None:
     cloned.close()
     execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from reunite import HubUnreachableError, Replica
 from reunite.replica import ranges
+from reunite.replica.joining import leave, part
 from reunite.replica.layout import LAYOUT_STEPS
 from reunite.replica.outbox import LONG_GROUP, Outbox
 from reunite.replica.reports import SyncProgress
@@ -225,3 +227,49 @@ def test_a_file_without_ranges_gets_them(pair: Pair) -> None:
         assert len(ranges_of(pair)) == 1
         pair.assert_agreed()
         del pair.replicas["laptop"]
+
+
+def names_of_ours(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as db:
+        found = db.execute(
+            "select name from sqlite_schema where name like 'reunite%' and type <> 'index'"
+        )
+        return [name for (name,) in found]
+
+
+def test_what_leaves_reunite_keeps_nothing_of_it(pair: Pair) -> None:
+    write_group(pair.replica, 0)
+    pair.replica.push()
+    pair.replicas.pop("laptop").close()
+    path = pair.folder / "laptop.db"
+    leave(path)
+    assert names_of_ours(path) == []
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("alter table note rename to memo")  # which reads every view
+
+
+@pytest.mark.parametrize("parted", ["product", "note"])
+def test_numbers_close_up_behind_a_table_that_leaves(pair: Pair, parted: str) -> None:
+    write_group(pair.replica, 0)
+    pair.replica.push()
+    write_group(pair.replica, 50)
+    pair.wire.drop_next_request("push")
+    with pytest.raises(HubUnreachableError):
+        pair.replica.sync()
+    assert len(ranges_of(pair)) == 2
+    pair.write(pair.replica, "insert into product (id, name, code) values (7, 'x', 'x')")
+    path: Path = pair.replica.path
+    pair.replicas.pop("laptop").close()
+    part(path, {parted})
+    with Replica(path, transport=pair.wire.transport(pair.token), clock=pair.clock) as replica:
+        pair.replicas["laptop"] = replica
+        if parted == "product":
+            write_group(replica, 100)
+        replica.sync()
+        status = replica.status()
+        assert (status.pending, status.answered) == (0, 0)
+        found = pair.in_file(replica, "select count(*) from note")
+        del pair.replicas["laptop"]
+    expected = 3 if parted == "product" else 1
+    assert pair.at_hub("select count(*) from note") == [(expected * LONG_GROUP,)]
+    assert found == [((3 if parted == "product" else 2) * LONG_GROUP,)]

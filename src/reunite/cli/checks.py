@@ -25,7 +25,7 @@ from reunite.cli.tracking import tables_of, without_key_sentences
 from reunite.core.schema import TableSchema
 from reunite.core.withheld import as_tracked
 from reunite.errors import CallerError, ReuniteError, StorageFaultError
-from reunite.replica.layout import LAYOUT
+from reunite.replica.layout import LAYOUT, has_older_layout
 from reunite.replica.login import token_file
 from reunite.replica.state import load_state
 from reunite.stores.sql.capture import trigger_statements
@@ -35,10 +35,11 @@ from reunite.stores.sql.dialects.sqlite_reflection import check_keys_have_no_nul
 from reunite.stores.sql.layout import hub_layout, outbox_layout
 from reunite.stores.sql.versions import is_older, statements_by_name
 
-OLDER = (
-    "reunite's own tables are those of an older release: "
-    "`reunite serve` or --fix brings them up to date."
+_OLDER = (
+    "reunite's own tables are those of an older release: `reunite {}` or --fix brings them up to "
+    "date."
 )
+OLDER = _OLDER.format("serve")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +112,9 @@ def _of_hub(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
 
 def _of_replica(connection: sqlite3.Connection, path: Path) -> Iterator[Finding]:
     yield _file(connection)
+    if has_older_layout(connection):
+        yield wrong(_OLDER.format("sync"))
+        return
     missing = _missing(connection, (*outbox_layout(), *LAYOUT))
     if missing:
         yield wrong(f"reunite's own {missing} are missing: clone again into a new file.")

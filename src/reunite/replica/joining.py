@@ -22,6 +22,7 @@ import msgspec
 from reunite.core.key import Key, key_text
 from reunite.core.schema import TableSchema
 from reunite.errors import CallerError
+from reunite.replica import ranges
 from reunite.replica.file import refuse_hub, transaction
 from reunite.replica.layout import LAYOUT, note_layout
 from reunite.replica.rows import RowForms
@@ -81,9 +82,13 @@ def part(path: Path, tables: Collection[str]) -> None:
     with translated(), closing(connect_sqlite(path)) as connection, transaction(connection):
         state = load_state(connection)
         before = msgspec.structs.replace(state)
+        ranges.spread(connection)
         for name in tables:
             drop_triggers(connection, name)
             connection.execute("delete from reunite_base where table_name = ?", (name,))
+            connection.execute(
+                "delete from reunite_change where table_name = ? and n <= ?", (name, state.known_n)
+            )
         forget_pending(connection, state, tables, after_n=state.known_n)
         state.schemas = tuple(each for each in state.schemas if each.name not in tables)
         state.tables = tuple(schema.name for schema in state.schemas)

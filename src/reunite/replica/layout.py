@@ -82,12 +82,17 @@ def note_layout(connection: sqlite3.Connection) -> None:
     )
 
 
+def has_older_layout(connection: sqlite3.Connection) -> bool:
+    """Whether the file's tables are as an older release made them. Raises NewerLayoutError."""
+    return _version_of(connection) < LAYOUT_VERSION
+
+
 def bring_up_to_date(connection: sqlite3.Connection) -> None:
     """Run the steps that lead from the file's version to ours, in a transaction of their own.
 
     Raises NewerLayoutError if a newer reunite made the tables.
     """
-    if _version_of(connection) == LAYOUT_VERSION:
+    if not has_older_layout(connection):
         return
     connection.execute("begin immediate")
     try:

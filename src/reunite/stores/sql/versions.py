@@ -28,7 +28,7 @@ _INTEGERS = frozenset(
     {"layout", "layout_min", "edition", "trimmed_seq", "trimmed_id", "indexed_id"}
 )
 
-_MADE = re.compile(r"CREATE (?:TABLE|INDEX) IF NOT EXISTS (\w+)", re.IGNORECASE)
+_MADE = re.compile(r"CREATE (?:TABLE|INDEX|VIEW) IF NOT EXISTS (\w+)", re.IGNORECASE)
 
 
 def has_tables(session: Session) -> bool:
@@ -37,7 +37,8 @@ def has_tables(session: Session) -> bool:
 
 
 def statements_by_name(statements: Iterable[str]) -> dict[str, str]:
-    """Those of a layout's statements that make a table or an index, by its name, in their order."""
+    """Those of a layout's statements that make a table, an index or a view, by its name, in their
+    order."""
     return {made[1]: text for text in statements if (made := _MADE.search(text))}
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from reunite import BadRequestError, HookedChange, Hub, Replica, Veto
 from reunite.protocol.codec import decode
+from reunite.replica.outbox import LONG_GROUP
 from reunite.testing import FakeWire
 from tests.pair.conftest import Pair
 
@@ -248,13 +249,14 @@ def test_thousands_of_orphans_are_rejected_one_by_one_and_the_rest_goes_through(
     pair.assert_agreed()
 
 
+@pytest.mark.parametrize("others", [3, LONG_GROUP])
 @pytest.mark.parametrize("is_group", [True, False], ids=["a transaction", "another program"])
 def test_a_change_too_large_for_any_request_is_parked_and_the_rest_goes_through(
-    pair: Pair, is_group: bool, monkeypatch: pytest.MonkeyPatch
+    pair: Pair, is_group: bool, others: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reunite.hub.decode", partial(decode, bytes_max=100_000))
     huge = "insert into note values ('huge', hex(zeroblob(100000)))"
-    small = [f"insert into note values ('n{i}', 'x')" for i in range(3)]
+    small = [f"insert into note values ('n{i}', 'x')" for i in range(others)]
     if is_group:
         pair.write(pair.replica, small[0])
         pair.write(pair.replica, huge)
@@ -266,7 +268,7 @@ def test_a_change_too_large_for_any_request_is_parked_and_the_rest_goes_through(
 
     (parked,) = pair.replica.parked()
     assert (parked.code, parked.key) == ("limit-exceeded", ("huge",))
-    assert pair.at_hub("select count(*) from note") == [(3,)]
+    assert pair.at_hub("select count(*) from note") == [(others,)]
     pair.assert_agreed()
 
 

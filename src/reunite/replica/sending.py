@@ -180,6 +180,8 @@ def _long_groups(connection: sqlite3.Connection, *, after_n: int, changes: int) 
         return _first(ranges.unanswered(connection, after_n=after_n), changes=changes)
     is_cut, is_one = len(outline) > changes, outline[0][0] == outline[-1][0]
     if is_cut and is_one:
+        if changes == 1 and outline[0][0] < 0:
+            return []  # its first change goes alone
         outline = connection.execute(_OUTLINE, (after_n, PUSH_CHANGES_AIM + 1)).fetchall()
         is_cut = len(outline) > PUSH_CHANGES_AIM
     found = [list(alike) for _, alike in groupby(outline, key=itemgetter(0))]

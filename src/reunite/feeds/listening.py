@@ -39,6 +39,9 @@ TURN_EVERY_S = 0.25
 RETRY_S = 0.5
 POOLED_RETRY_S = 60.0
 
+# Between two looks while there is news: each is a statement on a server.
+BUSY_S = 0.002
+
 
 class ListeningFeed:
     """Reaches the listeners of every process that has such a feed of the same database.
@@ -51,7 +54,7 @@ class ListeningFeed:
 
     def __init__(self, look: Callable[[], object], lines: Lines) -> None:
         self._lines = lines
-        self._looking = LookingFeed(look, is_led=lambda: self.part == "hears")
+        self._looking = LookingFeed(look, is_led=lambda: self.part == "hears", busy_s=BUSY_S)
         self._word = secrets.token_hex(8)
         self._hears = False
         self._has_turn = False

@@ -1,6 +1,6 @@
 """A feed that looks: for databases that other programs write to and that tell nobody.
 
-    look() said something else     ──► wake, look again soon (BUSY_S)
+    look() said something else     ──► wake, look again soon (`busy_s`)
     the same, again and again      ──► look less often, up to IDLE_S
 
 The rule         it looks only while somebody listens, in a thread of its own.
@@ -18,8 +18,9 @@ from reunite.feeds.local import LocalFeed
 if TYPE_CHECKING:
     from reunite.engine.news import Feed
 
-# Between two looks while there is news, and at most. A foreign commit is noticed in 100 ms.
-BUSY_S = 0.002
+# Between two looks while there is news, where a look takes microseconds, and at most. A foreign
+# commit is noticed in 100 ms.
+BUSY_S = 0.001
 IDLE_S = 0.05
 
 # Between two looks of a feed that others tell of news: for what got lost on the way.
@@ -35,12 +36,18 @@ class LookingFeed:
     look      cheap, and safe to call from another thread; what it raises (a database that cannot
               be read for the moment) counts as news
     is_led    whether somebody else looks for it at this moment; then it looks every LED_S
+    busy_s    between two looks while there is news
     """
 
     def __init__(
-        self, look: Callable[[], object], *, is_led: Callable[[], bool] = lambda: False
+        self,
+        look: Callable[[], object],
+        *,
+        is_led: Callable[[], bool] = lambda: False,
+        busy_s: float = BUSY_S,
     ) -> None:
         self._look = look
+        self._busy_s = busy_s
         self._is_led = is_led
         self._local = LocalFeed()
         self._lock = threading.Lock()
@@ -89,11 +96,11 @@ class LookingFeed:
         return self._local.has_listeners
 
     def _run(self, is_over: threading.Event, before: object) -> None:
-        pause, quiet = BUSY_S, 0
+        pause, quiet = self._busy_s, 0
         while not is_over.wait(LED_S if self._is_led() else pause):
             now = self._glance()
             if now != before:
-                before, pause, quiet = now, BUSY_S, 0
+                before, pause, quiet = now, self._busy_s, 0
                 self._local.wake()
                 continue
             quiet += 1

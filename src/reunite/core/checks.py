@@ -7,8 +7,10 @@ The rule         after these checks the engine trusts a value to be in the wire 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import msgspec
 
@@ -28,6 +30,28 @@ from reunite.core.values import INTEGER_MAX, INTEGER_MIN, INTEGER_TEXT, Row, Val
 from reunite.errors import BadRequestError
 
 _NONE = type(None)
+
+# What is in order at once, by the type of its column. Other values may be, too: large reals,
+# texts in place of large integers, whatever stands in columns of other types.
+_SAFE = msgspec.Meta(ge=-SAFE_INTEGER_MAX, le=SAFE_INTEGER_MAX)
+_PLAIN: Mapping[ColumnType, Any] = MappingProxyType(
+    dict.fromkeys(
+        (
+            ColumnType.TEXT,
+            ColumnType.UUID,
+            ColumnType.ANY,
+            ColumnType.DATE,
+            ColumnType.TIME,
+            ColumnType.DATETIME,
+        ),
+        str | None,
+    )
+    | {
+        ColumnType.INTEGER: Annotated[int, _SAFE] | None,
+        ColumnType.REAL: Annotated[float, _SAFE] | None,
+        ColumnType.BOOLEAN: bool | None,
+    }
+)
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +105,7 @@ def value_faults(
     value is tagged, which is then not looked for.
     """
     faults: list[Fault] = []
-    if not rows:
+    if not rows or (is_plain and _are_plain(columns, rows)):
         return faults
     for position, (column, values) in enumerate(zip(columns, zip(*rows, strict=True), strict=True)):
         if _is_in_order(column.type, values, is_plain=is_plain):
@@ -97,6 +121,28 @@ def value_faults(
             if fault is not None:
                 faults.append(Fault(row=index, column=position, inside=fault[0], reason=fault[1]))
     return sorted(faults, key=lambda fault: fault.row)
+
+
+def _are_plain(columns: Sequence[Column], rows: Sequence[Row]) -> bool:
+    """Whether all values of rows without tags are in order. About 6 ns a value; False means: look
+    closer."""
+    plain = _plain_rows(tuple(column.type for column in columns))
+    if plain is None:
+        return False
+    try:
+        msgspec.convert({"rows": rows}, plain)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@lru_cache(maxsize=1_000)
+def _plain_rows(types: tuple[ColumnType, ...]) -> Any:
+    if not all(each in _PLAIN for each in types):
+        return None
+    row: Any = tuple[tuple(_PLAIN[each] for each in types)]  # type: ignore[misc]
+    # What a struct's fields are is worked out once, what other types are each time.
+    return msgspec.defstruct("_PlainRows", [("rows", list[row])])
 
 
 def _is_in_order(column_type: ColumnType, column: Sequence[Value], *, is_plain: bool) -> bool:

@@ -42,7 +42,6 @@ _ID_LENGTH = 32
 # As short as a decimal can be that is larger than any double: 9e308.
 _INFINITE_LENGTH_MIN = 5
 _ID = re.compile("[0-9a-f]{32}")
-_IDS = re.compile("(?:[0-9a-f]{32},)*")
 
 
 class CheckedRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -350,8 +349,13 @@ def _check_moves(run: Run, schema: TableSchema, path: str) -> None:
 
 
 def _check_ids(ids: Sequence[str], path: str) -> None:
-    joined = ",".join([*ids, ""])
-    if len(joined) == (_ID_LENGTH + 1) * len(ids) and _IDS.fullmatch(joined):
+    # Bytes as digits and back is a fourth of what it takes to match a pattern.
+    joined = "".join(ids)
+    try:
+        are_lowercase_digits = bytes.fromhex(joined).hex() == joined
+    except ValueError:
+        are_lowercase_digits = False
+    if are_lowercase_digits and set(map(len, ids)) <= {_ID_LENGTH}:
         return
     for i, change_id in enumerate(ids):
         if not _ID.fullmatch(change_id):

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -146,7 +147,7 @@ def parse_push(
         groups.append(PushedGroup(runs, is_divisible=message.divisible))
         n += sum(len(run.run.ids) for run in runs)
     parsed = ParsedPush(groups=groups, faults=faults)
-    if len({change_id for run in parsed.runs() for change_id in run.run.ids}) != count:
+    if len(set().union(*(run.run.ids for run in parsed.runs()))) != count:
         raise BadRequestError("A change id stands twice in one push.", path="groups")
     return parsed
 
@@ -244,8 +245,7 @@ def _too_large(column: str | None, size: int) -> str:
 def _keys_of_inserts(run: Run, schema: TableSchema) -> Sequence[Key]:
     positions = [run.columns.index(name) for name in schema.key]
     if len(positions) == 1:
-        position = positions[0]
-        return [(row[position],) for row in run.set]
+        return list(zip(map(itemgetter(positions[0]), run.set), strict=True))
     return [tuple(row[position] for position in positions) for row in run.set]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from hashlib import blake2b
+from operator import itemgetter
 
 import msgspec
 
@@ -23,8 +24,8 @@ from reunite.stores.sql.ports import Session
 # Outcomes kept in one row: few enough to read one of them cheaply.
 OUTCOMES_PER_ROW = 250
 
-# Hexadecimal digits of a change id that are its time, in milliseconds.
-_TIME_DIGITS = 12
+# What of a change id is its time: twelve hexadecimal digits, milliseconds.
+_TIME_OF = itemgetter(slice(12))
 
 
 class OutcomePart(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +150,7 @@ def forget_outcomes(session: Session, replica: int, *, until_n: int, limit: int)
 
 def outcome_slots(change_ids: Iterable[str]) -> set[int]:
     """Where to look for change ids; those that do not begin with a time are hashed."""
-    return {_slot(time) for time in {change_id[:_TIME_DIGITS] for change_id in change_ids}}
+    return set(map(_slot, set(map(_TIME_OF, change_ids))))
 
 
 def _slot(time: str) -> int:

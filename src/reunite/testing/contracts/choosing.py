@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pytest
 
@@ -11,8 +11,9 @@ from reunite.core.expression import Expression, IsTrue, Some, Via, check_express
 from reunite.core.fields import row
 from reunite.core.key import Key
 from reunite.core.matching import row_judge
-from reunite.core.schema import Column, ColumnType
+from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.core.values import Row
+from reunite.engine.ports import Transaction
 from reunite.engine.reaching import Reaching
 from reunite.testing.contracts.asking import LIMIT
 from reunite.testing.contracts.reading import with_column
@@ -123,17 +124,7 @@ class ChoosingContract:
         with subject.store.read() as tx:
             schemas = tx.schemas()
             for schema, terms in ((CHILD, _STEPS_OF_CHILDREN), (PERSON, _STEPS_OF_PERSONS)):
-                everything = tx.scan(schema.name, after=None, limit=LIMIT)
-                reach = Reaching(tx, schemas)
-                for expression in _random_expressions(terms):
-                    where = check_expression(
-                        expression, schema, path="where", schemas=schemas, resolves=True
-                    )
-                    judge = row_judge(where, schema, reach)
-                    found = tx.scan(schema.name, after=None, limit=LIMIT, where=where)
-                    assert [r for r in everything if judge(r)] == list(found), expression
-                    surely = tx.scan(schema.name, after=None, limit=LIMIT, where=~IsTrue(where))
-                    assert len(found) + len(surely) == len(everything), expression
+                _assert_decided_alike(tx, schemas, schema, _random_expressions(terms))
 
     def test_rows_that_point_here_decide_alike_in_the_database_and_in_python(
         self, subject: StoreSubject
@@ -153,18 +144,8 @@ class ChoosingContract:
                 (PERSON, _POINTING_TO_PERSONS),
                 (CHILD, _STEPS_TO_POINTED),
             ):
-                everything = tx.scan(schema.name, after=None, limit=LIMIT)
-                reach = Reaching(tx, schemas)
-                for expression in _random_expressions(terms, negating=False):
-                    where = check_expression(
-                        expression, schema, path="where", schemas=schemas, resolves=True
-                    )
-                    judge = row_judge(where, schema, reach)
-                    found = tx.scan(schema.name, after=None, limit=LIMIT, where=where)
-                    assert [r for r in everything if judge(r)] == list(found), expression
-                    surely = tx.scan(schema.name, after=None, limit=LIMIT, where=~IsTrue(where))
-                    assert len(found) + len(surely) == len(everything), expression
-                    assert tx.row_count(schema.name, where=where) == len(found)
+                expressions = _random_expressions(terms, negating=False)
+                _assert_decided_alike(tx, schemas, schema, expressions)
 
     def test_rows_are_found_by_the_keys_that_they_point_to(self, subject: StoreSubject) -> None:
         with subject.foreign() as program:
@@ -303,6 +284,25 @@ _STEPS_TO_POINTED = (
     Via(("note_a", "note_b"), "note", Some("child", *_OF_NOTE, row.id == 3)),
     row.parent.name == "x",
 )
+
+
+def _assert_decided_alike(
+    tx: Transaction,
+    schemas: Mapping[str, TableSchema],
+    schema: TableSchema,
+    expressions: Iterable[Expression],
+) -> None:
+    """Database and Python find the same rows; what is not found is surely not meant."""
+    everything = tx.scan(schema.name, after=None, limit=LIMIT)
+    reach = Reaching(tx, schemas)
+    for expression in expressions:
+        where = check_expression(expression, schema, path="where", schemas=schemas, resolves=True)
+        judge = row_judge(where, schema, reach)
+        found = tx.scan(schema.name, after=None, limit=LIMIT, where=where)
+        assert [each for each in everything if judge(each)] == list(found), expression
+        assert tx.row_count(schema.name, where=where) == len(found)
+        surely = tx.scan(schema.name, after=None, limit=LIMIT, where=~IsTrue(where))
+        assert len(found) + len(surely) == len(everything), expression
 
 
 def _random_expressions(

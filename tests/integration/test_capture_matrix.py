@@ -29,6 +29,7 @@ from reunite.core.values import Row
 from reunite.engine.ports import LogEntry, Position, Transaction
 from reunite.hub import Hub
 from reunite.replica import Replica
+from reunite.replica.layout import LAYOUT
 from reunite.replica.outbox import Outbox
 from reunite.replica.pending import Pending
 from reunite.replica.rows import RowForms
@@ -219,11 +220,8 @@ def test_an_outbox_leads_step_by_step_from_the_former_rows_to_the_present_ones(
         program.executescript(users_part(cell))
     with closing(connect_sqlite(tmp_path / "hub.db")) as replica:
         schemas = {table: reflect(replica, table) for table in trackable_tables(replica)}
-        for statement in outbox_layout():
+        for statement in (*outbox_layout(), *LAYOUT):
             replica.execute(statement)
-        replica.execute(
-            "create table reunite_group (first_id integer, last_id integer, at_ms integer)"
-        )
         for schema in schemas.values():
             create_triggers(replica, schema, outbox=True)
         former = tables_of(replica, schemas)

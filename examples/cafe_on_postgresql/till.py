@@ -28,7 +28,8 @@ def show(till: Replica) -> None:
             if identity not in shown:
                 print(f"{amount} {drink} for {place}", flush=True)
                 shown.add(identity)
-        news.wait()
+        while not news.wait(timeout=1):  # Ctrl-C is heard in between
+            pass
 
 
 def order(till: Replica, drink: str, amount: int) -> None:

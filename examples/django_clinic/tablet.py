@@ -38,7 +38,8 @@ def show(replica: Replica) -> None:
         for name, at, by, text in lines:
             print(f"{name}: {text} ({by})", flush=True)
             shown.add((name, at, by, text))
-        news.wait()
+        while not news.wait(timeout=1):  # Ctrl-C is heard in between
+            pass
 
 
 def note(replica: Replica, user: str, name: str, text: str) -> None:

@@ -99,7 +99,8 @@ def main() -> None:
     thread = threading.Thread(target=pages.serve_forever, daemon=True)
     thread.start()
     try:
-        thread.join()
+        while thread.is_alive():  # Ctrl-C is heard in between
+            thread.join(timeout=1)
     except KeyboardInterrupt:
         pages.shutdown()
         pages.server_close()

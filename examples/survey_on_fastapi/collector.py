@@ -35,7 +35,8 @@ def show(replica: Replica) -> None:
                 if each.id not in shown:
                     print(f"{each.collector}: {each.birds} birds at {each.site_id}", flush=True)
                     shown.add(each.id)
-        news.wait()
+        while not news.wait(timeout=1):  # Ctrl-C is heard in between
+            pass
 
 
 def note(replica: Replica, name: str, site: str, birds: int) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import socket
 import sys
 import threading
@@ -21,13 +20,15 @@ from backend import demos
 
 from reunite.cli.demo import tell
 from reunite.errors import CallerError
+from reunite.interrupts import terminable, wait_for_interrupt
 from reunite.server.embedding import listen, url_of
 
 
 def main() -> None:
     options = arguments()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(interruptible())
+        stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        stack.enter_context(terminable())
         try:
             app = stack.enter_context(demos(options.folder))
             listener = stack.enter_context(listening(options.port))
@@ -44,7 +45,7 @@ def main() -> None:
             except CallerError as error:
                 sys.exit(str(error))
         else:
-            threading.Event().wait()
+            wait_for_interrupt()
 
 
 def arguments() -> argparse.Namespace:
@@ -62,18 +63,6 @@ def can_open() -> bool:
     return sys.platform in ("darwin", "win32") or bool(
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )
-
-
-@contextlib.contextmanager
-def interruptible():
-    """SIGTERM ends this as Ctrl-C does."""
-
-    def end(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
-    with contextlib.suppress(KeyboardInterrupt):
-        yield
 
 
 def listening(port: int) -> socket.socket:

@@ -149,6 +149,18 @@ def test_sqlite_puts_long_plain_groups_together(
     assert made == [True, True, False]
 
 
+def test_short_groups_before_a_long_one_are_read_together(
+    laptop: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The long one, which does not go along, does not make them long."""
+    for count, key in ((1, "a"), (1, "b"), (1, "c"), (200, "d")):
+        with laptop.transaction() as db:
+            db.executemany(INSERT, [(f"{key}{each}", "a", 1, 0.5, "a") for each in range(count)])
+    outbox_is_numbered(laptop)
+    monkeypatch.setattr(sending, "_plain_batch", lambda *_, **__: pytest.fail("one by one"))
+    assert next_batch(laptop, 0, 100).last_n == 3
+
+
 def test_what_is_odd_arrives_as_it_is(pair: Pair, laptop: Replica) -> None:
     values = ["a", "reunite:text:", '"', "😀\n", None]
     for group in range(3):

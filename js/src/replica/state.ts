@@ -9,7 +9,8 @@ import type { TableSchema } from "../core/schema.js";
 import type { Former, KeyBlock, RegisterAnswer, Wheres } from "../protocol/messages.js";
 
 /**
- * `whose` tells the user that it is from others, if the hub said so; `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
+ * `whose` tells the user that it is from others, if the hub said so;
+ * `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
  * is shown, `repaired` that of the last repair's answer in the inbox. `knownN` is the last number
  * whose outcome is stored, `knownId` the id of that change until a checkpoint includes it,
  * `coveredN` the last one that the shown checkpoint includes, `resendN` the last one that must be

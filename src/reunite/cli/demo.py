@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +24,7 @@ from reunite.cli.story import Places, Story
 from reunite.cli.tracking import track_file
 from reunite.errors import CallerError
 from reunite.hub import Hub
+from reunite.interrupts import wait_for_interrupt
 from reunite.replica import SyncProgress
 from reunite.stores.sql.database import file_lock
 
@@ -76,7 +76,8 @@ def tell(
                 story.tell(tracked)
                 if not once:
                     story.say_what_to_try(elsewhere)
-                    _wait_until_interrupted()
+                    with suppress(KeyboardInterrupt):
+                        wait_for_interrupt()
     if not once:
         say(f"\nStopped. The files stay in {folder}; the next run begins anew.")
 
@@ -119,10 +120,3 @@ def _command() -> str:
         return "reunite"
     beside = Path(sys.executable).with_name("reunite")
     return os.path.relpath(beside if beside.exists() else sys.argv[0])
-
-
-def _wait_until_interrupted() -> None:
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 from rich.status import Status
 
 from reunite.cli.screen import counted, emit, out, say
+from reunite.interrupts import next_of, terminable
 from reunite.replica import LiveReport, Replica
 
 _WORD_BY_PHASE = {
@@ -26,12 +26,12 @@ _WORD_BY_PHASE = {
 def watch(replica: Replica, *, as_json: bool) -> None:
     """Keep a replica live until Ctrl-C or SIGTERM."""
     news: queue.SimpleQueue[LiveReport] = queue.SimpleQueue()
-    with _shown_phase(replica.path, as_json=as_json) as status, _ended_by_signals():
+    with _shown_phase(replica.path, as_json=as_json) as status, terminable():
         try:
             replica.start(on_event=news.put)
             before = ""
             while True:
-                report = news.get()
+                report = next_of(news)
                 if as_json:
                     emit(report)
                     continue
@@ -85,17 +85,3 @@ def _shown_phase(path: Path, *, as_json: bool) -> Iterator[Status | None]:
         return
     with console.status(f"{path.name}: connecting") as status:
         yield status
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does."""
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -40,8 +40,8 @@ from reunite.protocol.limits import FORMERS_MAX, PUSH_CHANGES_MAX
 from reunite.protocol.push import GroupMessage, PushRequest, Run
 
 _ID_LENGTH = 32
-# As short as a decimal can be that is larger than any double: 9e308.
-_INFINITE_LENGTH_MIN = 5
+# Digits of a decimal without an exponent that is larger than any double.
+_INFINITE_DIGITS_MIN = 309
 _ID = re.compile("[0-9a-f]{32}")
 
 
@@ -224,10 +224,14 @@ def _infinite_in_sqlite(
             continue
         for index, row in enumerate(rows):
             value = row[position]
-            if not isinstance(value, str) or len(value) < _INFINITE_LENGTH_MIN:
+            if not isinstance(value, str) or not _may_be_infinite(value):
                 continue
             if DECIMAL_TEXT.fullmatch(value) and math.isinf(float(value)):
                 yield index, column.name
+
+
+def _may_be_infinite(decimal: str) -> bool:
+    return "e" in decimal or "E" in decimal or len(decimal) >= _INFINITE_DIGITS_MIN
 
 
 def _too_large(column: str | None, size: int) -> str:

@@ -190,7 +190,7 @@ def _long_groups(connection: sqlite3.Connection, *, after_n: int, changes: int) 
     if is_one:
         del found[1:]
     groups = [_group_of_rows(rows) for rows in found]
-    is_long = len(outline) >= LONG_GROUP * len(groups)
+    is_long = sum(map(len, found)) >= LONG_GROUP * len(found)
     return [each for each in groups if each] if is_long and all(groups) else []
 
 

@@ -129,13 +129,20 @@ def settle_parked(world: World) -> None:
 
 
 def _parent_is_there(file: SimulatedFile, change: ParkedChange) -> bool:
-    """Whether the row that a parked insert points to is still the one it was born to."""
+    """Whether the row that a parked change points to is still the one that its row was born to."""
     facts = FACTS[change.table]
     if facts.parent is None or change.set.get(facts.parent.column) is None:
         return True
+    tables = file.look().tables
     parent = FACTS[facts.parent.table]
-    row = file.look().tables[parent.name].get((change.set[facts.parent.column],))
-    return row is not None and parent.at(row, "ident") == change.set[facts.parent.ident_column]
+    row = tables[parent.name].get((change.set[facts.parent.column],))
+    if facts.parent.ident_column in change.set:
+        born_to = change.set[facts.parent.ident_column]
+    else:  # The parent's key had moved, and the row followed it.
+        rows = tables[change.table].items()
+        child = next((child for key, child in rows if key == change.key), None)
+        born_to = None if child is None else facts.at(child, facts.parent.ident_column)
+    return row is not None and parent.at(row, "ident") == born_to
 
 
 def sync(world: World) -> None:

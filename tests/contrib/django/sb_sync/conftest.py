@@ -98,3 +98,11 @@ def world(everywhere: Project) -> World:
 def readme(project: Project) -> World:
     """On SQLite."""
     return World(project)
+
+
+def customer(name: str, **more: Any) -> dict[str, Any]:
+    return {"_model": "myapp.Customer", "name": name, **more}
+
+
+def codes(answer: dict[str, Any]) -> list[str | None]:
+    return [result.get("code") for result in answer["results"]]

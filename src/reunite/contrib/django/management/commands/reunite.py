@@ -12,7 +12,6 @@ jobs        runs the periodic work of the hub and of apps that have some, until 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +25,7 @@ from reunite.contrib.django.hubs import DjangoHub
 from reunite.contrib.django.tidying import tidily
 from reunite.engine.directory import NO_TENANT
 from reunite.errors import ReuniteError
+from reunite.interrupts import wait_for_interrupt
 
 # A small step of trimming the log each time; pushes and pulls do it, too.
 _TRIM_EVERY_S = 60
@@ -211,7 +211,7 @@ class Command(BaseCommand):
         hub.start_jobs()
         self.stderr.write("The jobs run; Ctrl-C ends them.")
         try:
-            threading.Event().wait()
+            wait_for_interrupt()
         except KeyboardInterrupt:
             pass
         finally:

@@ -14,6 +14,7 @@ import pytest
 from reunite.core.change import Op
 from reunite.core.values import Row
 from reunite.stores.sql import SqlStore, open_store
+from reunite.stores.sql.dialects.postgresql_capture import FEW
 from reunite.testing.contracts.asking import all_rows, last_id_of, log_of
 from tests.postgresql_server import connected
 
@@ -250,6 +251,13 @@ def test_what_a_writers_search_path_holds_is_never_called(tracked: Tracked) -> N
             $$ begin perform trap.spring(); return '[]'; end $$;
         create function trap.format(text, name, name) returns text language plpgsql as
             $$ begin perform trap.spring(); return ''; end $$;
+        create function trap.cardinality(anyarray) returns int language plpgsql as
+            $$ begin perform trap.spring(); return 0; end $$;
+        create function trap.array_agg(bigint) returns bigint[] language plpgsql as
+            $$ begin perform trap.spring(); return '{}'; end $$;
+        create function trap.alike(bigint[], bigint[]) returns boolean language plpgsql as
+            $$ begin perform trap.spring(); return true; end $$;
+        create operator trap.= (leftarg = bigint[], rightarg = bigint[], function = trap.alike);
         create domain trap.text as pg_catalog.text check (false);
         create table trap.reunite_change as select * from reunite_change limit 0;
         create table trap.new_rows (id bigint);
@@ -268,6 +276,25 @@ def test_what_a_writers_search_path_holds_is_never_called(tracked: Tracked) -> N
 
     tracked.check(write)
     assert not tracked.db.execute("select * from trap.reunite_change").fetchall()
+
+
+@pytest.mark.parametrize("count", [1, FEW, FEW + 1])
+@pytest.mark.parametrize("moves", [False, True])
+def test_keys_that_move_are_noticed_among_few_rows_and_many(
+    tracked: Tracked, count: int, moves: bool
+) -> None:
+    """Few are compared in lists, many as sets."""
+    tracked.db.execute(
+        f"insert into item (id, code) select 1000 + i, 'few ' || i "
+        f"from generate_series(1, {count}) as i"
+    )
+    last = 1000 + count
+    changes = f"id = case id when {last} then {last + 1} else id end, " if moves else ""
+    tracked.check(lambda: tracked.db.execute(f"update item set {changes}value = 7 where id > 1000"))
+    told = tracked.db.execute(
+        "select key, old_key from reunite_change where old_key is not null"
+    ).fetchall()
+    assert told == ([(f"[{last + 1}]", f"[{last}]")] if moves else [])
 
 
 def test_a_statement_of_many_rows_is_captured(tracked: Tracked) -> None:

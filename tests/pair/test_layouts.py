@@ -76,7 +76,8 @@ def test_an_older_layout_is_brought_up_to_date_once(
         assert [entry.key for entry in hub.log()] == [("n1",)]
         hub.adopt()
     assert pair.at_hub("select colour from reunite_replica") == [("blue",)]
-    assert hub_layout_of(pair) == {"layout": layout.LAYOUT_VERSION, "layout_min": 1}
+    versions = {"layout": layout.LAYOUT_VERSION, "layout_min": layout.LAYOUT_VERSION_MIN}
+    assert hub_layout_of(pair) == versions
     pair.write(pair.replica, "update note set title = 'y'")
     pair.assert_agreed()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psycopg
 import pytest
 
 from reunite.core.change import Op
@@ -276,6 +277,30 @@ def test_what_a_writers_search_path_holds_is_never_called(tracked: Tracked) -> N
 
     tracked.check(write)
     assert not tracked.db.execute("select * from trap.reunite_change").fetchall()
+
+
+def test_what_a_session_has_set_is_as_it_was_after_a_statement(tracked: Tracked) -> None:
+    """How floats are printed is set while they are logged, also by a statement that fails."""
+    show, db = "show extra_float_digits", tracked.db
+
+    def write() -> None:
+        db.execute("update measure set value = 0.1234567")
+        assert db.execute(show).fetchall() == [("-9",)]
+        with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
+            db.execute("update measure set value = -1")
+        assert db.execute(show).fetchall() == [("-9",)]
+
+    db.execute("alter table measure add check (value > 0)")
+    db.execute("set extra_float_digits = -9")
+    tracked.check(write)
+    with db.transaction():
+        write()
+    assert db.execute(show).fetchall() == [("-9",)]
+    with db.transaction():
+        db.execute("update measure set value = 5")
+        db.execute("set extra_float_digits = -8")
+        db.execute("update measure set value = 6")
+    assert db.execute(show).fetchall() == [("-8",)]
 
 
 @pytest.mark.parametrize("count", [1, FEW, FEW + 1])

@@ -14,7 +14,8 @@ between two looks of ours without an error in anybody's statement. Where the hub
 table, triggers fire ALWAYS, also for what logical replication brings.
 
 What JSON looks like may depend on what a session has set; for columns of such types, and no others,
-the function sets it (each setting is a fiftieth of a small statement's time).
+the function sets it (each setting is a fiftieth of a small statement's time). What sessions hardly
+ever set otherwise, it only looks at.
 
 The rule         nothing depends on the session, least of all on the path it searches: every name in
                  the function says its schema, for it runs with more rights than who sets it off.
@@ -37,8 +38,14 @@ _SETTINGS = {
     "timezone": "'UTC'",
     "datestyle": "'ISO', 'YMD'",
     "intervalstyle": "'postgres'",
-    "extra_float_digits": "1",
+    "extra_float_digits": "'1'",
     "bytea_output": "'hex'",
+}
+# What a session has that prints otherwise, of those that hardly any has.
+_RARE = {
+    "extra_float_digits": "{value}::pg_catalog.int4 OPERATOR(pg_catalog.<) 1",
+    "bytea_output": "{value} OPERATOR(pg_catalog.<>) 'hex'",
+    "intervalstyle": "{value} OPERATOR(pg_catalog.<>) 'postgres'",
 }
 # Which of them matter for a type; all of them for one that is not here.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -116,6 +123,29 @@ def _settings(details: PgTable) -> list[str]:
     return [name for name in _SETTINGS if name in needed]
 
 
+def _looked_at(details: PgTable) -> tuple[str, str, str]:
+    """Of those settings that are rare, what notes, sets and restores them in the function's text.
+    A statement that fails restores them by itself, as whatever it did."""
+    declared: list[str] = []
+    before: list[str] = []
+    after: list[str] = []
+    for name in _settings(details):
+        if name in _RARE:
+            value = f"reunite_{name}"
+            declared.append(
+                f"{value} pg_catalog.text := pg_catalog.current_setting({literal(name)});"
+            )
+            for steps, wanted in ((before, _SETTINGS[name]), (after, value)):
+                steps.append(
+                    f"IF {_RARE[name].format(value=value)} THEN "
+                    f"PERFORM pg_catalog.set_config({literal(name)}, {wanted}, true); END IF;"
+                )
+    declarations, first, last = (
+        "".join(f"\n    {x}" for x in part) for part in (declared, before, after)
+    )
+    return declarations, first, last
+
+
 def _image_of(schema: TableSchema, details: PgTable) -> str:
     """An old row as the log has it: without the secrets that the table is tracked without."""
     withheld = [
@@ -160,12 +190,13 @@ def body(schema: TableSchema, details: PgTable, log: str) -> str:
             JOIN (SELECT pg_catalog.row_number() OVER () AS i, reunite_new
                   FROM new_rows AS reunite_new) AS n ON n.i OPERATOR(pg_catalog.=) o.i
         ) AS p;"""
+    declarations, first, last = _looked_at(details)
     # What the function sets is no part of its text: named here, so that another need shows.
     return f"""
 -- Sets: {", ".join(_settings(details)) or "nothing"}.
 DECLARE
-    reunite_txid pg_catalog.int8 := {_TXID};
-BEGIN
+    reunite_txid pg_catalog.int8 := {_TXID};{declarations}
+BEGIN{first}
     IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO {log} ({names})
         SELECT {own}, '{Op.INSERT}', {key("reunite_new")} FROM new_rows AS reunite_new;
@@ -183,7 +214,7 @@ BEGIN
                 {updated} AS reunite_old;
             END IF;
         END IF;
-    END IF;
+    END IF;{last}
     RETURN NULL;
 END
 """
@@ -243,7 +274,9 @@ def create(session: Session, schema: TableSchema, details: PgTable) -> None:
     place, log = _place(session)
     function = f"{place}.{quoted(function_name(schema.name))}"
     text = body(schema, details, log)
-    sets = " ".join(f"SET {name} = {_SETTINGS[name]}" for name in _settings(details))
+    sets = " ".join(
+        f"SET {name} = {_SETTINGS[name]}" for name in _settings(details) if name not in _RARE
+    )
     if _function_text(session, schema.name) != text:
         session.execute(
             f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql "

@@ -132,7 +132,7 @@ class Conversation:
 
 def adopt(state: State, answer: RegisterAnswer) -> None:
     """Be who the hub says."""
-    state.replica = answer.replica
+    state.replica, state.whose = answer.replica, answer.whose
     state.epoch = answer.epoch
     state.blocks = state.granted = answer.blocks
     state.heard_stamp = max(state.heard_stamp, answer.stamp)

@@ -68,6 +68,8 @@ _ALL_NUMBERS = 2**62
 # Changes in the first push of a sync, so that the hub begins early, and how much larger the next
 # one may be.
 _FIRST_BATCH = 500
+
+_OTHER_USER = "It was written here before another user came. Retry it to send it as this one."
 _GROWTH = 4
 
 
@@ -439,12 +441,17 @@ class Driver:
             self._take_new_identity(UnknownReplicaError("This file is no replica of a hub yet."))
 
     def _take_new_identity(self, error: ReuniteError) -> bool:
-        """Register anew; the whole outbox is sent again under its old ids. Whether the hub's
-        tables have other shapes than this file's."""
+        """Register anew; the whole outbox is sent again under its old ids, unless it is another
+        user's by now. Whether the hub's tables have other shapes than this file's."""
         self._hub.try_again(error)
         state = self._file.state()
         answer = self._hub.register(state.tables, state.where)
         with self._file.writing() as (connection, state):
+            if state.whose and answer.whose and state.whose != answer.whose:
+                # Nobody else is to be its author, and only who made it knows whether it holds.
+                self._report.rejected += self._inbox(connection, state).set_aside(
+                    code="other-user", reason=_OTHER_USER
+                )
             outbox = self._outbox(connection, state)
             outbox.prepare(now_ms=self._now_ms())
             is_log_lost = isinstance(error, LOST_LOG)

@@ -236,6 +236,19 @@ class Inbox:
         self._park_all(scene, refused)
         self._close(scene)
 
+    def set_aside(self, *, code: str, reason: str) -> int:
+        """Park what the hub has not answered, and let go of what it has, which pages bring; how
+        many are parked."""
+        scene = self._open()
+        waiting = [pending for pending in scene.pendings if pending.outcome is None]
+        for pending in waiting:
+            pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
+        parked = self._park_all(scene, waiting)
+        if scene.pendings:
+            self._drop(scene, scene.pendings)
+        self._close(scene)
+        return parked
+
     def squash(self, *, after_n: int) -> None:
         """Put changes of one row together where the hub has not taken them: those after a number,
         of which it never will under the numbers that they have."""

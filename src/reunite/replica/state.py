@@ -32,6 +32,7 @@ class Connection(Protocol):
 class State(msgspec.Struct, kw_only=True):
     """One value of everything; `save_changes` writes what differs from what was loaded.
 
+    `whose` tells the user that the file was last synced as from others, if the hub said so;
     `cursor` is where the next pull reads on (the end of the inbox), `checkpoint` the cursor of what
     is shown, `repaired` that of the last repair's answer in the inbox. `known_n` is the last number
     whose outcome is stored, `known_id` the id of that change until a checkpoint includes it,
@@ -51,6 +52,7 @@ class State(msgspec.Struct, kw_only=True):
 
     url: str = ""
     replica: str = ""
+    whose: str = ""
     epoch: str = ""
     formers: tuple[Former, ...] = ()
     tables: tuple[str, ...] | None = None

@@ -1,0 +1,106 @@
+"""One file and two users: what one left to be sent goes to the hub as nobody else's (I10)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from reunite.errors import ConstraintError, HubUnreachableError
+from reunite.replica import Replica
+from tests.pair.conftest import Pair
+
+
+@contextmanager
+def opened_by(pair: Pair, user: str) -> Iterator[Replica]:
+    """The laptop's file, opened with a token of this user's."""
+    token = pair.hub.create_token(user)
+    pair.replica.close()
+    with Replica(
+        pair.folder / "laptop.db", transport=pair.wire.transport(token), clock=pair.clock
+    ) as replica:
+        yield replica
+
+
+def parked(replica: Replica) -> list[tuple[str, tuple[object, ...]]]:
+    return [(change.code, change.key) for change in replica.parked()]
+
+
+@pytest.fixture
+def shared(pair: Pair) -> Pair:
+    """Of a laptop whose owner has an edit and a new row to send."""
+    pair.at_hub("insert into note values ('1', 'before')")
+    pair.replica.sync()
+    pair.write(pair.replica, "update note set title = 'offline' where id = '1'")
+    pair.write(pair.replica, "insert into note values ('2', 'new')")
+    return pair
+
+
+def test_what_waits_is_parked_when_another_user_comes(shared: Pair) -> None:
+    with opened_by(shared, "bob") as his:
+        done = his.sync()
+        assert (done.pushed, done.rejected, done.pending) == (0, 2, 0)
+        assert parked(his) == [("other-user", ("1",)), ("other-user", ("2",))]
+        assert shared.rows(his, "note") == [("1", "before")]
+        shared.write(his, "insert into note values ('3', 'his')")
+    with opened_by(shared, "owner") as hers:
+        hers.sync()
+        assert parked(hers)[2:] == [("other-user", ("3",))]
+        for change in hers.parked()[:2]:
+            hers.retry(change.id)
+        done = hers.sync()
+        assert (done.pushed, done.rejected, done.conflicts) == (2, 0, 0)
+        at_hub = shared.at_hub("select id, title from note order by id")
+        assert at_hub == shared.rows(hers, "note") == [("1", "offline"), ("2", "new")]
+    assert {entry.principal for entry in shared.hub.log() if entry.principal} == {"owner"}
+
+
+def test_another_token_of_the_same_user_sends_what_waits(shared: Pair) -> None:
+    with opened_by(shared, "owner") as hers:
+        done = hers.sync()
+        assert (done.pushed, done.rejected) == (2, 0)
+        assert parked(hers) == []
+
+
+def test_a_copy_of_a_file_is_still_its_users(shared: Pair) -> None:
+    """A new identity is not another user."""
+    shared.replica.close()
+    copy = shared.folder / "copy.db"
+    copy.write_bytes((shared.folder / "laptop.db").read_bytes())
+    with Replica(copy, transport=shared.wire.transport(shared.token), clock=shared.clock) as copied:
+        copied.sync()
+    with opened_by(shared, "owner") as hers:
+        hers.sync()
+        assert parked(hers) == []
+        assert shared.rows(hers, "note") == [("1", "offline"), ("2", "new")]
+
+
+def test_what_the_hub_has_answered_is_done_and_not_parked(shared: Pair) -> None:
+    """Its rows come with the next page."""
+    shared.replica.push()
+    assert shared.in_file(shared.replica, "select count(*) from reunite_outbox") == [(2,)]
+    shared.write(shared.replica, "insert into note values ('4', 'later')")
+    with opened_by(shared, "bob") as his:
+        his.sync()
+        assert parked(his) == [("other-user", ("4",))]
+        assert shared.rows(his, "note") == [("1", "offline"), ("2", "new")]
+        assert his.status().pending == 0
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+def test_a_change_whose_answer_was_lost_does_not_happen_twice(shared: Pair) -> None:
+    shared.wire.lose_next_answer()
+    with pytest.raises(HubUnreachableError):
+        shared.replica.push()
+    with opened_by(shared, "bob") as his:
+        his.sync()
+        assert shared.rows(his, "note") == [("1", "offline"), ("2", "new")]
+        assert parked(his) == [("other-user", ("1",)), ("other-user", ("2",))]
+    with opened_by(shared, "owner") as hers:
+        update, insert = hers.parked()
+        hers.retry(update.id)
+        with pytest.raises(ConstraintError):
+            hers.retry(insert.id)
+        assert hers.sync().pushed == 0
+    assert shared.at_hub("select count(*) from reunite_change") == [(3,)]

@@ -9,13 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import psycopg
 import pytest
 
 from reunite.core.change import Op
 from reunite.core.values import Row
 from reunite.stores.sql import SqlStore, open_store
-from reunite.stores.sql.dialects.postgresql_capture import FEW
 from reunite.testing.contracts.asking import all_rows, last_id_of, log_of
 from tests.postgresql_server import connected
 
@@ -252,13 +250,6 @@ def test_what_a_writers_search_path_holds_is_never_called(tracked: Tracked) -> N
             $$ begin perform trap.spring(); return '[]'; end $$;
         create function trap.format(text, name, name) returns text language plpgsql as
             $$ begin perform trap.spring(); return ''; end $$;
-        create function trap.cardinality(anyarray) returns int language plpgsql as
-            $$ begin perform trap.spring(); return 0; end $$;
-        create function trap.array_agg(bigint) returns bigint[] language plpgsql as
-            $$ begin perform trap.spring(); return '{}'; end $$;
-        create function trap.alike(bigint[], bigint[]) returns boolean language plpgsql as
-            $$ begin perform trap.spring(); return true; end $$;
-        create operator trap.= (leftarg = bigint[], rightarg = bigint[], function = trap.alike);
         create domain trap.text as pg_catalog.text check (false);
         create table trap.reunite_change as select * from reunite_change limit 0;
         create table trap.new_rows (id bigint);
@@ -279,36 +270,11 @@ def test_what_a_writers_search_path_holds_is_never_called(tracked: Tracked) -> N
     assert not tracked.db.execute("select * from trap.reunite_change").fetchall()
 
 
-def test_what_a_session_has_set_is_as_it_was_after_a_statement(tracked: Tracked) -> None:
-    """How floats are printed is set while they are logged, also by a statement that fails."""
-    show, db = "show extra_float_digits", tracked.db
-
-    def write() -> None:
-        db.execute("update measure set value = 0.1234567")
-        assert db.execute(show).fetchall() == [("-9",)]
-        with pytest.raises(psycopg.errors.CheckViolation), db.transaction():
-            db.execute("update measure set value = -1")
-        assert db.execute(show).fetchall() == [("-9",)]
-
-    db.execute("alter table measure add check (value > 0)")
-    db.execute("set extra_float_digits = -9")
-    tracked.check(write)
-    with db.transaction():
-        write()
-    assert db.execute(show).fetchall() == [("-9",)]
-    with db.transaction():
-        db.execute("update measure set value = 5")
-        db.execute("set extra_float_digits = -8")
-        db.execute("update measure set value = 6")
-    assert db.execute(show).fetchall() == [("-8",)]
-
-
-@pytest.mark.parametrize("count", [1, FEW, FEW + 1])
+@pytest.mark.parametrize("count", [1, 1_001])
 @pytest.mark.parametrize("moves", [False, True])
-def test_keys_that_move_are_noticed_among_few_rows_and_many(
+def test_a_key_that_moves_is_noticed_among_rows_that_stay(
     tracked: Tracked, count: int, moves: bool
 ) -> None:
-    """Few are compared in lists, many as sets."""
     tracked.db.execute(
         f"insert into item (id, code) select 1000 + i, 'few ' || i "
         f"from generate_series(1, {count}) as i"

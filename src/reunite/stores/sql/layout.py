@@ -51,7 +51,7 @@ LAYOUT_VERSION = 4
 # The oldest version whose code still works on tables of this one, so that two releases may serve
 # one database while a fleet of hubs is upgraded. New tables and columns with defaults leave it as
 # it is; what older code would misread, and triggers with other texts, raise it.
-LAYOUT_VERSION_MIN = 4
+LAYOUT_VERSION_MIN = 1
 
 # What leads from a version to the next, run once by the first hub that finds the older one
 # (`versions.py`). Every version but the first has an entry, if only an empty one: tables and

@@ -14,8 +14,7 @@ between two looks of ours without an error in anybody's statement. Where the hub
 table, triggers fire ALWAYS, also for what logical replication brings.
 
 What JSON looks like may depend on what a session has set; for columns of such types, and no others,
-the function sets it (each setting is a fiftieth of a small statement's time). What sessions hardly
-ever set otherwise, it only looks at.
+the function sets it (each setting is a fiftieth of a small statement's time).
 
 The rule         nothing depends on the session, least of all on the path it searches: every name in
                  the function says its schema, for it runs with more rights than who sets it off.
@@ -38,14 +37,8 @@ _SETTINGS = {
     "timezone": "'UTC'",
     "datestyle": "'ISO', 'YMD'",
     "intervalstyle": "'postgres'",
-    "extra_float_digits": "'1'",
+    "extra_float_digits": "1",
     "bytea_output": "'hex'",
-}
-# What a session has that prints otherwise, of those that hardly any has.
-_RARE = {
-    "extra_float_digits": "{value}::pg_catalog.int4 OPERATOR(pg_catalog.<) 1",
-    "bytea_output": "{value} OPERATOR(pg_catalog.<>) 'hex'",
-    "intervalstyle": "{value} OPERATOR(pg_catalog.<>) 'postgres'",
 }
 # Which of them matter for a type; all of them for one that is not here.
 _NEEDED: dict[str, tuple[str, ...]] = {
@@ -80,9 +73,6 @@ _PRINTED_ONE_WAY = frozenset(
 # The aliases in the function are no names of columns: those would be meant then.
 _IMAGE = "pg_catalog.row_to_json(reunite_old)::pg_catalog.text"
 _TXID = "pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8"
-
-# Of so many rows of an UPDATE, keys are compared in lists.
-FEW = 1_000
 
 # How a trigger is switched that fires: in ordinary sessions, always.
 _FIRING = ("O", "A")
@@ -123,29 +113,6 @@ def _settings(details: PgTable) -> list[str]:
     return [name for name in _SETTINGS if name in needed]
 
 
-def _looked_at(details: PgTable) -> tuple[str, str, str]:
-    """Of those settings that are rare, what notes, sets and restores them in the function's text.
-    A statement that fails restores them by itself, as whatever it did."""
-    declared: list[str] = []
-    before: list[str] = []
-    after: list[str] = []
-    for name in _settings(details):
-        if name in _RARE:
-            value = f"reunite_{name}"
-            declared.append(
-                f"{value} pg_catalog.text := pg_catalog.current_setting({literal(name)});"
-            )
-            for steps, wanted in ((before, _SETTINGS[name]), (after, value)):
-                steps.append(
-                    f"IF {_RARE[name].format(value=value)} THEN "
-                    f"PERFORM pg_catalog.set_config({literal(name)}, {wanted}, true); END IF;"
-                )
-    declarations, first, last = (
-        "".join(f"\n    {x}" for x in part) for part in (declared, before, after)
-    )
-    return declarations, first, last
-
-
 def _image_of(schema: TableSchema, details: PgTable) -> str:
     """An old row as the log has it: without the secrets that the table is tracked without."""
     withheld = [
@@ -174,10 +141,6 @@ def body(schema: TableSchema, details: PgTable, log: str) -> str:
         f"INSERT INTO {log} ({names}, old) SELECT {_TXID}, {literal(schema.name)}, "
         f"{schema.version}, '{Op.DELETE}', {key('reunite_old')}, {image} FROM ONLY "
     )
-    updated = (
-        f"INSERT INTO {log} ({names}, old) "
-        f"SELECT {own}, '{Op.UPDATE}', {key('reunite_old')}, {image} FROM old_rows"
-    )
     paired = f"""
         INSERT INTO {log} ({names}, old_key, old)
         SELECT {own}, '{Op.UPDATE}', p.key,
@@ -190,13 +153,12 @@ def body(schema: TableSchema, details: PgTable, log: str) -> str:
             JOIN (SELECT pg_catalog.row_number() OVER () AS i, reunite_new
                   FROM new_rows AS reunite_new) AS n ON n.i OPERATOR(pg_catalog.=) o.i
         ) AS p;"""
-    declarations, first, last = _looked_at(details)
     # What the function sets is no part of its text: named here, so that another need shows.
     return f"""
 -- Sets: {", ".join(_settings(details)) or "nothing"}.
 DECLARE
-    reunite_txid pg_catalog.int8 := {_TXID};{declarations}
-BEGIN{first}
+    reunite_txid pg_catalog.int8 := {_TXID};
+BEGIN
     IF TG_OP OPERATOR(pg_catalog.=) 'INSERT' THEN
         INSERT INTO {log} ({names})
         SELECT {own}, '{Op.INSERT}', {key("reunite_new")} FROM new_rows AS reunite_new;
@@ -206,42 +168,14 @@ BEGIN{first}
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
         EXECUTE {literal(truncated)} OPERATOR(pg_catalog.||) pg_catalog.format(
             '%I.%I AS reunite_old', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+    ELSIF {_have_moved(schema, details)} THEN{paired}
     ELSE
-        {updated} AS reunite_old WHERE {_are_few_that_stayed(schema, details)};
-        IF NOT FOUND THEN
-            IF {_have_moved(schema, details)} THEN{paired}
-            ELSE
-                {updated} AS reunite_old;
-            END IF;
-        END IF;
-    END IF;{last}
+        INSERT INTO {log} ({names}, old)
+        SELECT {own}, '{Op.UPDATE}', {key("reunite_old")}, {image} FROM old_rows AS reunite_old;
+    END IF;
     RETURN NULL;
 END
 """
-
-
-def _are_few_that_stayed(schema: TableSchema, details: PgTable) -> str:
-    """The condition that an UPDATE touched up to `FEW` rows, some, and each has its key as before:
-    in both tables rows stand in the order in which they were touched. A third of the time that
-    `_have_moved` takes, whose sets are dear to begin; but of many rows, lists are large."""
-    of_old, of_new = (_keys(schema, details, row) for row in ("reunite_old", "reunite_new"))
-    lists = ", ".join(
-        f"pg_catalog.array_agg(reunite_keys.k{n}) AS k{n}" for n in range(len(of_old))
-    )
-    before, after = (
-        f"(SELECT {lists} FROM (SELECT "
-        + ", ".join(f"{x} AS k{n}" for n, x in enumerate(keys))
-        + f" FROM {rows} LIMIT {FEW + 1}) AS reunite_keys) AS {name}"
-        for keys, rows, name in (
-            (of_old, "old_rows AS reunite_old", "reunite_before"),
-            (of_new, "new_rows AS reunite_new", "reunite_after"),
-        )
-    )
-    are_same = " AND ".join(
-        f"reunite_before.k{n} OPERATOR(pg_catalog.=) reunite_after.k{n}" for n in range(len(of_old))
-    )
-    are_few = f"pg_catalog.cardinality(reunite_before.k0) OPERATOR(pg_catalog.<=) {FEW}"
-    return f"(SELECT {are_same} AND {are_few} FROM {before}, {after})"
 
 
 def _have_moved(schema: TableSchema, details: PgTable) -> str:
@@ -249,16 +183,16 @@ def _have_moved(schema: TableSchema, details: PgTable) -> str:
     exchange their keys only where the primary key is not checked at once."""
     if details.has_deferrable_key:
         return "true"
-    old, new = (", ".join(_keys(schema, details, row)) for row in ("reunite_old", "reunite_new"))
+    old, new = (
+        ", ".join(
+            _told_apart(details.columns[name].base, f"{row}.{quoted(name)}") for name in schema.key
+        )
+        for row in ("reunite_old", "reunite_new")
+    )
     return (
         f"EXISTS (SELECT {new} FROM new_rows AS reunite_new "
         f"EXCEPT SELECT {old} FROM old_rows AS reunite_old)"
     )
-
-
-def _keys(schema: TableSchema, details: PgTable, row: str) -> list[str]:
-    """The values of a row's key, as the comparisons of keys take them."""
-    return [_told_apart(details.columns[name].base, f"{row}.{quoted(name)}") for name in schema.key]
 
 
 def _told_apart(base: str, x: str) -> str:
@@ -274,9 +208,7 @@ def create(session: Session, schema: TableSchema, details: PgTable) -> None:
     place, log = _place(session)
     function = f"{place}.{quoted(function_name(schema.name))}"
     text = body(schema, details, log)
-    sets = " ".join(
-        f"SET {name} = {_SETTINGS[name]}" for name in _settings(details) if name not in _RARE
-    )
+    sets = " ".join(f"SET {name} = {_SETTINGS[name]}" for name in _settings(details))
     if _function_text(session, schema.name) != text:
         session.execute(
             f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql "

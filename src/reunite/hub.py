@@ -335,13 +335,16 @@ class Hub(Tracking, Ruling, Auditing, Admission, Working):
         """Judge and apply a replica's changes; with `whole`, all of the request or, raising
         RefusedError, nothing, and what `whole` does is done in the same transaction. `look` is
         what its message showed of all rows."""
-        with self._meter.use("push", principal, request.replica) as use:
-            answer = push(self._numbered, self._tables, principal, request, whole=whole, look=look)
-            use.note_push(request, answer)
-        if not self._number_news():
-            # Nothing took effect, or another process was quicker: streams are told what was
-            # answered all the same.
-            self._feed.wake()
+        with self._feed.waking():
+            with self._meter.use("push", principal, request.replica) as use:
+                answer = push(
+                    self._numbered, self._tables, principal, request, whole=whole, look=look
+                )
+                use.note_push(request, answer)
+            if not self._number_news():
+                # Nothing took effect, or another process was quicker: streams are told what was
+                # answered all the same.
+                self._feed.wake()
         self.keep_up()
         return answer
 

@@ -11,9 +11,11 @@ import pytest
 
 from reunite.engine.news import Feed
 from reunite.feeds import ListeningFeed, LocalFeed, LookingFeed
+from reunite.feeds import looking as looking_feed
 from reunite.stores.memory import MemoryStore
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts import STANDARD_SCHEMAS, FeedContract, FeedSubject
+from tests.patience import DEADLINE_S
 
 
 class LocalSubject:
@@ -110,6 +112,41 @@ class TestLookingFeedOfADatabase(FeedContract):
         subject = sqlite_subject(tmp_path / "hub.db")
         yield subject
         subject.close()
+
+
+def test_a_looking_feed_waits_for_who_is_about_to_wake(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its listeners would be in the way of who numbers, and find what has no number yet."""
+    monkeypatch.setattr(looking_feed, "WAITS_S_MAX", 3_600)
+    looks, turns = [0], [0]
+    has_turned = threading.Condition()
+
+    def look() -> int:
+        looks[0] += 1
+        return looks[0]
+
+    def take_turn() -> bool:
+        with has_turned:
+            turns[0] += 1
+            has_turned.notify_all()
+        return False
+
+    def wait_for_turns(count: int) -> None:
+        with has_turned:
+            wanted = turns[0] + count
+            assert has_turned.wait_for(lambda: turns[0] >= wanted, DEADLINE_S)
+
+    feed = LookingFeed(look, is_led=take_turn)
+    end = feed.listen(lambda: None)
+    with feed.waking():
+        wait_for_turns(2)  # the first one may have begun before the block
+        before = looks[0]
+        with feed.waking():
+            wait_for_turns(3)
+        wait_for_turns(3)
+        assert looks[0] == before
+    wait_for_turns(3)
+    assert looks[0] > before
+    end()
 
 
 def test_a_looking_feed_has_a_thread_only_while_somebody_listens() -> None:

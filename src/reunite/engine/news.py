@@ -9,6 +9,7 @@ The rule         news is a hint that one should look; what there is, only the lo
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 
@@ -67,6 +68,11 @@ class Feed(Protocol):
     def wake(self) -> None:
         """Have every listener called, in every process that has a feed of this database. Called
         after numbering, with no transaction open; never waits for what listeners do."""
+        ...
+
+    def waking(self) -> AbstractContextManager[None]:
+        """A block that commits something, numbers it and then wakes: a feed that looks what others
+        commit has no need to notice that first, before it is numbered."""
         ...
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:

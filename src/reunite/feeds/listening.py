@@ -20,7 +20,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, Literal
 
 from reunite.engine.news import Line, Lines
@@ -75,6 +75,9 @@ class ListeningFeed:
         # Where the database does not answer, the others look for themselves.
         with suppress(ReuniteError):
             self._lines.tell(self._word)
+
+    def waking(self) -> AbstractContextManager[None]:
+        return self._looking.waking()
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         end_looking = self._looking.listen(listener)

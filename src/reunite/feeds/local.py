@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ class LocalFeed:
     def wake(self) -> None:
         for listener in list(self._listeners.values()):
             listener()
+
+    def waking(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         place = object()

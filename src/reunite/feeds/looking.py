@@ -2,6 +2,8 @@
 
     look() said something else     ──► wake, look again soon (`busy_s`)
     the same, again and again      ──► look less often, up to IDLE_S
+    somebody here is about to wake ──► wait for that: whoever listens would only be in the way of
+                                       who numbers, and find what has no number yet
 
 The rule         it looks only while somebody listens, in a thread of its own.
 """
@@ -9,7 +11,9 @@ The rule         it looks only while somebody listens, in a thread of its own.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from reunite.errors import ReuniteError
@@ -25,6 +29,9 @@ IDLE_S = 0.05
 
 # Between two looks of a feed that others tell of news: for what got lost on the way.
 LED_S = 0.5
+
+# How long it waits for who is about to wake.
+WAITS_S_MAX = 0.02
 
 # Looks that found nothing before the next pause is longer.
 _PATIENCE = 50
@@ -53,9 +60,22 @@ class LookingFeed:
         self._lock = threading.Lock()
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
+        self._about_to_wake: frozenset[object] = frozenset()
+        self._waits_since: float | None = None
 
     def wake(self) -> None:
         self._local.wake()
+
+    @contextmanager
+    def waking(self) -> Iterator[None]:
+        place = object()
+        with self._lock:
+            self._about_to_wake |= {place}
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._about_to_wake -= {place}
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         with self._lock:
@@ -98,6 +118,8 @@ class LookingFeed:
     def _run(self, is_over: threading.Event, before: object) -> None:
         pause, quiet = self._busy_s, 0
         while not is_over.wait(LED_S if self._is_led() else pause):
+            if self._waits():
+                continue
             now = self._glance()
             if now != before:
                 before, pause, quiet = now, self._busy_s, 0
@@ -106,6 +128,14 @@ class LookingFeed:
             quiet += 1
             if quiet >= _PATIENCE:
                 pause, quiet = min(pause * 2, IDLE_S), 0
+
+    def _waits(self) -> bool:
+        """Whether to leave this look out, because of somebody who is about to wake."""
+        now = time.monotonic()
+        since = now if self._waits_since is None else self._waits_since
+        waits = bool(self._about_to_wake) and now - since < WAITS_S_MAX
+        self._waits_since = since if waits else None
+        return waits
 
     def _glance(self) -> object:
         try:

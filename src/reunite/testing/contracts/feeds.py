@@ -111,6 +111,19 @@ class FeedContract:
                 return
             listener.wait_for_more_than(before)
 
+    def test_who_is_long_about_to_wake_keeps_nobody_from_hearing_of_others(
+        self, subject: FeedSubject
+    ) -> None:
+        listener = _Listener()
+        subject.feed.listen(listener)
+        with subject.feed.waking():
+            before = listener.calls
+            if subject.write():
+                listener.wait_for_more_than(before)
+        before = listener.calls
+        subject.feed.wake()
+        listener.wait_for_more_than(before)
+
     def test_a_closed_feed_calls_nobody(self, subject: FeedSubject) -> None:
         listener = _Listener()
         subject.feed.listen(listener)

@@ -504,8 +504,7 @@ class Replica:
     def retry(self, parked_id: int, values: Mapping[str, Any] | None = None) -> None:
         """Make a parked change again, as a new local one; `values` replaces some of its columns.
 
-        Raises BadRequestError if it is not there, or if its row is no longer, and ConstraintError
-        where the file refuses it.
+        Raises BadRequestError if it or its row is not there, ConstraintError if the file refuses.
         """
         change = self._parked(parked_id)
         with self._file.group(self._now_ms) as connection, translated():

@@ -204,3 +204,19 @@ def test_a_repair_behind_the_triggers_shows_no_node_what_another_has_pushed(
         one.pull()
         assert "repair" in sent
         assert [row[1:] for row in one.rows()] == [("a's", 7)]
+
+
+@pytest.mark.parametrize("pulls", [False, True])
+def test_a_node_that_registers_again_sends_what_is_unpushed(world: World, pulls: bool) -> None:
+    """It is another node to the server, and no other user's."""
+    node = world.node("a")
+    node.add(City(name="one"))
+    node.push()
+    node.add(City(name="two"))
+    node.register()
+    if pulls:
+        node.pull()
+    node.push()
+    node.pull()
+    assert [name for _, name, _ in world.rows()] == ["one", "two"]
+    world.check_equal(node)

@@ -89,6 +89,19 @@ def test_what_the_hub_has_answered_is_done_and_not_parked(shared: Pair) -> None:
 
 
 @pytest.mark.hubs("sqlite", "postgresql")
+def test_what_the_hub_has_refused_and_merged_is_told_to_who_comes(shared: Pair) -> None:
+    """Its outcome is here, and no checkpoint has shown it yet."""
+    shared.at_hub("update note set title = 'hub' where id = '1'")
+    shared.write(shared.replica, "insert into sale (id, product_id, amount) values (7, 2, -1)")
+    shared.replica.push()
+    with opened_by(shared, "bob") as his:
+        done = his.sync()
+        assert (done.rejected, done.conflicts, done.pending) == (1, 1, 0)
+        assert parked(his) == [("check", (7,))]
+        assert [(each.key, each.column) for each in his.conflicts()] == [(("1",), "title")]
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
 def test_a_change_whose_answer_was_lost_does_not_happen_twice(shared: Pair) -> None:
     shared.wire.lose_next_answer()
     with pytest.raises(HubUnreachableError):

@@ -7,7 +7,7 @@ import { LOST_LOG } from "../errors.js";
 import type { Former } from "../protocol/messages.js";
 import type { Conversation } from "../replica/conversation.js";
 import type { Inbox } from "../replica/inbox.js";
-import type { Pending } from "../replica/pending.js";
+import { isRejected, type Pending } from "../replica/pending.js";
 import { adopt } from "../replica/state.js";
 import type { Store, Tx } from "../replica/store.js";
 
@@ -69,9 +69,13 @@ export async function takeNewIdentity(
 /** Park what another user has left here to be sent: nobody else is to be its author, and only who
  * made it knows whether it still holds. What the hub has answered is done. What is left to send. */
 async function setAside(inbox: Inbox, tx: Tx): Promise<Pending[]> {
-  const waiting = (await tx.outbox()).filter((pending) => pending.outcome === null);
+  const parked = new Set<number>();
+  for (const pending of await tx.outbox()) {
+    if (pending.outcome !== null) await inbox.noteConflicts(pending);
+    if (pending.outcome === null || isRejected(pending)) parked.add(pending.n);
+  }
   const reason = "It was written here before another user came. Retry it to send it as this one.";
-  await inbox.giveUp(new Set(waiting.map(({ n }) => n)), "other-user", reason);
+  await inbox.giveUp(parked, "other-user", reason);
   return [];
 }
 

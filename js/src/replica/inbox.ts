@@ -172,11 +172,14 @@ export class Inbox {
     state.writes += 1;
   }
 
-  /** Park changes that the hub will not even look at, and what hangs on them. */
+  /** Park changes that the hub will not even look at, and what hangs on them; ones that it has
+   * rejected, with what it said. */
   async giveUp(numbers: ReadonlySet<number>, code: string, reason: string): Promise<void> {
     const scene = await this.#open();
     const refused = scene.pendings.filter((pending) => numbers.has(pending.n));
-    for (const pending of refused) pending.outcome = { kind: "rejected", code, reason };
+    for (const pending of refused) {
+      if (!isRejected(pending)) pending.outcome = { kind: "rejected", code, reason };
+    }
     await this.#parkAll(scene, refused, []);
     await this.#close(scene);
     this.#tx.state.writes += 1;
@@ -386,10 +389,7 @@ export class Inbox {
     const covered = scene.pendings.filter((pending) => pending.n <= answered);
     for (const pending of covered) {
       this.#removed.add(pending.n);
-      const outcome = pending.outcome!;
-      if (!outcome.conflicts?.length) continue;
-      const found = await rareNow().noteConflicts(this.#tx, pending, outcome, this.#nowMs);
-      this.done.conflicts.push(...found);
+      await this.noteConflicts(pending);
     }
     scene.pendings = scene.pendings.filter((pending) => pending.n > answered);
     const rejected = covered.filter(isRejected);
@@ -398,6 +398,14 @@ export class Inbox {
     if (scene.erased.size > 0) {
       await rareNow().forgetErased(this.#tx, new Set(scene.erased.keys()));
     }
+  }
+
+  /** Keep the conflicts that an answered change has met, for people to see. */
+  async noteConflicts(pending: Pending): Promise<void> {
+    const outcome = pending.outcome!;
+    if (!outcome.conflicts?.length) return;
+    const found = await rareNow().noteConflicts(this.#tx, pending, outcome, this.#nowMs);
+    this.done.conflicts.push(...found);
   }
 
   /** Park refused changes that are still in the outbox, and those that hang on them or on rejected

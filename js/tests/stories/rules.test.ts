@@ -6,6 +6,7 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Fetch } from "../../src/index.js";
 import { TASKS, until, World } from "./world.js";
 
 let world: World;
@@ -269,6 +270,36 @@ test("what one user left to be sent goes to the hub as nobody else's, and is not
     expect(await own.hub.sql(kept)).toEqual([
       ["1", "changed offline"],
       ["3", "written offline"],
+    ]);
+  } finally {
+    await own.close();
+  }
+});
+
+test("what the hub has refused and merged is told, though another user comes (I10)", async () => {
+  const own = await World.with(OWN_NOTES);
+  try {
+    await own.hub.sql("insert into note values ('1', 'alice', 'hers'), ('2', 'carol', 'hidden')");
+    const [alice, bob] = [await own.hub.tokenFor("alice"), await own.hub.tokenFor("bob")];
+    const name = "a replica that two users share";
+    let isCut = false;
+    const fetch: Fetch = (url, init) =>
+      isCut && url.includes("v1/pull")
+        ? Promise.reject(new TypeError("cut"))
+        : globalThis.fetch(url, init);
+    const { db: hers } = await own.device({ name, token: alice, fetch });
+    await own.hub.sql("update note set body = 'at the hub' where id = '1'");
+    await hers.table("note").update("1", { body: "offline" });
+    await hers.table("note").create("2", { owner: "alice", body: "of the same key" });
+    isCut = true;
+    await expect(hers.sync()).rejects.toMatchObject({ code: "hub-unreachable" });
+    await hers.close();
+
+    const { db: his } = await own.device({ name, token: bob });
+    await his.sync();
+    expect((await his.parked()).map(({ code, key }) => [code, key])).toEqual([["key-taken", "2"]]);
+    expect((await his.conflicts()).map(({ key, column }) => [key, column])).toEqual([
+      ["1", "body"],
     ]);
   } finally {
     await own.close();

@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
+import msgspec
+
 from reunite.core.schema import TableSchema
 from reunite.errors import (
     BadRequestError,
@@ -68,15 +70,23 @@ _ALL_NUMBERS = 2**62
 # Changes in the first push of a sync, so that the hub begins early, and how much larger the next
 # one may be.
 _FIRST_BATCH = 500
+_GROWTH = 4
 
 _OTHER_USER = "It was written here before another user came. Retry it to send it as this one."
-_GROWTH = 4
 
 
 _Answered: TypeAlias = tuple[PushRequest, PushAnswer]
 
 # Called in the transaction that shows a checkpoint, before it does; what it raises undoes it.
 BeforeCheckpoint: TypeAlias = Callable[[sqlite3.Connection, State, Inbox, Page], None]
+
+
+class Manners(msgspec.Struct, frozen=True, kw_only=True):
+    """How a hub is talked to: whether a pull begins with the push that a new identity needs, and
+    whether what one user left to be sent is parked when another one comes."""
+
+    resends_in_pull: bool = True
+    minds_users: bool = True
 
 
 class Driver:
@@ -91,7 +101,7 @@ class Driver:
         on_checkpoint: Callable[[set[str]], None],
         on_page: Callable[[Page], None] | None = None,
         before_checkpoint: BeforeCheckpoint | None = None,
-        resends_in_pull: bool = True,
+        manners: Manners | None = None,
     ) -> None:
         self._file = file
         self._hub = hub
@@ -99,7 +109,7 @@ class Driver:
         self._note_checkpoint = on_checkpoint
         self._note_page = on_page
         self._before_checkpoint = before_checkpoint
-        self._resends_in_pull = resends_in_pull
+        self._manners = manners or Manners()
         self._report = SyncReport()
         self._batch_max = _FIRST_BATCH
         self._has_more = True  # behind the batch that was read last, perhaps
@@ -186,7 +196,7 @@ class Driver:
                 # After a new identity the hub must say what it already has before a page that
                 # includes it may be shown.
                 state = self._file.state()
-                if self._resends_in_pull and state.resend_n > state.known_n:
+                if self._manners.resends_in_pull and state.resend_n > state.known_n:
                     self.push()
                 page = self._pull_pages()
                 if self._heal(page):
@@ -446,16 +456,19 @@ class Driver:
         self._hub.try_again(error)
         state = self._file.state()
         answer = self._hub.register(state.tables, state.where)
+        done = Applied()
         with self._file.writing() as (connection, state):
-            if state.whose and answer.whose and state.whose != answer.whose:
+            is_others = state.whose and answer.whose and state.whose != answer.whose
+            if is_others and self._manners.minds_users:
                 # Nobody else is to be its author, and only who made it knows whether it holds.
-                self._report.rejected += self._inbox(connection, state).set_aside(
-                    code="other-user", reason=_OTHER_USER
-                )
+                inbox = self._inbox(connection, state)
+                done = inbox.set_aside(code="other-user", reason=_OTHER_USER)
             outbox = self._outbox(connection, state)
             outbox.prepare(now_ms=self._now_ms())
             is_log_lost = isinstance(error, LOST_LOG)
-            return begin_again(state, outbox, answer, is_log_lost=is_log_lost)
+            has_other_shapes = begin_again(state, outbox, answer, is_log_lost=is_log_lost)
+        self._count(done)
+        return has_other_shapes
 
     def _make_smaller(self, error: LimitExceededError) -> None:
         """A push was too large. Try its first group alone, then the first change of a divisible

@@ -236,18 +236,15 @@ class Inbox:
         self._park_all(scene, refused)
         self._close(scene)
 
-    def set_aside(self, *, code: str, reason: str) -> int:
-        """Park what the hub has not answered, and let go of what it has, which pages bring; how
-        many are parked."""
-        scene = self._open()
-        waiting = [pending for pending in scene.pendings if pending.outcome is None]
-        for pending in waiting:
-            pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
-        parked = self._park_all(scene, waiting)
-        if scene.pendings:
-            self._drop(scene, scene.pendings)
+    def set_aside(self, *, code: str, reason: str) -> Applied:
+        """Park what the hub has not answered, and be done with what it has, which pages bring."""
+        scene, done = self._open(), Applied()
+        for pending in scene.pendings:
+            if pending.outcome is None:
+                pending.outcome = Outcome(kind=OutcomeKind.REJECTED, code=code, reason=reason)
+        self._settle(scene, scene.pendings, done)
         self._close(scene)
-        return parked
+        return done
 
     def squash(self, *, after_n: int) -> None:
         """Put changes of one row together where the hub has not taken them: those after a number,
@@ -450,22 +447,24 @@ class Inbox:
         """Take covered changes out of the outbox; rejected ones and what hangs on them are
         parked."""
         answered = final.answered or 0
-        pendings = scene.pendings
-        covered = [pending for pending in pendings if pending.n <= answered]
-        rejected = [pending for pending in covered if pending.is_rejected]
-        for pending in covered:
-            assert pending.outcome is not None, "checked in _take_outcomes"
-            done.conflicts += self._records.note_conflicts(pending, pending.outcome)
-        self._outbox.remove(covered)
-        gone = {pending.n for pending in covered}
-        self._keep(scene, [pending for pending in pendings if pending.n not in gone])
-        for pending in rejected:
-            self._park(scene, pending)
-        done.rejected += len(rejected) + self._park_all(scene, [], rejected)
+        self._settle(scene, [pending for pending in scene.pendings if pending.n <= answered], done)
         if scene.erased:
             self._records.forget(scene.erased)
             scene.changed |= forget_erased(self._schemas, scene.pendings, scene.erased)
             self._state.must_scrub = True
+
+    def _settle(self, scene: Scene, answered: list[Pending], done: Applied) -> None:
+        """Take these out of the outbox, and keep for people what their outcomes say to them."""
+        for pending in answered:
+            assert pending.outcome is not None, "checked in _take_outcomes"
+            done.conflicts += self._records.note_conflicts(pending, pending.outcome)
+        self._outbox.remove(answered)
+        gone = {pending.n for pending in answered}
+        self._keep(scene, [pending for pending in scene.pendings if pending.n not in gone])
+        rejected = [pending for pending in answered if pending.is_rejected]
+        for pending in rejected:
+            self._park(scene, pending)
+        done.rejected += len(rejected) + self._park_all(scene, [], rejected)
 
     def _park_all(
         self, scene: Scene, refused: list[Pending], rejected: Sequence[Pending] = ()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 
 from reunite.protocol.pull import Page
 from reunite.replica.colliding import CollidingError, collisions
-from reunite.replica.driver import Driver
+from reunite.replica.driver import Driver, Manners
 from reunite.replica.file import ReplicaFile
 from reunite.replica.inbox import Inbox
 from reunite.replica.outbox import Outbox
@@ -34,7 +34,8 @@ class WholeReplica(Replica):
     says which do. With `steps_aside`, those are set aside instead.
     """
 
-    _resends_in_pull = False
+    # Its hub knows nodes by numbers, and one that registers again gets another.
+    _manners = Manners(resends_in_pull=False, minds_users=False)
     steps_aside = False
 
     def _before_checkpoint(

@@ -31,7 +31,7 @@ from reunite.protocol.pull import Page
 from reunite.replica.asked import AskedTables, asked_tables, check_choice
 from reunite.replica.cloning import Cloning
 from reunite.replica.conversation import Conversation
-from reunite.replica.driver import BeforeCheckpoint, Driver
+from reunite.replica.driver import BeforeCheckpoint, Driver, Manners
 from reunite.replica.file import ReplicaFile
 from reunite.replica.groups import take_key
 from reunite.replica.live import LiveLink, LiveThread
@@ -87,7 +87,7 @@ class Replica:
 
     # See `Driver`.
     _before_checkpoint: BeforeCheckpoint | None = None
-    _resends_in_pull = True
+    _manners = Manners()
 
     def __init__(
         self,
@@ -356,7 +356,7 @@ class Replica:
             on_checkpoint=on_checkpoint,
             on_page=self.on_page,
             before_checkpoint=self._before_checkpoint,
-            resends_in_pull=self._resends_in_pull,
+            manners=self._manners,
         )
 
     def _conversation(self, on_progress: OnProgress | None) -> Conversation:

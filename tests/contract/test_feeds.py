@@ -114,39 +114,95 @@ class TestLookingFeedOfADatabase(FeedContract):
         subject.close()
 
 
+class Counted:
+    """How often a feed looked, and how often it was about to; each look finds news."""
+
+    def __init__(self) -> None:
+        self.looks = self.turns = 0
+        self.is_led = False
+        self._has_changed = threading.Condition()
+
+    def look(self) -> int:
+        with self._has_changed:
+            self.looks += 1
+            self._has_changed.notify_all()
+            return self.looks
+
+    def take_turn(self) -> bool:
+        with self._has_changed:
+            self.turns += 1
+            self._has_changed.notify_all()
+            return self.is_led
+
+    def wait_for_turns(self, count: int) -> None:
+        with self._has_changed:
+            wanted = self.turns + count
+            assert self._has_changed.wait_for(lambda: self.turns >= wanted, DEADLINE_S)
+
+    def wait_for_a_look(self, *, after: int) -> None:
+        with self._has_changed:
+            assert self._has_changed.wait_for(lambda: self.looks > after, DEADLINE_S)
+
+
 def test_a_looking_feed_waits_for_who_is_about_to_wake(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its listeners would be in the way of who numbers, and find what has no number yet."""
     monkeypatch.setattr(looking_feed, "WAITS_S_MAX", 3_600)
-    looks, turns = [0], [0]
-    has_turned = threading.Condition()
-
-    def look() -> int:
-        looks[0] += 1
-        return looks[0]
-
-    def take_turn() -> bool:
-        with has_turned:
-            turns[0] += 1
-            has_turned.notify_all()
-        return False
-
-    def wait_for_turns(count: int) -> None:
-        with has_turned:
-            wanted = turns[0] + count
-            assert has_turned.wait_for(lambda: turns[0] >= wanted, DEADLINE_S)
-
-    feed = LookingFeed(look, is_led=take_turn)
+    counted = Counted()
+    feed = LookingFeed(counted.look, is_led=counted.take_turn)
     end = feed.listen(lambda: None)
     with feed.waking():
-        wait_for_turns(2)  # the first one may have begun before the block
-        before = looks[0]
+        counted.wait_for_turns(2)  # the first one may have begun before the block
+        before = counted.looks
         with feed.waking():
-            wait_for_turns(3)
-        wait_for_turns(3)
-        assert looks[0] == before
-    wait_for_turns(3)
-    assert looks[0] > before
+            counted.wait_for_turns(3)
+        counted.wait_for_turns(3)
+        assert counted.looks == before
+    counted.wait_for_a_look(after=before)
     end()
+
+
+def test_a_look_that_was_left_out_comes_soon_where_pauses_are_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One process pushes all the time, and another one has begun to look for both."""
+    monkeypatch.setattr(looking_feed, "LED_S", 3_600)
+    counted = Counted()
+    feed = LookingFeed(counted.look, is_led=counted.take_turn)
+    end = feed.listen(lambda: None)
+    with feed.waking():
+        counted.wait_for_turns(2)
+        before = counted.looks
+        counted.wait_for_turns(2)
+        counted.is_led = True
+        counted.wait_for_a_look(after=before)
+    end()
+
+
+def test_who_pushes_does_not_wait_for_the_look_of_who_begins_to_listen() -> None:
+    """The database may be slow to answer it."""
+    is_looking, may_end = threading.Event(), threading.Event()
+
+    def look() -> None:
+        is_looking.set()
+        assert may_end.wait(DEADLINE_S)
+
+    feed = LookingFeed(look)
+    begins = threading.Thread(target=feed.listen, args=(lambda: None,))
+    begins.start()
+    assert is_looking.wait(DEADLINE_S)
+    pushed = threading.Event()
+
+    def push() -> None:
+        with feed.waking():
+            pushed.set()
+
+    pushes = threading.Thread(target=push)
+    pushes.start()
+    assert pushed.wait(DEADLINE_S)
+    may_end.set()
+    for thread in (begins, pushes):
+        thread.join()
+    feed.close()
 
 
 def test_a_looking_feed_has_a_thread_only_while_somebody_listens() -> None:

@@ -60,7 +60,7 @@ class LookingFeed:
         self._lock = threading.Lock()
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
-        self._about_to_wake: frozenset[object] = frozenset()
+        self._about_to_wake: set[object] = set()
         self._waits_since: float | None = None
 
     def wake(self) -> None:
@@ -68,14 +68,13 @@ class LookingFeed:
 
     @contextmanager
     def waking(self) -> Iterator[None]:
+        # Without the lock, under which `listen` takes a look: nobody who pushes waits for that.
         place = object()
-        with self._lock:
-            self._about_to_wake |= {place}
+        self._about_to_wake.add(place)
         try:
             yield
         finally:
-            with self._lock:
-                self._about_to_wake -= {place}
+            self._about_to_wake.discard(place)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         with self._lock:
@@ -117,7 +116,7 @@ class LookingFeed:
 
     def _run(self, is_over: threading.Event, before: object) -> None:
         pause, quiet = self._busy_s, 0
-        while not is_over.wait(LED_S if self._is_led() else pause):
+        while not is_over.wait(self._pause_s(pause)):
             if self._waits():
                 continue
             now = self._glance()
@@ -128,6 +127,12 @@ class LookingFeed:
             quiet += 1
             if quiet >= _PATIENCE:
                 pause, quiet = min(pause * 2, IDLE_S), 0
+
+    def _pause_s(self, pause_s: float) -> float:
+        """How long until the next look, by this pause of a feed that is not led; one that was left
+        out comes soon, however long the pauses have become."""
+        wanted_s = LED_S if self._is_led() else pause_s
+        return wanted_s if self._waits_since is None else min(wanted_s, WAITS_S_MAX)
 
     def _waits(self) -> bool:
         """Whether to leave this look out, because of somebody who is about to wake."""

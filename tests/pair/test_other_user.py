@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
 from reunite.errors import ConstraintError, HubUnreachableError
-from reunite.replica import Replica
+from reunite.replica import Replica, driver, sending
 from tests.pair.conftest import Pair
 
 
@@ -117,3 +118,109 @@ def test_a_change_whose_answer_was_lost_does_not_happen_twice(shared: Pair) -> N
             hers.retry(insert.id)
         assert hers.sync().pushed == 0
     assert shared.at_hub("select count(*) from reunite_change") == [(3,)]
+
+
+@pytest.mark.hubs("sqlite", "postgresql")
+def test_generated_keys_and_children_are_parked_and_may_be_retried(pair: Pair) -> None:
+    pair.write(
+        pair.replica,
+        "insert into product (name, code) values ('Plum', 'P')",
+        "insert into sale (product_id, amount) select id, 5 from product where code = 'P'",
+    )
+    pair.write(
+        pair.replica,
+        "delete from sale where id = 1",
+        "delete from product where id = 1",
+        "update product set stock = stock + 3 where id = 2",
+    )
+    with opened_by(pair, "bob") as his:
+        assert his.sync().rejected == 5
+        for table in ("product", "sale"):
+            assert pair.rows(his, table) == pair.at_hub(f"select * from {table} order by 1")
+        pair.write(his, "insert into product (name, code) values ('Quince', 'Q')")
+        assert his.sync().pushed == 1
+    with opened_by(pair, "owner") as hers:
+        hers.sync()
+        for change in hers.parked():
+            hers.retry(change.id)
+        done = hers.sync()
+        assert (done.pushed, done.rejected, done.conflicts) == (5, 0, 0)
+        for table in ("product", "sale"):
+            assert pair.rows(hers, table) == pair.at_hub(f"select * from {table} order by 1")
+    assert pair.at_hub("select id, stock from product where code <> 'Q' and id < 3") == [(2, 13)]
+    assert pair.at_hub("select sum(amount) from sale") == [(9,)]
+
+
+@pytest.mark.hubs("sqlite")
+@pytest.mark.parametrize("is_in_parts", [False, True])
+def test_long_groups_are_parked_whole(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, is_in_parts: bool
+) -> None:
+    """One is on its way when the line breaks: as a range, or with parts of it at the hub."""
+    with pair.replica.transaction() as db:
+        db.executemany("insert into note values (?, 'new')", [(f"a{i}",) for i in range(40)])
+    with pair.replica.transaction() as db:
+        db.executemany("insert into note values (?, 'new')", [(f"b{i}",) for i in range(40)])
+    if is_in_parts:
+        monkeypatch.setattr(sending, "WHOLE_MAX", 8)
+        monkeypatch.setattr(sending, "PART_MAX", 5)
+        monkeypatch.setattr(driver, "PUSH_CHANGES_AIM", 3)
+    pair.wire.lose_next_answer()
+    with pytest.raises(HubUnreachableError):
+        pair.replica.push()
+    with opened_by(pair, "bob") as his:
+        his.push()
+        assert (len(his.parked()), his.status().pending) == (80, 0)
+        pair.write(his, "insert into note values ('his', 'his')")
+        assert his.sync().pushed == 1
+        assert pair.rows(his, "note") == pair.at_hub("select * from note order by 1")
+    assert pair.at_hub("select count(*) from note") == [(1 if is_in_parts else 81,)]
+
+
+@pytest.mark.hubs("sqlite")
+def test_a_crash_after_the_registration_changes_nothing(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair.write(pair.replica, "insert into note values ('2', 'new')")
+
+    def crash(*_: object, **__: object) -> bool:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patched, opened_by(pair, "bob") as his:
+        patched.setattr(driver, "begin_again", crash)
+        with pytest.raises(RuntimeError):
+            his.sync()
+        assert (parked(his), his.status().pending) == ([], 1)
+    with opened_by(pair, "owner") as hers:
+        assert (hers.sync().pushed, parked(hers)) == (1, [])
+
+
+@pytest.mark.hubs("sqlite")
+def test_two_programs_that_sync_one_file_as_two_users_lose_nothing(pair: Pair) -> None:
+    token = pair.hub.create_token("bob")
+    with Replica(
+        pair.folder / "laptop.db", transport=pair.wire.transport(token), clock=pair.clock
+    ) as his:
+        for i in range(3):
+            pair.write(pair.replica, f"insert into note values ('hers {i}', 'new')")
+            his.sync()
+            pair.write(his, f"insert into note values ('his {i}', 'new')")
+            pair.replica.sync()
+        assert len(parked(his)) == 6
+    assert pair.at_hub("select count(*) from note") == [(0,)]
+
+
+@pytest.mark.hubs("sqlite")
+def test_a_live_replica_tells_what_is_parked(shared: Pair) -> None:
+    is_told = threading.Event()
+    with opened_by(shared, "bob") as his:
+        his.start(on_event=lambda report: is_told.set() if report.rejected == 2 else None)
+        assert is_told.wait(30)
+        shared.write(his, "insert into note values ('3', 'his')")
+        assert his.wait_until_synced(30)
+        his.stop()
+        assert parked(his) == [("other-user", ("1",)), ("other-user", ("2",))]
+    assert shared.at_hub("select id, title from note order by id") == [
+        ("1", "before"),
+        ("3", "his"),
+    ]

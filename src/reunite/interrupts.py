@@ -17,6 +17,7 @@ from typing import NoReturn, TypeVar
 
 Item = TypeVar("Item")
 
+# So late a signal is heard at most that another thread was given.
 LOOK_UP_EVERY_S = 0.5
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ import os; os._exit(0)
 """
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals of a POSIX system")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("wait", ["wait_for_interrupt()", "next_of(queue.SimpleQueue())"])
 def test_a_signal_that_another_thread_took_ends_the_wait(wait: str, number: signal.Signals) -> None:

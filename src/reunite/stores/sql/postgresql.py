@@ -110,7 +110,7 @@ class PostgresDatabase:
         self._found = WeakKeyDictionary()
         lock_ms, statement_ms = int(timeout_s * 1_000), int(STATEMENT_TIMEOUT_S * 1_000)
         limits = {"lock_timeout": lock_ms, "statement_timeout": statement_ms}
-        # One statement: a SET for each costs more than all the rest of a small transaction's begin.
+        # One statement: every SET would be one more to read and to answer, in each transaction.
         sets = ", ".join(
             f"set_config('{name}', '{value}', true)"
             for name, value in {**VALUE_SETTINGS, **limits}.items()

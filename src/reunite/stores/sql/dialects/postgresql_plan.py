@@ -48,12 +48,10 @@ LEASE_MARGIN = 20
 # Fewer rows go as JSON: COPY takes a turn more.
 COPY_ROWS_MIN = 20
 
-# Key columns whose wire form is what the log has.
-_PLAIN_KEYS = frozenset({ColumnType.INTEGER, ColumnType.TEXT, ColumnType.BOOLEAN, ColumnType.UUID})
-
-# Of which type their values are, as far as they need nothing done to them: keys are read by the
-# thousand, and one that is refused here is read step by step. A text that needs something has TAG.
-_READ_AT_ONCE: Mapping[ColumnType, Any] = MappingProxyType(
+# Key columns whose wire form is what the log has, with the values that need nothing done to them:
+# keys are read by the thousand, and one that is refused here is read step by step. A text that
+# needs something has TAG.
+_PLAIN_KEYS: Mapping[ColumnType, Any] = MappingProxyType(
     {
         ColumnType.INTEGER: Annotated[int, Meta(ge=-SAFE_INTEGER_MAX, le=SAFE_INTEGER_MAX)],
         ColumnType.TEXT: str,
@@ -166,7 +164,7 @@ class FormerPlan(TablePlan):
 
 
 def _key_decoder(columns: Sequence[Column]) -> msgspec.json.Decoder[Key] | None:
-    types = tuple(_READ_AT_ONCE.get(column.type) for column in columns)
+    types = tuple(_PLAIN_KEYS.get(column.type) for column in columns)
     return None if None in types else msgspec.json.Decoder(tuple[types])  # type: ignore[valid-type]
 
 

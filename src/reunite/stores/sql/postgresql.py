@@ -269,6 +269,8 @@ class PostgresDatabase:
                 autocommit=True,
                 prepare_threshold=None,
                 connect_timeout=CONNECT_TIMEOUT_S,
+                # Whatever the environment or the role has set: rows hold any text.
+                client_encoding="utf8",
                 fallback_application_name="reunite",
             )
             if is_session(connection):
@@ -374,7 +376,7 @@ class PostgresSession:
 _IN_TRANSACTION = frozenset(
     {psycopg.pq.TransactionStatus.INTRANS, psycopg.pq.TransactionStatus.INERROR}
 )
-_PARAMETER = re.compile(r"'(?:[^']|'')*'|\?(\d*)")
+_PARAMETER = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|\?(\d*)""")
 
 
 @lru_cache(maxsize=1_000)

@@ -29,6 +29,11 @@ from reunite.core.change import Op
 from reunite.core.schema import TableSchema
 from reunite.core.withheld import looks_secret
 from reunite.stores.sql.dialects.postgresql_reflection import PgRelation, PgTable
+from reunite.stores.sql.dialects.postgresql_standing import (
+    Standing,
+    parse_standing,
+    standing_of,
+)
 from reunite.stores.sql.dialects.postgresql_values import wire_sql
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.quoting import literal, quoted
@@ -168,7 +173,7 @@ BEGIN
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
         EXECUTE {literal(truncated)} OPERATOR(pg_catalog.||) pg_catalog.format(
             '%I.%I AS reunite_old', TG_TABLE_SCHEMA, TG_TABLE_NAME);
-    ELSIF {_have_moved(schema, details)} THEN{paired}
+    ELSIF {_keys_have_moved(schema, details)} THEN{paired}
     ELSE
         INSERT INTO {log} ({names}, old)
         SELECT {own}, '{Op.UPDATE}', {key("reunite_old")}, {image} FROM old_rows AS reunite_old;
@@ -178,7 +183,7 @@ END
 """
 
 
-def _have_moved(schema: TableSchema, details: PgTable) -> str:
+def _keys_have_moved(schema: TableSchema, details: PgTable) -> str:
     """The condition that an UPDATE has set other keys than there were. Rows of one statement can
     exchange their keys only where the primary key is not checked at once."""
     if details.has_deferrable_key:
@@ -228,14 +233,20 @@ def create(session: Session, schema: TableSchema, details: PgTable) -> None:
             )
             if _is_owned(session, relation):
                 session.execute(f"ALTER TABLE {relation.sql} ENABLE ALWAYS TRIGGER {name}")
+    now = standing_of(session, details)
+    if now != _standing(session, schema.name):
+        _note_standing(session, schema.name, now)
 
 
 def is_captured(session: Session, schema: TableSchema, details: PgTable) -> bool:
-    """Whether the table and all its partitions have the triggers, and they do what they should."""
+    """Whether the table and all its partitions have the triggers, they do what they should, and no
+    DDL has changed rows past them."""
     if any(name not in details.columns for name in schema.key):
         return False
     _, log = _place(session)
     if _function_text(session, schema.name) != body(schema, details, log):
+        return False
+    if _has_moved(session, schema.name, details):
         return False
     there = _triggers(session, details, schema.name)
     return all(
@@ -293,8 +304,30 @@ def role(session: Session) -> str:
 
 
 def _function_text(session: Session, table: str) -> str | None:
+    return _of_function(session, table, "p.prosrc")
+
+
+def _standing(session: Session, table: str) -> Standing | None:
+    """How the table stood when its triggers were last right."""
+    return parse_standing(_of_function(session, table, "obj_description(p.oid, 'pg_proc')"))
+
+
+def _note_standing(session: Session, table: str, standing: Standing) -> None:
+    place, _ = _place(session)
+    session.execute(
+        f"COMMENT ON FUNCTION {place}.{quoted(function_name(table))}() IS {literal(standing.text)}"
+    )
+
+
+def _has_moved(session: Session, table: str, details: PgTable) -> bool:
+    """Whether DDL may have changed rows since the triggers were last right."""
+    former = _standing(session, table)
+    return former is not None and standing_of(session, details).has_moved_from(former)
+
+
+def _of_function(session: Session, table: str, what: str) -> str | None:
     found = session.execute(
-        "SELECT p.prosrc FROM pg_proc AS p WHERE p.proname = ? AND p.pronamespace = "
+        f"SELECT {what} FROM pg_proc AS p WHERE p.proname = ? AND p.pronamespace = "
         "(SELECT relnamespace FROM pg_class WHERE oid = to_regclass('reunite_change'))",
         (function_name(table),),
     )
@@ -321,11 +354,14 @@ def witness(session: Session, table: str, details: PgTable) -> None:
     written: it names no column, so that any may be dropped or altered."""
     place, _ = _place(session)
     function = f"{place}.{quoted(function_name(table))}"
+    standing = _standing(session, table)
     session.execute(f"DROP FUNCTION IF EXISTS {function}() CASCADE")
     session.execute(
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
         f"SET search_path = pg_catalog, pg_temp AS {literal(_witness_text(place, table))}"
     )
+    if standing is not None:
+        _note_standing(session, table, standing)
     beyond = {relation.oid for relation in out_of_reach(session, details.partitions)}
     for relation in (details.relation, *details.partitions):
         if relation.oid in beyond:
@@ -340,9 +376,11 @@ def witness(session: Session, table: str, details: PgTable) -> None:
 
 
 def is_witnessed(session: Session, table: str, details: PgTable) -> bool:
-    """Whether the witnesses have been there all the time."""
+    """Whether the witnesses have been there all the time, and no DDL has changed rows."""
     place, _ = _place(session)
     if _function_text(session, table) != _witness_text(place, table):
+        return False
+    if _has_moved(session, table, details):
         return False
     there = {oid for oid, _ in _triggers(session, details, table)}
     return there.issuperset(part.oid for part in (details.relation, *details.partitions))

@@ -29,6 +29,7 @@ _DDL = f"""
         FROM pg_class AS c
         JOIN pg_namespace AS n ON n.oid = c.relnamespace
         WHERE ({reflection.USER_TABLES}) OR (c.relispartition AND c.relkind IN ('r', 'p'))
+            OR (c.relkind = 'c' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_')
     )
     SELECT concat_ws(' ',
         (SELECT sum(hashtextextended(concat_ws(' ', oid, relnamespace, relname, relkind, relowner,
@@ -45,7 +46,8 @@ _DDL = f"""
         (SELECT sum(hashtextextended(concat_ws(' ', x.indexrelid, x.xmin), 4))
          FROM pg_index AS x JOIN t ON t.oid = x.indrelid WHERE x.indisunique),
         (SELECT sum(hashtextextended(concat_ws(' ', d.oid, d.xmin), 5))
-         FROM pg_attrdef AS d JOIN t ON t.oid = d.adrelid))
+         FROM pg_attrdef AS d JOIN t ON t.oid = d.adrelid),
+        (SELECT sum(hashtextextended(concat_ws(' ', e.oid, e.xmin), 6)) FROM pg_enum AS e))
 """
 _META = f"SELECT '', ({_DDL}) UNION ALL SELECT name, value FROM reunite_meta"
 

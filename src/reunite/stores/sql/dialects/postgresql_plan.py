@@ -25,6 +25,7 @@ from reunite.stores.sql.dialects.postgresql_values import (
     ROW_UNNEEDED,
     copied,
     image_reader,
+    possible_keys,
     records,
     recordset,
     row_sql,
@@ -171,7 +172,10 @@ def _key_value(column: Column, value: Any) -> Any:
     if column.type is ColumnType.DATETIME and isinstance(value, str):
         return utc_text(value)
     step = row_step(column.type, type(value))
-    return value if step is None else step(value)
+    try:
+        return value if step is None else step(value)
+    except (TypeError, ValueError):
+        return value  # written between an ALTER TYPE and the first look of ours that follows it
 
 
 class PostgresPlan(FormerPlan):
@@ -198,7 +202,9 @@ class PostgresPlan(FormerPlan):
     # --- Keys -------------------------------------------------------------------------------------
 
     def key_sources(self, keys: Sequence[Key]) -> Iterator[TupleSource]:
-        return self.value_sources(self.schema.key, keys)
+        # The log also has keys of before a migration: one that is none of today's names no row,
+        # and PostgreSQL would refuse all of them.
+        return self.value_sources(self.schema.key, possible_keys(self._keys, keys))
 
     def value_sources(self, columns: Sequence[str], tuples: Sequence[Key]) -> Iterator[TupleSource]:
         if tuples:

@@ -61,7 +61,9 @@ USER_TABLES = """
 _FIND = f"""
     SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relispartition,
            NOT (c.relrowsecurity OR c.relhasrules), EXISTS (SELECT FROM pg_index AS x
-               WHERE x.indrelid = c.oid AND x.indisprimary AND NOT x.indimmediate)
+               WHERE x.indrelid = c.oid AND x.indisprimary AND NOT x.indimmediate),
+           c.relkind = 'r' AND EXISTS (SELECT FROM pg_inherits AS i
+               WHERE c.oid IN (i.inhrelid, i.inhparent))
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
     WHERE {_NAME} = ? AND n.nspname !~ '^pg_' AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
@@ -75,7 +77,8 @@ _COLUMNS = """
     )
     SELECT a.attname::text, b.typname::text, b.typtype::text, b.typcategory::text,
            format_type(a.atttypid, -1), a.attnotnull, pg_get_expr(d.adbin, d.adrelid),
-           a.attidentity::text, a.attgenerated::text, a.attnum
+           a.attidentity::text, a.attgenerated::text, a.attnum,
+           ARRAY (SELECT e.enumlabel::text FROM pg_enum AS e WHERE e.enumtypid = b.oid)
     FROM pg_attribute AS a
     JOIN types ON types.attnum = a.attnum
     JOIN pg_type AS b ON b.oid = types.type AND b.typtype <> 'd'
@@ -117,7 +120,7 @@ _PARTITIONS = """
 
 class PgColumn(msgspec.Struct, frozen=True, kw_only=True):
     """A stored column. `base` is the type's own name, that of its base for a domain; `kind` and
-    `category` are pg_type's; `sql` names the type in a statement."""
+    `category` are pg_type's; `sql` names the type in a statement; `labels` are those of an enum."""
 
     name: str
     base: str
@@ -127,6 +130,7 @@ class PgColumn(msgspec.Struct, frozen=True, kw_only=True):
     not_null: bool
     default: str | None
     identity: str
+    labels: tuple[str, ...]
 
     @property
     def type(self) -> ColumnType:
@@ -201,13 +205,18 @@ def table_of(session: Session, table: str) -> PgTable:
             f"The database has no table {table!r}. Names are taken as they are written, with "
             "capitals and small letters; one in another schema is called schema.table."
         )
-    oid, schema, name, kind, is_partition, takes_copy, has_deferrable_key = found[0]
+    oid, schema, name, kind, is_partition, takes_copy, has_deferrable_key, inherits = found[0]
     if name.startswith("reunite_"):
         raise UntrackableTableError(f"{table!r} is one of reunite's own tables.")
     if kind not in ("r", "p"):
         raise UntrackableTableError(f"{table!r} is no ordinary table; only those are tracked.")
     if is_partition:
         raise UntrackableTableError(f"{table!r} is a partition: track the table that it is of.")
+    if inherits:
+        raise UntrackableTableError(
+            f"{table!r} inherits from another table, or is inherited from: a statement that names "
+            "the parent changes rows of both. Make it a table of its own, or a partitioned one."
+        )
     relation = PgRelation(oid=oid, schema=schema, name=name, kind=kind)
     names: dict[int, str] = {}
     columns = {}
@@ -222,6 +231,7 @@ def table_of(session: Session, table: str) -> PgTable:
         identity,
         computed,
         number,
+        labels,
     ) in session.execute(_COLUMNS, (oid,)):
         names[number] = column
         if not computed:
@@ -234,6 +244,7 @@ def table_of(session: Session, table: str) -> PgTable:
                 not_null=not_null,
                 default=default,
                 identity=identity,
+                labels=tuple(labels),
             )
     return PgTable(
         relation=relation,

@@ -14,12 +14,15 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
+from reunite.core.key import Key
 from reunite.core.schema import Column, ColumnType
 from reunite.core.stored import (
     TAG,
@@ -31,7 +34,7 @@ from reunite.core.stored import (
     wire_form,
     wire_integer,
 )
-from reunite.core.values import Row, parse_integer
+from reunite.core.values import Row, is_base64, parse_integer
 from reunite.errors import ConstraintError
 from reunite.stores.sql.dialects.postgresql_reflection import PgColumn
 from reunite.stores.sql.dialects.sqlite import UNNEEDED
@@ -279,6 +282,71 @@ def recordset(columns: Sequence[tuple[PgColumn, Column]], alias: str) -> tuple[s
             declared.append(f"c{place} {column.sql}")
             values.append(x)
     return f"json_to_recordset(?::json) AS {alias}({', '.join(declared)})", values
+
+
+def possible_keys(columns: Sequence[tuple[PgColumn, Column]], keys: Sequence[Key]) -> list[Key]:
+    """Those of the keys that columns of these types may hold; of types of which nothing is known
+    here, and of texts, all."""
+    found = [key for key in keys if len(key) == len(columns)]
+    for place, (column, of_schema) in enumerate(columns):
+        may_hold = _check_of(column, of_schema.type)
+        if may_hold is not None:
+            found = [key for key in found if is_tagged(key[place]) or may_hold(key[place])]
+    return found
+
+
+def _check_of(column: PgColumn, column_type: ColumnType) -> Callable[[Any], bool] | None:
+    """What tells whether a column may hold a value that is not tagged."""
+    if column.kind == "e":
+        return frozenset(column.labels).__contains__
+    if column.base in _INTEGERS:
+        return partial(_is_within, _INTEGERS[column.base])
+    return _CHECKS.get(column_type)
+
+
+# As PostgreSQL reads them: a number may come as a text, and what begins like a time is one.
+def _is_within(integers: range, value: Any) -> bool:
+    try:
+        return not isinstance(value, float | bool) and int(value) in integers
+    except ValueError:
+        return False
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and math.isfinite(float(value))
+    except (OverflowError, ValueError):
+        return False
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(UUID(value))
+    except ValueError:
+        return False
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, str) and _TIME_START.match(value) is not None
+
+
+_TIME_START = re.compile(r"[+-]?(\d|infinity)")
+_INTEGERS = {
+    "int2": range(-(2**15), 2**15),
+    "int4": range(-(2**31), 2**31),
+    "oid": range(2**32),
+    "int8": range(-(2**63), 2**63),
+}
+_CHECKS: Mapping[ColumnType, Callable[[Any], bool]] = {
+    ColumnType.UUID: _is_uuid,
+    ColumnType.REAL: _is_number,
+    ColumnType.DECIMAL: _is_number,
+    ColumnType.BOOLEAN: (False, True, "false", "true").__contains__,
+    ColumnType.BLOB: lambda value: isinstance(value, str) and is_base64(value),
+    ColumnType.DATE: _is_time,
+    ColumnType.TIME: _is_time,
+    ColumnType.DATETIME: _is_time,
+}
 
 
 def stored_value(column: Column, value: Any) -> Any:

@@ -1,4 +1,5 @@
-"""A reader that follows a log while others write to it: in a process of its own.
+"""A reader that follows a log while others write to it: in a process of its own, which collects
+garbage as a hub's does.
 
 `Follower` starts it; run as a module, this file is it. It looks every few milliseconds, through the
 hub's store, which numbers what is new, or plainly by the numbers of `plain_log`. When its standard
@@ -18,6 +19,7 @@ from contextlib import closing
 import msgspec
 
 from benchmarks.hub_process import ROOT
+from reunite.server.collecting import collecting_rarely
 
 PAUSE_S = 0.005
 LIMIT = 5_000
@@ -79,10 +81,12 @@ def _follow_plainly(url: str, is_over: Callable[[], bool]) -> int:
         def read() -> bool:
             nonlocal count, last
             found = connection.execute(
-                "SELECT seq FROM plain_log WHERE seq > %s ORDER BY seq LIMIT %s", (last, LIMIT)
+                "SELECT seq, table_name, key, op FROM plain_log "
+                "WHERE seq > %s ORDER BY seq LIMIT %s",
+                (last, LIMIT),
             ).fetchall()
             if found:
-                count, (last,) = count + len(found), found[-1]
+                count, (last, *_) = count + len(found), found[-1]
             return len(found) == LIMIT
 
         _loop(read, is_over)
@@ -112,7 +116,8 @@ def main() -> None:
 
     threading.Thread(target=wait, daemon=True).start()
     follow = _follow_plainly if options else _follow_hub
-    print(follow(url, lambda: end.wait(PAUSE_S)), flush=True)
+    with collecting_rarely():
+        print(follow(url, lambda: end.wait(PAUSE_S)), flush=True)
 
 
 if __name__ == "__main__":

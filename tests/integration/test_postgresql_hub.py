@@ -7,7 +7,7 @@ import socket
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ import psycopg
 import pytest
 
 from reunite.core.change import Op
-from reunite.errors import StorageUnavailableError
+from reunite.errors import ConstraintError, StorageUnavailableError, UnknownTableError
 from reunite.hub import Hub
 from reunite.protocol.limits import PAGE_ROWS_MAX
 from reunite.replica import Replica
 from reunite.replica.transport import Transport
 from reunite.stores.sql import open_store
+from reunite.stores.sql.ports import Session
 from reunite.testing import FakeClock, FakeWire
 from tests.integration.processes import COMMAND, ServeProcess
 from tests.patience import DEADLINE_S
@@ -285,6 +286,62 @@ def test_what_seldom_changes_is_not_read_again_before_somebody_has_committed(
             session.execute("insert into news default values")
             assert session.execute_again(question) != second
         assert found() != second
+
+
+def test_what_is_prepared_stays_so_when_something_was_only_refused(postgresql: str) -> None:
+    """The driver forgets it with each rollback, and a push would take twice as long."""
+    from reunite.stores.sql.postgresql import PostgresDatabase
+
+    question = "SELECT count(*) FROM pg_prepared_statements WHERE statement = $1"
+    refusal = ConstraintError("No.", code="check")
+
+    def is_prepared(session: Session) -> bool:
+        return bool(session.execute(question, (question,))[0][0])
+
+    with closing(PostgresDatabase(postgresql)) as database:
+        with database.write() as session:
+            for _ in range(4):
+                is_prepared(session)
+
+        def fail(error: Exception) -> None:
+            with database.write() as session:
+                assert is_prepared(session)
+                with suppress(ConstraintError), session.savepoint():
+                    session.execute("CREATE TABLE undone ()")
+                    raise refusal
+                assert session.execute("SELECT to_regclass('undone')") == [(None,)]
+                session.execute("CREATE TABLE undone ()")
+                raise error
+
+        for error in (refusal, RuntimeError(), refusal):
+            with pytest.raises(type(error)):
+                fail(error)
+        with database.write() as session:
+            assert is_prepared(session)
+            assert session.execute("SELECT to_regclass('undone')") == [(None,)]
+        with pytest.raises(UnknownTableError), database.write() as session:
+            session.execute("SELECT * FROM undone")
+        with database.write() as session:
+            assert not is_prepared(session)
+
+
+def test_what_was_prepared_for_a_type_that_was_made_anew_is_forgotten(postgresql: str) -> None:
+    from reunite.stores.sql.postgresql import PostgresDatabase
+
+    make = "create type mood as enum ('fine'); create table diary (is_now mood)"
+    add = "INSERT INTO diary VALUES (?)"
+    with closing(PostgresDatabase(postgresql)) as database, connected(postgresql) as backend:
+        backend.execute(make)
+        for _ in range(4):
+            with database.write() as session:
+                session.execute(add, ("fine",))
+        backend.execute(f"drop table diary; drop type mood; {make}")
+        # psycopg may learn of it by an error, once.
+        with suppress(StorageUnavailableError), database.write() as session:
+            session.execute(add, ("fine",))
+        with database.write() as session:
+            session.execute(add, ("fine",))
+        assert backend.execute("select count(*) > 0 from diary").fetchone() == (True,)
 
 
 class PeekingTransport:

@@ -211,11 +211,13 @@ class PostgresDatabase:
                 if status == psycopg.pq.TransactionStatus.INERROR:
                     raise StorageUnavailableError("The transaction has failed and was undone.")
                 _commit(connection)
-        finally:
+        except BaseException as exc:
             # Still open: the block raised, or COMMIT was refused.
             if connection.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 with suppress(psycopg.Error):
-                    connection.execute("ROLLBACK")
+                    _undo(connection, "ROLLBACK", exc)
+            raise
+        finally:
             self._give_back(connection)
 
     def _found_on(self, connection: psycopg.Connection[Any], snapshot: str) -> Found:
@@ -362,9 +364,10 @@ class PostgresSession:
         self.execute(f"SAVEPOINT {name}")
         try:
             yield
-        except BaseException:
+        except BaseException as exc:
             if self._connection.info.transaction_status in _IN_TRANSACTION:
-                self.execute(f"ROLLBACK TO {name}")
+                with translated():
+                    _undo(self._connection, f"ROLLBACK TO {name}", exc)
                 self.execute(f"RELEASE {name}")
             raise
         else:
@@ -408,6 +411,24 @@ _CONSTRAINT_CODES: dict[type[psycopg.Error], str] = {
 # mistakes in PL/pgSQL; 55000 is what a sequence says that nobody asked.
 _MISTAKES = ("20", "21", "24", "27", "2D", "2F", "38", "39", "42", "54", "55000", "P0")
 _KEY = re.compile(r"Key \((?P<columns>.*?)\)=")
+
+
+# What may mean that a prepared statement is out of date.
+_DOUBTS = (psycopg.Error, StorageUnavailableError, CallerError)
+
+
+def _undo(connection: psycopg.Connection[Any], rollback: str, cause: BaseException) -> None:
+    """Roll back because of an error.
+
+    With each rollback psycopg forgets all that it has prepared, since what it names may have gone.
+    After what was only refused it is kept: preparing it again would take longer than the push.
+    """
+    is_open = connection.info.transaction_status in _IN_TRANSACTION
+    if is_open and not isinstance(cause, _DOUBTS):
+        done = connection.pgconn.exec_(rollback.encode())
+        if done.status == psycopg.pq.ExecStatus.COMMAND_OK:
+            return
+    connection.execute(rollback)
 
 
 def _commit(connection: psycopg.Connection[Any]) -> None:

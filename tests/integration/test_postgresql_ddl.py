@@ -295,3 +295,24 @@ def test_a_database_of_another_encoding_refuses_what_it_cannot_hold(
             assert it.rows("item") == kept
     finally:
         postgresql_server.drop_database(url)
+
+
+# --- TRUNCATE -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
+def test_a_truncate_takes_rows_along_that_its_transaction_does_not_see(
+    world: Callable[[str], World], postgresql: str, level: str
+) -> None:
+    it = world(f"{PARTITIONED} create table item (id int primary key); insert into item values (1)")
+    with connected(postgresql) as other:
+        other.execute(f"begin isolation level {level}")
+        other.execute("select from item")
+        it.altered("insert into item values (2); insert into sale values (15, 15)")
+        other.execute("truncate item, sale; insert into item values (3); commit")
+    it.replica.sync()
+    assert it.rows("item") == [(3,)]
+    assert it.rows("sale") == []
+    before = it.generation("item")
+    it.altered("create table other (id int)")
+    assert it.generation("item") == before

@@ -3,7 +3,8 @@
     INSERT      the keys of the new rows
     UPDATE      the rows as they were, with their new key, and their old one where it moved
     DELETE      the rows as they were
-    TRUNCATE    before it: all rows of the table, as deletes
+    TRUNCATE    before it: all rows of the table, as deletes; a transaction whose snapshot is older
+                than the lock may not see all, and says so
 
 One function a table does it all, with the rights of whoever tracked the table, so that other roles
 need none of ours. Partitions have the same triggers, for statements that name one directly.
@@ -79,6 +80,9 @@ _PRINTED_ONE_WAY = frozenset(
 _IMAGE = "pg_catalog.row_to_json(reunite_old)::pg_catalog.text"
 _TXID = "pg_catalog.pg_current_xact_id()::pg_catalog.text::pg_catalog.int8"
 
+# The comment on a function after rows have gone that the log may not have.
+UNSEEN = "truncated"
+
 # How a trigger is switched that fires: in ordinary sessions, always.
 _FIRING = ("O", "A")
 
@@ -133,8 +137,9 @@ def _image_of(schema: TableSchema, details: PgTable) -> str:
     )
 
 
-def body(schema: TableSchema, details: PgTable, log: str) -> str:
-    """The function's text; `log` is the name of `reunite_change`."""
+def body(schema: TableSchema, details: PgTable, place: str) -> str:
+    """The function's text; `place` is the schema of reunite's tables."""
+    log = f"{place}.reunite_change"
     image = _image_of(schema, details)
     own = f"reunite_txid, {literal(schema.name)}, {schema.version}"
 
@@ -142,6 +147,7 @@ def body(schema: TableSchema, details: PgTable, log: str) -> str:
         return key_sql(schema, details, [f"{row}.{quoted(name)}" for name in schema.key])
 
     names = "txid, table_name, schema, op, key"
+    function = f"{place}.{quoted(function_name(schema.name))}"
     truncated = (
         f"INSERT INTO {log} ({names}, old) SELECT {_TXID}, {literal(schema.name)}, "
         f"{schema.version}, '{Op.DELETE}', {key('reunite_old')}, {image} FROM ONLY "
@@ -173,6 +179,12 @@ BEGIN
     ELSIF TG_OP OPERATOR(pg_catalog.=) 'TRUNCATE' THEN
         EXECUTE {literal(truncated)} OPERATOR(pg_catalog.||) pg_catalog.format(
             '%I.%I AS reunite_old', TG_TABLE_SCHEMA, TG_TABLE_NAME);
+        -- TRUNCATE also takes rows that an older snapshot does not see: replicas compare.
+        IF pg_catalog.current_setting('transaction_isolation')
+            OPERATOR(pg_catalog.<>) 'read committed' THEN
+            COMMENT ON FUNCTION {function}() IS {literal(UNSEEN)};
+            UPDATE {place}.reunite_meta SET value = '' WHERE name OPERATOR(pg_catalog.=) 'ddl';
+        END IF;
     ELSIF {_keys_have_moved(schema, details)} THEN{paired}
     ELSE
         INSERT INTO {log} ({names}, old)
@@ -210,9 +222,9 @@ def _told_apart(base: str, x: str) -> str:
 def create(session: Session, schema: TableSchema, details: PgTable) -> None:
     """Make the function and the triggers, in place of those of ours that are there. A partition
     that the hub's role may put no triggers on stays without; then `is_captured` says no."""
-    place, log = _place(session)
+    place = _place(session)
     function = f"{place}.{quoted(function_name(schema.name))}"
-    text = body(schema, details, log)
+    text = body(schema, details, place)
     sets = " ".join(f"SET {name} = {_SETTINGS[name]}" for name in _settings(details))
     if _function_text(session, schema.name) != text:
         session.execute(
@@ -243,8 +255,7 @@ def is_captured(session: Session, schema: TableSchema, details: PgTable) -> bool
     DDL has changed rows past them."""
     if any(name not in details.columns for name in schema.key):
         return False
-    _, log = _place(session)
-    if _function_text(session, schema.name) != body(schema, details, log):
+    if _function_text(session, schema.name) != body(schema, details, _place(session)):
         return False
     if _has_moved(session, schema.name, details):
         return False
@@ -258,7 +269,7 @@ def is_captured(session: Session, schema: TableSchema, details: PgTable) -> bool
 
 def drop(session: Session, table: str) -> None:
     """Drop a table's function, and with it every trigger that calls it."""
-    place, _ = _place(session)
+    place = _place(session)
     session.execute(f"DROP FUNCTION IF EXISTS {place}.{quoted(function_name(table))}() CASCADE")
 
 
@@ -267,13 +278,13 @@ def _wanted(relation: PgRelation) -> Sequence[str]:
     return [name for name in _EVENTS if not (relation.kind == "p" and name == "reunite_truncate")]
 
 
-def _place(session: Session) -> tuple[str, str]:
-    """The schema of reunite's tables, and the name of its log."""
+def _place(session: Session) -> str:
+    """The schema of reunite's tables."""
     (place,) = session.execute(
         "SELECT n.nspname::text FROM pg_class AS c JOIN pg_namespace AS n "
         "ON n.oid = c.relnamespace WHERE c.oid = to_regclass('reunite_change')"
     )[0]
-    return quoted(place), f"{quoted(place)}.reunite_change"
+    return quoted(place)
 
 
 def _is_owned(session: Session, relation: PgRelation) -> bool:
@@ -309,18 +320,24 @@ def _function_text(session: Session, table: str) -> str | None:
 
 def _standing(session: Session, table: str) -> Standing | None:
     """How the table stood when its triggers were last right."""
-    return parse_standing(_of_function(session, table, "obj_description(p.oid, 'pg_proc')"))
+    return parse_standing(_comment(session, table))
+
+
+def _comment(session: Session, table: str) -> str | None:
+    return _of_function(session, table, "obj_description(p.oid, 'pg_proc')")
 
 
 def _note_standing(session: Session, table: str, standing: Standing) -> None:
-    place, _ = _place(session)
+    place = _place(session)
     session.execute(
         f"COMMENT ON FUNCTION {place}.{quoted(function_name(table))}() IS {literal(standing.text)}"
     )
 
 
 def _has_moved(session: Session, table: str, details: PgTable) -> bool:
-    """Whether DDL may have changed rows since the triggers were last right."""
+    """Whether DDL, or TRUNCATE, may have changed unseen rows since the triggers were last right."""
+    if _comment(session, table) == UNSEEN:
+        return True
     former = _standing(session, table)
     return former is not None and standing_of(session, details).has_moved_from(former)
 
@@ -352,7 +369,7 @@ def _triggers(session: Session, details: PgTable, table: str) -> dict[tuple[int,
 def witness(session: Session, table: str, details: PgTable) -> None:
     """Put a function in the place of the one that logs, which only notes that the table was
     written: it names no column, so that any may be dropped or altered."""
-    place, _ = _place(session)
+    place = _place(session)
     function = f"{place}.{quoted(function_name(table))}"
     standing = _standing(session, table)
     session.execute(f"DROP FUNCTION IF EXISTS {function}() CASCADE")
@@ -377,7 +394,7 @@ def witness(session: Session, table: str, details: PgTable) -> None:
 
 def is_witnessed(session: Session, table: str, details: PgTable) -> bool:
     """Whether the witnesses have been there all the time, and no DDL has changed rows."""
-    place, _ = _place(session)
+    place = _place(session)
     if _function_text(session, table) != _witness_text(place, table):
         return False
     if _has_moved(session, table, details):

@@ -125,7 +125,19 @@ class PostgresServer:
             return False
         # PostgreSQL's own format, in which pg_ctl reads it too.
         is_this = lines[:1] == [str(self._process.pid)]
-        return is_this and [line.strip() for line in lines[7:8]] == ["ready"]
+        return is_this and "".join(lines[7:8]).strip() in ("ready", "standby")
+
+    def start_as_standby(self) -> None:
+        """Start as one that waits for a primary server, and takes no writes."""
+        signal_file = self._folder / "data" / "standby.signal"
+        signal_file.touch()
+        if self._user is not None:
+            shutil.chown(signal_file, self._user)
+        self.start()
+
+    def promote(self) -> None:
+        """Make a primary server of a standby; it has become one when this returns."""
+        self._run("pg_ctl", "promote", "-D", "data")
 
     def stop(self, *, kill: bool = False) -> None:
         """Stop, whoever is connected; with `kill` as a power cut would."""

@@ -10,11 +10,11 @@ import pytest
 
 from reunite.core.principal import Principal
 from reunite.core.schema import ColumnType
-from reunite.errors import ConstraintError, StorageUnavailableError
+from reunite.errors import ConstraintError, StorageReadOnlyError, StorageUnavailableError
 from reunite.stores.sql import SqlStore, open_store
 from reunite.testing.contracts.asking import last_id_of, log_of, number
 from reunite.testing.contracts.tables import update, writes
-from tests.postgresql_server import PostgresServer, connected
+from tests.postgresql_server import PostgresServer, connected, running_server
 
 DDL = """
 create type mood as enum ('sad', 'so-so', 'happy');
@@ -197,6 +197,33 @@ def test_a_key_of_any_type_is_in_the_log_as_it_is_in_the_row(
         assert transaction.rows("by", [entry.key]) == {entry.key: entry.key}
 
 
+@pytest.mark.parametrize(
+    ("column_type", "value"),
+    [
+        ("numeric", "'NaN'"),
+        ("numeric", "'-Infinity'"),
+        ("float8", "'NaN'"),
+        ("float8", "'Infinity'"),
+        ("date", "'-infinity'"),
+        ("date", "'0044-03-15 BC'"),
+        ("timestamptz", "'infinity'"),
+        ("bigint", "-9223372036854775808"),
+        ("oid", "4294967295"),
+        ("bytea", "''"),
+        ("boolean", "false"),
+    ],
+)
+def test_a_row_of_an_odd_key_is_found_by_it(postgresql: str, column_type: str, value: str) -> None:
+    with connected(postgresql) as db:
+        db.execute(f"create table odd (k {column_type} primary key)")
+        db.execute(f"insert into odd values ({value})")
+    with open_store(postgresql) as store:
+        store.track([store.reflect("odd")])
+        with store.read() as transaction:
+            (row,) = transaction.scan("odd", after=None, limit=1)
+            assert transaction.rows("odd", [row]) == {row: row}
+
+
 def test_types_are_told_by_the_catalogue(store: SqlStore) -> None:
     schema = store.reflect("thing")
     assert "doubled" not in schema.column, "computed columns are not sent"
@@ -259,6 +286,26 @@ def test_a_hub_goes_on_after_its_server_was_restarted(
     with connected(postgresql) as db:
         db.execute("insert into thing (a_text) values ('after')")
     assert number(store).seq == 2
+
+
+@pytest.mark.usefixtures("postgresql_server")  # which skips where there can be none
+def test_a_standby_takes_no_writes_until_it_is_promoted() -> None:
+    """Nothing that is pushed meanwhile is refused for good, as what a value breaks would be."""
+    with running_server() as server:
+        url = server.new_database()
+        with connected(url) as db:
+            db.execute(DDL)
+        with open_store(url) as store:
+            store.track([store.reflect("thing")])
+            server.stop()
+            server.start_as_standby()
+            with pytest.raises(StorageReadOnlyError, match="primary"), store.write():
+                pass
+            with store.read() as transaction:
+                assert "thing" in transaction.schemas()
+            server.promote()
+            with store.write() as transaction:
+                assert "thing" in transaction.schemas()
 
 
 def test_a_transaction_whose_connection_breaks_has_no_effect(

@@ -244,6 +244,10 @@ class PostgresDatabase:
                         pass
                     ((first, *_),) = cursor.fetchall()
                 return connection, first
+            except ConstraintError as exc:
+                # All that the server can have against it.
+                connection.close()
+                raise StorageReadOnlyError(f"PostgreSQL: {exc.message}. {_TO_WRITE}") from exc
             except ReuniteError:
                 connection.close()
                 with self._lock:
@@ -410,6 +414,7 @@ _CONSTRAINT_CODES: dict[type[psycopg.Error], str] = {
 # Classes of SQLSTATE: cases that nobody handled, a trigger without end, what functions may not do,
 # mistakes in PL/pgSQL; 55000 is what a sequence says that nobody asked.
 _MISTAKES = ("20", "21", "24", "27", "2D", "2F", "38", "39", "42", "54", "55000", "P0")
+_TO_WRITE = "Name the primary server, or let the role write."
 _KEY = re.compile(r"Key \((?P<columns>.*?)\)=")
 
 
@@ -489,9 +494,7 @@ def error_of(exc: psycopg.Error) -> Exception:
     if isinstance(exc, errors.DiskFull):
         return StorageFullError(f"PostgreSQL: {text}. Make room on its disk, and try again.")
     if isinstance(exc, errors.ReadOnlySqlTransaction):
-        return StorageReadOnlyError(
-            f"PostgreSQL: {text}. Name the primary server, or let the role write."
-        )
+        return StorageReadOnlyError(f"PostgreSQL: {text}. {_TO_WRITE}")
     if code.startswith("58") or code in ("XX001", "XX002"):
         return StorageFaultError(f"PostgreSQL: {text}. Its own log says more.")
     return StorageUnavailableError(f"The database cannot be used for the moment: {text}.")

@@ -314,9 +314,10 @@ def _is_within(integers: range, value: Any) -> bool:
 
 def _is_number(value: Any) -> bool:
     try:
-        return not isinstance(value, bool) and math.isfinite(float(value))
-    except (OverflowError, ValueError):
+        float(value)  # NaN and Infinity too
+    except ValueError:
         return False
+    return not isinstance(value, bool)
 
 
 def _is_uuid(value: Any) -> bool:

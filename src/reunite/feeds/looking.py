@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # Between two looks while there is news, where a look takes microseconds, and at most. A foreign
 # commit is noticed in 100 ms.
-BUSY_S = 0.001
+BUSY_S = 0.0005
 IDLE_S = 0.05
 
 # Between two looks of a feed that others tell of news: for what got lost on the way.

@@ -235,6 +235,17 @@ def test_a_name_may_hold_any_sign(world: Callable[[str], World]) -> None:
     assert it.db.execute(f"select * from {table}".encode()).fetchall() == it.rows(table)
 
 
+def test_a_column_may_be_called_like_what_the_trigger_names(world: Callable[[str], World]) -> None:
+    there = world(
+        "create table item (id int primary key, reunite_txid int, tg_op text);"
+        "insert into item values (1, 2, 'three')"
+    )
+    assert there.altered("update item set reunite_txid = 4; insert into item values (2, 5)") == [
+        (1, 4, "three"),
+        (2, 5, None),
+    ]
+
+
 def test_tables_that_inherit_are_left_out(world: Callable[[str], World]) -> None:
     """A statement that names the parent changes rows of the heir, and sets off the parent's
     triggers."""

@@ -21,8 +21,18 @@ LAYOUTS = {
     "replica": (replica_layout.LAYOUT_VERSION, (*outbox_layout(), *replica_layout.LAYOUT)),
 }
 PINS = {
-    "sqlite": {2: "d94e77bb5607386f", 3: "6db709f5b708c269", 4: "6db709f5b708c269"},
-    "postgresql": {2: "0dd045e1e8c059f9", 3: "07fe5ab0981c1524", 4: "ebe7f478c85a2526"},
+    "sqlite": {
+        2: "d94e77bb5607386f",
+        3: "6db709f5b708c269",
+        4: "6db709f5b708c269",
+        5: "6db709f5b708c269",
+    },
+    "postgresql": {
+        2: "0dd045e1e8c059f9",
+        3: "07fe5ab0981c1524",
+        4: "ebe7f478c85a2526",
+        5: "ebe7f478c85a2526",
+    },
     "replica": {1: "ba71072fce362746", 2: "e8ef31c8b7b85eac"},
 }
 

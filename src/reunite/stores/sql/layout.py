@@ -46,17 +46,17 @@ from reunite.stores.sql.directory import record_layout
 
 # Raised when a statement below or the text of a trigger changes; tests/unit/test_layout_guard.py
 # notices the former.
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 
 # The oldest version whose code still works on tables of this one, so that two releases may serve
 # one database while a fleet of hubs is upgraded. New tables and columns with defaults leave it as
 # it is; what older code would misread, and triggers with other texts, raise it.
-LAYOUT_VERSION_MIN = 1
+LAYOUT_VERSION_MIN = 5
 
 # What leads from a version to the next, run once by the first hub that finds the older one
 # (`versions.py`). Every version but the first has an entry, if only an empty one: tables and
 # indexes that are new are made without it.
-LAYOUT_STEPS: Mapping[int, tuple[str, ...]] = MappingProxyType({1: (), 2: (), 3: ()})
+LAYOUT_STEPS: Mapping[int, tuple[str, ...]] = MappingProxyType({1: (), 2: (), 3: (), 4: ()})
 
 HUB_LAYOUT = (
     """

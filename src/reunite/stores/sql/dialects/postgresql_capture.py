@@ -167,6 +167,7 @@ def body(schema: TableSchema, details: PgTable, place: str) -> str:
     # What the function sets is no part of its text: named here, so that another need shows.
     return f"""
 -- Sets: {", ".join(_settings(details)) or "nothing"}.
+#variable_conflict use_variable
 DECLARE
     reunite_txid pg_catalog.int8 := {_TXID};
 BEGIN

@@ -321,8 +321,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_uuid(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    if _UUID.fullmatch(value):  # a fifth of the time
+        return True
     try:
-        return isinstance(value, str) and bool(UUID(value))
+        return bool(UUID(value))
     except ValueError:
         return False
 
@@ -331,6 +335,7 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, str) and _TIME_START.match(value) is not None
 
 
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME_START = re.compile(r"[+-]?(\d|infinity)")
 _INTEGERS = {
     "int2": range(-(2**15), 2**15),

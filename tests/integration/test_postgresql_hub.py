@@ -290,39 +290,45 @@ def test_what_seldom_changes_is_not_read_again_before_somebody_has_committed(
 
 def test_what_is_prepared_stays_so_when_something_was_only_refused(postgresql: str) -> None:
     """The driver forgets it with each rollback, and a push would take twice as long."""
-    from reunite.stores.sql.postgresql import PostgresDatabase
+    from reunite.stores.sql.postgresql import PREPARE_AFTER, PostgresDatabase
 
     question = "SELECT count(*) FROM pg_prepared_statements WHERE statement = $1"
-    refusal = ConstraintError("No.", code="check")
+    twice = "INSERT INTO mark VALUES (1), (1)"
 
     def is_prepared(session: Session) -> bool:
         return bool(session.execute(question, (question,))[0][0])
 
     with closing(PostgresDatabase(postgresql)) as database:
-        with database.write() as session:
-            for _ in range(4):
-                is_prepared(session)
 
-        def fail(error: Exception) -> None:
+        def fail(statement: str) -> None:
             with database.write() as session:
                 assert is_prepared(session)
+                session.execute("INSERT INTO mark VALUES (2)")
                 with suppress(ConstraintError), session.savepoint():
-                    session.execute("CREATE TABLE undone ()")
-                    raise refusal
-                assert session.execute("SELECT to_regclass('undone')") == [(None,)]
-                session.execute("CREATE TABLE undone ()")
-                raise error
+                    session.execute("INSERT INTO mark VALUES (3)")
+                    session.execute(twice)
+                assert session.execute("SELECT id FROM mark") == [(2,)]
+                assert is_prepared(session)
+                session.execute(statement)
+                raise RuntimeError
 
-        for error in (refusal, RuntimeError(), refusal):
-            with pytest.raises(type(error)):
-                fail(error)
+        with database.write() as session:
+            session.execute("CREATE TABLE mark (id integer PRIMARY KEY)")
+            for _ in range(4):
+                is_prepared(session)
+        for statement, error in (("SELECT 1", RuntimeError), (twice, ConstraintError)):
+            with pytest.raises(error):
+                fail(statement)
         with database.write() as session:
             assert is_prepared(session)
-            assert session.execute("SELECT to_regclass('undone')") == [(None,)]
-        with pytest.raises(UnknownTableError), database.write() as session:
-            session.execute("SELECT * FROM undone")
-        with database.write() as session:
-            assert not is_prepared(session)
+            assert session.execute("SELECT id FROM mark") == []
+        # These may come of a statement that was prepared for what is not there any more.
+        for statement in ("SELECT * FROM gone", "SELECT 'x'::integer"):
+            with pytest.raises((UnknownTableError, ConstraintError)):
+                fail(statement)
+            with database.write() as session:
+                found = [is_prepared(session) for _ in range(PREPARE_AFTER + 1)]
+                assert found == [False] * PREPARE_AFTER + [True]
 
 
 def test_what_was_prepared_for_a_type_that_was_made_anew_is_forgotten(postgresql: str) -> None:

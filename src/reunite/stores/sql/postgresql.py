@@ -418,8 +418,8 @@ _TO_WRITE = "Name the primary server, or let the role write."
 _KEY = re.compile(r"Key \((?P<columns>.*?)\)=")
 
 
-# What may mean that a prepared statement is out of date.
-_DOUBTS = (psycopg.Error, StorageUnavailableError, CallerError)
+# What PostgreSQL says of a row, and never of a prepared statement that is out of date.
+_OF_ROWS = (psycopg.IntegrityError, errors.RaiseException)
 
 
 def _undo(connection: psycopg.Connection[Any], rollback: str, cause: BaseException) -> None:
@@ -429,11 +429,21 @@ def _undo(connection: psycopg.Connection[Any], rollback: str, cause: BaseExcepti
     After what was only refused it is kept: preparing it again would take longer than the push.
     """
     is_open = connection.info.transaction_status in _IN_TRANSACTION
-    if is_open and not isinstance(cause, _DOUBTS):
+    if is_open and _is_refusal(cause):
         done = connection.pgconn.exec_(rollback.encode())
         if done.status == psycopg.pq.ExecStatus.COMMAND_OK:
             return
     connection.execute(rollback)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether nothing that led to an error speaks of statements."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, psycopg.Error) and not isinstance(found, _OF_ROWS):
+            return False
+        found = found.__cause__ or found.__context__
+    return True
 
 
 def _commit(connection: psycopg.Connection[Any]) -> None:

@@ -224,6 +224,16 @@ def test_a_row_of_an_odd_key_is_found_by_it(postgresql: str, column_type: str, v
             assert transaction.rows("odd", [row]) == {row: row}
 
 
+@pytest.mark.parametrize("column_type", ["integer", "float8", "numeric", "uuid", "date", "boolean"])
+def test_what_can_be_no_key_finds_no_row(postgresql: str, column_type: str) -> None:
+    with connected(postgresql) as db:
+        db.execute(f"create table odd (k {column_type} primary key)")
+    with open_store(postgresql) as store:
+        store.track([store.reflect("odd")])
+        with store.read() as transaction:
+            assert transaction.rows("odd", [(None,), ("x",), ("",), (10**30,)]) == {}
+
+
 def test_types_are_told_by_the_catalogue(store: SqlStore) -> None:
     schema = store.reflect("thing")
     assert "doubled" not in schema.column, "computed columns are not sent"

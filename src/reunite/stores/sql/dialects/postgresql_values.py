@@ -308,14 +308,14 @@ def _check_of(column: PgColumn, column_type: ColumnType) -> Callable[[Any], bool
 def _is_within(integers: range, value: Any) -> bool:
     try:
         return not isinstance(value, float | bool) and int(value) in integers
-    except ValueError:
+    except (TypeError, ValueError):
         return False
 
 
 def _is_number(value: Any) -> bool:
     try:
         float(value)  # NaN and Infinity too
-    except ValueError:
+    except (TypeError, ValueError):
         return False
     return not isinstance(value, bool)
 

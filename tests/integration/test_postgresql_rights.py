@@ -97,6 +97,28 @@ def test_a_table_without_grants_is_left_out_until_it_has_them(
         assert query(till.path, "select id from newt") == [(7,)]
 
 
+def test_a_role_follows_migrations_of_tables_that_another_has_tracked(
+    url: str, postgresql: str, owner: psycopg.Connection[Any], tmp_path: Path
+) -> None:
+    """It cannot comment on a function that is another role's."""
+    with Hub(postgresql, clock=FakeClock()) as admin:
+        admin.track_all()
+    owner.execute("grant all on all tables in schema public to reunite_hub")
+    owner.execute("grant all on all sequences in schema public to reunite_hub")
+    with Hub(url, clock=FakeClock()) as hub:
+        hub.adopt()
+        transport = FakeWire(hub).transport(hub.create_token("ann"))
+        with Replica.clone(tmp_path / "r.db", transport=transport) as replica:
+            for size in (50, 60):
+                owner.execute(
+                    f"alter table product alter name type varchar({size}) using name || '!'"
+                )
+                replica.sync()
+                shown = owner.execute("select id, name from product").fetchall()
+                assert query(replica.path, "select id, name from product") == shown
+            assert shown == [(1, "Apple!!")]
+
+
 def test_a_partition_without_grants_stops_nothing(
     hub: Hub, owner: psycopg.Connection[Any], clone: Callable[[str], Replica]
 ) -> None:

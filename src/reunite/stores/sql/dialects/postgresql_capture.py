@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 from reunite.core.change import Op
 from reunite.core.schema import TableSchema
@@ -247,7 +248,8 @@ def create(session: Session, schema: TableSchema, details: PgTable) -> None:
             if _is_owned(session, relation):
                 session.execute(f"ALTER TABLE {relation.sql} ENABLE ALWAYS TRIGGER {name}")
     now = standing_of(session, details)
-    if now != _standing(session, schema.name):
+    # A role that may not note it has replicas compare again after the next migration.
+    if now != _standing(session, schema.name) and _may_note(session, schema.name):
         _note_standing(session, schema.name, now)
 
 
@@ -316,7 +318,8 @@ def role(session: Session) -> str:
 
 
 def _function_text(session: Session, table: str) -> str | None:
-    return _of_function(session, table, "p.prosrc")
+    text: str | None = _of_function(session, table, "p.prosrc")
+    return text
 
 
 def _standing(session: Session, table: str) -> Standing | None:
@@ -325,7 +328,13 @@ def _standing(session: Session, table: str) -> Standing | None:
 
 
 def _comment(session: Session, table: str) -> str | None:
-    return _of_function(session, table, "obj_description(p.oid, 'pg_proc')")
+    text: str | None = _of_function(session, table, "obj_description(p.oid, 'pg_proc')")
+    return text
+
+
+def _may_note(session: Session, table: str) -> bool:
+    """Whether the hub's role may comment on the function, which another may have made."""
+    return bool(_of_function(session, table, "pg_has_role(p.proowner, 'USAGE')"))
 
 
 def _note_standing(session: Session, table: str, standing: Standing) -> None:
@@ -343,7 +352,7 @@ def _has_moved(session: Session, table: str, details: PgTable) -> bool:
     return former is not None and standing_of(session, details).has_moved_from(former)
 
 
-def _of_function(session: Session, table: str, what: str) -> str | None:
+def _of_function(session: Session, table: str, what: str) -> Any:
     found = session.execute(
         f"SELECT {what} FROM pg_proc AS p WHERE p.proname = ? AND p.pronamespace = "
         "(SELECT relnamespace FROM pg_class WHERE oid = to_regclass('reunite_change'))",

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 
 from reunite.core.schema import Column, ColumnType, TableSchema
 from reunite.engine.numbered import NumberedStore
-from reunite.engine.ports import WriteTransaction
 from reunite.stores.memory import MemoryStore
 from reunite.testing import FakeClock
 
@@ -78,26 +74,3 @@ def test_what_fails_after_numbering_has_not_happened() -> None:
         write_and_fail()
     with shop.store.read() as reading:
         assert set(reading.rows("note", [("a",), ("b",)])) == {("a",)}
-
-
-def test_a_write_that_was_left_to_number_is_not_undone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a rollback, psycopg forgets all statements that it has prepared."""
-    shop = Shop()
-    shop.write("a")
-    begin, ends = shop.store.write, []
-
-    @contextmanager
-    def noting() -> Iterator[WriteTransaction]:
-        try:
-            with begin() as tx:
-                yield tx
-        except BaseException:
-            ends.append("undone")
-            raise
-        ends.append("committed")
-
-    monkeypatch.setattr(shop.store, "write", noting)
-    with shop.numbered.write() as tx:
-        assert not tx.has_news()
-    assert shop.count == 1
-    assert set(ends) == {"committed"}

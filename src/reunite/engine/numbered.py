@@ -12,12 +12,13 @@ The rule         numbering is never inside a transaction of a use case: who numb
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
+from contextlib import contextmanager
 
 from reunite.engine.ports import Clock, Store, Transaction, WriteTransaction
 
-Tx = TypeVar("Tx", bound=Transaction)
+
+class _NewsError(Exception):
+    """Something waits for its number."""
 
 
 class NumberedStore:
@@ -32,22 +33,28 @@ class NumberedStore:
         self.clock = clock
         self._number = number
 
-    def read(self) -> AbstractContextManager[Transaction]:
-        """A snapshot."""
-        return self._begun(self.plain.read)
-
-    def write(self) -> AbstractContextManager[WriteTransaction]:
-        """A write transaction."""
-        return self._begun(self.plain.write)
-
     @contextmanager
-    def _begun(self, begin: Callable[[], AbstractContextManager[Tx]]) -> Iterator[Tx]:
-        # The first one is left, not undone: with a rollback a driver may forget what it has
-        # prepared, which made a push beside other writers take half as long again.
-        with begin() as tx:
+    def read(self) -> Iterator[Transaction]:
+        """A snapshot."""
+        with self.plain.read() as tx:
             if not tx.has_news():
                 yield tx
                 return
         self._number()
-        with begin() as tx:
+        with self.plain.read() as tx:
+            yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[WriteTransaction]:
+        """A write transaction."""
+        try:
+            with self.plain.write() as tx:
+                if tx.has_news():
+                    raise _NewsError
+                yield tx
+                return
+        except _NewsError:
+            pass
+        self._number()
+        with self.plain.write() as tx:
             yield tx

@@ -31,11 +31,7 @@ from reunite.core.change import Op
 from reunite.core.schema import TableSchema
 from reunite.core.withheld import looks_secret
 from reunite.stores.sql.dialects.postgresql_reflection import PgRelation, PgTable
-from reunite.stores.sql.dialects.postgresql_standing import (
-    Standing,
-    parse_standing,
-    standing_of,
-)
+from reunite.stores.sql.dialects.postgresql_standing import parse_standing, standing_of
 from reunite.stores.sql.dialects.postgresql_values import wire_sql
 from reunite.stores.sql.ports import Session
 from reunite.stores.sql.quoting import literal, quoted
@@ -249,8 +245,8 @@ def create(session: Session, schema: TableSchema, details: PgTable) -> None:
                 session.execute(f"ALTER TABLE {relation.sql} ENABLE ALWAYS TRIGGER {name}")
     now = standing_of(session, details)
     # A role that may not note it has replicas compare again after the next migration.
-    if now != _standing(session, schema.name) and _may_note(session, schema.name):
-        _note_standing(session, schema.name, now)
+    if now != parse_standing(_comment(session, schema.name)) and _may_note(session, schema.name):
+        _note(session, schema.name, now.text)
 
 
 def is_captured(session: Session, schema: TableSchema, details: PgTable) -> bool:
@@ -322,12 +318,8 @@ def _function_text(session: Session, table: str) -> str | None:
     return text
 
 
-def _standing(session: Session, table: str) -> Standing | None:
-    """How the table stood when its triggers were last right."""
-    return parse_standing(_comment(session, table))
-
-
 def _comment(session: Session, table: str) -> str | None:
+    """How the table stood when its triggers were last right; or `UNSEEN`."""
     text: str | None = _of_function(session, table, "obj_description(p.oid, 'pg_proc')")
     return text
 
@@ -337,18 +329,19 @@ def _may_note(session: Session, table: str) -> bool:
     return bool(_of_function(session, table, "pg_has_role(p.proowner, 'USAGE')"))
 
 
-def _note_standing(session: Session, table: str, standing: Standing) -> None:
+def _note(session: Session, table: str, comment: str) -> None:
     place = _place(session)
     session.execute(
-        f"COMMENT ON FUNCTION {place}.{quoted(function_name(table))}() IS {literal(standing.text)}"
+        f"COMMENT ON FUNCTION {place}.{quoted(function_name(table))}() IS {literal(comment)}"
     )
 
 
 def _has_moved(session: Session, table: str, details: PgTable) -> bool:
     """Whether DDL, or TRUNCATE, may have changed unseen rows since the triggers were last right."""
-    if _comment(session, table) == UNSEEN:
+    comment = _comment(session, table)
+    if comment == UNSEEN:
         return True
-    former = _standing(session, table)
+    former = parse_standing(comment)
     return former is not None and standing_of(session, details).has_moved_from(former)
 
 
@@ -381,14 +374,14 @@ def witness(session: Session, table: str, details: PgTable) -> None:
     written: it names no column, so that any may be dropped or altered."""
     place = _place(session)
     function = f"{place}.{quoted(function_name(table))}"
-    standing = _standing(session, table)
+    comment = _comment(session, table)
     session.execute(f"DROP FUNCTION IF EXISTS {function}() CASCADE")
     session.execute(
         f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER "
         f"SET search_path = pg_catalog, pg_temp AS {literal(_witness_text(place, table))}"
     )
-    if standing is not None:
-        _note_standing(session, table, standing)
+    if comment is not None:
+        _note(session, table, comment)
     beyond = {relation.oid for relation in out_of_reach(session, details.partitions)}
     for relation in (details.relation, *details.partitions):
         if relation.oid in beyond:
